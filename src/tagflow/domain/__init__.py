@@ -1,0 +1,1 @@
+"""Pure values and decisions: no network, no file, no clock, no print."""

@@ -1,0 +1,101 @@
+"""The promotion policy as frozen data: what promotion.yaml means, after loading and checking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from tagflow.domain.reference import Registry, Repository
+
+Line = Literal["latest", "major", "minor"]
+Rule = Literal["hold", "soak", "freeze", "downgrades"]
+LINES: tuple[Line, ...] = ("latest", "major", "minor")
+OVERRIDABLE: tuple[Rule, ...] = ("hold", "soak", "freeze", "downgrades")
+PRERELEASE_WORDS = frozenset({"alpha", "beta", "rc", "pre", "preview", "snapshot"})
+
+
+@dataclass(frozen=True)
+class Templates:
+    """How tags are written: ``version`` from ``{version}``; ``combined`` from that whole tag and ``{environment}``."""
+
+    version: str = "v{version}"
+    combined: str = "{version}-{environment}"
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """A window in which nothing is promoted: on weekdays (Monday is 0), or from a first to a last day, inclusive."""
+
+    zone: ZoneInfo
+    days: frozenset[int] = frozenset()
+    first: date | None = None
+    last: date | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A command that must succeed: ``argv`` with placeholders, never run by a shell."""
+
+    name: str
+    argv: tuple[str, ...]
+    timeout: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Who is told after a promotion or rollback: a webhook's address or a command."""
+
+    webhook: str = ""
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment. ``sources`` are the environments that it is promoted from; the first has none."""
+
+    name: str
+    registry: Registry
+    sources: tuple[str, ...] = ()
+    prereleases: bool = True
+    downgrades: bool = False
+    soak: timedelta | None = None
+    freeze: tuple[Freeze, ...] = ()
+    platforms: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    floating: tuple[Line, ...] = ()
+    overrides: tuple[Rule, ...] = OVERRIDABLE
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: ``name`` as users type it, ``path`` the repository below the registry of each environment."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything that promotion.yaml says."""
+
+    registry: Registry
+    images: tuple[Image, ...]
+    environments: tuple[Environment, ...]
+    templates: Templates = field(default_factory=Templates)
+    engine: Literal["auto", "registry", "docker"] = "auto"
+    history: str = "{repository}"
+    referrers: Literal["copy", "ignore", "require"] = "copy"
+    insecure_registries: tuple[str, ...] = ()
+    create_repositories: bool = False
+    notify: tuple[Notice, ...] = ()
+
+    def repository(self, image: Image, environment: Environment) -> Repository:
+        """Where the tags of ``image`` in ``environment`` live."""
+        return environment.registry.repository(image.path)
+
+    def history_repository(self, image: Image, environment: Environment) -> Repository:
+        """Where the records of ``image`` in ``environment`` live."""
+        return environment.registry.repository(self.history.replace("{repository}", image.path))

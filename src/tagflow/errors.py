@@ -1,0 +1,110 @@
+"""One exception tree. The class says the exit status, ``code`` says exactly what, ``hint`` what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+Detail = Mapping[str, object]
+
+
+class TagflowError(Exception):
+    """Anything tagflow tells a user about. Never carries a secret.
+
+    ``code`` is a stable string ``area.reason`` listed in :data:`CODES`; ``details`` are JSON-ready mappings,
+    one for each single reason where there are several.
+    """
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, code: str, message: str, *, hint: str = "", details: Iterable[Detail] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.details = tuple(details)
+        self.result: object | None = None
+        """What was planned before it failed, for the ``result`` of the JSON document."""
+
+
+class InternalError(TagflowError):
+    """A bug in tagflow."""
+
+    exit_status = 1
+
+
+class UsageError(TagflowError):
+    """The command line, the policy file or a plan file is wrong."""
+
+    exit_status = 2
+
+
+class Refused(TagflowError):
+    """The policy says no."""
+
+    exit_status = 3
+
+
+class NotFound(TagflowError):
+    """A version, image, environment, source or predecessor does not exist."""
+
+    exit_status = 4
+
+
+class Conflict(TagflowError):
+    """Somebody moved a tag meanwhile, a plan is stale, a release was interrupted."""
+
+    exit_status = 5
+
+
+class StoreError(TagflowError):
+    """A registry, the network, a credential, a disk or the daemon failed; no name differs from before."""
+
+    exit_status = 6
+
+
+class PartlyApplied(TagflowError):
+    """Some environment or floating tag differs from before; the message lists each."""
+
+    exit_status = 7
+
+
+class Interrupted(TagflowError):
+    """The user pressed Ctrl-C or the process was asked to terminate."""
+
+    exit_status = 130
+
+
+PRECEDENCE: tuple[type[TagflowError], ...] = (
+    InternalError,
+    Interrupted,
+    PartlyApplied,
+    UsageError,
+    StoreError,
+    NotFound,
+    Conflict,
+    Refused,
+)
+"""Where several apply, the first of these decides the exit status (store, not found, conflict, refused)."""
+
+
+def combine(errors: Sequence[TagflowError]) -> TagflowError:
+    """One error out of many: the gravest decides code and status, all are told.
+
+    >>> combine([Refused("promotion.held", "a"), NotFound("version.not_found", "b")]).exit_status
+    4
+    """
+    if len(errors) == 1:
+        return errors[0]
+    ranked = sorted(errors, key=lambda error: PRECEDENCE.index(type(error)))
+    first = ranked[0]
+    hints = dict.fromkeys(error.hint for error in ranked if error.hint)
+    details: list[Detail] = []
+    for error in ranked:
+        details += error.details or ({"code": error.code, "message": error.message},)
+    return type(first)(
+        first.code,
+        "\n".join(dict.fromkeys(error.message for error in ranked)),
+        hint="\n".join(hints),
+        details=details,
+    )

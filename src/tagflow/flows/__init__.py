@@ -1,0 +1,1 @@
+"""One file a verb: observe, decide, plan, execute."""

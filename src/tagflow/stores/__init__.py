@@ -1,0 +1,1 @@
+"""What holds images: a registry, an OCI image layout, the Docker Engine."""
