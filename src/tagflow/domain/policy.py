@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from tagflow.domain.reference import Registry, Repository
+from tagflow.domain.reference import Digest, Registry, Repository, digest_of
 
 Line = Literal["latest", "major", "minor"]
 Rule = Literal["hold", "soak", "freeze", "downgrades"]
@@ -99,3 +100,26 @@ class Policy:
     def history_repository(self, image: Image, environment: Environment) -> Repository:
         """Where the records of ``image`` in ``environment`` live."""
         return environment.registry.repository(self.history.replace("{repository}", image.path))
+
+
+def policy_digest(policy: Policy) -> Digest:
+    """The SHA-256 of what a policy means: files that say the same, however they are written, have the same digest.
+
+    Only the order of environments and of gates counts.
+    """
+    canonical = json.dumps(_canonical(policy), sort_keys=True, separators=(",", ":"))
+    return digest_of(canonical.encode())
+
+
+_ORDERED = ("environments", "gates", "argv")
+
+
+def _canonical(value: object, key: str = "") -> object:
+    if is_dataclass(value):
+        return {part.name: _canonical(getattr(value, part.name), part.name) for part in fields(value)}
+    if isinstance(value, tuple | frozenset):
+        parts = [_canonical(part) for part in value]
+        return parts if key in _ORDERED else sorted(parts, key=lambda part: json.dumps(part, sort_keys=True))
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value if value is None or isinstance(value, str | int) else str(value)

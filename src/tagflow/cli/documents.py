@@ -1,0 +1,99 @@
+"""Results as JSON documents: the one place where their keys are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from tagflow.domain.plan import Plan
+from tagflow.domain.tagging import ComputedTag
+from tagflow.flows.decision import Outcome
+from tagflow.flows.pull import Pulled
+from tagflow.flows.status import Row
+from tagflow.flows.versions import Next
+
+Json = dict[str, object]
+
+
+def outcome(it: object) -> Json:
+    """push, promote, rollback, apply."""
+    assert isinstance(it, Outcome)
+    return {
+        "environment": it.environment,
+        "release": it.release,
+        "applied": it.applied,
+        "compensated": it.compensated,
+        "gates": [
+            {"image": gate.image, "gate": gate.gate, "passed": gate.passed, "detail": gate.detail} for gate in it.gates
+        ],
+        "plan": plan(it.plan),
+        "notes": list(it.notes),
+    }
+
+
+def plan(it: Plan) -> Json:
+    """A plan and its moves."""
+    return {
+        "id": it.id,
+        "moves": [
+            {
+                "image": move.image,
+                "repository": move.repository,
+                "tag": move.tag,
+                "kind": move.kind,
+                "action": move.action,
+                "from": move.before or None,
+                "to": move.after or None,
+            }
+            for move in it.moves
+        ],
+    }
+
+
+def status(rows: Iterable[Row]) -> Json:
+    """status."""
+    return {
+        "images": [
+            {
+                "image": row.image,
+                "environments": [
+                    {
+                        "environment": cell.environment,
+                        "version": cell.version,
+                        "digest": cell.digest,
+                        "since": moment(cell.since),
+                        "by": cell.by,
+                        "state": cell.state,
+                        "holds": list(cell.holds),
+                    }
+                    for cell in row.cells
+                ],
+            }
+            for row in rows
+        ]
+    }
+
+
+def tags(version: str, computed: Iterable[ComputedTag]) -> Json:
+    """tags."""
+    return {
+        "version": version,
+        "tags": [{"tag": it.tag, "kind": it.kind, "environment": it.environment} for it in computed],
+    }
+
+
+def next_version(it: Next) -> Json:
+    """next."""
+    return {"current": it.current, "next": it.next}
+
+
+def pulled(images: Iterable[Pulled]) -> Json:
+    """pull."""
+    return {
+        "images": [{"image": it.image, "reference": it.reference, "digest": it.digest, "id": it.id} for it in images]
+    }
+
+
+def moment(it: datetime | None) -> str | None:
+    """A time in RFC 3339, UTC, to the second."""
+    return None if it is None else it.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

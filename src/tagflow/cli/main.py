@@ -1,0 +1,107 @@
+"""The entry point: parse, run, tell, exit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from tagflow.cli.session import Session
+from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run tagflow and end the process with its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    status = run(given)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read standard output has seen enough, as with `tagflow history | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if status == Interrupted.exit_status:
+        # Requests that are still waiting for an answer must not keep the process.
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit status."""
+    from typer._click.exceptions import ClickException, NoArgsIsHelpError
+    from typer.main import get_command
+
+    from tagflow.cli.app import app
+
+    session = _guess_session(arguments)
+    try:
+        status = get_command(app).main(args=list(arguments), prog_name="tagflow", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except TagflowError as error:
+        return session.fail(error, _result(error))
+    except NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
+        return UsageError.exit_status
+    except ClickException as error:
+        return session.fail(_usage(error))
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return session.fail(
+            Interrupted("interrupted", "interrupted: no environment or floating tag differs from before")
+        )
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets one clear line too
+        return session.fail(_bug(error))
+
+
+def _usage(error: object) -> UsageError:
+    from typer._click.exceptions import ClickException
+    from typer._click.exceptions import UsageError as ClickUsageError
+
+    assert isinstance(error, ClickException)
+    path = error.ctx.command_path if isinstance(error, ClickUsageError) and error.ctx else "tagflow"
+    return UsageError("usage.invalid", error.format_message(), hint=f"`{path} --help` shows how.")
+
+
+def _bug(error: Exception) -> InternalError:
+    if os.environ.get("TAGFLOW_DEBUG"):
+        raise error
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f"{os.path.basename(last.tb_frame.f_code.co_filename)}:{last.tb_lineno}" if last else "?"
+    return InternalError(
+        "internal.bug",
+        f"a bug in tagflow: {type(error).__name__} at {where}",
+        hint="Run it again with TAGFLOW_DEBUG=1 and report what it prints.",
+    )
+
+
+def _result(error: TagflowError) -> object:
+    if error.result is None:
+        return None
+    from tagflow.cli.documents import outcome
+
+    return outcome(error.result)
+
+
+def _guess_session(arguments: Sequence[str]) -> Session:
+    """What an error needs to know before, or although, the arguments could not be parsed."""
+    output, command = None, ""
+    rest = iter(arguments)
+    for word in rest:
+        if word in ("-o", "--output"):
+            output = next(rest, None)
+        elif word.startswith("--output=") or (word.startswith("-o") and not word.startswith("--")):
+            output = word.removeprefix("--output=").removeprefix("-o")
+        elif word in ("-f", "--policy", "--timeout"):
+            next(rest, None)
+        elif not word.startswith("-") and not command:
+            command = word
+    return Session(command=command, output=output)
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

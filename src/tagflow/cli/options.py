@@ -1,0 +1,70 @@
+"""Options that every command takes, before its name and after."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from tagflow.cli.session import Session
+from tagflow.errors import Interrupted
+
+PolicyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--policy", "-f", metavar="FILE", help="The policy; default $TAGFLOW_POLICY, else the nearest promotion.yaml."
+    ),
+]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="text|json", help="What standard output carries.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show each request on standard error.")]
+Timeout = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="DURATION", help="Give up after so long in all, for example 90s or 5m."),
+]
+
+_GLOBALS: dict[str, Any] = {"policy_file": PolicyFile, "output": Output, "verbose": Verbose, "timeout": Timeout}
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function ``(session, …)`` as a command that takes the global options too."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            globals_given = {key: given.pop(key) for key in _GLOBALS}
+            session = _root().merged(command=name, **globals_given)
+            try:
+                function(session, **given)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "interrupted",
+                    "interrupted: no environment or floating tag differs from before",
+                    hint="Run the same command again.",
+                ) from None
+
+        parameters = [*own, *(_parameter(key, annotation) for key, annotation in _GLOBALS.items())]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def _root() -> Session:
+    from typer._click.globals import get_current_context
+
+    found = get_current_context().obj
+    return found if isinstance(found, Session) else Session()
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    default = False if annotation is Verbose else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

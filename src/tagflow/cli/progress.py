@@ -1,0 +1,72 @@
+"""Progress of long work, on standard error, where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from tagflow.stores.port import Progress, Silence
+
+
+@contextmanager
+def bar(*, quiet: bool = False) -> Iterator[Progress]:
+    """A progress bar that appears once bytes travel; silence where nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield Silence()
+        return
+    shown = _Bar()
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+class _Bar:
+    """Rich's bar, made when the first bytes are announced: most commands move none."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._bar: Any = None
+        self._task: Any = None
+        self._total = 0
+
+    def expect(self, size: int) -> None:
+        """That many bytes more will travel."""
+        with self._lock:
+            self._total += size
+            if self._bar is None:
+                self._bar = _make()
+                self._task = self._bar.add_task("copying", total=None)
+                self._bar.start()
+            self._bar.update(self._task, total=self._total)
+
+    def advance(self, size: int) -> None:
+        """That many bytes have travelled."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.advance(self._task, size)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+
+
+def _make() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,62 @@
+"""What push, promote, rollback and apply share: show the plan, ask, carry out, tell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tagflow.cli import documents, show
+from tagflow.cli.session import Session
+from tagflow.errors import Interrupted, TagflowError, combine
+from tagflow.flows.context import Context
+from tagflow.flows.decision import Decision, Outcome
+
+
+def carry_out(
+    session: Session,
+    context: Context,
+    decide: Callable[[], Decision],
+    *,
+    dry_run: bool = False,
+    ask: bool = False,
+    save: Path | None = None,
+) -> None:
+    """Decide; refuse with every reason at once, or show, ask, execute and tell.
+
+    :raises TagflowError: what refuses or fails; its ``result`` holds what was planned.
+    """
+    from tagflow.flows.execute import execute
+
+    decision = decide()
+    planned = Outcome(decision.plan.request.environment, decision.plan, gates=decision.gates, notes=decision.notes)
+    if decision.refusals:
+        error = combine(decision.refusals)
+        error.result = planned
+        raise error
+    if save is not None:
+        from tagflow.flows.apply import save_plan
+
+        save_plan(decision.plan, save)
+        session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
+    if dry_run or save is not None:
+        session.emit(documents.outcome(planned), lambda: show.outcome(planned))
+        return
+    if ask and decision.plan.changes:
+        _confirm(planned)
+    outcome = execute(context, decision)
+    session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
+
+
+def _confirm(planned: Outcome) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    print(show.plan(planned.plan), file=sys.stderr)
+    print("Carry it out? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return
+    error: TagflowError = Interrupted(
+        "interrupted", "not confirmed: nothing was changed", hint="--yes answers the question."
+    )
+    error.result = planned
+    raise error

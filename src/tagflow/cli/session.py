@@ -1,0 +1,85 @@
+"""One run of a command: its global options, and how its result or error reaches the user."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tagflow.cli.text import clean, is_fancy, styled
+from tagflow.errors import TagflowError
+
+DOCUMENT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Session:
+    """The options that every command takes."""
+
+    command: str = ""
+    policy_file: str | None = None
+    output: str | None = None
+    verbose: bool = False
+    timeout: str | None = None
+
+    def merged(self, **given: Any) -> Session:
+        """These options, with those given after the command on top."""
+        return replace(self, **{name: value for name, value in given.items() if value})
+
+    @property
+    def is_json(self) -> bool:
+        """Whether standard output carries one JSON document."""
+        return self.output == "json"
+
+    def emit(self, result: object, text: Callable[[], str]) -> None:
+        """Show a result: as one JSON document, or as text."""
+        if self.is_json:
+            self._document(result, None, 0)
+            return
+        shown = text()
+        if shown:
+            print(shown)
+
+    def note(self, message: str) -> None:
+        """Tell the user something beside the result, on standard error."""
+        print(clean(message), file=sys.stderr)
+
+    def fail(self, error: TagflowError, result: object = None) -> int:
+        """Tell of an error, and say the exit status."""
+        if self.is_json:
+            self._document(result, error, error.exit_status)
+        fancy = is_fancy(sys.stderr)
+        lines = [f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}"]
+        if error.hint:
+            lines += [f"{styled('hint', 'cyan', fancy)}: {clean(line)}" for line in error.hint.splitlines()]
+        print("\n".join(lines), file=sys.stderr)
+        return error.exit_status
+
+    def _document(self, result: object, error: TagflowError | None, status: int) -> None:
+        document = {
+            "tagflow": DOCUMENT_VERSION,
+            "command": self.command,
+            "ok": error is None,
+            "exit_code": status,
+            "result": result,
+            "error": None if error is None else _error(error),
+        }
+        json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+        print(flush=True)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment variables."""
+        return os.environ
+
+
+def _error(error: TagflowError) -> dict[str, object]:
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "details": [dict(detail) for detail in error.details],
+    }

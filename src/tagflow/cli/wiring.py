@@ -1,0 +1,137 @@
+"""Puts the house together: the only place that knows which store is which."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagflow.cli.session import Session
+from tagflow.config.load import find_policy, load_policy
+from tagflow.domain.duration import parse_duration
+from tagflow.domain.policy import Policy, policy_digest
+from tagflow.domain.reference import LAYOUT, Repository
+from tagflow.errors import UsageError
+from tagflow.flows.context import Context
+from tagflow.stores.port import Progress, Silence, Store
+
+if TYPE_CHECKING:
+    from tagflow.flows.sources import Engine
+    from tagflow.stores.cache import ManifestFiles
+    from tagflow.stores.credentials import Keychain
+    from tagflow.stores.http import Settings
+    from tagflow.stores.registry import RegistryHost
+
+
+def policy_path(session: Session) -> Path:
+    """The policy file: as named, else $TAGFLOW_POLICY, else the nearest one upward."""
+    named = session.policy_file or session.environ.get("TAGFLOW_POLICY")
+    return Path(named) if named else find_policy(Path.cwd())
+
+
+def context(session: Session, *, writes: bool = False, progress: Progress | None = None) -> Context:
+    """Everything that a flow is given."""
+    if session.output not in (None, "text", "json"):
+        raise UsageError("usage.invalid", f"{session.output!r} is no output format", hint="Use text or json.")
+    deadline = None
+    if session.timeout:
+        deadline = time.monotonic() + parse_duration(session.timeout).total_seconds()
+    policy = load_policy(policy_path(session))
+    media = _Media(session, policy, deadline, writes)
+    return Context(
+        policy=policy,
+        policy_digest=policy_digest(policy),
+        stores=media.store,
+        now=lambda: datetime.now(UTC),
+        new_id=lambda: secrets.token_hex(8),
+        actor=actor(session),
+        environ=session.environ,
+        progress=progress or Silence(),
+        warn=session.note,
+        engine=media.engine,
+    )
+
+
+def actor(session: Session) -> str:
+    """Who does it: $TAGFLOW_ACTOR, else $GITHUB_ACTOR, $GITLAB_USER_LOGIN, else user@host."""
+    for name in ("TAGFLOW_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
+        if session.environ.get(name):
+            return session.environ[name]
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+class _Media:
+    """Opens each repository and the engine once."""
+
+    def __init__(self, session: Session, policy: Policy, deadline: float | None, writes: bool) -> None:
+        self._session, self._policy, self._deadline, self._writes = session, policy, deadline, writes
+        self._lock = threading.RLock()
+        self._stores: dict[Repository, Store] = {}
+        self._hosts: dict[str, RegistryHost] = {}
+        self._engine: Engine | None = None
+        self._manifests: ManifestFiles | None = None
+
+    def store(self, repository: Repository) -> Store:
+        """The store of a repository."""
+        with self._lock:
+            if repository not in self._stores:
+                self._stores[repository] = self._open(repository)
+            return self._stores[repository]
+
+    def engine(self) -> Engine:
+        """The Docker Engine."""
+        from tagflow.stores.engine import Engine, sdk_auth
+
+        with self._lock:
+            if self._engine is None:
+                keychain = self._keychain()
+                self._engine = Engine(
+                    self._session.environ,
+                    credential=lambda it: sdk_auth(keychain.find(it.host, it.path)),
+                    deadline=self._deadline,
+                )
+            return self._engine
+
+    def _open(self, repository: Repository) -> Store:
+        if repository.host.startswith(LAYOUT):
+            from tagflow.stores.layout import LayoutStore
+
+            return LayoutStore(repository)
+        from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
+        from tagflow.stores.registry import RegistryHost
+
+        if repository.host not in self._hosts:
+            self._hosts[repository.host] = RegistryHost(repository.host, self._settings())
+        store = self._hosts[repository.host].store(repository.path)
+        if self._manifests is None:
+            self._manifests = ManifestFiles(default_directory(self._session.environ))
+        return CachedStore(store, self._manifests)
+
+    def _settings(self) -> Settings:
+        from tagflow.stores.http import Settings
+
+        trace = (lambda line: print(line, file=sys.stderr)) if self._session.verbose else (lambda _line: None)
+        return Settings(
+            environ=self._session.environ,
+            insecure=frozenset(self._policy.insecure_registries),
+            policy_host=self._policy.registry.host,
+            deadline=self._deadline,
+            trace=trace,
+            writes=self._writes,
+        )
+
+    def _keychain(self) -> Keychain:
+        from tagflow.stores.credentials import keychain
+
+        return keychain(self._session.environ, self._policy.registry.host)

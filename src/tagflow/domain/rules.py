@@ -1,0 +1,200 @@
+"""May this version enter that environment, at this moment? Each rule that says no says why, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+
+from tagflow.domain.duration import format_duration
+from tagflow.domain.history import Stay
+from tagflow.domain.policy import Environment, Freeze, Rule
+from tagflow.domain.reference import Digest
+from tagflow.domain.version import Version
+from tagflow.errors import Refused
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_HORIZON = 800
+"""Days looked ahead for the end of a freeze: two years and a bit."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One image on its way: everything that the rules ask about."""
+
+    image: str
+    label: str
+    version: Version
+    digest: Digest
+    running: Version | None = None
+    held: bool = False
+    stays: tuple[Stay, ...] = ()
+    platforms: frozenset[str] | None = None
+    unset_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rule's no. ``rule`` is the name by which it may be overridden, or empty; ``until`` when it would say yes."""
+
+    code: str
+    image: str
+    message: str
+    rule: Rule | None = None
+    until: datetime | None = None
+    hint: str = ""
+
+    def refusal(self) -> Refused:
+        """The verdict as an error."""
+        detail: dict[str, object] = {"code": self.code, "image": self.image, "message": self.message}
+        if self.until is not None:
+            detail["until"] = self.until.astimezone().isoformat()
+        return Refused(self.code, self.message, hint=self.hint, details=[detail])
+
+
+def judge(
+    environment: Environment, candidate: Candidate, now: datetime, waived: Collection[Rule] = ()
+) -> list[Verdict]:
+    """Every reason why a candidate may not enter an environment now; none means that it may.
+
+    ``now`` is an aware datetime; ``waived`` are the rules that an override sets aside.
+    """
+    verdicts = [
+        *_hold(environment, candidate),
+        *_prerelease(environment, candidate),
+        *_downgrade(environment, candidate),
+        *_soak(environment, candidate, now),
+        *_frozen(environment, candidate, now),
+        *_platforms(environment, candidate),
+        *_labels(environment, candidate),
+    ]
+    return [verdict for verdict in verdicts if verdict.rule is None or verdict.rule not in waived]
+
+
+def _hold(environment: Environment, it: Candidate) -> Iterable[Verdict]:
+    if it.held:
+        yield Verdict(
+            "promotion.held",
+            it.image,
+            f"{it.image} {it.label} is held in {environment.name}: it was rolled back there",
+            rule="hold",
+            hint=f"`tagflow promote … --to {environment.name} --override hold --reason TEXT` brings it in again, "
+            f"so does `tagflow rollback {environment.name} {it.image}={it.label}`.",
+        )
+
+
+def _prerelease(environment: Environment, it: Candidate) -> Iterable[Verdict]:
+    if not environment.prereleases and it.version.is_prerelease:
+        yield Verdict(
+            "promotion.prerelease",
+            it.image,
+            f"{it.image} {it.label} is a pre-release, and {environment.name} takes none",
+            hint="Promote a release.",
+        )
+
+
+def _downgrade(environment: Environment, it: Candidate) -> Iterable[Verdict]:
+    if not environment.downgrades and it.running is not None and it.version < it.running:
+        yield Verdict(
+            "promotion.downgrade",
+            it.image,
+            f"{it.image} {it.label} is lower than {it.running}, which runs in {environment.name}",
+            rule="downgrades",
+            hint=f"To go back, use `tagflow rollback {environment.name} {it.image}={it.label}`.",
+        )
+
+
+def _soak(environment: Environment, it: Candidate, now: datetime) -> Iterable[Verdict]:
+    needed = environment.soak
+    if not needed:
+        return
+    longest = max((stay.end - stay.begin for stay in it.stays), default=timedelta())
+    if longest >= needed:
+        return
+    lasting = [stay.begin + needed for stay in it.stays if stay.end >= now]
+    where = " or ".join(environment.sources)
+    until = min(lasting, default=None)
+    message = f"{it.image} {it.label} was in {where} for {format_duration(longest)}, {format_duration(needed)} is asked"
+    if until is not None:
+        message += f": soak {format_duration(until - now)} left, until {_moment(until)}"
+    yield Verdict(
+        "promotion.soak", it.image, message, rule="soak", until=until, hint="Wait, or override with a reason."
+    )
+
+
+def _frozen(environment: Environment, it: Candidate, now: datetime) -> Iterable[Verdict]:
+    if not any(is_frozen(window, now) for window in environment.freeze):
+        return
+    opening = next_opening(environment.freeze, now)
+    message = f"{environment.name} is frozen"
+    message += f" until {_moment(opening)}" if opening else " with no end in sight"
+    yield Verdict(
+        "promotion.frozen",
+        it.image,
+        message,
+        rule="freeze",
+        until=opening,
+        hint="Wait, or override with a reason. `tagflow rollback` works in a freeze too.",
+    )
+
+
+def _platforms(environment: Environment, it: Candidate) -> Iterable[Verdict]:
+    missing = sorted(set(environment.platforms) - (it.platforms or frozenset()))
+    if missing:
+        has = ", ".join(sorted(it.platforms or ())) or "none"
+        yield Verdict(
+            "promotion.platforms",
+            it.image,
+            f"{it.image} {it.label} lacks {', '.join(missing)} (it has {has})",
+            hint="Build and push the image for all platforms.",
+        )
+
+
+def _labels(environment: Environment, it: Candidate) -> Iterable[Verdict]:
+    if it.unset_labels:
+        yield Verdict(
+            "promotion.labels",
+            it.image,
+            f"{it.image} {it.label} does not set the label {', '.join(it.unset_labels)} on every platform",
+            hint=f"{environment.name} asks for it: set it in the build.",
+        )
+
+
+def is_frozen(window: Freeze, moment: datetime) -> bool:
+    """Whether a moment (aware) is in a window, by the wall clock of the window's own time zone."""
+    day = moment.astimezone(window.zone).date()
+    if window.days:
+        return day.weekday() in window.days
+    after = window.first is None or window.first <= day
+    before = window.last is None or day <= window.last
+    return after and before
+
+
+def next_opening(windows: Iterable[Freeze], moment: datetime) -> datetime | None:
+    """The first moment at or after ``moment`` that no window covers, in the zone of the window that ends last.
+
+    Windows begin and end at midnight of their zone, so only midnights need to be tried: also on a day whose midnight
+    the clocks skip or repeat. None where two years bring no opening.
+    """
+    chosen = list(windows)
+    for _ in range(_HORIZON):
+        covering = [window for window in chosen if is_frozen(window, moment)]
+        if not covering:
+            return moment
+        moment = max(_next_midnight(window, moment) for window in covering)
+    return None
+
+
+def _next_midnight(window: Freeze, moment: datetime) -> datetime:
+    day = moment.astimezone(window.zone).date() + timedelta(days=1)
+    midnight = datetime.combine(day, time(), tzinfo=window.zone)
+    # Where the clocks skip or repeat midnight, the day may not have begun yet.
+    first = midnight.astimezone(UTC)
+    while first.astimezone(window.zone).date() < day:
+        first += timedelta(minutes=30)
+    return first.astimezone(window.zone)
+
+
+def _moment(moment: datetime) -> str:
+    zone = getattr(moment.tzinfo, "key", None) or moment.tzname() or ""
+    return f"{_DAYS[moment.weekday()]} {moment:%Y-%m-%d %H:%M} {zone}".rstrip()

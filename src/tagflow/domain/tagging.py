@@ -1,0 +1,324 @@
+"""The tag engine: version × environment → tags, and a tag → what it means under a policy.
+
+One rule holds it together: every tag computed for a version must read back as exactly that version, kind and
+environment, else the version is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from tagflow.domain.policy import LINES, Environment, Line, Policy
+from tagflow.domain.reference import Digest, is_tag
+from tagflow.domain.version import Version, as_version
+from tagflow.errors import Conflict, TagflowError, UsageError
+
+Kind = Literal["version", "combined", "environment", "floating", "pin", "record", "scratch"]
+
+PREFIX = "_tagflow."
+"""What tagflow's own tags begin with; no version and no environment can."""
+
+_PIN = re.compile(r"_tagflow\.pin\.[0-9a-f]{12}")
+_SCRATCH = re.compile(r"_tagflow\.try\.[0-9a-f]{12}")
+_RECORD = re.compile(r"_tagflow\.([a-z0-9]+(?:-[a-z0-9]+)*)\.([0-9]{6,18})\.([0-9a-f]{12})")
+_PARTS: dict[Line, int] = {"latest": 0, "major": 1, "minor": 2}
+_SAMPLES = ("1.2.3", "1.2.3-beta.4", "1.2.3+b.5", "0.0.10")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a tag says. ``version`` and ``environment`` where its kind has one; ``line`` of a floating tag."""
+
+    kind: Kind
+    version: Version | None = None
+    environment: str | None = None
+    line: Line | None = None
+
+
+@dataclass(frozen=True)
+class ComputedTag:
+    """One tag that a version gets."""
+
+    tag: str
+    kind: Kind
+    environment: str | None
+
+
+@dataclass(frozen=True)
+class RecordTag:
+    """The tag of one record: environment, sequence number, and the first 12 hex digits of its digest."""
+
+    environment: str
+    sequence: int
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.environment}.{self.sequence:06d}.{self.fingerprint}"
+
+
+def record_tag(environment: str, sequence: int, digest: Digest) -> RecordTag:
+    """The tag under which a record with that digest is kept."""
+    return RecordTag(environment, sequence, _fingerprint(digest))
+
+
+def parse_record_tag(tag: str) -> RecordTag | None:
+    """Read a record's tag back; None for any other tag."""
+    match = _RECORD.fullmatch(tag)
+    return RecordTag(match[1], int(match[2]), match[3]) if match else None
+
+
+def pin_tag(digest: Digest) -> str:
+    """The tag that keeps a digest which nothing else holds."""
+    return f"{PREFIX}pin.{_fingerprint(digest)}"
+
+
+def scratch_tag(digest: Digest) -> str:
+    """The tag under which a daemon pushes before anything is named."""
+    return f"{PREFIX}try.{_fingerprint(digest)}"
+
+
+def _fingerprint(digest: Digest) -> str:
+    return digest.partition(":")[2][:12]
+
+
+@dataclass(frozen=True)
+class TagScheme:
+    """All tags of one policy."""
+
+    policy: Policy
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def version_tag(self, version: Version) -> str:
+        """``v1.0``: the tag of a release."""
+        return self._version[0] + version.text.replace("+", "_") + self._version[1]
+
+    def combined_tag(self, version: Version, environment: str) -> str:
+        """``v1.0-prod``: the tag of a release in an environment."""
+        return self._combined(self.version_tag(version), environment)
+
+    def floating_tag(self, version: Version, line: Line) -> str:
+        """``latest``, ``v1`` or ``v1.2``: the tag of the line to which a version belongs."""
+        if line == "latest":
+            return "latest"
+        return self._version[0] + version.line(_PARTS[line]) + self._version[1]
+
+    def tags(self, version: Version, environments: Iterable[Environment]) -> list[ComputedTag]:
+        """Every tag that a version gets as it passes through environments, in the order in which they are written.
+
+        :raises UsageError: where :meth:`check` does.
+        """
+        chosen = list(environments)
+        self.check(version, chosen)
+        computed = [ComputedTag(self.version_tag(version), "version", None)]
+        for environment in chosen:
+            name = environment.name
+            computed.append(ComputedTag(self.combined_tag(version, name), "combined", name))
+            computed.append(ComputedTag(name, "environment", name))
+            if not version.is_prerelease:
+                lines = [line for line in LINES if line in environment.floating]
+                computed += [ComputedTag(self.floating_tag(version, line), "floating", name) for line in lines]
+        return computed
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, tag: str) -> Meaning | None:
+        """What a tag means; None for a tag that is none of tagflow's business.
+
+        Environments are recognised by the policy's closed list, longest first, before SemVer sees the tag.
+        """
+        if tag.startswith(PREFIX):
+            return self._read_own(tag)
+        if tag in self._environments:
+            return Meaning("environment", environment=tag)
+        if tag == "latest":
+            return Meaning("floating", line="latest") if "latest" in self._floating else None
+        for environment in self._longest_first:
+            head, tail = self._combined("\0", environment).split("\0")
+            if tag.startswith(head) and tag.endswith(tail) and len(tag) > len(head) + len(tail):
+                version = self._read_version(tag[len(head) : len(tag) - len(tail)])
+                if version is not None:
+                    return Meaning("combined", version, environment) if self._precise(version) else None
+        version = self._read_version(tag)
+        if version is None:
+            return None
+        if self._precise(version):
+            return Meaning("version", version)
+        line: Line = "major" if version.parts == 1 else "minor"
+        plain = version.text == version.line(_PARTS[line])
+        return Meaning("floating", version, line=line) if plain and line in self._floating else None
+
+    def check(self, version: Version, environments: Iterable[Environment] | None = None) -> None:
+        """Refuse a version whose tags would not read back as what they are.
+
+        :raises UsageError: ``version.precision`` (fewer parts than a floating tag needs it to have),
+            ``version.invalid`` (no valid tag), ``version.ambiguous``.
+        """
+        if not self._precise(version):
+            needed = self.fewest_parts
+            raise UsageError(
+                "version.precision",
+                f"{self.version_tag(version)} has {_count(version.parts)}, but releases here need {needed}: "
+                f"{self._floating_names} would be the same tag",
+                hint=f"Write {self.version_tag(Version.parse(_widen(version, needed)))}.",
+            )
+        for tag, expected in self._tags_of(version, environments):
+            if not is_tag(tag):
+                raise UsageError(
+                    "version.invalid",
+                    f"{tag!r} is not a valid tag",
+                    hint="A tag has at most 128 letters, digits, '_', '.' and '-', and starts with '.' or '-' never.",
+                )
+            meaning = self.read(tag)
+            if meaning != expected:
+                raise UsageError(
+                    "version.ambiguous",
+                    f"{tag} would be read as {_tell(meaning)}, not as {_tell(expected)}",
+                    hint="Choose a pre-release or build name that is no environment of this policy.",
+                )
+
+    # --- what a tag list holds ---------------------------------------------------------------------------------
+
+    def versions(self, tags: Iterable[str]) -> list[tuple[Version, str]]:
+        """The release versions among tags, each with its tag, highest first."""
+        found = ((meaning.version, tag) for tag in tags if (meaning := self.read(tag)) and meaning.kind == "version")
+        return sorted(((version, tag) for version, tag in found if version is not None), reverse=True)
+
+    def combined(self, tags: Iterable[str], environment: str) -> dict[Version, str]:
+        """The versions with a combined tag for an environment, and that tag."""
+        return {
+            meaning.version: tag
+            for tag in sorted(tags, reverse=True)
+            if (meaning := self.read(tag)) is not None
+            and meaning.kind == "combined"
+            and meaning.environment == environment
+            and meaning.version is not None
+        }
+
+    def spellings(self, version: Version, tags: Iterable[str]) -> list[Version]:
+        """How a version is written among tags, as version or combined tag: the typed spelling first where it exists."""
+        found = {
+            meaning.version.text: meaning.version
+            for tag in tags
+            if (meaning := self.read(tag)) is not None
+            and meaning.kind in ("version", "combined")
+            and meaning.version == version
+        }
+        return sorted(
+            (spelling for spelling in found.values() if spelling is not None),
+            key=lambda spelling: (spelling.text != version.text, spelling.text),
+        )
+
+    def parse_version(self, text: str) -> Version:
+        """Read a version that a person typed: a version, or a version tag of this policy.
+
+        :raises UsageError: ``version.invalid``.
+        """
+        return self._read_version(text) or Version.parse(text)
+
+    def parse_label(self, label: str | None) -> Version | None:
+        """Read the version tag that a record names."""
+        return None if label is None else self._read_version(label)
+
+    @cached_property
+    def fewest_parts(self) -> int:
+        """How many parts a version must at least have, so that it is no floating tag."""
+        return 1 + max((_PARTS[line] for line in self._floating), default=0)
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _version(self) -> tuple[str, str]:
+        head, _, tail = self.policy.templates.version.partition("{version}")
+        return head, tail
+
+    def _combined(self, version_tag: str, environment: str) -> str:
+        template = self.policy.templates.combined
+        return re.sub(
+            r"\{(version|environment)\}", lambda match: version_tag if match[1] == "version" else environment, template
+        )
+
+    @cached_property
+    def _environments(self) -> frozenset[str]:
+        return frozenset(environment.name for environment in self.policy.environments)
+
+    @cached_property
+    def _longest_first(self) -> tuple[str, ...]:
+        return tuple(sorted(self._environments, key=lambda name: (-len(name), name)))
+
+    @cached_property
+    def _floating(self) -> frozenset[Line]:
+        return frozenset(line for environment in self.policy.environments for line in environment.floating)
+
+    @property
+    def _floating_names(self) -> str:
+        return " and ".join(line for line in LINES if line in self._floating and line != "latest")
+
+    def _precise(self, version: Version) -> bool:
+        return version.parts >= self.fewest_parts
+
+    def _read_version(self, tag: str) -> Version | None:
+        head, tail = self._version
+        if not tag.startswith(head) or not tag.endswith(tail) or len(tag) <= len(head) + len(tail):
+            return None
+        text = tag[len(head) : len(tag) - len(tail)]
+        return as_version(text) if text[0].isdigit() and "+" not in text else None
+
+    @staticmethod
+    def _read_own(tag: str) -> Meaning | None:
+        if _PIN.fullmatch(tag):
+            return Meaning("pin")
+        if _SCRATCH.fullmatch(tag):
+            return Meaning("scratch")
+        record = parse_record_tag(tag)
+        return Meaning("record", environment=record.environment) if record else None
+
+    def _tags_of(self, version: Version, environments: Iterable[Environment] | None) -> Iterable[tuple[str, Meaning]]:
+        chosen = self.policy.environments if environments is None else environments
+        yield self.version_tag(version), Meaning("version", version)
+        for environment in chosen:
+            yield self.combined_tag(version, environment.name), Meaning("combined", version, environment.name)
+
+
+def check_templates(policy: Policy) -> list[str]:
+    """What is wrong with a policy's templates: tags that could be taken for one another, or be invalid."""
+    scheme = TagScheme(policy)
+    for text in _SAMPLES:
+        try:
+            scheme.check(Version.parse(text))
+        except TagflowError as error:
+            return [f"with these templates, {error.message}"]
+    return []
+
+
+def same_version(spellings: dict[str, Digest]) -> Conflict:
+    """The error for one version that is tagged in two spellings at different digests."""
+    told = " and ".join(f"{tag} at {digest}" for tag, digest in spellings.items())
+    return Conflict(
+        "version.spelling",
+        f"one version stands in several spellings at different digests: {told}",
+        hint="Remove or rename the one that is not the release, in the registry.",
+    )
+
+
+def _count(parts: int) -> str:
+    return f"{parts} part" if parts == 1 else f"{parts} parts"
+
+
+def _widen(version: Version, parts: int) -> str:
+    core = ".".join(str(number) for number in version.number.to_tuple()[:parts])
+    return core + version.text[len(version.text.split("-")[0].split("+")[0]) :]
+
+
+def _tell(meaning: Meaning | None) -> str:
+    if meaning is None:
+        return "no tag of this policy"
+    if meaning.kind == "combined":
+        return f"release {meaning.version} in {meaning.environment}"
+    if meaning.kind == "version":
+        return f"release {meaning.version}"
+    return f"the {meaning.kind} tag {meaning.environment or meaning.line or ''}".rstrip()

@@ -1,0 +1,132 @@
+"""Announce: the records of a release, composed from what was decided and what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tagflow.domain.history import Entry, Parent, Ran, Record, Release, Standing, State, fingerprint
+from tagflow.domain.plan import Plan, Step
+from tagflow.domain.tagging import RecordTag
+from tagflow.flows import records
+from tagflow.flows.context import Context
+from tagflow.flows.decision import UNNUMBERED, Prospect
+from tagflow.flows.observe import Observer, Place, Sight
+
+
+@dataclass(frozen=True)
+class Herald:
+    """Writes the records of one release."""
+
+    context: Context
+    plan: Plan
+    release: Release
+    adoption: Release
+
+    def announce(self, step: Step, prospect: Prospect) -> Entry:
+        """Write an image's records: what is adopted, where something is, then the intent. Returns the last."""
+        place, standing = prospect.sight.place, prospect.sight.standing
+        parents, seen = standing.heads, prospect.sight.records
+        if step.adopts:
+            adopted = self._write(place, self._adopted(prospect), parents, seen)
+            parents, seen = (adopted,), seen | {adopted.tag}
+        draft = replace(
+            self._draft(place, _numbered(prospect.state, self.release, self.adoption)),
+            action=step.action,
+            version=step.version,
+            digest=step.digest,
+            previous_version=step.previous_version,
+            previous_digest=step.previous_digest,
+        )
+        if prospect.since is not None:
+            draft = replace(draft, state=replace(draft.state, since=prospect.since))
+        return self._write(place, draft, parents, seen)
+
+    def abort(self, entry: Entry, place: Place) -> Entry | None:
+        """Write that an announced change did not take place, after its environment tag was put back.
+
+        Nothing is written while another writer's announcement is open beside it: naming that one as a parent would
+        take it for settled. The fork stays visible, and the next release joins it.
+        """
+        observer = Observer(self.context)
+        sight = observer.sights([place])[place]
+        others = [head for head in sight.standing.heads if head.tag != entry.tag]
+        if len(others) == len(sight.standing.heads) or any(it.record.digest != sight.standing.digest for it in others):
+            return None
+        record = entry.record
+        before = standing_before(observer, sight, entry)
+        head = before.head
+        draft = replace(
+            self._draft(place, before.state.aborted(record.version)),
+            action="abort",
+            version=head.record.version if head else None,
+            digest=head.record.digest if head else None,
+            previous_version=record.version,
+            previous_digest=record.digest,
+            release=record.release,
+        )
+        return self._write(place, draft, sight.standing.heads, sight.records)
+
+    def _adopted(self, prospect: Prospect) -> Record:
+        standing = prospect.sight.standing
+        assert standing.digest is not None
+        found = Ran(prospect.adopted, standing.digest, self.adoption)
+        head = standing.head
+        return replace(
+            self._draft(prospect.sight.place, standing.state.adopted(found)),
+            action="adopt",
+            version=found.version,
+            digest=found.digest,
+            previous_version=head.record.version if head else None,
+            previous_digest=head.record.digest if head else None,
+            release=self.adoption,
+            overrides=(),
+        )
+
+    def _draft(self, place: Place, state: State) -> Record:
+        now = self.context.now()
+        return Record(
+            environment=place.environment.name,
+            repository=place.repository.path if place.repository.is_layout else str(place.repository),
+            action="promote",
+            version=None,
+            digest=None,
+            previous_version=None,
+            previous_digest=None,
+            release=self.release,
+            members=self.plan.members,
+            actor=self.context.actor,
+            reason=self.plan.request.reason,
+            overrides=self.plan.request.overrides,
+            at=now,
+            parents=(),
+            state=replace(state, since=now),
+        )
+
+    def _write(self, place: Place, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag]) -> Entry:
+        record = replace(
+            draft,
+            parents=tuple(Parent(parent.tag, parent.digest) for parent in parents),
+            state=replace(draft.state, seen=fingerprint(seen)),
+        )
+        return records.write(self.context.stores(place.history), record)
+
+
+def standing_before(observer: Observer, sight: Sight, entry: Entry) -> Standing:
+    """Where an image stood before one of its heads was announced: its parents are heads again."""
+    others = tuple(head for head in sight.standing.heads if head.tag != entry.tag)
+    parents = observer.entries(sight.place.history, [parent.tag for parent in entry.record.parents])
+    named = {parent.tag for head in others for parent in head.record.parents}
+    heads = others + tuple(parent for tag, parent in parents.items() if tag not in named)
+    digest = sight.standing.digest
+    return Standing(entry.record.previous_digest if digest == entry.record.digest else digest, heads)
+
+
+def _numbered(state: State, release: Release, adoption: Release) -> State:
+    """Name the releases of the entries that came in with this run: the running one's, and the adoption's below it."""
+    top = len(state.stack) - 1
+    stack = tuple(
+        replace(ran, release=release if index == top else adoption) if ran.release == UNNUMBERED else ran
+        for index, ran in enumerate(state.stack)
+    )
+    return replace(state, stack=stack)

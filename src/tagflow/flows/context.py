@@ -1,0 +1,65 @@
+"""What a flow is given: the policy, the stores, and everything of the outside world that it may know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tagflow.domain.policy import Environment, Image, Policy
+from tagflow.domain.tagging import TagScheme
+from tagflow.errors import NotFound
+from tagflow.flows.suggest import suggestion
+from tagflow.stores.port import Progress, Silence, Stores
+
+if TYPE_CHECKING:
+    from tagflow.flows.sources import Engine
+
+
+def _no_engine() -> Engine:
+    raise NotImplementedError("this context has no Docker Engine")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to every flow. The clock, the actor and the names of releases come in from outside, for tests' sake."""
+
+    policy: Policy
+    policy_digest: str
+    stores: Stores
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+    actor: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Silence)
+    warn: Callable[[str], None] = lambda _message: None
+    engine: Callable[[], Engine] = _no_engine
+    threads: int = 16
+
+    @property
+    def scheme(self) -> TagScheme:
+        """The tag engine of the policy."""
+        return TagScheme(self.policy)
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name.
+
+        :raises NotFound: ``environment.not_found``.
+        """
+        known = {environment.name: environment for environment in self.policy.environments}
+        if name not in known:
+            hint = suggestion(name, known) or f"Environments of this policy: {', '.join(known)}."
+            raise NotFound("environment.not_found", f"there is no environment {name!r}", hint=hint)
+        return known[name]
+
+    def image(self, name: str) -> Image:
+        """The image of that name.
+
+        :raises NotFound: ``image.not_found``.
+        """
+        known = {image.name: image for image in self.policy.images}
+        if name not in known:
+            hint = suggestion(name, known) or f"Images of this policy: {', '.join(known)}."
+            raise NotFound("image.not_found", f"there is no image {name!r}", hint=hint)
+        return known[name]

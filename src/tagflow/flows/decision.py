@@ -1,0 +1,130 @@
+"""What a verb decided: the plan, and what was seen that executing it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tagflow.domain.history import Release, State
+from tagflow.domain.plan import Plan
+from tagflow.errors import Conflict, TagflowError
+from tagflow.flows.observe import Observer, Place, Sight
+from tagflow.stores.port import Store
+
+UNNUMBERED = Release("", 0)
+"""Stands in a prospect until the release gets its name and number, at execution."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What one gate said of one image."""
+
+    image: str
+    gate: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where content comes from that is not in the target repository yet."""
+
+    store: Store
+    reference: str
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What becomes of one image's history: the state after its record, and the version that is adopted before it.
+
+    ``since`` is when the stay of the digest began, where the record does not end it.
+    """
+
+    sight: Sight
+    state: State
+    adopted: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A plan, how to carry it out, and every reason why it must not be (``refusals``)."""
+
+    plan: Plan
+    observer: Observer
+    sights: Mapping[Place, Sight]
+    prospects: Mapping[str, Prospect] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    refusals: tuple[TagflowError, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """The highest release number of the environment, over all images of the policy."""
+        return max((sight.standing.number for sight in self.sights.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a push, promotion, rollback or apply came to."""
+
+    environment: str
+    plan: Plan
+    release: str | None = None
+    applied: bool = False
+    compensated: bool = False
+    gates: tuple[GateResult, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def interrupted(sights: Mapping[Place, Sight]) -> list[Sight]:
+    """The images whose last release was announced and not finished; those of the latest such release first."""
+    found = [sight for sight in sights.values() if sight.standing.condition == "interrupted"]
+    return sorted(found, key=lambda sight: -_number(sight))
+
+
+def under_way(sights: Mapping[Place, Sight]) -> list[Sight]:
+    """All images with a record of the latest interrupted release: those that arrived too."""
+    broken = interrupted(sights)
+    if not broken:
+        return []
+    release = _release(broken[0])
+    return [sight for sight in sights.values() if sight.standing.head and _release(sight) == release]
+
+
+def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
+    """Another change while a release is not finished: the error with both ways out."""
+    members = under_way(sights)
+    head = members[0].standing.head
+    assert head is not None
+    environment = head.record.environment
+    targets = " ".join(f"{sight.place.image.name}={_version(sight)}" for sight in members)
+    finish = (
+        f"tagflow rollback {environment}"
+        if head.record.action in ("rollback", "abort")
+        else f"tagflow promote {targets} --to {environment}"
+    )
+    names = ", ".join(sight.place.image.name for sight in interrupted(sights))
+    return Conflict(
+        "release.interrupted",
+        f"release {head.record.release.number} in {environment} was announced by {head.record.actor} and is not"
+        f" finished ({names}): it is still under way, or died",
+        hint=f"Finish it: `{finish}`. Abandon it: `tagflow rollback {environment}`.",
+    )
+
+
+def _release(sight: Sight) -> str:
+    head = sight.standing.head
+    return head.record.release.id if head else ""
+
+
+def _number(sight: Sight) -> int:
+    head = sight.standing.head
+    return head.record.release.number if head else 0
+
+
+def _version(sight: Sight) -> str | None:
+    head = sight.standing.head
+    return head.record.version if head else None

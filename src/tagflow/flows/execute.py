@@ -1,0 +1,238 @@
+"""Execute: any plan, in the one order of writes that survives dying anywhere.
+
+1. objects; 2. for all images their records, the intent written ahead; 3. version, combined and pin tags; 4. the
+environment tags, each the commit point of its image; 5. floating tags. Each phase ends before the next begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+
+from tagflow.domain.history import Entry, Release
+from tagflow.domain.plan import Move, Step
+from tagflow.domain.reference import Digest
+from tagflow.domain.tagging import Kind
+from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError
+from tagflow.flows.announce import Herald
+from tagflow.flows.context import Context
+from tagflow.flows.decision import Decision, Outcome
+from tagflow.flows.parallel import attempt, each
+from tagflow.stores.copy import Copier
+from tagflow.stores.port import Manifest, Store, TagMoved
+
+_ANCHORS: tuple[Kind, ...] = ("version", "combined", "pin")
+
+
+def execute(context: Context, decision: Decision) -> Outcome:
+    """Carry out a decision that nothing refuses.
+
+    :raises TagflowError: what failed, where no environment or floating tag differs from before.
+    :raises PartlyApplied: where one does; the message lists each with its digest before and now.
+    :raises Interrupted: on Ctrl-C, with the message of either.
+
+    The ``result`` of the error holds the outcome so far.
+    """
+    return _Run(context, decision).carry_out()
+
+
+class _Run:
+    """One release on its way. It knows at every moment which names it has changed."""
+
+    def __init__(self, context: Context, decision: Decision) -> None:
+        self._context, self._decision, self._plan = context, decision, decision.plan
+        self._places = {place.image.name: place for place in decision.sights}
+        self._lock = Lock()
+        self._changed: list[Move] = []
+        self._doubtful: list[Move] = []
+        self._compensated = False
+        self._announced: dict[str, Entry] = {}
+        self._manifests: dict[tuple[str, Digest], Manifest] = {}
+        first = decision.number + 1
+        adopting = any(step.adopts for step in self._plan.steps)
+        adoption = Release(context.new_id(), first)
+        release = self._plan.resumes or Release(context.new_id(), first + 1 if adopting else first)
+        self._herald = Herald(context, self._plan, release, adoption)
+
+    # --- the workflow ------------------------------------------------------------------------------------------
+
+    def carry_out(self) -> Outcome:
+        """The five phases."""
+        try:
+            self._copy_objects()
+            self._get_manifests()
+            self._or_take_back(self._announce)
+            self._or_take_back(self._anchor)
+            self._or_take_back(self._commit)
+            self._float()
+        except KeyboardInterrupt:
+            raise self._with_outcome(self._interrupted()) from None
+        except TagflowError as error:
+            raise self._with_outcome(error)  # noqa: B904
+        return self._outcome(applied=True)
+
+    def _copy_objects(self) -> None:
+        if not self._decision.origins:
+            return
+        with Copier(self._context.progress, threads=self._context.threads) as copier:
+
+            def copy(image: str) -> None:
+                origin = self._decision.origins[image]
+                target = self._context.stores(self._places[image].repository)
+                copier.copy(origin.store, target, origin.reference, referrers=self._context.policy.referrers)
+
+            each(copy, self._decision.origins, threads=4)
+
+    def _get_manifests(self) -> None:
+        """Have every manifest at hand that a tag will move to, before anything is announced."""
+        wanted = {
+            (move.image, move.after) for move in self._plan.moves if move.action != "keep" and move.after is not None
+        }
+
+        def get(key: tuple[str, Digest]) -> tuple[tuple[str, Digest], Manifest]:
+            return key, self._store(key[0]).get(key[1])
+
+        self._manifests |= dict(each(get, wanted, threads=self._context.threads))
+
+    def _announce(self) -> None:
+        each(self._write_records, self._plan.steps, threads=self._context.threads)
+
+    def _anchor(self) -> None:
+        each(self._move, self._pending(*_ANCHORS), threads=self._context.threads)
+
+    def _commit(self) -> None:
+        each(self._move_for_sure, self._pending("environment"), threads=self._context.threads)
+
+    def _float(self) -> None:
+        try:
+            each(self._move_for_sure, self._pending("floating"), threads=self._context.threads)
+        except TagflowError as error:
+            if self._changed or self._doubtful:
+                raise self._partly(error) from error
+            raise
+
+    # --- single writes -----------------------------------------------------------------------------------------
+
+    def _pending(self, *kinds: Kind) -> list[Move]:
+        return [move for move in self._plan.moves if move.kind in kinds and move.action != "keep"]
+
+    def _write_records(self, step: Step) -> None:
+        if step.recorded:
+            return
+        entry = self._herald.announce(step, self._decision.prospects[step.image])
+        with self._lock:
+            self._announced[step.image] = entry
+
+    def _move(self, move: Move) -> None:
+        store = self._store(move.image)
+        if move.after is None:
+            assert move.before is not None
+            store.untag(move.tag, move.before)
+        else:
+            store.move(move.tag, self._manifests[move.image, move.after], move.before)
+
+    def _move_for_sure(self, move: Move) -> None:
+        """Move a tag whose place matters. Where the answer is lost, look where the tag stands."""
+        try:
+            self._move(move)
+        except StoreError:
+            if not self._arrived(move):
+                raise
+        with self._lock:
+            self._changed.append(move)
+
+    def _arrived(self, move: Move) -> bool:
+        try:
+            return self._store(move.image).resolve(move.tag) == move.after
+        except StoreError:
+            with self._lock:
+                self._doubtful.append(move)
+            return False
+
+    def _store(self, image: str) -> Store:
+        return self._context.stores(self._places[image].repository)
+
+    # --- when it fails -----------------------------------------------------------------------------------------
+
+    def _or_take_back(self, phase: Callable[[], None]) -> None:
+        """Run a phase up to the commit points; where it fails, put back what moved and say so in the history."""
+        try:
+            phase()
+        except TagflowError as error:
+            failures = attempt(self._put_back, [*self._changed, *self._doubtful], threads=self._context.threads)
+            if any(isinstance(failure, TagflowError) for failure in failures):
+                raise self._partly(error) from error
+            if self._plan.resumes is None:
+                attempt(self._abort, self._announced, threads=self._context.threads)
+            raise
+
+    def _put_back(self, move: Move) -> None:
+        """Put back what still stands at what this release wrote; what somebody moved since is theirs."""
+        store = self._store(move.image)
+        with suppress(TagMoved):
+            if move.before is None:
+                if move.after is not None and store.resolve(move.tag) is not None:
+                    store.untag(move.tag, move.after)
+            else:
+                store.move(move.tag, store.get(move.before), move.after)
+        with self._lock:
+            self._compensated = True
+            for moves in (self._changed, self._doubtful):
+                if move in moves:
+                    moves.remove(move)
+
+    def _abort(self, image: str) -> None:
+        self._herald.abort(self._announced[image], self._places[image])
+
+    def _partly(self, cause: TagflowError) -> PartlyApplied:
+        return PartlyApplied(
+            "release.partly_applied",
+            f"{cause.message}\n{self._told()}",
+            hint=self._ways_out(),
+            details=[*cause.details, *self._differing()],
+        )
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(
+            "interrupted", f"interrupted: {self._told()}", hint=self._ways_out(), details=self._differing()
+        )
+
+    def _told(self) -> str:
+        lines = [
+            f"{move.repository}:{move.tag} was at {move.before or 'no digest'}, is at {move.after or 'no digest'}"
+            for move in self._changed
+        ]
+        lines += [
+            f"{move.repository}:{move.tag} was at {move.before or 'no digest'}, may be at {move.after}"
+            for move in self._doubtful
+        ]
+        return "\n".join(lines) or "no environment or floating tag differs from before"
+
+    def _differing(self) -> list[dict[str, object]]:
+        return [
+            {"repository": move.repository, "tag": move.tag, "before": move.before, "now": move.after, "sure": sure}
+            for moves, sure in ((self._changed, True), (self._doubtful, False))
+            for move in moves
+        ]
+
+    def _ways_out(self) -> str:
+        environment = self._plan.request.environment
+        if not self._announced and not self._changed and self._plan.resumes is None:
+            return "Run the same command again."
+        return f"Run the same command again to finish, or `tagflow rollback {environment}` to go back."
+
+    def _with_outcome(self, error: TagflowError) -> TagflowError:
+        error.result = self._outcome(applied=False)
+        return error
+
+    def _outcome(self, *, applied: bool) -> Outcome:
+        return Outcome(
+            self._plan.request.environment,
+            self._plan,
+            release=self._herald.release.id if self._plan.steps else None,
+            applied=applied,
+            compensated=self._compensated,
+            gates=self._decision.gates,
+            notes=self._decision.notes,
+        )

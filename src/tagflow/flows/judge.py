@@ -1,0 +1,108 @@
+"""Gathers what the rules ask about, and asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from tagflow.domain.history import Stay, stays
+from tagflow.domain.plan import Request
+from tagflow.domain.policy import Environment, Rule
+from tagflow.domain.rules import Candidate, judge
+from tagflow.errors import Refused, TagflowError, UsageError
+from tagflow.flows.choose import Choice
+from tagflow.flows.context import Context
+from tagflow.flows.decision import Origin
+from tagflow.flows.observe import Observer
+from tagflow.flows.parallel import attempt
+from tagflow.stores.copy import labels, platforms
+from tagflow.stores.port import Manifest, Store
+
+
+def check_overrides(environment: Environment, request: Request) -> frozenset[Rule]:
+    """The rules that the user sets aside.
+
+    :raises UsageError: ``override.unknown``, ``override.reason`` where the reason is missing.
+    :raises Refused: ``override.denied`` where the environment does not let it be set aside.
+    """
+    chosen: set[Rule] = set()
+    for name in request.overrides:
+        rule = next((rule for rule in get_args(Rule) if rule == name), None)
+        if rule is None:
+            raise UsageError(
+                "override.unknown",
+                f"{name!r} cannot be overridden",
+                hint=f"Rules that can, where the policy allows it: {', '.join(get_args(Rule))}.",
+            )
+        chosen.add(rule)
+    if chosen and not request.reason.strip():
+        raise UsageError("override.reason", "an override needs a reason", hint="Add --reason TEXT; it is recorded.")
+    denied = sorted(chosen - set(environment.overrides))
+    if denied:
+        allowed = ", ".join(environment.overrides) or "none"
+        raise Refused(
+            "override.denied",
+            f"{environment.name} does not let {', '.join(denied)} be overridden",
+            hint=f"The policy allows there: {allowed}.",
+        )
+    return frozenset(chosen)
+
+
+def judge_all(
+    context: Context,
+    observer: Observer,
+    request: Request,
+    choices: Sequence[Choice],
+    origins: Mapping[str, Origin],
+    *,
+    resuming: bool,
+) -> list[TagflowError]:
+    """Every reason against every choice. A release that is being finished is not asked for soak and freeze again."""
+    environment = context.environment(request.environment)
+    waived = check_overrides(environment, request)
+    if resuming:
+        waived |= {"soak", "freeze"}
+    now = context.now()
+
+    def reasons(choice: Choice) -> list[TagflowError]:
+        candidate = _candidate(context, observer, environment, choice, origins.get(choice.image))
+        return [verdict.refusal() for verdict in judge(environment, candidate, now, waived)]
+
+    found: list[TagflowError] = []
+    for result in attempt(reasons, choices, threads=context.threads):
+        found += [result] if isinstance(result, TagflowError) else result
+    return found
+
+
+def _candidate(
+    context: Context, observer: Observer, environment: Environment, choice: Choice, origin: Origin | None
+) -> Candidate:
+    standing = choice.sight.standing
+    needs_content = bool(environment.platforms or environment.labels) and not choice.bringing
+    store = origin.store if origin else context.stores(choice.source)
+    manifest = store.get(origin.reference if origin else choice.digest) if needs_content else None
+    return Candidate(
+        image=choice.image,
+        label=choice.label,
+        version=choice.version,
+        digest=choice.digest,
+        running=context.scheme.parse_label(standing.version),
+        held=choice.label in standing.state.holds,
+        stays=_stays(context, observer, environment, choice) if environment.soak else (),
+        platforms=platforms(store, manifest) if manifest and environment.platforms else None,
+        unset_labels=_unset(store, manifest, environment.labels) if manifest else (),
+    )
+
+
+def _stays(context: Context, observer: Observer, environment: Environment, choice: Choice) -> tuple[Stay, ...]:
+    found: list[Stay] = []
+    places = [observer.place(choice.sight.place.image, context.environment(name)) for name in environment.sources]
+    for place, sight in observer.sights(places).items():
+        entries = observer.entries(place.history, sorted(sight.records, key=str))
+        found += stays(entries.values(), sight.standing, context.now())
+    return tuple(stay for stay in found if stay.digest == choice.digest)
+
+
+def _unset(store: Store, manifest: Manifest, wanted: Sequence[str]) -> tuple[str, ...]:
+    found = [given for _, given in labels(store, manifest)]
+    return tuple(label for label in wanted if not found or any(not given.get(label) for given in found))

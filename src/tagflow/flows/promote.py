@@ -1,0 +1,78 @@
+"""promote: the digest that was admitted to one environment enters the next."""
+
+from __future__ import annotations
+
+from tagflow.domain.plan import Request
+from tagflow.errors import NotFound, TagflowError, UsageError, combine
+from tagflow.flows.admit import Admission
+from tagflow.flows.choose import Choice, Road, sources_of
+from tagflow.flows.context import Context
+from tagflow.flows.decision import Decision, Origin
+from tagflow.flows.judge import check_overrides
+from tagflow.flows.observe import Observer
+from tagflow.flows.targets import Wish, parse_targets
+
+
+def decide_promote(context: Context, request: Request) -> Decision:
+    """What ``promote TARGET… --to ENV`` would do.
+
+    :raises TagflowError: where nothing can be planned at all: usage, not found, order, interrupted release.
+    """
+    target = context.environment(request.environment)
+    if request.source:
+        context.environment(request.source)
+    sources = sources_of(context.policy.environments, target, request.source)
+    wishes = parse_targets(context, request.targets, everything=request.everything)
+    check_overrides(target, request)
+    if not sources and any(wish.version is None for wish in wishes):
+        raise UsageError(
+            "target.invalid",
+            f"{target.name} is the first environment: there is none to take a version from",
+            hint=f"Name a VERSION: `tagflow promote VERSION --to {target.name}`.",
+        )
+    observer = Observer(context)
+    places = [observer.place(image, target) for image in context.policy.images]
+    wished = [observer.place(wish.image, source) for wish in wishes for source in sources]
+    sights = observer.sights(places + wished)
+    roads = {
+        wish.image.name: Road(
+            observer,
+            context.scheme,
+            sights[observer.place(wish.image, target)],
+            tuple(sights[observer.place(wish.image, source)] for source in sources),
+        )
+        for wish in wishes
+    }
+    environment = {place: sights[place] for place in places}
+    observer.look_up(key for wish in wishes for key in roads[wish.image.name].wanted(wish))
+    choices, notes = _choose(request, wishes, roads)
+    origins = {
+        choice.image: Origin(context.stores(choice.source), choice.digest)
+        for choice in choices
+        if choice.source != choice.sight.place.repository
+    }
+    return Admission(context, request, observer, environment, "promote").decide(choices, origins, notes)
+
+
+def _choose(request: Request, wishes: list[Wish], roads: dict[str, Road]) -> tuple[list[Choice], list[str]]:
+    """The choice for each wish. Where ``from`` runs nothing, a named image is an error, one of ``--all`` is skipped."""
+    choices: list[Choice] = []
+    notes: list[str] = []
+    errors: list[TagflowError] = []
+    for wish in wishes:
+        road = roads[wish.image.name]
+        try:
+            choice = road.choose(wish)
+        except TagflowError as error:
+            errors.append(error)
+            continue
+        if choice is not None:
+            choices.append(choice)
+            continue
+        names = " and ".join(sight.place.environment.name for sight in road.sources)
+        notes.append(f"{wish.image.name}: nothing runs in {names}")
+    if notes and (not choices or not request.everything):
+        errors.append(NotFound("environment.empty", "\n".join(notes), hint="Look at `tagflow status`."))
+    if errors:
+        raise combine(errors)
+    return choices, [f"{note}, skipped" for note in notes]

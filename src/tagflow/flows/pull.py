@@ -1,0 +1,84 @@
+"""pull: what an environment runs, or a version, through the Docker Engine to this machine, by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagflow.domain.policy import Image
+from tagflow.domain.reference import Digest, Repository
+from tagflow.errors import NotFound
+from tagflow.flows.choose import Road
+from tagflow.flows.context import Context
+from tagflow.flows.observe import Observer
+from tagflow.flows.parallel import each
+from tagflow.stores.engine import docker_name
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """One image on this machine: the reference that names it there, its digest in the registry, and its ID."""
+
+    image: str
+    reference: str
+    digest: Digest
+    id: Digest
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    image: Image
+    repository: Repository
+    tag: str
+    digest: Digest
+
+
+def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
+    """Pull by digest, then tag locally.
+
+    :raises NotFound: ``environment.empty``, ``version.not_found``, ``image.not_found``.
+    """
+    images = [context.image(name) for name in names] or list(context.policy.images)
+    is_environment = any(environment.name == what for environment in context.policy.environments)
+    find = _in_environment if is_environment else _as_version
+    wanted = each(lambda image: find(context, what, image), images, threads=context.threads)
+    engine = context.engine()
+
+    def fetch(it: _Wanted) -> Pulled:
+        store = context.stores(it.repository)
+        if it.repository.is_layout:
+            image_id = engine.load_from(store, store.get(it.digest), context.progress)
+        else:
+            image_id = engine.pull(it.repository, it.digest, context.progress)
+        engine.tag(image_id, it.repository, it.tag)
+        return Pulled(it.image.name, f"{docker_name(it.repository)}:{it.tag}", it.digest, image_id)
+
+    return each(fetch, wanted, threads=4)
+
+
+def _in_environment(context: Context, name: str, image: Image) -> _Wanted:
+    environment = context.environment(name)
+    repository = context.policy.repository(image, environment)
+    digest = context.stores(repository).resolve(name)
+    if digest is None:
+        raise NotFound(
+            "environment.empty", f"{image.name}: nothing runs in {name}", hint=f"Look at `tagflow status {name}`."
+        )
+    return _Wanted(image, repository, name, digest)
+
+
+def _as_version(context: Context, text: str, image: Image) -> _Wanted:
+    scheme, observer = context.scheme, Observer(context)
+    version = scheme.parse_version(text)
+    for environment in context.policy.environments:
+        place = observer.place(image, environment)
+        sight = observer.sights([place])[place]
+        tag = scheme.version_tag(Road(observer, scheme, sight, ()).spell(version))
+        digest = observer.digest(place.repository, tag) if tag in sight.tags else None
+        if digest is not None:
+            return _Wanted(image, place.repository, tag, digest)
+    raise NotFound(
+        "version.not_found",
+        f"{image.name} has no {scheme.version_tag(version)}",
+        hint=f"Look at `tagflow status {image.name}`.",
+    )

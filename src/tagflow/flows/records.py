@@ -1,0 +1,200 @@
+"""Records as manifests: written under their own tag, read back and checked.
+
+Each is an OCI image manifest with an ``artifactType``, the empty configuration and layer (image-spec 1.1, "Guidelines
+for Artifact Usage"), and annotations. So any registry keeps it, and crane, oras or skopeo show it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tagflow.domain.history import ACTIONS, Entry, Parent, Ran, Record, Release, State
+from tagflow.domain.reference import Digest, digest_of, is_digest
+from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
+from tagflow.errors import Conflict, StoreError
+from tagflow.stores.port import EMPTY_CONTENT, EMPTY_TYPE, OCI_MANIFEST, Descriptor, Manifest, Store
+
+ARTIFACT_TYPE = "application/vnd.tagflow.record.v1+json"
+PREFIX = "io.tagflow.record."
+CREATED = "org.opencontainers.image.created"
+EMPTY = Descriptor(EMPTY_TYPE, digest_of(EMPTY_CONTENT), len(EMPTY_CONTENT))
+
+
+class _Ran(msgspec.Struct, frozen=True, rename="kebab"):
+    version: str | None
+    digest: str
+    release: str
+    release_number: int
+
+
+class _State(msgspec.Struct, frozen=True):
+    stack: list[_Ran] = []
+    holds: list[str] = []
+    void: list[str] = []
+    since: datetime | None = None
+    seen: str = ""
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as RFC 3339 in UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def encode(record: Record) -> Manifest:
+    """The manifest of a record. The same record always gives the same bytes."""
+    texts = {
+        "environment": record.environment,
+        "repository": record.repository,
+        "action": record.action,
+        "version": record.version,
+        "digest": record.digest,
+        "previous-version": record.previous_version,
+        "previous-digest": record.previous_digest,
+        "release": record.release.id,
+        "release-number": str(record.release.number),
+        "members": ",".join(record.members),
+        "actor": record.actor,
+        "reason": record.reason,
+        "overrides": ",".join(record.overrides),
+        "parents": " ".join(f"{parent.tag}@{parent.digest}" for parent in record.parents),
+        "state": _encode_state(record.state),
+    }
+    empty = {"mediaType": EMPTY.media_type, "digest": EMPTY.digest, "size": EMPTY.size}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": empty,
+        "layers": [empty],
+        "annotations": {CREATED: stamp(record.at)} | {PREFIX + key: text or "" for key, text in texts.items()},
+    }
+    return Manifest(OCI_MANIFEST, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def decode(tag: RecordTag, manifest: Manifest) -> Entry:
+    """Read a record.
+
+    :raises Conflict: ``history.broken`` where the manifest under the tag is no record that tagflow wrote.
+    """
+    try:
+        record = _decode(manifest.annotations)
+    except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as exc:
+        raise _broken(tag, "it is no record that this version of tagflow reads") from exc
+    if record.environment != tag.environment or record_tag(tag.environment, record.sequence, manifest.digest) != tag:
+        raise _broken(tag, f"its content ({manifest.digest}) belongs under another tag")
+    return Entry(tag, manifest.digest, record)
+
+
+def write(store: Store, record: Record) -> Entry:
+    """Store a record under its own tag and return it. Writing the same record again changes nothing.
+
+    One request where the repository has records already: then it has the empty blob too.
+    """
+    manifest = encode(record)
+    tag = record_tag(record.environment, record.sequence, manifest.digest)
+    try:
+        if not record.parents:
+            _write_empty(store)
+        store.put(manifest, str(tag))
+    except StoreError:
+        if not record.parents or store.has_blob(EMPTY.digest):
+            raise
+        _write_empty(store)
+        store.put(manifest, str(tag))
+    return Entry(tag, manifest.digest, record)
+
+
+def _write_empty(store: Store) -> None:
+    store.write_blob(EMPTY, lambda: iter([EMPTY_CONTENT]))
+
+
+def _broken(tag: RecordTag, why: str) -> Conflict:
+    return Conflict(
+        "history.broken",
+        f"the record {tag} cannot be trusted: {why}",
+        hint="`tagflow verify` tells more. tagflow never changes or removes a record: look at who pushed it.",
+    )
+
+
+def _encode_state(state: State) -> str:
+    document = _State(
+        stack=[_Ran(ran.version, ran.digest, ran.release.id, ran.release.number) for ran in state.stack],
+        holds=sorted(state.holds),
+        void=sorted(state.void),
+        since=state.since,
+        seen=state.seen,
+    )
+    return msgspec.json.encode(document).decode()
+
+
+def _decode(annotations: Mapping[str, str]) -> Record:
+    def text(key: str) -> str:
+        return annotations[PREFIX + key]
+
+    action = text("action")
+    if action not in ACTIONS:
+        raise ValueError(action)
+    return Record(
+        environment=text("environment"),
+        repository=text("repository"),
+        action=action,
+        version=text("version") or None,
+        digest=_digest(text("digest")),
+        previous_version=text("previous-version") or None,
+        previous_digest=_digest(text("previous-digest")),
+        release=Release(text("release"), int(text("release-number"))),
+        members=_split(text("members"), ","),
+        actor=text("actor"),
+        reason=text("reason"),
+        overrides=_split(text("overrides"), ","),
+        at=_moment(annotations[CREATED]),
+        parents=tuple(map(_parent, _split(text("parents"), " "))),
+        state=_decode_state(text("state")),
+    )
+
+
+def _decode_state(text: str) -> State:
+    document = msgspec.json.decode(text, type=_State)
+    return State(
+        stack=tuple(
+            Ran(ran.version, _need(_digest(ran.digest)), Release(ran.release, ran.release_number))
+            for ran in document.stack
+        ),
+        holds=frozenset(document.holds),
+        void=frozenset(document.void),
+        since=document.since,
+        seen=document.seen,
+    )
+
+
+def _parent(text: str) -> Parent:
+    tag, _, digest = text.partition("@")
+    return Parent(_need(parse_record_tag(tag)), _need(_digest(digest)))
+
+
+def _split(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(text.split(separator)) if text else ()
+
+
+def _digest(text: str) -> Digest | None:
+    if text and not is_digest(text):
+        raise ValueError(text)
+    return Digest(text) if text else None
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
+
+
+def _need(value: Any) -> Any:
+    if value is None:
+        raise ValueError("missing")
+    return value

@@ -1,0 +1,48 @@
+"""tags and next: what the tag engine computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagflow.domain.tagging import ComputedTag
+from tagflow.domain.version import FIRST, Part, Version
+from tagflow.flows.context import Context
+from tagflow.flows.observe import Observer
+
+
+@dataclass(frozen=True)
+class Next:
+    """The highest version there is, and the one to come; version tags both."""
+
+    current: str | None
+    next: str
+
+
+def computed_tags(context: Context, version: str, environments: Sequence[str]) -> tuple[str, list[ComputedTag]]:
+    """The version tag, and every tag that the version gets in the environments (all where none is named)."""
+    scheme = context.scheme
+    chosen = [context.environment(name) for name in environments] or list(context.policy.environments)
+    wanted = scheme.parse_version(version)
+    return scheme.version_tag(wanted), scheme.tags(wanted, chosen)
+
+
+def next_version(context: Context, part: Part) -> Next:
+    """The next version after the highest of all images, in all registries of the policy."""
+    scheme, observer = context.scheme, Observer(context)
+    repositories = dict.fromkeys(
+        context.policy.repository(image, environment)
+        for image in context.policy.images
+        for environment in context.policy.environments
+    )
+    observer.list_all(repositories)
+    versions = [version for repository in repositories for version, _ in scheme.versions(observer.tags(repository))]
+    if not versions:
+        return Next(None, scheme.version_tag(_first(part, scheme.fewest_parts)))
+    highest = max(versions)
+    return Next(scheme.version_tag(highest), scheme.version_tag(highest.next(part, at_least=scheme.fewest_parts)))
+
+
+def _first(part: Part, at_least: int) -> Version:
+    assert at_least <= FIRST.parts
+    return Version.parse("0.1.0-rc.1") if part == "prerelease" else FIRST
