@@ -1,0 +1,352 @@
+"""The shape of promotion.yaml: the one definition that files are checked against and the JSON Schema is made from.
+
+``title`` is what a value is called in a message, ``patternErrorMessage`` (which editors know too) says what to write
+instead. What needs more than one value to be judged is in :mod:`tagflow.config.meaning`.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from tagflow.domain.duration import PATTERN as DURATION
+from tagflow.domain.policy import OVERRIDABLE, Line, Rule
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+EnvironmentName = Annotated[
+    str,
+    Meta(
+        title="an environment name",
+        pattern="^[a-z0-9]+(-[a-z0-9]+)*$",
+        max_length=63,
+        extra_json_schema={
+            "not": {"enum": ["latest", "alpha", "beta", "rc", "pre", "preview", "snapshot"]},
+            "patternErrorMessage": "Use lower-case letters and digits, parts joined by '-', as in pre-prod.",
+        },
+    ),
+]
+ImageName = Annotated[
+    str,
+    Meta(
+        title="an image name",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$",
+        max_length=128,
+        extra_json_schema={
+            "patternErrorMessage": "Begin with a letter or digit; then letters, digits, '.', '_' and '-', parts joined "
+            "by '/'."
+        },
+    ),
+]
+RepositoryPath = Annotated[str, Meta(title="a repository", min_length=1, examples=["back_end", "team/frontend"])]
+RegistryPrefix = Annotated[
+    str,
+    Meta(
+        title="a registry",
+        min_length=1,
+        examples=["docker.io/acme", "ghcr.io/acme", "localhost:5000", "oci:./images"],
+    ),
+]
+Duration = Annotated[
+    str,
+    Meta(
+        title="a duration",
+        pattern=DURATION,
+        examples=["24h", "90m", "1h30m", "7d"],
+        extra_json_schema={"patternErrorMessage": "Write a number and its unit, d, h, m or s: 45s, 90m, 1h30m, 7d."},
+    ),
+]
+Platform = Annotated[
+    str,
+    Meta(
+        title="a platform",
+        pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$",
+        examples=["linux/amd64", "linux/arm64", "linux/arm/v7"],
+        extra_json_schema={"patternErrorMessage": "Write os/architecture or os/architecture/variant, as linux/amd64."},
+    ),
+]
+Label = Annotated[str, Meta(title="a label", min_length=1, examples=["org.opencontainers.image.source"])]
+Command = Annotated[str, Meta(title="a command", min_length=1, examples=["trivy image --exit-code 1 {reference}"])]
+UNIQUE = {"uniqueItems": True}
+
+
+class ImageEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One image, written out."""
+
+    repository: Annotated[RepositoryPath, Meta(description="The repository below the registry of each environment.")]
+
+
+class TagsEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How tags are written."""
+
+    version: Annotated[
+        str,
+        Meta(
+            title="a template",
+            min_length=1,
+            description="The tag of a release; {version} is the version without v.",
+            examples=["v{version}", "{version}"],
+        ),
+    ] = "v{version}"
+    combined: Annotated[
+        str,
+        Meta(
+            title="a template",
+            min_length=1,
+            description="The tag of a release in an environment; {version} is the whole version tag here.",
+            examples=["{version}-{environment}"],
+        ),
+    ] = "{version}-{environment}"
+
+
+class FreezeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A window in which nothing is promoted: weekdays, or from one day to another, both inclusive."""
+
+    days: (
+        Annotated[
+            list[Day], Meta(description="Weekdays.", min_length=1, examples=[["fri", "sat"]], extra_json_schema=UNIQUE)
+        ]
+        | UnsetType
+    ) = UNSET
+    first: Annotated[date, Meta(description="The first day.", examples=["2026-12-20"])] | UnsetType = field(
+        name="from", default=UNSET
+    )
+    last: Annotated[date, Meta(description="The last day, included whole.", examples=["2027-01-02"])] | UnsetType = (
+        field(name="to", default=UNSET)
+    )
+    timezone: Annotated[
+        str,
+        Meta(
+            title="a time zone",
+            min_length=1,
+            description="Where the days begin and end: a name of the IANA time zone database. Default: UTC.",
+            examples=["Europe/Berlin", "UTC"],
+        ),
+    ] = "UTC"
+
+
+Window = Annotated[
+    FreezeEntry,
+    Meta(
+        examples=[{"days": ["sat", "sun"], "timezone": "Europe/Berlin"}],
+        extra_json_schema={
+            "oneOf": [
+                {"required": ["days"], "not": {"anyOf": [{"required": ["from"]}, {"required": ["to"]}]}},
+                {"required": ["from", "to"], "not": {"required": ["days"]}},
+            ]
+        },
+    ),
+]
+
+
+class GateEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that must succeed before an image may enter."""
+
+    name: Annotated[str, Meta(title="a name", min_length=1, max_length=64, description="How the gate is called.")]
+    run: Annotated[
+        Command,
+        Meta(
+            description="Run once for each image, without a shell, after {reference}, {digest}, {image}, {version} and "
+            "{environment} are filled in; exit status 0 means yes."
+        ),
+    ]
+    timeout: Annotated[Duration, Meta(description="When the command is stopped and the gate has failed.")] = "5m"
+
+
+class EnvironmentEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One environment."""
+
+    sources: (
+        Annotated[
+            list[EnvironmentName],
+            Meta(
+                min_length=1,
+                description="Environments above this one that an image must have been admitted to, any one of them. "
+                "Default: the environment above. The first environment has none.",
+                examples=[["staging"]],
+                extra_json_schema=UNIQUE,
+            ),
+        ]
+        | UnsetType
+    ) = field(name="from", default=UNSET)
+    registry: (
+        Annotated[
+            RegistryPrefix,
+            Meta(description="Where this environment's tags and images live. Default: `registry` of the policy."),
+        ]
+        | UnsetType
+    ) = UNSET
+    prereleases: Annotated[
+        Literal["allow", "deny"], Meta(description="Whether versions like v1.2.0-rc.1 may enter.")
+    ] = "allow"
+    downgrades: (
+        Annotated[
+            Literal["allow", "deny"],
+            Meta(
+                description="Whether a lower version than the one that runs here may enter. Default: allow in the "
+                "first environment, deny in the others."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    soak: (
+        Annotated[
+            Duration,
+            Meta(description="How long the image must have stayed in a `from` environment without a break."),
+        ]
+        | UnsetType
+    ) = UNSET
+    freeze: Annotated[
+        list[Window], Meta(description="Windows in which nothing is promoted here; rollback is always possible.")
+    ] = []
+    platforms: Annotated[
+        list[Platform],
+        Meta(
+            description="Platforms that must all be present.",
+            examples=[["linux/amd64", "linux/arm64"]],
+            extra_json_schema=UNIQUE,
+        ),
+    ] = []
+    labels: Annotated[
+        list[Label],
+        Meta(
+            description="Labels that must all be set.",
+            examples=[["org.opencontainers.image.source"]],
+            extra_json_schema=UNIQUE,
+        ),
+    ] = []
+    gates: Annotated[
+        list[GateEntry], Meta(description="Commands that must all succeed before an image may enter.")
+    ] = []
+    floating: Annotated[
+        list[Line],
+        Meta(
+            description="Floating tags that follow this environment: latest, major (v1), minor (v1.2).",
+            examples=[["latest", "major"]],
+            extra_json_schema=UNIQUE,
+        ),
+    ] = []
+    overrides: Annotated[
+        list[Rule],
+        Meta(
+            description="Rules that `--override` may set aside here; [] for none.",
+            examples=[["hold", "freeze"]],
+            extra_json_schema=UNIQUE,
+        ),
+    ] = field(default_factory=lambda: list(OVERRIDABLE))
+
+
+class HistoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the history is kept."""
+
+    repository: Annotated[
+        str,
+        Meta(
+            title="a template",
+            min_length=1,
+            pattern=r"\{repository\}",
+            description="The repository of the records; {repository} is the image's own.",
+            examples=["{repository}", "{repository}-history"],
+            extra_json_schema={"patternErrorMessage": "It must contain {repository}, as {repository}-history does."},
+        ),
+    ] = "{repository}"
+
+
+class NotifyEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told: a webhook or a command."""
+
+    webhook: (
+        Annotated[
+            str,
+            Meta(
+                title="a URL",
+                min_length=1,
+                description="An address that the outcome is posted to as JSON.",
+                examples=["https://hooks.example.com/promotions"],
+                extra_json_schema={"format": "uri"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    run: (
+        Annotated[
+            str,
+            Meta(
+                title="a command",
+                min_length=1,
+                description="A command, run without a shell.",
+                examples=["./announce.sh"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+Notification = Annotated[
+    NotifyEntry,
+    Meta(
+        examples=[{"webhook": "https://hooks.example.com/promotions"}],
+        extra_json_schema={"oneOf": [{"required": ["webhook"]}, {"required": ["run"]}]},
+    ),
+]
+Images = Annotated[
+    dict[ImageName, RepositoryPath | ImageEntry | None],
+    Meta(
+        description="The images, each as `name: repository` below `registry`, or `name: {repository: …}`; a name alone "
+        "is its own repository.",
+        examples=[{"frontend": "frontend", "backend": {"repository": "back_end"}}],
+    ),
+]
+
+
+class Included(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that `include` names: it adds images."""
+
+    images: Images
+
+
+class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """promotion.yaml: which images tagflow promotes, through which environments, under which rules."""
+
+    version: Annotated[Literal[1], Meta(description="The version of this format.")]
+    registry: Annotated[
+        RegistryPrefix,
+        Meta(
+            description="The prefix of every image: HOST[:PORT][/NAMESPACE], or oci:DIR for OCI image layouts on disk, "
+            "relative to this file."
+        ),
+    ]
+    images: Images = {}
+    tags: Annotated[TagsEntry, Meta(description="How tags are written.")] = TagsEntry()
+    environments: Annotated[
+        dict[EnvironmentName, EnvironmentEntry | None],
+        Meta(
+            min_length=1,
+            description="The environments in order of promotion.",
+            examples=[{"dev": {}, "prod": {"soak": "24h"}}],
+        ),
+    ]
+    engine: Annotated[
+        Literal["auto", "registry", "docker"],
+        Meta(
+            description="What moves images: the registry API, or the Docker daemon; auto takes the daemon for "
+            "docker-daemon: sources only."
+        ),
+    ] = "auto"
+    history: Annotated[HistoryEntry, Meta(description="Where the history is kept.")] = HistoryEntry()
+    referrers: Annotated[
+        Literal["copy", "ignore", "require"],
+        Meta(description="Signatures, attestations and SBOMs when an image changes its repository."),
+    ] = "copy"
+    insecure_registries: Annotated[
+        list[Annotated[str, Meta(title="a host", min_length=1, examples=["registry.internal:5000"])]],
+        Meta(description="Hosts that may speak plain HTTP, beside loopback.", extra_json_schema=UNIQUE),
+    ] = []
+    create_repositories: Annotated[
+        bool, Meta(description="Whether repositories that are missing are created (Amazon ECR).")
+    ] = False
+    notify: Annotated[list[Notification], Meta(description="Who is told after a promotion or rollback.")] = []
+    include: Annotated[
+        list[Annotated[str, Meta(title="a path", min_length=1, examples=["images/payments.yaml"])]],
+        Meta(description="Files that add `images`, relative to this one.", extra_json_schema=UNIQUE),
+    ] = []

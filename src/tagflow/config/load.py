@@ -1,0 +1,165 @@
+"""promotion.yaml → :class:`~tagflow.domain.policy.Policy`, or one error that names every mistake with its place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tagflow.config import values
+from tagflow.config.check import Checked, S, check
+from tagflow.config.collisions import check_whole
+from tagflow.config.document import Document, Images, Included
+from tagflow.config.meaning import Listed, read_policy
+from tagflow.config.mistakes import Mark, Mistakes
+from tagflow.config.nodes import parse
+from tagflow.domain.policy import Image, Policy
+from tagflow.errors import UsageError
+
+FILE_NAME = "promotion.yaml"
+SIZE_LIMIT = 4 * 1024 * 1024
+"""Bytes in one file."""
+
+_FALLBACK = {"version": 1, "registry": "", "environments": {}}
+
+
+def find_policy(start: Path) -> Path:
+    """The nearest promotion.yaml in ``start`` or a directory above it.
+
+    :raises UsageError: ``policy.not_found``.
+    """
+    for directory in (start, *start.parents):
+        path = directory / FILE_NAME
+        if os.path.isfile(path):
+            return path
+    raise _not_found(f"there is no {FILE_NAME} in {start} or above it")
+
+
+def load_policy(path: Path) -> Policy:
+    """Load a policy and the files that it includes. ``oci:DIR`` and includes are relative to its directory.
+
+    :raises UsageError: ``policy.invalid`` with all mistakes, ``policy.not_found``, ``policy.unreadable``.
+    """
+    try:
+        content = _read(path)
+        name, base = _display(path), os.path.dirname(os.path.abspath(path))
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise _not_found(f"there is no {path}") from exc
+    except (OSError, ValueError) as exc:
+        raise UsageError("policy.unreadable", f"{path} cannot be read: {_reason(exc)}") from exc
+    return _Loader(name, base).load(content)
+
+
+def load_policy_text(text: str, name: str = FILE_NAME, base: Path | str = ".") -> Policy:
+    """Load a policy from its text; ``name`` is what mistakes call it, ``base`` the directory it would lie in.
+
+    :raises UsageError: ``policy.invalid``.
+    """
+    return _Loader(name, os.path.abspath(base)).load(text.encode("utf-8", "surrogatepass"))
+
+
+class _Loader:
+    def __init__(self, name: str, base: str) -> None:
+        self._name = name
+        self._base = base
+        self._mistakes = Mistakes()
+        self._images: dict[str, Listed] = {}
+
+    def load(self, content: bytes) -> Policy:
+        policy = self._policy(content)
+        if policy is None or self._mistakes:
+            raise self._mistakes.error()
+        return policy
+
+    def _policy(self, content: bytes) -> Policy | None:
+        start = Mark(0, self._name, 1, 1)
+        checked = self._checked(content, start, Document)
+        if checked is None:
+            return None
+        self._list(checked.value.images, checked)
+        self._include(checked)
+        if not self._images and not checked.places.has("images") and not checked.places.has("include"):
+            self._mistakes.add(start, "the key 'images' is missing", "For example images: {frontend: frontend}.")
+        elif not self._images and not self._mistakes:
+            self._mistakes.add(checked.places.value("images"), "there is no image", "Name at least one.")
+        images = list(self._images.values())
+        policy = read_policy(checked, images, self._base, self._mistakes)
+        check_whole(policy, images, checked.places, self._mistakes)
+        return policy
+
+    def _checked(self, content: bytes, start: Mark, wanted: type[S]) -> Checked[S] | None:
+        text = self._text(content, start)
+        node = None if text is None else parse(text, start, self._mistakes)
+        if node is None:
+            return None
+        return check(node, wanted, self._mistakes, fallback=_FALLBACK)
+
+    def _text(self, content: bytes, start: Mark) -> str | None:
+        if len(content) > SIZE_LIMIT:
+            self._mistakes.add(start, f"this file is larger than {SIZE_LIMIT // 1024 // 1024} MiB")
+            return None
+        try:
+            return content.decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError as exc:
+            before = content[: exc.start]
+            mark = Mark(start.order, start.file, before.count(b"\n") + 1, exc.start - before.rfind(b"\n"))
+            self._mistakes.add(mark, f"the byte 0x{content[exc.start]:02x} is not UTF-8", "Save the file as UTF-8.")
+            return None
+
+    def _list(self, images: Images, checked: Checked[Document] | Checked[Included]) -> None:
+        for name, entry in images.items():
+            named = checked.places.key("images", name)
+            repository = name if entry is None else entry if isinstance(entry, str) else entry.repository
+            long = entry is not None and not isinstance(entry, str)
+            placed = (
+                checked.places.value("images", name, "repository") if long else checked.places.value("images", name)
+            )
+            try:
+                values.image_name(name)
+            except UsageError as error:
+                self._mistakes.add_error(named, error)
+                continue
+            first = self._images.setdefault(name, Listed(Image(name, repository), named, placed))
+            if first.named != named:
+                self._mistakes.add(named, f"the image {name!r} is listed twice, first in {first.named}", "Keep one.")
+
+    def _include(self, checked: Checked[Document]) -> None:
+        seen: set[str] = set()
+        for order, (index, name) in enumerate(enumerate(checked.value.include), start=1):
+            mark = checked.places.value("include", index)
+            path = os.path.join(self._base, name)
+            try:
+                content, real = _read(path), os.path.realpath(path)
+            except (OSError, ValueError) as exc:
+                self._mistakes.add(mark, f"the included file {name!r} cannot be read: {_reason(exc)}")
+                continue
+            if real in seen:
+                self._mistakes.add(mark, f"the file {name!r} is included already", "Keep one.")
+                continue
+            seen.add(real)
+            self._included(content, Mark(order, self._beside(name), 1, 1))
+
+    def _included(self, content: bytes, start: Mark) -> None:
+        checked = self._checked(content, start, Included)
+        if checked is not None:
+            self._list(checked.value.images, checked)
+
+    def _beside(self, name: str) -> str:
+        return os.path.normpath(os.path.join(os.path.dirname(self._name), name))
+
+
+def _read(path: Path | str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(SIZE_LIMIT + 1)
+
+
+def _display(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative
+
+
+def _reason(exc: Exception) -> str:
+    return exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
+
+
+def _not_found(message: str) -> UsageError:
+    return UsageError("policy.not_found", message, hint="Write one with `tagflow init`, or name it with --policy FILE.")

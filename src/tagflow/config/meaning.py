@@ -1,0 +1,200 @@
+"""What a document means: :class:`~tagflow.config.document.Document` → :class:`~tagflow.domain.policy.Policy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar, get_args
+
+from msgspec import UNSET
+
+from tagflow.config import values
+from tagflow.config.check import Checked, Places
+from tagflow.config.document import Day, Document, EnvironmentEntry, FreezeEntry, GateEntry, NotifyEntry
+from tagflow.config.mistakes import Mark, Mistakes
+from tagflow.config.wording import suggestion
+from tagflow.domain.duration import parse_duration
+from tagflow.domain.policy import Environment, Freeze, Gate, Image, Notice, Policy, Templates
+from tagflow.domain.reference import Registry
+from tagflow.errors import UsageError
+
+T = TypeVar("T")
+
+NOWHERE = Registry("")
+"""Stands in for a registry that could not be read."""
+
+_DAYS: tuple[Day, ...] = get_args(Day)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image as some file lists it."""
+
+    image: Image
+    named: Mark
+    placed: Mark
+
+
+def read_policy(checked: Checked[Document], images: Sequence[Listed], base: str, mistakes: Mistakes) -> Policy:
+    """The policy; what is wrong with it is noted and left out. ``oci:DIR`` is relative to the directory ``base``."""
+    return _Reader(checked.value, checked.places, base, mistakes).policy(tuple(listed.image for listed in images))
+
+
+class _Reader:
+    def __init__(self, document: Document, places: Places, base: str, mistakes: Mistakes) -> None:
+        self._document = document
+        self._places = places
+        self._base = base
+        self._mistakes = mistakes
+
+    def policy(self, images: tuple[Image, ...]) -> Policy:
+        document = self._document
+        registry = self._registry(document.registry, ("registry",))
+        hosts = (
+            self._read(("insecure_registries", index), values.host, text)
+            for index, text in enumerate(document.insecure_registries)
+        )
+        notices = (self._notice(entry, ("notify", index)) for index, entry in enumerate(document.notify))
+        return Policy(
+            registry=registry,
+            images=images,
+            environments=self._environments(registry),
+            templates=self._templates(),
+            engine=document.engine,
+            history=self._read(("history", "repository"), values.history_template, document.history.repository)
+            or "{repository}",
+            referrers=document.referrers,
+            insecure_registries=tuple(host for host in hosts if host is not None),
+            create_repositories=document.create_repositories,
+            notify=tuple(notice for notice in notices if notice is not None),
+        )
+
+    def _templates(self) -> Templates:
+        tags = self._document.tags
+        version = self._read(("tags", "version"), lambda text: values.template(text, "version"), tags.version)
+        combined = self._read(
+            ("tags", "combined"), lambda text: values.template(text, "version", "environment"), tags.combined
+        )
+        return Templates(version or Templates.version, combined or Templates.combined)
+
+    def _environments(self, registry: Registry) -> tuple[Environment, ...]:
+        found: list[Environment] = []
+        above: list[str] = []
+        for name, entry in self._document.environments.items():
+            path = ("environments", name)
+            valid = self._read(path, values.environment_name, name, mark=self._places.key(*path))
+            environment = self._environment(name, entry or EnvironmentEntry(), registry, above)
+            above.append(name)
+            if valid is not None:
+                found.append(environment)
+        return tuple(found)
+
+    def _environment(self, name: str, entry: EnvironmentEntry, registry: Registry, above: list[str]) -> Environment:
+        path = ("environments", name)
+        first = not above
+        if first:
+            self._sourceless(name, path)
+        downgrades = first if entry.downgrades is UNSET else entry.downgrades == "allow"
+        return Environment(
+            name=name,
+            registry=registry if entry.registry is UNSET else self._registry(entry.registry, (*path, "registry")),
+            sources=() if first else self._sources(entry, path, above),
+            prereleases=entry.prereleases == "allow",
+            downgrades=downgrades,
+            soak=None if entry.soak is UNSET else self._read((*path, "soak"), parse_duration, entry.soak),
+            freeze=self._freezes(entry, path),
+            platforms=tuple(entry.platforms),
+            labels=tuple(entry.labels),
+            gates=self._gates(entry, path),
+            floating=tuple(entry.floating),
+            overrides=tuple(entry.overrides),
+        )
+
+    def _sourceless(self, name: str, path: tuple[str, ...]) -> None:
+        for key, why in (("from", "is promoted from none"), ("soak", "has none above it to soak in")):
+            if self._places.has(*path, key):
+                message = f"{name!r} is the first environment: it {why}"
+                self._mistakes.add(self._places.key(*path, key), message, f"Remove {key!r}, or list {name!r} lower.")
+
+    def _sources(self, entry: EnvironmentEntry, path: tuple[str, ...], above: list[str]) -> tuple[str, ...]:
+        if entry.sources is UNSET:
+            return (above[-1],)
+        for index, source in enumerate(entry.sources):
+            if source not in above:
+                self._not_above(source, path[-1], above, self._places.value(*path, "from", index))
+        return tuple(source for source in entry.sources if source in above)
+
+    def _not_above(self, source: str, name: str, above: list[str], mark: Mark) -> None:
+        if source == name:
+            self._mistakes.add(mark, f"{name!r} cannot be promoted from itself", suggestion("", above))
+        elif source in self._document.environments:
+            message = f"{source!r} stands below {name!r}, and an environment is promoted from those above it"
+            self._mistakes.add(mark, message, f"List {source!r} above {name!r}.")
+        else:
+            self._mistakes.add(mark, f"there is no environment {source!r}", suggestion(source, above))
+
+    def _freezes(self, entry: EnvironmentEntry, path: tuple[str, ...]) -> tuple[Freeze, ...]:
+        windows = (self._freeze(window, (*path, "freeze", index)) for index, window in enumerate(entry.freeze))
+        return tuple(window for window in windows if window is not None)
+
+    def _freeze(self, entry: FreezeEntry, path: tuple[str | int, ...]) -> Freeze | None:
+        zone = self._read((*path, "timezone"), values.zone, entry.timezone)
+        written = {key for key in ("days", "from", "to") if self._places.has(*path, key)}
+        if written not in ({"days"}, {"from", "to"}):
+            message = "a freeze window is either `days`, or `from` and `to`"
+            hint = "Write {days: [sat, sun]} or {from: 2026-12-20, to: 2027-01-02}."
+            self._mistakes.add(self._places.value(*path), message, hint)
+            return None
+        first = None if entry.first is UNSET else entry.first
+        last = None if entry.last is UNSET else entry.last
+        if first and last and first > last:
+            message = f"this window ends on {last}, before it begins on {first}"
+            self._mistakes.add(self._places.value(*path, "to"), message, "`to` is the last day.")
+        days = () if entry.days is UNSET else entry.days
+        return None if zone is None else Freeze(zone, frozenset(map(_DAYS.index, days)), first, last)
+
+    def _gates(self, entry: EnvironmentEntry, path: tuple[str, ...]) -> tuple[Gate, ...]:
+        gates: dict[str, Gate] = {}
+        for index, gate in enumerate(entry.gates):
+            place: tuple[str | int, ...] = (*path, "gates", index)
+            if gate.name in gates:
+                message = f"two gates of {path[-1]!r} are called {gate.name!r}"
+                self._mistakes.add(self._places.value(*place, "name"), message, "Rename one.")
+            gates[gate.name] = self._gate(gate, place)
+        return tuple(gates.values())
+
+    def _gate(self, entry: GateEntry, path: tuple[str | int, ...]) -> Gate:
+        argv = self._read((*path, "run"), values.gate_command, entry.run) or ()
+        timeout = self._read((*path, "timeout"), parse_duration, entry.timeout)
+        if timeout == timedelta():
+            self._mistakes.add(
+                self._places.value(*path, "timeout"), "a gate needs some time", "Write, for example, 5m."
+            )
+        return Gate(entry.name, argv, timeout or Gate.timeout)
+
+    def _notice(self, entry: NotifyEntry, path: tuple[str | int, ...]) -> Notice | None:
+        written = [key for key in ("webhook", "run") if self._places.has(*path, key)]
+        if len(written) != 1:
+            message = "an entry of `notify` is either a `webhook` or a command to `run`"
+            self._mistakes.add(self._places.value(*path), message, "Write {webhook: URL} or {run: COMMAND}.")
+            return None
+        if entry.webhook is not UNSET:
+            return Notice(webhook=self._read((*path, "webhook"), values.webhook, entry.webhook) or "")
+        if entry.run is not UNSET:
+            return Notice(argv=self._read((*path, "run"), values.command, entry.run) or ())
+        return None
+
+    def _registry(self, text: str, path: tuple[str, ...]) -> Registry:
+        if not text:
+            return NOWHERE
+        return self._read(path, lambda written: values.registry(written, self._base), text) or NOWHERE
+
+    def _read(
+        self, path: tuple[str | int, ...], read: Callable[[str], T], text: str, *, mark: Mark | None = None
+    ) -> T | None:
+        try:
+            return read(text)
+        except UsageError as error:
+            self._mistakes.add_error(mark or self._places.value(*path), error)
+            return None

@@ -1,0 +1,239 @@
+"""YAML text → a tree of nodes that know where they stand. Nothing is constructed but text, lists and mappings.
+
+The tree is built from parser events instead of with ``yaml.compose``: that recurses in C without a bound, so that a
+few kilobytes of ``[`` would end the process. Aliases share the node that they name; its size counts again, so that
+a "billion laughs" document is refused before anything walks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+from yaml.reader import Reader
+
+from tagflow.config.mistakes import Mark, Mistakes
+
+Kind = Literal["text", "number", "boolean", "null", "date", "merge"]
+
+DEEPEST = 32
+LARGEST = 200_000
+"""Nodes in one document, those behind an alias counted each time."""
+
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CORE = "tag:yaml.org,2002:"
+_KINDS: dict[str, Kind] = {
+    f"{_CORE}str": "text",
+    f"{_CORE}value": "text",
+    f"{_CORE}int": "number",
+    f"{_CORE}float": "number",
+    f"{_CORE}bool": "boolean",
+    f"{_CORE}null": "null",
+    f"{_CORE}timestamp": "date",
+    f"{_CORE}merge": "merge",
+}
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_TAGS = "Tags are not supported here; remove it."
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value as written; ``kind`` is what YAML takes it for."""
+
+    mark: Mark
+    text: str
+    kind: Kind
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    mark: Mark
+    items: tuple[Node, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A mapping, in order, without duplicates; merge keys (``<<``) are resolved."""
+
+    mark: Mark
+    pairs: tuple[tuple[Scalar, Node], ...]
+    size: int
+
+
+Node = Scalar | Items | Pairs
+
+
+class _Broken(Exception):
+    """The text cannot be read any further; the mistake is noted."""
+
+
+def parse(text: str, mark: Mark, mistakes: Mistakes) -> Node | None:
+    """The tree of the one document in ``text``; None, and a mistake noted, where it is no YAML.
+
+    ``mark`` is the beginning of the file.
+    """
+    wrong = Reader.NON_PRINTABLE.search(text)
+    if wrong is not None:
+        mistakes.add(_at(text, wrong.start(), mark), f"the character {wrong[0]!a} is not allowed in YAML")
+        return None
+    builder = _Builder(text, mark, mistakes)
+    try:
+        return builder.document()
+    except _Broken:
+        return None
+    except yaml.YAMLError as exc:
+        place = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+        mistakes.add(builder.mark(place), f"this is not YAML: {_reason(exc)}", _advice(exc, text, place))
+        return None
+    finally:
+        builder.close()
+
+
+class _Builder:
+    def __init__(self, text: str, start: Mark, mistakes: Mistakes) -> None:
+        self._loader = _LOADER(text)
+        self._start = start
+        self._mistakes = mistakes
+        self._anchors: dict[str, Node] = {}
+
+    def close(self) -> None:
+        self._loader.dispose()
+
+    def mark(self, place: Any) -> Mark:
+        if place is None:
+            return self._start
+        return Mark(self._start.order, self._start.file, place.line + 1, place.column + 1)
+
+    def document(self) -> Node | None:
+        self._loader.get_event()
+        if self._loader.check_event(yaml.StreamEndEvent):
+            self._mistakes.add(self._start, "the file is empty", "`tagflow init` writes one to begin with.")
+            return None
+        self._loader.get_event()
+        node = self._node(0)
+        self._loader.get_event()
+        if not self._loader.check_event(yaml.StreamEndEvent):
+            place = self.mark(self._loader.peek_event().start_mark)
+            self._mistakes.add(place, "a second document begins here", "Keep one document in a file.")
+        return node
+
+    def _node(self, depth: int) -> Node:
+        event = self._loader.get_event()
+        mark = self.mark(event.start_mark)
+        if depth > DEEPEST:
+            raise self._broken(mark, f"this is nested more than {DEEPEST} levels deep")
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(str(event.anchor), mark)
+        node: Node
+        if isinstance(event, yaml.ScalarEvent):
+            self._printable(event.value, mark)
+            node = Scalar(mark, event.value, self._kind(event, mark))
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._collection_tag(event.tag, "seq", mark)
+            items = tuple(self._items(depth))
+            node = Items(mark, items, self._size(mark, items))
+        else:
+            self._collection_tag(event.tag, "map", mark)
+            node = self._mapping(mark, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _aliased(self, anchor: str, mark: Mark) -> Node:
+        node = self._anchors.get(anchor)
+        if node is None:
+            raise self._broken(mark, f"no anchor &{anchor} stands before the alias *{anchor}")
+        return node
+
+    def _items(self, depth: int) -> Iterator[Node]:
+        while not self._loader.check_event(yaml.SequenceEndEvent):
+            yield self._node(depth + 1)
+        self._loader.get_event()
+
+    def _mapping(self, mark: Mark, depth: int) -> Pairs:
+        own: dict[str, tuple[Scalar, Node]] = {}
+        merged: dict[str, tuple[Scalar, Node]] = {}
+        while not self._loader.check_event(yaml.MappingEndEvent):
+            key, value = self._node(depth + 1), self._node(depth + 1)
+            if not isinstance(key, Scalar):
+                self._mistakes.add(key.mark, "a key is one name, not a list or mapping")
+            elif key.kind == "merge":
+                for pair in self._merged(value):
+                    merged.setdefault(pair[0].text, pair)
+            elif key.text in own:
+                first = own[key.text][0].mark
+                place = f"line {first.line}, column {first.column}"
+                self._mistakes.add(key.mark, f"the key {key.text!r} stands here twice, first in {place}", "Keep one.")
+            else:
+                own[key.text] = key, value
+        self._loader.get_event()
+        pairs = tuple((merged | own).values()) if merged else tuple(own.values())
+        return Pairs(mark, pairs, self._size(mark, (value for _, value in pairs)))
+
+    def _merged(self, value: Node) -> Iterator[tuple[Scalar, Node]]:
+        for part in value.items if isinstance(value, Items) else (value,):
+            if isinstance(part, Pairs):
+                yield from part.pairs
+            else:
+                self._mistakes.add(part.mark, "'<<' takes over the keys of a mapping, and this is none")
+
+    def _printable(self, text: str, mark: Mark) -> None:
+        wrong = _UNPRINTABLE.search(text)
+        if wrong is not None:
+            self._mistakes.add(mark, f"this text contains the control character {wrong[0]!a}", "Remove it.")
+
+    def _kind(self, event: Any, mark: Mark) -> Kind:
+        if event.tag is None or event.tag == "!":
+            return _KINDS.get(self._loader.resolve(yaml.ScalarNode, event.value, event.implicit), "text")
+        if event.tag not in _KINDS:
+            self._mistakes.add(mark, f"the tag {_shown(event.tag)} is unknown", _NO_TAGS)
+        return _KINDS.get(event.tag, "text")
+
+    def _collection_tag(self, tag: str | None, name: str, mark: Mark) -> None:
+        if tag not in (None, "!", _CORE + name):
+            self._mistakes.add(mark, f"the tag {_shown(str(tag))} is unknown", _NO_TAGS)
+
+    def _size(self, mark: Mark, parts: Iterator[Node] | tuple[Node, ...]) -> int:
+        size = 1 + sum(part.size for part in parts)
+        if size > LARGEST:
+            raise self._broken(mark, f"this is more than {LARGEST} values, those behind aliases counted each time")
+        return size
+
+    def _broken(self, mark: Mark, message: str) -> _Broken:
+        self._mistakes.add(mark, message)
+        return _Broken()
+
+
+def _shown(tag: str) -> str:
+    return "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
+
+
+def _at(text: str, position: int, start: Mark) -> Mark:
+    before = text[:position]
+    return Mark(start.order, start.file, before.count("\n") + 1, position - before.rfind("\n"))
+
+
+def _reason(exc: yaml.YAMLError) -> str:
+    problem = str(getattr(exc, "problem", None) or getattr(exc, "reason", None) or "it cannot be read")
+    context, begun = getattr(exc, "context", None), getattr(exc, "context_mark", None)
+    if not context or begun is None:
+        return problem
+    return f"{problem} ({context} that begins in line {begun.line + 1}, column {begun.column + 1})"
+
+
+def _advice(exc: yaml.YAMLError, text: str, place: Any) -> str:
+    lines = text.splitlines()
+    line = lines[place.line] if place is not None and place.line < len(lines) else ""
+    if "\t" in line:
+        return "Indent with spaces, not tabs."
+    context = str(getattr(exc, "context", None))
+    if "flow" in context or "quoted" in context:
+        return "Close the bracket or quote that begins there."
+    return "Quote a value that contains ': ', or begins with one of { [ & * ! | > % @ `."

@@ -1,0 +1,146 @@
+"""Single values of the policy, read one at a time. Each function raises ``policy.invalid`` and says what to write."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from tagflow.config.mistakes import INVALID
+from tagflow.config.wording import shown, suggestion
+from tagflow.domain.policy import PRERELEASE_WORDS
+from tagflow.domain.reference import LAYOUT, Registry, parse_registry
+from tagflow.domain.version import as_version
+from tagflow.errors import UsageError
+
+PLACEHOLDERS = ("reference", "digest", "image", "version", "environment")
+"""What a gate's command may contain in braces."""
+
+_WORD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
+_PRERELEASE = re.compile(rf"(?:{'|'.join(sorted(PRERELEASE_WORDS))})[0-9]*")
+_DIGEST_LIKE = re.compile(r"sha(?:256|512)[-:].*|[0-9A-Fa-f]{64}")
+
+
+def registry(text: str, base: str) -> Registry:
+    """A registry prefix; ``oci:DIR`` is relative to the directory ``base``."""
+    if "@" in text and not text.startswith(LAYOUT):
+        raise UsageError(INVALID, "a registry is written without credentials", hint="Use `docker login` for them.")
+    return parse_registry(text, base=base)
+
+
+def host(text: str) -> str:
+    """A registry's ``HOST[:PORT]``."""
+    found = parse_registry(text)
+    if found.is_layout or found.namespace:
+        raise UsageError(INVALID, f"{shown(text)} is not a host", hint="Write HOST or HOST:PORT, without a namespace.")
+    return found.host
+
+
+def environment_name(text: str) -> str:
+    """A name that cannot be taken for a version, a pre-release or a floating tag."""
+    reason = ""
+    if text == "latest":
+        reason = "latest is a floating tag"
+    elif as_version(text) is not None:
+        reason = "it reads as a version"
+    elif _PRERELEASE.fullmatch(text):
+        reason = f"v1.0-{text} is a pre-release to everybody"
+    if reason:
+        raise UsageError(
+            INVALID, f"an environment cannot be called {shown(text)}: {reason}", hint="Choose another name."
+        )
+    return text
+
+
+def image_name(text: str) -> str:
+    """A name that cannot be taken for a version or a digest."""
+    reason = ""
+    if as_version(text) is not None:
+        reason = "it reads as a version"
+    elif _DIGEST_LIKE.fullmatch(text):
+        reason = "it reads as a digest"
+    if reason:
+        raise UsageError(INVALID, f"an image cannot be called {shown(text)}: {reason}", hint="Choose another name.")
+    return text
+
+
+def template(text: str, *needed: str) -> str:
+    """The template of a tag that contains each of ``needed`` exactly once, in braces."""
+    found = _WORD.findall(text)
+    unknown = [word for word in found if word not in needed]
+    if unknown:
+        raise UsageError(INVALID, f"unknown placeholder {{{unknown[0]}}}", hint=suggestion(unknown[0], needed))
+    for word in needed:
+        if found.count(word) != 1:
+            problem = "is missing" if word not in found else "stands here more than once"
+            raise UsageError(
+                INVALID, f"{{{word}}} {problem} in {shown(text)}", hint="It must stand there exactly once."
+            )
+    around = _WORD.sub("", text)
+    if re.fullmatch(r"[A-Za-z0-9._-]*", around) is None:
+        hint = "Use letters, digits, '.', '_' and '-'."
+        raise UsageError(INVALID, f"{shown(text)} contains what no tag may contain", hint=hint)
+    if text[0] in "_.-":
+        problem = "tagflow's own tags begin so" if text[0] == "_" else "no tag may begin so"
+        raise UsageError(INVALID, f"{shown(text)} begins with {text[0]!r}: {problem}", hint="Begin with a letter.")
+    return text
+
+
+def history_template(text: str) -> str:
+    """The template of a history repository."""
+    unknown = [word for word in _WORD.findall(text) if word != "repository"]
+    if unknown:
+        raise UsageError(INVALID, f"unknown placeholder {{{unknown[0]}}}", hint="There is: {repository}.")
+    return text
+
+
+def command(text: str) -> tuple[str, ...]:
+    """A command line, split as a POSIX shell splits words, without anything else a shell does."""
+    try:
+        argv = tuple(shlex.split(text))
+    except ValueError as exc:
+        problem = f"this command cannot be split into words: {str(exc).lower()}"
+        raise UsageError(INVALID, problem, hint="Close every quote, and write no backslash at the end.") from exc
+    if not argv or not argv[0]:
+        raise UsageError(INVALID, "this command is empty", hint="Write a program and its arguments.")
+    return argv
+
+
+def gate_command(text: str) -> tuple[str, ...]:
+    """A command with placeholders. ``${name}`` and ``{{name}}`` are left to whoever they are meant for."""
+    argv = command(text)
+    for word in argv:
+        for name in _PLACEHOLDER.findall(word):
+            if name not in PLACEHOLDERS:
+                known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
+                raise UsageError(INVALID, f"unknown placeholder {{{name}}}", hint=f"There is: {known}.")
+    return argv
+
+
+def zone(text: str) -> ZoneInfo:
+    """A time zone of the IANA database."""
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError) as exc:
+        names = available_timezones()
+        by_city = {name.rsplit("/", 1)[-1].lower(): name for name in sorted(names, reverse=True)}
+        close = by_city.get(text.rsplit("/", 1)[-1].replace(" ", "_").lower())
+        hint = f"Did you mean {close!r}?" if close else suggestion(text, names)
+        if hint.startswith("There is"):
+            hint = "Write a name of the IANA database, for example Europe/Berlin or UTC."
+        raise UsageError(INVALID, f"there is no time zone {shown(text)}", hint=hint) from exc
+
+
+def webhook(text: str) -> str:
+    """An http or https address. It may contain a secret: no message repeats it."""
+    hint = "Write an address that begins with https:// or http://."
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError as exc:
+        raise UsageError(INVALID, "this is not a URL", hint=hint) from exc
+    if not valid or re.search(r"[\s\x00-\x1f]", text):
+        raise UsageError(INVALID, "this is not an http or https URL", hint=hint)
+    return text

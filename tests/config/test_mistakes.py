@@ -1,0 +1,323 @@
+"""What is wrong is told: where, what, and what to do; all of it at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tagflow.config import load_policy
+from tagflow.errors import UsageError
+from tests.config.samples import MINIMAL, load, mistakes, refuse, with_environment
+
+
+def test_all_at_once_with_places_and_details() -> None:
+    error = refuse(
+        "version: 1\n"
+        "regsitry: x\n"
+        "registry: docker.io/acme\n"
+        "images:\n"
+        "  web: web\n"
+        "  api: 1.10\n"
+        "environments:\n"
+        "  latest:\n"
+        "  prod: {soak: 24}\n"
+        "engine: dockre\n"
+    )
+    assert [(detail["line"], detail["column"]) for detail in error.details] == [
+        (2, 1),
+        (6, 8),
+        (8, 3),
+        (9, 16),
+        (10, 9),
+    ]
+    assert error.message.splitlines() == [
+        "promotion.yaml:2:1: unknown key 'regsitry'. Did you mean 'registry'?",
+        'promotion.yaml:6:8: images.api: 1.10 is read as a number, expected a repository. Quote it: "1.10".',
+        "promotion.yaml:8:3: an environment cannot be called 'latest': latest is a floating tag. Choose another name.",
+        "promotion.yaml:9:16: environments.prod.soak: 24 is read as a number, expected a duration. "
+        "Write a number and its unit, d, h, m or s: 45s, 90m, 1h30m, 7d.",
+        "promotion.yaml:10:9: engine is 'dockre', expected one of auto, docker, registry. Did you mean 'docker'?",
+    ]
+    assert error.details[0] == {
+        "file": "promotion.yaml",
+        "line": 2,
+        "column": 1,
+        "message": "unknown key 'regsitry'",
+        "hint": "Did you mean 'registry'?",
+    }
+
+
+TOP = [
+    ("version: 1\n", "", ":1:1: the key 'version' is missing"),
+    ("version: 1\n", "version: 2\n", ":1:10: version is '2', expected 1"),
+    ("version: 1\n", 'version: "1"\n', ":1:10: version is '1', expected 1. Write 1 without quotes."),
+    ("registry: docker.io/acme\n", "", ":1:1: the key 'registry' is missing. For example registry: docker.io/acme."),
+    ("docker.io/acme", "", ":2:10: registry has no value. For example registry: docker.io/acme."),
+    ("docker.io/acme", "''", ":2:11: registry is empty"),
+    ("docker.io/acme", "https://docker.io", ":2:11: 'https://docker.io' is not a registry"),
+    ("docker.io/acme", "5000", ':2:11: registry: 5000 is read as a number, expected a registry. Quote it: "5000".'),
+    ("docker.io/acme", "[a]", ":2:11: registry is a list, expected a registry"),
+    ("images: {app: app}\n", "", ":1:1: the key 'images' is missing"),
+    ("{app: app}", "{}", ":3:9: there is no image"),
+    ("{app: app}", "", ":3:8: images has no value. For example images: {frontend: frontend"),
+    ("{app: app}", "[app]", ":3:9: images is a list, expected a mapping. For example images: {frontend: frontend"),
+    ("{app: app}", "{app: [app]}", ":3:15: images.app is a list, expected text or a mapping"),
+    ("{app: app}", "{app: {}}", ":3:15: images.app: the key 'repository' is missing"),
+    ("{app: app}", "{app: {repo: x, repository: y}}", ":3:16: images.app: unknown key 'repo'"),
+    ("{app: app}", "{app: App}", ":3:15: 'acme/App' is not a repository name"),
+    ("{app: app}", "{app: app:1.0}", ":3:15: 'acme/app:1.0' is not a repository name"),
+    ("{app: app}", "{app: a, app: b}", ":3:18: the key 'app' stands here twice, first in line 3, column 10. Keep one."),
+    ("{app: app}", "{app: app, web: {repository: app}}", ":3:38: 'web' and 'app' are both in the repository docker.io"),
+    ("{app: app}", "{1.0: app}", ":3:10: images.1.0: 1.0 is read as a number, expected an image name"),
+    ("{app: app}", "{on: app}", ":3:10: images.on: on is read as true or false, expected an image name. Quote it"),
+    ("{app: app}", "{v1: app}", ":3:10: an image cannot be called 'v1': it reads as a version"),
+    ("{app: app}", "{sha256-ab: app}", ":3:10: an image cannot be called 'sha256-ab': it reads as a digest"),
+    ("{app: app}", "{-a: app}", ":3:10: images.-a: '-a' is not an image name. Begin with a letter or digit"),
+    ("{app: app}", "{prod: app}", ":3:10: 'prod' is an image and an environment"),
+    ("{app: app}", "{? [a] : app}", ":3:12: a key is one name, not a list or mapping"),
+    ("environments: {dev: {}, prod: {}}\n", "", ":1:1: the key 'environments' is missing"),
+    ("{dev: {}, prod: {}}", "{}", ":4:15: environments is empty. For example environments: {dev: {}"),
+    ("{dev: {}, prod: {}}", "[dev, prod]", ":4:15: environments is a list, expected a mapping"),
+    ("{dev: {}, prod: {}}", "{dev: {}, Prod: {}}", ":4:25: environments.Prod: 'Prod' is not an environment name"),
+    ("{dev: {}, prod: {}}", "{dev: {}, rc1: {}}", ":4:25: an environment cannot be called 'rc1': v1.0-rc1 is a pre-r"),
+    ("{dev: {}, prod: {}}", "{dev: {}, 1-0: {}}", ":4:25: an environment cannot be called '1-0': it reads as a vers"),
+    ("{dev: {}, prod: {}}", "{dev: {}, no: {}}", ":4:25: environments.no: no is read as true or false"),
+    ("{dev: {}, prod: {}}", "{dev: {from: [dev]}}", ":4:22: 'dev' is the first environment: it is promoted from none"),
+    ("{dev: {}, prod: {}}", "{dev: {soak: 1h}}", ":4:22: 'dev' is the first environment: it has none above it"),
+    ("{dev: {}, prod: {}}", "{dev: {}, prod: yes}", ":4:31: environments.prod is true or false, expected a mapping"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "line"), TOP)
+def test_top(before: str, after: str, line: str) -> None:
+    assert before in MINIMAL
+    (found,) = mistakes(MINIMAL.replace(before, after))
+    assert found.startswith("promotion.yaml" + line)
+
+
+RULES = [
+    ("{form: [dev]}", 10, "environments.prod: unknown key 'form'. Did you mean 'from'?"),
+    ("{from: dev}", 16, "environments.prod.from is 'dev', expected a list. Write [dev]."),
+    ("{from: []}", 16, "environments.prod.from is empty. For example from: [staging]."),
+    ("{from: [dve]}", 17, "there is no environment 'dve'. Did you mean 'dev'?"),
+    ("{from: [prod]}", 17, "'prod' cannot be promoted from itself"),
+    ("{from: [dev, dev]}", 22, "environments.prod.from names 'dev' twice"),
+    ("{registry: a b}", 20, "'a b' is not a registry"),
+    ("{prereleases: no}", 23, "environments.prod.prereleases is 'no', expected one of allow, deny"),
+    ("{downgrades: denied}", 22, "environments.prod.downgrades is 'denied', expected one of allow, deny. Did you mean"),
+    ("{soak: 1 day}", 16, "environments.prod.soak: '1 day' is not a duration. Write a number and its unit"),
+    ("{soak: 30m1h}", 16, "environments.prod.soak: '30m1h' is not a duration"),
+    ("{soak: 99999d}", 16, "'99999d' is too long. At most 3650d."),
+    ("{soak: }", 16, "environments.prod.soak has no value. For example soak: 24h."),
+    ("{freeze: [{}]}", 19, "a freeze window is either `days`, or `from` and `to`"),
+    ("{freeze: [{from: 2026-01-01}]}", 19, "a freeze window is either `days`, or `from` and `to`"),
+    ("{freeze: [{days: [mon], to: 2026-01-01}]}", 19, "a freeze window is either `days`, or `from` and `to`"),
+    ("{freeze: [{days: [monday]}]}", 27, "environments.prod.freeze.days is 'monday', expected one of"),
+    ("{freeze: [{days: []}]}", 26, "environments.prod.freeze.days is empty"),
+    ("{freeze: [{days: [mon], timezone: Berlin}]}", 43, "there is no time zone 'Berlin'. Did you mean 'Europe/Berl"),
+    ("{freeze: [{days: [mon], timezone: Europe}]}", 43, "there is no time zone 'Europe'"),
+    ("{freeze: [{days: [mon], timezone: ../../etc/passwd}]}", 43, "there is no time zone '../../etc/passwd'"),
+    ("{freeze: [{from: 2026-02-30, to: 2026-03-01}]}", 26, "environments.prod.freeze.from: '2026-02-30' is not a dat"),
+    ("{freeze: [{from: 2026-03-02, to: 2026-03-01}]}", 42, "this window ends on 2026-03-01, before it begins"),
+    ("{platforms: [amd64]}", 22, "environments.prod.platforms: 'amd64' is not a platform. Write os/architecture"),
+    ("{labels: [1.0]}", 19, 'environments.prod.labels: 1.0 is read as a number, expected a label. Quote it: "1.0".'),
+    ("{labels: [a, a]}", 22, "environments.prod.labels names 'a' twice"),
+    ("{gates: [{run: x}]}", 18, "environments.prod.gates: the key 'name' is missing"),
+    ("{gates: [{name: a, run: }]}", 33, "environments.prod.gates.run has no value"),
+    ("{gates: [{name: a, run: ' '}]}", 33, "environments.prod.gates.run is empty"),
+    ("{gates: [{name: a, run: '#'}, {name: b, run: \"''\"}]}", 54, "this command is empty"),
+    ('{gates: [{name: a, run: "x \'y"}]}', 33, "this command cannot be split into words: no closing quotation"),
+    (
+        "{gates: [{name: a, run: 'x {refrence}'}]}",
+        33,
+        "unknown placeholder {refrence}. There is: {reference}, {digest}",
+    ),
+    ("{gates: [{name: a, run: x, timeout: 0s}]}", 45, "a gate needs some time"),
+    ("{gates: [{name: a, run: x}, {name: a, run: y}]}", 44, "two gates of 'prod' are called 'a'"),
+    ("{floating: [patch]}", 21, "environments.prod.floating is 'patch', expected one of latest, major, minor"),
+    ("{overrides: [gates]}", 22, "environments.prod.overrides is 'gates', expected one of"),
+    ("{overrides: hold}", 21, "environments.prod.overrides is 'hold', expected a list. Write [hold]."),
+]
+
+
+@pytest.mark.parametrize(("rules", "column", "text"), RULES)
+def test_rules(rules: str, column: int, text: str) -> None:
+    (found,) = mistakes(with_environment(rules))
+    assert found.startswith(f"promotion.yaml:6:{column}: {text}")
+
+
+REST = [
+    ("tags: {version: v}", "{version} is missing in 'v'. It must stand there exactly once."),
+    ("tags: {version: 'v{version}{version}'}", "{version} stands here more than once"),
+    ("tags: {version: 'v{ver}'}", "unknown placeholder {ver}"),
+    ("tags: {version: 'v {version}'}", "'v {version}' contains what no tag may contain"),
+    ("tags: {version: 'v{version'}", "{version} is missing in 'v{version'"),
+    ("tags: {version: '_{version}'}", "'_{version}' begins with '_': tagflow's own tags begin so"),
+    ("tags: {version: '.{version}'}", "'.{version}' begins with '.': no tag may begin so"),
+    ("tags: {combined: '{version}'}", "{environment} is missing in '{version}'"),
+    ("tags: {combined: '{version}{environment}x{registry}'}", "unknown placeholder {registry}"),
+    ("engine: podman", "engine is 'podman', expected one of auto, docker, registry"),
+    ("history: {repository: history}", "history.repository: 'history' is not a template. It must contain {repository}"),
+    (
+        "history: {repository: '{repository}-{environment}'}",
+        "unknown placeholder {environment}. There is: {repository}.",
+    ),
+    ("history: {repository: '{repository}/A'}", "'acme/app/A' is not a repository name"),
+    ("referrers: drop", "referrers is 'drop', expected one of copy, ignore, require"),
+    ("insecure_registries: [http://a]", "'http://a' is not a registry"),
+    ("insecure_registries: [a/b]", "'a/b' is not a host"),
+    ("insecure_registries: a", "insecure_registries is 'a', expected a list. Write [a]."),
+    ("create_repositories: 'yes'", "create_repositories is 'yes', expected true or false. Write true or false"),
+    ("create_repositories: 1", "create_repositories is a number, expected true or false"),
+    ("notify: [{}]", "an entry of `notify` is either a `webhook` or a command to `run`"),
+    ("notify: [{run: a, webhook: b}]", "an entry of `notify` is either a `webhook` or a command to `run`"),
+    ("notify: [{webhook: ftp://a}]", "this is not an http or https URL"),
+    ("notify: [{webhook: 'https://[a'}]", "this is not a URL"),
+    ("notify: [{webhook: 'https://a:99999/'}]", "this is not a URL"),
+    ('notify: [{run: "\'"}]', "this command cannot be split into words"),
+    ("notify:", "notify has no value. Give it one, or remove the key."),
+    ("include: [nowhere.yaml]", "the included file 'nowhere.yaml' cannot be read: No such file or directory"),
+    ("include: [/]", "the included file '/' cannot be read: Is a directory"),
+    ("include: a.yaml", "include is 'a.yaml', expected a list. Write [a.yaml]."),
+]
+
+
+@pytest.mark.parametrize(("line", "text"), REST)
+def test_rest(line: str, text: str) -> None:
+    (found,) = mistakes(MINIMAL + line + "\n")
+    place, _, told = found.partition(": ")
+    assert place.startswith("promotion.yaml:5:")
+    assert told.startswith(text)
+
+
+@pytest.mark.parametrize(
+    "word", ["alpha", "beta", "rc", "pre", "preview", "snapshot", "rc1", "beta22", "v1", "1", "2024"]
+)
+def test_environments_that_read_as_something_else(word: str) -> None:
+    (found,) = mistakes(MINIMAL.replace("prod:", f'"{word}":'))
+    assert f"an environment cannot be called '{word}'" in found
+
+
+@pytest.mark.parametrize("word", ["pre-prod", "preprod", "rc-eu", "v", "stage1", "1st", "prod-2"])
+def test_environments_that_only_look_so(word: str) -> None:
+    assert load(MINIMAL.replace("prod:", f'"{word}":')).environments[1].name == word
+
+
+def test_names_that_are_versions_under_the_template() -> None:
+    text = MINIMAL.replace("prod:", "r-1:").replace("{app: app}", "{r-2.0: x}") + "tags: {version: 'r-{version}'}\n"
+    images, environments = mistakes(text)
+    assert images.startswith("promotion.yaml:3:10: the image 'r-2.0' reads as a version under the template")
+    assert environments.startswith("promotion.yaml:4:25: the environment 'r-1' reads as a version under the template")
+
+
+def test_templates_whose_tags_cannot_be() -> None:
+    (found,) = mistakes(MINIMAL + f"tags: {{combined: '{'x' * 125}{{version}}{{environment}}'}}\n")
+    assert found.startswith("promotion.yaml:5:18: with these templates, ")
+
+
+class TestRepositories:
+    def test_two_images_through_two_registries(self) -> None:
+        text = (
+            "version: 1\nregistry: host/a\nimages:\n  one: b/x\n  two: x\n"
+            "environments:\n  dev:\n  prod: {registry: host/a/b}\n"
+        )
+        (found,) = mistakes(text)
+        assert found.startswith("promotion.yaml:5:8: 'two' and 'one' are both in the repository host/a/b/x")
+        assert "'one' stands in promotion.yaml:4:8" in found
+
+    def test_the_official_images_of_docker_hub(self) -> None:
+        text = MINIMAL.replace("docker.io/acme", "docker.io").replace("{app: app}", "{a: x, b: library/x}")
+        assert "'b' and 'a' are both in the repository docker.io/library/x" in mistakes(text)[0]
+
+    def test_a_history_in_the_repository_of_an_image(self) -> None:
+        text = MINIMAL.replace("{app: app}", "{a: a, b: a-history}")
+        load(text)
+        (found,) = mistakes(text + "history: {repository: '{repository}-history'}\n")
+        assert "the history of 'a' would be in docker.io/acme/a-history, as 'b' is" in found
+
+
+class TestFloating:
+    def test_two_owners_in_one_registry(self) -> None:
+        text = with_environment("{floating: [major, latest]}").replace("dev:", "dev: {floating: [latest]}")
+        (found,) = mistakes(text)
+        assert found.startswith("promotion.yaml:6:28: the floating tag latest follows 'dev' and 'prod' in one registry")
+
+    def test_one_owner_in_each_registry(self) -> None:
+        text = with_environment("{floating: [latest], registry: docker.io/other}")
+        load(text.replace("dev:", "dev: {floating: [latest]}"))
+
+
+class TestSources:
+    def test_only_from_above(self) -> None:
+        text = MINIMAL.replace("{dev: {}, prod: {}}", "{dev: {}, a: {from: [b]}, b: {from: [a]}}")
+        (found,) = mistakes(text)
+        assert "'b' stands below 'a', and an environment is promoted from those above it" in found
+
+    def test_several(self) -> None:
+        text = MINIMAL.replace("{dev: {}, prod: {}}", "{dev: {}, a: {}, b: {from: [dev]}, c: {from: [a, b]}}")
+        assert [environment.sources for environment in load(text).environments] == [(), ("dev",), ("dev",), ("a", "b")]
+
+
+class TestIncludes:
+    def test_mistakes_in_every_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "a.yaml").write_text("images:\n  app: other\n  v2: x\n")
+        (tmp_path / "sub" / "b.yaml").write_text("images: {\n")
+        (tmp_path / "sub" / "c.yaml").write_text("images: {}\nregistry: x\n")
+        (tmp_path / "sub" / "d.yaml").write_bytes(b"images:\n  x\xff: y\n")
+        text = MINIMAL + "include: [sub/a.yaml, sub/b.yaml, sub/c.yaml, sub/d.yaml, ./sub/a.yaml]\nengine: x\n"
+        (tmp_path / "promotion.yaml").write_text(text)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UsageError) as caught:
+            load_policy(Path("promotion.yaml"))
+        found = caught.value.message.splitlines()
+        expected = [
+            "promotion.yaml:5:59: the file './sub/a.yaml' is included already",
+            "promotion.yaml:6:9: engine is 'x'",
+            "sub/a.yaml:2:3: the image 'app' is listed twice, first in promotion.yaml:3:10",
+            "sub/a.yaml:3:3: an image cannot be called 'v2'",
+            "sub/b.yaml:2:1: this is not YAML",
+            "sub/c.yaml:2:1: unknown key 'registry'",
+            "sub/d.yaml:2:4: the byte 0xff is not UTF-8",
+        ]
+        assert len(found) == len(expected)
+        for line, start in zip(found, expected, strict=True):
+            assert line.startswith(start)
+
+
+class TestFiles:
+    def test_missing(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "no.yaml", tmp_path / "file" / "no.yaml"):
+            (tmp_path / "file").write_text("")
+            with pytest.raises(UsageError) as caught:
+                load_policy(path)
+            assert (caught.value.code, caught.value.exit_status) == ("policy.not_found", 2)
+            assert "tagflow init" in caught.value.hint
+
+    @pytest.mark.parametrize("name", [".", "a\0b"])
+    def test_unreadable(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(UsageError) as caught:
+            load_policy(tmp_path / name)
+        assert caught.value.code == "policy.unreadable"
+
+    def test_too_large(self, tmp_path: Path) -> None:
+        (tmp_path / "promotion.yaml").write_text(MINIMAL + "#" * (4 * 1024 * 1024))
+        with pytest.raises(UsageError, match="larger than 4 MiB"):
+            load_policy(tmp_path / "promotion.yaml")
+
+    def test_not_utf8(self, tmp_path: Path) -> None:
+        (tmp_path / "promotion.yaml").write_bytes(MINIMAL.encode("utf-16"))
+        with pytest.raises(UsageError, match=r"promotion.yaml:1:1: the byte 0xff is not UTF-8"):
+            load_policy(tmp_path / "promotion.yaml")
+
+
+class TestSecrets:
+    def test_credentials_in_a_registry(self) -> None:
+        text = MINIMAL.replace("docker.io/acme", "https://me:hunter2@host/acme")
+        assert "hunter2" not in str(refuse(text).details) + refuse(text).message
+
+    @pytest.mark.parametrize("address", ["hooks.example.com/hunter2", "https://a b/hunter2", "ftp://me:hunter2@host"])
+    def test_webhooks(self, address: str) -> None:
+        error = refuse(MINIMAL + f"notify: [{{webhook: '{address}'}}]\n")
+        assert "hunter2" not in str(error.details) + error.message
