@@ -212,6 +212,50 @@ def status(
     session.emit(documents.status(rows), lambda: show.status(rows, context.now()))
 
 
+@command(app, "history")
+def history(
+    session: Session,
+    environment: Annotated[str, typer.Argument(metavar="ENV")],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N only.")] = None,
+) -> None:
+    """Show who moved what, when, why, from what to what; newest first."""
+    from tagflow.cli import documents, show, wiring
+    from tagflow.flows.history import history as read
+
+    chronicle = read(wiring.context(session), environment, names or [], limit)
+    session.emit(documents.history(chronicle), lambda: show.history(chronicle))
+
+
+@command(app, "verify")
+def verify(
+    session: Session,
+    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]…")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no judgement.")] = False,
+) -> None:
+    """Check every name against the history; exit 5 on any finding."""
+    from tagflow.cli import documents, show, wiring
+    from tagflow.flows.repair import repair as mend
+    from tagflow.flows.verify import refuse
+    from tagflow.flows.verify import verify as check
+
+    context = wiring.context(session, writes=repair)
+    if repair:
+        repaired = mend(context, environments or [])
+        findings = repaired.left
+        for line in repaired.done:
+            session.note(f"repaired: {line}")
+    else:
+        findings = tuple(check(context, environments or []))
+    document = documents.verify(findings)
+    if not findings:
+        session.emit(document, lambda: "Everything is as the history says.")
+        return
+    if not session.is_json:
+        session.emit(document, lambda: show.findings(findings))
+    raise refuse(findings, document)
+
+
 @command(app, "pull")
 def pull(
     session: Session,

@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 from tagflow.domain.plan import Plan
 from tagflow.domain.tagging import ComputedTag
 from tagflow.flows.decision import Outcome
+from tagflow.flows.history import Chronicle, Told
 from tagflow.flows.pull import Pulled
 from tagflow.flows.status import Row
+from tagflow.flows.verify import Finding
 from tagflow.flows.versions import Next
 
 Json = dict[str, object]
 
 
-def outcome(it: object) -> Json:
+def outcome(it: Outcome) -> Json:
     """push, promote, rollback, apply."""
-    assert isinstance(it, Outcome)
     return {
         "environment": it.environment,
         "release": it.release,
@@ -70,6 +71,57 @@ def status(rows: Iterable[Row]) -> Json:
                 ],
             }
             for row in rows
+        ]
+    }
+
+
+def history(it: Chronicle) -> Json:
+    """history."""
+    return {
+        "environment": it.environment,
+        "entries": [_record(told) for told in it.entries],
+        "present": [
+            {"image": now.image, "digest": now.digest, "state": now.condition, "heads": now.heads} for now in it.present
+        ],
+    }
+
+
+def _record(told: Told) -> Json:
+    record = told.entry.record
+    return {
+        "image": told.image,
+        "sequence": told.entry.tag.sequence,
+        "action": record.action,
+        "version": record.version,
+        "digest": record.digest,
+        "previous_version": record.previous_version,
+        "previous_digest": record.previous_digest,
+        "release": record.release.id,
+        "release_number": record.release.number,
+        "actor": record.actor,
+        "reason": record.reason,
+        "overrides": list(record.overrides),
+        "at": moment(record.at),
+        "record": str(told.entry.tag),
+        "parents": [str(parent.tag) for parent in record.parents],
+    }
+
+
+def verify(findings: Iterable[Finding]) -> Json:
+    """verify."""
+    return {
+        "findings": [
+            {
+                "image": it.image,
+                "environment": it.environment,
+                "problem": it.problem,
+                "expected": it.expected,
+                "actual": it.actual,
+                "repair": it.repair,
+                "tag": it.tag,
+                "detail": it.detail,
+            }
+            for it in findings
         ]
     }
 

@@ -83,8 +83,9 @@ def _result(error: TagflowError) -> object:
     if error.result is None:
         return None
     from tagflow.cli.documents import outcome
+    from tagflow.flows.decision import Outcome
 
-    return outcome(error.result)
+    return outcome(error.result) if isinstance(error.result, Outcome) else error.result
 
 
 def _guess_session(arguments: Sequence[str]) -> Session:

@@ -11,8 +11,10 @@ from tagflow.cli.text import clean, is_fancy, styled, table
 from tagflow.domain.plan import Move, Plan
 from tagflow.domain.reference import Digest
 from tagflow.flows.decision import Outcome
+from tagflow.flows.history import Chronicle, Told
 from tagflow.flows.pull import Pulled
 from tagflow.flows.status import Cell, Row
+from tagflow.flows.verify import Finding
 
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}
 _STATES = {"interrupted": "red", "unrecorded": "yellow"}
@@ -78,6 +80,60 @@ def status(rows: Sequence[Row], now: datetime) -> str:
         for cell in row.cells
     ]
     return table(header, body, fancy)
+
+
+def history(it: Chronicle) -> str:
+    """Newest first; what is out of the ordinary is said in so many words."""
+    fancy = is_fancy(sys.stdout)
+    if not it.entries and all(now.condition == "empty" for now in it.present):
+        return f"Nothing ran in {it.environment} yet."
+    lines = []
+    for now in it.present:
+        if now.condition == "unrecorded":
+            lines.append(
+                _warned(f"{now.image}: {it.environment} was moved by hand and is at {_short(now.digest)}", fancy)
+            )
+        if now.heads > 1:
+            lines.append(_warned(f"{now.image}: the history is forked: {now.heads} heads", fancy))
+    header = ["WHEN", "IMAGE", "SEQ", "ACTION", "VERSION", "DIGEST", "RELEASE", "BY", "WHY"]
+    return "\n".join([*lines, table(header, [_told(told, fancy) for told in it.entries], fancy)])
+
+
+def _told(told: Told, fancy: bool) -> list[str]:
+    record = told.entry.record
+    action = record.action + (styled(" (interrupted)", "red", fancy) if told.open else "")
+    why = [clean(record.reason)] if record.reason else []
+    if record.overrides:
+        why.append(f"overrides {clean(', '.join(record.overrides))}")
+    return [
+        f"{record.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z",
+        styled(clean(told.image), "bold", fancy),
+        str(told.entry.tag.sequence),
+        action,
+        clean(f"{record.previous_version or '-'} → {record.version or '-'}"),
+        _short(record.digest),
+        f"{record.release.number} ({clean(record.release.id)[:8]})",
+        clean(record.actor),
+        "; ".join(why),
+    ]
+
+
+def findings(found: Iterable[Finding]) -> str:
+    """What verify found, a block each, with the command that mends it."""
+    fancy = is_fancy(sys.stdout)
+    blocks = []
+    for it in found:
+        where = clean(f"{it.image} in {it.environment}" + (f": {it.tag}" if it.tag else ""))
+        lines = [f"{styled(it.problem, 'yellow', fancy)}  {where}"]
+        lines += [f"  {clean(it.detail)}"] if it.detail else []
+        lines += [f"  expected {clean(it.expected)}"] if it.expected else []
+        lines += [f"  actual   {clean(it.actual)}"] if it.actual else []
+        blocks.append("\n".join([*lines, f"  repair   {clean(it.repair)}"]))
+    return "\n".join(blocks)
+
+
+def _warned(text: str, fancy: bool) -> str:
+    return f"{styled('!', 'yellow', fancy)} {clean(text)}"
 
 
 def pulled(images: Iterable[Pulled]) -> str:

@@ -21,6 +21,7 @@ from tagflow.flows.decision import (
     refuse_interrupted,
     under_way,
 )
+from tagflow.flows.finish import finishing, versions
 from tagflow.flows.identify import identify
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight
@@ -148,7 +149,7 @@ class _Way:
             adopts=self.adopts,
         )
         since = before.since if standing.digest == target.digest else None
-        return Back(sight, step, Prospect(sight, after, adopted, since), _versions(sight, touched))
+        return Back(sight, step, Prospect(sight, after, adopted, since), versions(sight, touched))
 
     def _nothing(self) -> NotFound:
         place = self.sight.place
@@ -216,22 +217,8 @@ def _out_of(context: Context, observer: Observer, sights: Mapping[Place, Sight])
 
 
 def _finish(sight: Sight) -> Back:
-    head = sight.standing.head
-    assert head is not None
-    record = head.record
-    step = Step(
-        image=sight.place.image.name,
-        repository=str(sight.place.repository),
-        action=record.action,
-        version=record.version,
-        digest=record.digest,
-        previous_version=record.previous_version,
-        previous_digest=record.previous_digest,
-        heads=_tags(sight.standing.heads),
-        recorded=True,
-    )
-    touched = _versions(sight, [record.version, record.previous_version, *record.state.holds])
-    return Back(sight, step, Prospect(sight, record.state), touched)
+    it = finishing(sight)
+    return Back(it.sight, it.step, it.prospect, it.touched)
 
 
 def _left_behind(
@@ -281,7 +268,7 @@ def _abandon(observer: Observer, sight: Sight) -> Back:
         heads=_tags(sight.standing.heads),
     )
     since = prior.since if sight.standing.digest == record.previous_digest else None
-    return Back(sight, step, Prospect(sight, state, since=since), _versions(sight, [record.version]))
+    return Back(sight, step, Prospect(sight, state, since=since), versions(sight, [record.version]))
 
 
 def _moves(context: Context, observer: Observer, back: Back) -> list[Move]:
@@ -335,11 +322,6 @@ def _collect(ways: Iterable[Callable[[], Back | None]]) -> list[Back]:
     if errors:
         raise combine(errors)
     return found
-
-
-def _versions(sight: Sight, labels: Iterable[str | None]) -> tuple[Version, ...]:
-    found = (sight.scheme.parse_label(label) for label in labels)
-    return tuple(dict.fromkeys(version for version in found if version is not None))
 
 
 def _tags(heads: Iterable[Entry]) -> tuple[str, ...]:

@@ -1,0 +1,104 @@
+"""verify --repair: what can be mended without judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tagflow.domain.history import Release
+from tagflow.domain.plan import Plan, Request, Step
+from tagflow.domain.reference import Digest
+from tagflow.errors import TagflowError
+from tagflow.flows.announce import Herald
+from tagflow.flows.context import Context
+from tagflow.flows.decision import Prospect, interrupted
+from tagflow.flows.execute import execute
+from tagflow.flows.finish import decide_finish
+from tagflow.flows.observe import Observer, Sight
+from tagflow.flows.verify import Finding, verify
+
+_MENDED = ("anchor.missing", "floating.wrong")
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What was mended, in words, and what is left to a person."""
+
+    done: tuple[str, ...]
+    left: tuple[Finding, ...]
+
+
+def repair(context: Context, names: Sequence[str]) -> Repaired:
+    """Finish interrupted releases, recreate anchors, put floating tags right, join forks; then verify again."""
+    findings = verify(context, names)
+    done: list[str] = []
+    environments = dict.fromkeys(finding.environment for finding in findings)
+    for environment in environments:
+        problems = {finding.problem for finding in findings if finding.environment == environment}
+        if "interrupted" in problems:
+            done += _finish(context, environment)
+        if "history.fork" in problems:
+            done += _join(context, environment)
+    if done:
+        findings = verify(context, names)
+    for finding in findings:
+        if finding.problem in _MENDED:
+            done += _put_right(context, finding)
+    return Repaired(tuple(done), tuple(verify(context, names) if done else findings))
+
+
+def _finish(context: Context, environment: str) -> list[str]:
+    decision = decide_finish(context, environment)
+    if decision is None:
+        return []
+    try:
+        outcome = execute(context, decision)
+    except TagflowError as error:
+        context.warn(f"{environment}: {error.message}")
+        return []
+    return [f"{environment}: finished release {outcome.release} of {', '.join(outcome.plan.members)}"]
+
+
+def _put_right(context: Context, finding: Finding) -> list[str]:
+    image, environment = context.image(finding.image), context.environment(finding.environment)
+    store = context.stores(context.policy.repository(image, environment))
+    actual = Digest(finding.actual) if finding.actual else None
+    try:
+        store.move(finding.tag, store.get(str(finding.expected)), actual)
+    except TagflowError as error:
+        context.warn(f"{store.repository}:{finding.tag}: {error.message}")
+        return []
+    return [f"{store.repository}:{finding.tag} put at {finding.expected}"]
+
+
+def _join(context: Context, environment: str) -> list[str]:
+    """Write a record that names all heads of a forked history, where the environment tag tells which one won."""
+    observer = Observer(context)
+    places = [observer.place(image, context.environment(environment)) for image in context.policy.images]
+    sights = observer.sights(places)
+    if interrupted(sights):
+        return []
+    number = 1 + max(sight.standing.number for sight in sights.values())
+    release = Release(context.new_id(), number)
+    forked = [it for it in sights.values() if len(it.standing.heads) > 1 and it.standing.condition == "recorded"]
+    request = Request("promote", environment, reason="joins a forked history")
+    plan = Plan(request, context.policy_digest, tuple(map(_joining, forked)))
+    herald = Herald(context, plan, release, release)
+    for sight, step in zip(forked, plan.steps, strict=True):
+        state = sight.standing.state
+        herald.announce(step, Prospect(sight, replace(state), since=state.since))
+    return [f"{environment}: joined the forked history of {step.image}" for step in plan.steps]
+
+
+def _joining(sight: Sight) -> Step:
+    standing = sight.standing
+    return Step(
+        image=sight.place.image.name,
+        repository=str(sight.place.repository),
+        action="adopt",
+        version=standing.version,
+        digest=standing.digest,
+        previous_version=standing.version,
+        previous_digest=standing.digest,
+        heads=tuple(str(entry.tag) for entry in standing.heads),
+    )
