@@ -27,6 +27,7 @@ def carry_out(
     :raises TagflowError: what refuses or fails; its ``result`` holds what was planned.
     """
     from tagflow.flows.execute import execute
+    from tagflow.flows.notify import notify
 
     decision = decide()
     planned = Outcome(decision.plan.request.environment, decision.plan, gates=decision.gates, notes=decision.notes)
@@ -45,6 +46,7 @@ def carry_out(
     if ask and decision.plan.changes:
         _confirm(planned)
     outcome = execute(context, decision)
+    notify(context, outcome)
     session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
 
 

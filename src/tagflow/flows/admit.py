@@ -17,6 +17,7 @@ from tagflow.flows.identify import identify
 from tagflow.flows.judge import judge_all
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight
+from tagflow.flows.travel import changed_by_daemon
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Admission:
         refusals += judge_all(
             self.context, self.observer, self.request, entering, origins, resuming=resumes is not None
         )
+        refusals += changed_by_daemon(self.context, entering, origins)
         decision = Decision(
             plan, self.observer, self.sights, prospects, origins, refusals=tuple(refusals), notes=tuple(notes)
         )

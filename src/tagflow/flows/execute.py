@@ -19,6 +19,7 @@ from tagflow.flows.announce import Herald
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
 from tagflow.flows.parallel import attempt, each
+from tagflow.flows.travel import through_daemon
 from tagflow.stores.copy import Copier
 from tagflow.stores.port import Manifest, Store, TagMoved
 
@@ -73,7 +74,10 @@ class _Run:
         return self._outcome(applied=True)
 
     def _copy_objects(self) -> None:
-        if not self._decision.origins:
+        places = {image: place.repository for image, place in self._places.items()}
+        arrived = through_daemon(self._context, self._plan.steps, self._decision.origins, places)
+        rest = [image for image in self._decision.origins if image not in arrived]
+        if not rest:
             return
         with Copier(self._context.progress, threads=self._context.threads) as copier:
 
@@ -82,7 +86,7 @@ class _Run:
                 target = self._context.stores(self._places[image].repository)
                 copier.copy(origin.store, target, origin.reference, referrers=self._context.policy.referrers)
 
-            each(copy, self._decision.origins, threads=4)
+            each(copy, rest, threads=4)
 
     def _get_manifests(self) -> None:
         """Have every manifest at hand that a tag will move to, before anything is announced."""

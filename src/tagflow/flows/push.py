@@ -20,7 +20,8 @@ from tagflow.flows.moves import immutable
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.parallel import each
 from tagflow.flows.sources import Source, archive, open_source, parse_source
-from tagflow.stores.engine import is_image
+from tagflow.flows.travel import clear
+from tagflow.stores.docker_names import is_image
 from tagflow.stores.port import Manifest
 
 UNKNOWN = Digest("")
@@ -130,6 +131,7 @@ class _Push:
         pushed = engine.push(self.source.text, repository, tag, self.context.progress)
         store = self.context.stores(repository)
         manifest = store.get(pushed)
+        clear(store, tag, pushed)
         if not is_image(manifest, image_id):
             raise StoreError(
                 "engine.push_mismatch",
