@@ -88,6 +88,10 @@ PRECEDENCE: tuple[type[TagflowError], ...] = (
 """Where several apply, the first of these decides the exit status (store, not found, conflict, refused)."""
 
 
+_MOST_HINTS = 3
+"""Hundreds of images may fail for one reason each; what to do about it need not be said hundreds of times."""
+
+
 def combine(errors: Sequence[TagflowError]) -> TagflowError:
     """One error out of many: the gravest decides code and status, all are told.
 
@@ -98,10 +102,11 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
         return errors[0]
     ranked = sorted(errors, key=lambda error: PRECEDENCE.index(type(error)))
     first = ranked[0]
-    hints = dict.fromkeys(error.hint for error in ranked if error.hint)
+    hints = list(dict.fromkeys(error.hint for error in ranked if error.hint))[:_MOST_HINTS]
     details: list[Detail] = []
     for error in ranked:
-        details += error.details or ({"code": error.code, "message": error.message},)
+        told = error.details or ({"code": error.code, "message": error.message},)
+        details += [detail for detail in told if detail not in details]
     return type(first)(
         first.code,
         "\n".join(dict.fromkeys(error.message for error in ranked)),

@@ -47,6 +47,7 @@ class _Run:
         self._lock = Lock()
         self._changed: list[Move] = []
         self._doubtful: list[Move] = []
+        """Moves that were begun and whose end is not known (yet)."""
         self._compensated = False
         self._announced: dict[str, Entry] = {}
         self._manifests: dict[tuple[str, Digest], Manifest] = {}
@@ -138,21 +139,24 @@ class _Run:
 
     def _move_for_sure(self, move: Move) -> None:
         """Move a tag whose place matters. Where the answer is lost, look where the tag stands."""
+        with self._lock:
+            self._doubtful.append(move)
         try:
             self._move(move)
         except StoreError:
-            if not self._arrived(move):
+            if self._store(move.image).resolve(move.tag) != move.after:
+                self._settle(move, changed=False)
                 raise
-        with self._lock:
-            self._changed.append(move)
+        except TagflowError:
+            self._settle(move, changed=False)
+            raise
+        self._settle(move, changed=True)
 
-    def _arrived(self, move: Move) -> bool:
-        try:
-            return self._store(move.image).resolve(move.tag) == move.after
-        except StoreError:
-            with self._lock:
-                self._doubtful.append(move)
-            return False
+    def _settle(self, move: Move, *, changed: bool) -> None:
+        with self._lock:
+            self._doubtful.remove(move)
+            if changed:
+                self._changed.append(move)
 
     def _store(self, image: str) -> Store:
         return self._context.stores(self._places[image].repository)

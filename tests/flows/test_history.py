@@ -1,0 +1,73 @@
+"""history tells all of it, newest first."""
+
+from __future__ import annotations
+
+from tagflow.flows.history import Chronicle, history
+from tests.flows.world import World, fails
+
+
+def read(world: World, *names: str, limit: int | None = None) -> Chronicle:
+    return history(world.context(), "prod", names, limit)
+
+
+def lines(world: World, *names: str, limit: int | None = None) -> list[tuple[str, str, str | None]]:
+    return [
+        (it.image, it.entry.record.action, it.entry.record.version) for it in read(world, *names, limit=limit).entries
+    ]
+
+
+def test_newest_first_by_release_then_image() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    world.promote("backend=v1.1.0", to="prod", reason="only this one")
+    assert lines(world) == [
+        ("backend", "promote", "v1.1.0"),
+        ("frontend", "promote", "v1.0.0"),
+        ("backend", "promote", "v1.0.0"),
+        ("worker", "promote", "v1.0.0"),
+    ]
+    newest = read(world).entries[0].entry.record
+    assert (newest.previous_version, newest.reason, newest.actor) == ("v1.0.0", "only this one", "ann")
+    assert newest.previous_digest == world.tag("backend", "v1.0.0")
+
+
+def test_names_and_limit_narrow_it_and_read_no_more_than_needed() -> None:
+    world = World()
+    for minor in range(5):
+        world.through(f"v1.{minor}.0", "dev", "test", "prod")
+    assert lines(world, "worker", limit=2) == [("worker", "promote", "v1.4.0"), ("worker", "promote", "v1.3.0")]
+    world.memory.calls.clear()
+    lines(world, "worker", limit=2)
+    assert sum(call.operation == "get" for call in world.memory.calls) == 2
+
+
+def test_rollback_hold_override_and_adoption_are_told() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test", "prod")
+    world.rollback("prod", "frontend", reason="broken")
+    with fails("promotion.held", 3):
+        world.promote("frontend=v1.1.0", to="prod")
+    world.promote("frontend=v1.1.0", to="prod", override=("hold",), reason="mended")
+    told = [(it.entry.record.action, it.entry.record.version) for it in read(world, "frontend").entries]
+    assert told == [("promote", "v1.1.0"), ("rollback", "v1.0.0"), ("promote", "v1.1.0"), ("promote", "v1.0.0")]
+    newest = read(world, "frontend").entries[0].entry.record
+    assert (newest.overrides, newest.reason) == (("hold",), "mended")
+
+
+def test_an_interrupted_release_and_a_fork_are_visible() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+    chronicle = read(world, "frontend")
+    assert [it.open for it in chronicle.entries] == [True, False]
+    assert chronicle.present[0].condition == "interrupted"
+
+
+def test_an_environment_without_history_is_empty() -> None:
+    world = World()
+    chronicle = read(world)
+    assert chronicle.entries == ()
+    assert {it.condition for it in chronicle.present} == {"empty"}

@@ -1,0 +1,185 @@
+"""verify finds every problem of contract 4's list, and --repair mends what needs no judgement."""
+
+from __future__ import annotations
+
+import pytest
+
+from tagflow.domain.reference import Digest
+from tagflow.flows.repair import Repaired, repair
+from tagflow.flows.verify import Finding, verify
+from tests import images
+from tests.flows.world import World, fails
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test", "prod")
+    return world
+
+
+def check(world: World, *names: str) -> list[Finding]:
+    return verify(world.context(), names)
+
+
+def mend(world: World) -> Repaired:
+    return repair(world.context(), [])
+
+
+def problems(findings: list[Finding]) -> set[tuple[str, str, str]]:
+    return {(it.image, it.environment, it.problem) for it in findings}
+
+
+def foreign(world: World, image: str) -> Digest:
+    return images.index(world.memory.open(world.repository(image)), seed="foreign").digest
+
+
+def test_a_clean_world_has_no_finding(world: World) -> None:
+    assert check(world) == []
+    assert mend(world) == Repaired((), ())
+
+
+def test_drift_names_both_digests_and_is_left_to_a_person(world: World) -> None:
+    digest = foreign(world, "frontend")
+    expected = world.tag("frontend", "prod")
+    world.hand_move("frontend", "prod", digest)
+    [finding] = check(world)
+    assert (finding.problem, finding.expected, finding.actual) == ("drift", expected, digest)
+    assert "rollback prod frontend" in finding.repair
+    assert problems(list(mend(world).left)) == {("frontend", "prod", "drift")}
+
+
+def test_a_missing_combined_tag_is_recreated(world: World) -> None:
+    digest = world.tag("backend", "v1.0.0-prod")
+    world.hand_remove("backend", "v1.0.0-prod")
+    [finding] = [it for it in check(world) if it.problem == "anchor.missing"]
+    assert (finding.tag, finding.expected, finding.actual) == ("v1.0.0-prod", digest, None)
+    assert mend(world).left == ()
+    assert world.tag("backend", "v1.0.0-prod") == digest
+
+
+def test_a_moved_anchor_is_left_to_a_person(world: World) -> None:
+    digest = foreign(world, "worker")
+    world.hand_move("worker", "v1.0.0-prod", digest)
+    assert ("worker", "prod", "anchor.moved") in problems(check(world))
+    assert ("worker", "prod", "anchor.moved") in problems(list(mend(world).left))
+    assert world.tag("worker", "v1.0.0-prod") == digest
+
+
+def test_lost_content_is_told_down_to_the_blob(world: World) -> None:
+    repository = world.repository("frontend")
+    store = world.memory.open(repository)
+    digest = world.tag("frontend", "v1.0.0")
+    assert digest is not None
+    child = store.get(store.get(digest).children[0].digest)
+    world.memory.forget(repository, child.blobs[1].digest)
+    findings = check(world, "prod")
+    assert problems(findings) == {("frontend", "prod", "content.missing")}
+    assert child.blobs[1].digest in findings[0].detail
+
+
+def test_a_wrong_floating_tag_is_put_right(world: World) -> None:
+    old, new = world.tag("frontend", "v1.0.0"), world.tag("frontend", "v1.1.0")
+    assert old is not None
+    world.hand_move("frontend", "latest", old)
+    [finding] = check(world)
+    assert (finding.problem, finding.tag, finding.expected, finding.actual) == ("floating.wrong", "latest", new, old)
+    assert mend(world).left == ()
+    assert world.tag("frontend", "latest") == new
+
+
+def test_a_floating_tag_whose_line_has_no_version_left_keeps_its_place_and_is_told(world: World) -> None:
+    world.through("v2.0.0", "dev", "test", "prod")
+    digest = world.tag("frontend", "v2")
+    world.rollback("prod")
+    findings = check(world)
+    assert {(it.tag, it.problem) for it in findings if it.image == "frontend"} == {
+        ("v2", "floating.stale"),
+        ("v2.0", "floating.stale"),
+    }
+    assert world.tag("frontend", "v2") == digest
+    assert world.tag("frontend", "latest") == world.tag("frontend", "v1.1.0")
+
+
+@pytest.mark.parametrize("write", range(1, 25))
+def test_an_interrupted_release_is_found_and_finished(write: int) -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    died = world.crash(lambda: world.promote("v1.1.0", to="prod"), write)
+    states = world.states("prod")
+    found = {it.problem for it in check(world)}
+    assert ("interrupted" in found) == ("interrupted" in states.values())
+    records = sum(action == "promote" for image in states for action, *_ in world.records(image, "prod"))
+    left = {it.problem for it in mend(world).left}
+    if "interrupted" in states.values() and records < 6:
+        assert left == {"interrupted"}, "only a person knows what the rest of the release was"
+    else:
+        assert left == set()
+        assert not died or set(world.states("prod").values()) == {"recorded"}
+
+
+def test_a_fork_is_found_and_joined(world: World) -> None:
+    one, two = World(memory=world.memory, actor="one"), World(memory=world.memory, actor="two")
+    world.through("v1.2.0", "dev", "test")
+    world.through("v1.3.0", "dev", "test")
+    first = one.decide_promote("frontend=v1.2.0", to="prod")
+    second = two.decide_promote("frontend=v1.3.0", to="prod")
+    one.carry_out(first)
+    assert two.crash(lambda: two.carry_out(second), 2)
+    [fork] = [it for it in check(world) if it.problem == "history.fork"]
+    assert fork.image == "frontend"
+    assert world.runs("prod")["frontend"] == "v1.2.0", "the effective head is the one that won"
+    assert mend(world).left == ()
+    assert world.sight("frontend", "prod").standing.state.void == {"v1.3.0"}
+    assert world.stack("frontend", "prod")[-2:] == ["v1.1.0", "v1.2.0"]
+
+
+def test_a_loser_that_lives_joins_the_fork_itself(world: World) -> None:
+    one, two = World(memory=world.memory, actor="one"), World(memory=world.memory, actor="two")
+    world.through("v1.2.0", "dev", "test")
+    world.through("v1.3.0", "dev", "test")
+    second = two.decide_promote("frontend=v1.3.0", to="prod")
+    one.promote("frontend=v1.2.0", to="prod")
+    with fails("tag.moved", 5):
+        two.carry_out(second)
+    assert check(world) == []
+    assert world.runs("prod")["frontend"] == "v1.2.0"
+    assert world.records("frontend", "prod")[-1] == ("abort", "v1.2.0", "v1.3.0")
+
+
+def test_a_record_that_was_deleted_in_the_middle_is_told(world: World) -> None:
+    first = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000001"))
+    world.hand_remove("frontend", first)
+    assert problems(check(world)) == {("frontend", "prod", "history.broken")}
+
+
+def test_a_record_that_was_replaced_is_told(world: World) -> None:
+    first = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000001"))
+    digest = world.tag("frontend", "v1.0.0")
+    assert digest is not None
+    world.hand_move("frontend", first, digest)
+    assert ("frontend", "prod", "history.broken") in problems(check(world))
+
+
+def test_a_pin_keeps_what_was_adopted_and_a_missing_one_is_recreated(world: World) -> None:
+    digest = foreign(world, "frontend")
+    world.hand_move("frontend", "prod", digest)
+    world.through("v1.2.0", "dev", "test", "prod")
+    pin = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.pin."))
+    assert world.tag("frontend", pin) == digest
+    assert check(world) == []
+    world.hand_remove("frontend", pin)
+    assert {(it.problem, it.tag) for it in check(world)} == {("anchor.missing", pin)}
+    assert mend(world).left == ()
+    assert world.tag("frontend", pin) == digest
+
+
+def test_a_repository_that_never_saw_tagflow_is_not_lectured() -> None:
+    world = World()
+    world.build("v1.0.0")
+    digest = world.tag("frontend", "v1.0.0")
+    assert digest is not None
+    world.hand_move("frontend", "latest", digest)
+    assert check(world) == []
