@@ -15,7 +15,7 @@ from tagflow.flows.context import Context
 from tagflow.flows.decision import Origin
 from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import attempt
-from tagflow.stores.copy import labels, platforms
+from tagflow.stores.copy import labels, normal_platform, platforms
 from tagflow.stores.port import Manifest, Store
 
 
@@ -89,7 +89,7 @@ def _candidate(
         running=context.scheme.parse_label(standing.version),
         held=choice.label in standing.state.holds,
         stays=_stays(context, observer, environment, choice) if environment.soak else (),
-        platforms=platforms(store, manifest) if manifest and environment.platforms else None,
+        platforms=_platforms(store, manifest, environment.platforms) if manifest and environment.platforms else None,
         unset_labels=_unset(store, manifest, environment.labels) if manifest else (),
     )
 
@@ -101,6 +101,11 @@ def _stays(context: Context, observer: Observer, environment: Environment, choic
         entries = observer.entries(place.history, sorted(sight.records, key=str))
         found += stays(entries.values(), sight.standing, context.now())
     return tuple(stay for stay in found if stay.digest == choice.digest)
+
+
+def _platforms(store: Store, manifest: Manifest, wanted: Sequence[str]) -> frozenset[str]:
+    found = platforms(store, manifest)
+    return found | {name for name in wanted if normal_platform(name) in found}
 
 
 def _unset(store: Store, manifest: Manifest, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class Manifest:
         """
         try:
             document = msgspec.json.decode(self.content)
-        except (msgspec.DecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:  # text that is not UTF-8 is a plain ValueError
             raise StoreError("manifest.invalid", f"manifest {self.digest} is not JSON") from exc
         if not isinstance(document, dict):
             raise StoreError("manifest.invalid", f"manifest {self.digest} is not a JSON object")

@@ -1,0 +1,172 @@
+"""The members of a tar archive, read in place: nothing is unpacked, nothing is held in memory.
+
+An archive may be hostile: names and links only ever lead to other members, sizes are held against the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import posixpath
+import tarfile
+import tempfile
+import weakref
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tagflow.errors import NotFound, StoreError
+from tagflow.stores.stream import CHUNK, chunks_of
+
+_MEMBER_LIMIT = 50_000
+_HEADER_LIMIT = 16 * 1024 * 1024
+_LINK_LIMIT = 8
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in the archive: where its bytes are."""
+
+    name: str
+    offset: int
+    size: int
+
+
+class ArchiveFiles:
+    """A tar archive, which may be compressed with gzip (it is then unpacked into a temporary file without a name).
+
+    :raises NotFound: ``source.not_found``: there is no such file.
+    :raises StoreError: ``archive.invalid``, ``archive.unreadable``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        file = self._open()
+        self._descriptor = file.fileno()
+        weakref.finalize(self, file.close)
+        self.members, self._links = self._scan(file)
+
+    def find(self, name: str) -> Member | None:
+        """A member by its name, through links to other members."""
+        place = posixpath.normpath(name)
+        for _ in range(_LINK_LIMIT):
+            if place in self.members:
+                return self.members[place]
+            if place not in self._links:
+                return None
+            place = self._links[place]
+        raise self.invalid(f"the links of {name!r} lead round in circles")
+
+    def member(self, name: str) -> Member:
+        """A member that must be there."""
+        found = self.find(name)
+        if found is None:
+            raise self.invalid(f"it has no file {name!r}, which it names")
+        return found
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """The content of a member."""
+        offset, end = member.offset, member.offset + member.size
+        while offset < end:
+            with self._reading():
+                chunk = os.pread(self._descriptor, min(CHUNK, end - offset), offset)
+            if not chunk:
+                raise self.invalid(f"{member.name!r} was cut off while it was read")
+            offset += len(chunk)
+            yield chunk
+
+    def read(self, member: Member, limit: int) -> bytes:
+        """The content of a small member in one piece; ``limit`` is in bytes."""
+        if member.size > limit:
+            raise self.invalid(f"{member.name!r} has {member.size} bytes, more than such a file may have")
+        return b"".join(self.chunks(member))
+
+    def is_gzip(self, member: Member) -> bool:
+        """Whether a member is compressed with gzip."""
+        with self._reading():
+            return os.pread(self._descriptor, min(member.size, len(_GZIP)), member.offset) == _GZIP
+
+    def invalid(self, problem: str) -> StoreError:
+        """The error for an archive that is none, or a hostile one."""
+        hint = "Write it again with `docker save` or `skopeo copy … docker-archive:FILE`."
+        return StoreError("archive.invalid", f"{self.path}: {problem}", hint=hint)
+
+    def _open(self) -> IO[bytes]:
+        with self._reading():
+            try:
+                file = self.path.open("rb")
+            except FileNotFoundError as exc:
+                raise NotFound("source.not_found", f"there is no file {self.path}") from exc
+            if os.pread(file.fileno(), len(_GZIP), 0) != _GZIP:
+                return file
+            with file:
+                return self._unzipped(file)
+
+    def _unzipped(self, file: IO[bytes]) -> IO[bytes]:
+        plain = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this function)
+        try:
+            with gzip.open(file) as content:
+                for chunk in chunks_of(content):
+                    plain.write(chunk)
+            plain.flush()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+            plain.close()
+            raise self.invalid("its compression is damaged") from exc
+        except BaseException:
+            plain.close()
+            raise
+        return plain
+
+    def _scan(self, file: IO[bytes]) -> tuple[dict[str, Member], dict[str, str]]:
+        """All members in one pass over the headers; of several with one name the last counts, as in tar."""
+        members: dict[str, Member] = {}
+        links: dict[str, str] = {}
+        total = os.fstat(self._descriptor).st_size
+        for info in self._headers(file):
+            name = posixpath.normpath(info.name)
+            if info.issym():
+                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), info.linkname))
+            elif info.islnk():
+                links[name] = posixpath.normpath(info.linkname)
+            elif info.isreg():
+                if info.issparse() or info.size < 0 or info.offset_data + info.size > total:
+                    raise self.invalid(f"{info.name!r} is not as long as its header says")
+                members[name] = Member(name, info.offset_data, info.size)
+                links.pop(name, None)
+        return members, links
+
+    def _headers(self, file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+        with self._reading():
+            try:
+                file.seek(0)
+                with tarfile.open(fileobj=_Bounded(file), mode="r:") as archive:  # type: ignore[call-overload]
+                    for number, info in enumerate(archive):
+                        if number >= _MEMBER_LIMIT:
+                            raise self.invalid(f"it has more than {_MEMBER_LIMIT} members")
+                        yield info
+            except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as exc:
+                raise self.invalid(f"it is not a tar archive, or damaged ({exc})") from exc
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise StoreError("archive.unreadable", f"{self.path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+class _Bounded:
+    """A file that gives out no more at once than headers need, whatever they claim."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _HEADER_LIMIT:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)

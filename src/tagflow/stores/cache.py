@@ -1,0 +1,155 @@
+"""Manifests that were read before, on disk: they never change, so a second command need not fetch them again.
+
+Tags are never cached, nor is whether something is there. A cache that cannot be written is no cache, and no error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tagflow.domain.reference import Digest, Repository, is_digest
+from tagflow.errors import NotFound
+from tagflow.stores.files import publish
+from tagflow.stores.port import MANIFEST_TYPES, Chunks, Descriptor, Manifest, Store
+from tagflow.stores.stream import matches
+
+LIMIT = 256 * 1024 * 1024
+"""Bytes on disk; the oldest files go first."""
+_SWEEP_EVERY = 1000
+_KEPT = 0.9
+
+
+def default_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """``$XDG_CACHE_HOME/tagflow``, by default ~/.cache/tagflow (XDG Base Directory Specification)."""
+    base = Path(environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # the specification: a relative path is to be ignored
+        base = Path(environ.get("HOME") or os.path.expanduser("~")) / ".cache"
+    return base / "tagflow"
+
+
+class ManifestFiles:
+    """A directory of manifests, one file each: its media type in the first line, then its bytes.
+
+    Kept apart by repository: that a manifest was seen in one says nothing about another. Safe for use by several
+    threads and processes; ``limit`` is in bytes.
+    """
+
+    def __init__(self, directory: Path, limit: int = LIMIT) -> None:
+        self._directory = directory / "manifests"
+        self._limit = limit
+        self._written = 0
+        self._lock = threading.Lock()
+
+    def read(self, repository: Repository, digest: Digest) -> Manifest | None:
+        """A manifest whose hash is right; one whose hash is wrong is dropped."""
+        path = self._path(repository, digest)
+        try:
+            line, _, content = path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        media_type = line.decode(errors="replace")
+        if media_type in MANIFEST_TYPES and matches(content, digest):
+            return Manifest(media_type, content)
+        with suppress(OSError):
+            path.unlink()
+        return None
+
+    def write(self, repository: Repository, manifest: Manifest) -> None:
+        """Keep a manifest, where that is possible."""
+        path = self._path(repository, manifest.digest)
+        if manifest.media_type not in MANIFEST_TYPES or path.exists():
+            return
+        with suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            publish(path, [manifest.media_type.encode(), b"\n", manifest.content], durable=False)
+            if self._is_due():
+                self._sweep()
+
+    def _path(self, repository: Repository, digest: Digest) -> Path:
+        folder = hashlib.sha256(str(repository).encode()).hexdigest()[:16]
+        return self._directory / folder / digest.replace(":", "-")
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            self._written += 1
+            return self._written % _SWEEP_EVERY == 1
+
+    def _sweep(self) -> None:
+        """Drop the oldest files until the rest is well below the limit. Another process may do the same."""
+        files = [(status.st_mtime_ns, status.st_blocks * 512, path) for path, status in self._files()]
+        total = sum(size for _, size, _ in files)
+        if total <= self._limit:
+            return
+        for _, size, path in sorted(files):
+            if total <= self._limit * _KEPT:
+                return
+            with suppress(OSError):
+                path.unlink()
+            total -= size
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for path in self._directory.glob("*/*"):
+            with suppress(OSError):
+                yield path, path.stat()
+
+
+class CachedStore:
+    """A store whose manifests are read from disk where they were read, put or moved before."""
+
+    def __init__(self, store: Store, files: ManifestFiles) -> None:
+        self._store, self._files = store, files
+
+    @property
+    def repository(self) -> Repository:
+        return self._store.repository
+
+    def tags(self) -> list[str]:
+        return self._store.tags()
+
+    def resolve(self, tag: str) -> Digest | None:
+        return self._store.resolve(tag)
+
+    def get(self, reference: str) -> Manifest:
+        """As any store; a tag is asked for its digest first, which is free where reading a manifest counts."""
+        digest = Digest(reference) if is_digest(reference) else self._store.resolve(reference)
+        if digest is None:
+            raise NotFound("manifest.not_found", f"{self.repository} has no manifest {reference}")
+        manifest = self._files.read(self.repository, digest)
+        if manifest is None:
+            manifest = self._store.get(digest)
+            self._files.write(self.repository, manifest)
+        return manifest
+
+    def has(self, digest: Digest) -> bool:
+        return self._store.has(digest)
+
+    def put(self, manifest: Manifest, tag: str | None = None) -> None:
+        self._store.put(manifest, tag)
+        self._files.write(self.repository, manifest)
+
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
+        self._store.move(tag, manifest, expected)
+        self._files.write(self.repository, manifest)
+
+    def untag(self, tag: str, expected: Digest) -> None:
+        self._store.untag(tag, expected)
+
+    def has_blob(self, digest: Digest) -> bool:
+        return self._store.has_blob(digest)
+
+    def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
+        return self._store.read_blob(blob)
+
+    def write_blob(self, blob: Descriptor, content: Chunks) -> None:
+        self._store.write_blob(blob, content)
+
+    def mount(self, blob: Descriptor, source: Repository) -> bool:
+        return self._store.mount(blob, source)
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        return self._store.referrers(digest)

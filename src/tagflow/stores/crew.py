@@ -1,0 +1,48 @@
+"""Several threads that do one kind of work at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def _nothing() -> None:
+    """What is done on failure where nothing was asked for."""
+
+
+class Crew:
+    """A pool of threads. Work given to it must not give it work and wait: that could wait forever."""
+
+    def __init__(self, threads: int = 8) -> None:
+        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="tagflow-store")
+
+    def map(self, work: Callable[[T], R], items: Iterable[T], *, on_failure: Callable[[], None] = _nothing) -> list[R]:
+        """The results for all items, in their order.
+
+        When one fails (or the user interrupts), work not begun is dropped, ``on_failure`` may ask the rest to end
+        soon, and once it has ended the first failure is raised.
+        """
+        futures = [self._pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            on_failure()
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            raise
+        return [future.result() for future in futures]
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)

@@ -1,0 +1,175 @@
+"""The ``index.json`` of an OCI image layout as a value (image-spec 1.1, "OCI Image Layout").
+
+Entries that somebody else wrote are kept byte for byte: only the entry of a tag that changes is written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from tagflow.domain.reference import Digest, is_digest, is_tag
+from tagflow.errors import StoreError
+from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
+
+REF_NAME = "org.opencontainers.image.ref.name"
+_NEW: Mapping[str, bytes] = {
+    "schemaVersion": b"2",
+    "mediaType": msgspec.json.encode(OCI_INDEX),
+    "manifests": b"[]",
+}
+
+
+class _Fields(msgspec.Struct):
+    digest: str
+    size: int
+    mediaType: str = ""
+    artifactType: str | None = None
+    annotations: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry: its JSON text, what it points at, and the tag that it gives (or empty)."""
+
+    raw: bytes
+    descriptor: Descriptor
+    name: str
+
+
+@dataclass(frozen=True)
+class LayoutIndex:
+    """All entries. ``where`` is the file, for errors; ``fields`` the JSON texts of everything beside the entries."""
+
+    where: str
+    fields: Mapping[str, bytes]
+    entries: tuple[Entry, ...]
+
+    @property
+    def tags(self) -> list[str]:
+        """The names that are tags, sorted."""
+        return sorted(name for name in self._named if is_tag(name))
+
+    def find(self, name: str) -> Descriptor | None:
+        """What a name points at.
+
+        :raises StoreError: ``layout.corrupt`` where it is listed with several digests.
+        """
+        found = self._named.get(name, ())
+        if len({entry.descriptor.digest for entry in found}) > 1:
+            raise corrupt(self.where, f"the tag {name!r} is listed {len(found)} times, with different digests")
+        return found[0].descriptor if found else None
+
+    def media_type(self, digest: Digest) -> str:
+        """The media type under which a manifest is listed, or empty."""
+        return self._types.get(digest, "")
+
+    def with_name(self, name: str, manifest: Manifest) -> LayoutIndex:
+        """The same, but the name points at that manifest."""
+        new = _entry(manifest, name)
+        found = self._named.get(name)
+        if not found:
+            return replace(self, entries=(*self.entries, new))
+        kept = [entry for entry in self.entries if entry.name != name or entry is found[0]]
+        return replace(self, entries=tuple(new if entry is found[0] else entry for entry in kept))
+
+    def without_name(self, name: str) -> LayoutIndex:
+        """The same without that name."""
+        return replace(self, entries=tuple(entry for entry in self.entries if entry.name != name))
+
+    def with_unnamed(self, manifest: Manifest) -> LayoutIndex:
+        """The same, with the manifest listed without a name: so referrers are found."""
+        if any(entry.descriptor.digest == manifest.digest and not entry.name for entry in self.entries):
+            return self
+        return replace(self, entries=(*self.entries, _entry(manifest, "")))
+
+    def encode(self) -> bytes:
+        """The JSON document."""
+        manifests = b"[" + b",".join(entry.raw for entry in self.entries) + b"]"
+        fields = {**self.fields, "manifests": manifests}
+        return b"{" + b",".join(msgspec.json.encode(key) + b":" + raw for key, raw in fields.items()) + b"}"
+
+    @cached_property
+    def _named(self) -> Mapping[str, tuple[Entry, ...]]:
+        named: dict[str, tuple[Entry, ...]] = {}
+        for entry in self.entries:
+            if entry.name:
+                named[entry.name] = (*named.get(entry.name, ()), entry)
+        return named
+
+    @cached_property
+    def _types(self) -> Mapping[Digest, str]:
+        return {entry.descriptor.digest: entry.descriptor.media_type for entry in self.entries}
+
+
+def new_index(where: str) -> LayoutIndex:
+    """An index without entries."""
+    return LayoutIndex(where, _NEW, ())
+
+
+def parse_index(content: bytes, where: str) -> LayoutIndex:
+    """Read an ``index.json``.
+
+    :raises StoreError: ``layout.corrupt``.
+    """
+    try:
+        fields = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        manifests = msgspec.json.decode(fields.get("manifests", b"[]"), type=list[msgspec.Raw] | None) or []
+        version = msgspec.json.decode(fields.get("schemaVersion", b"null"))
+        entries = tuple(_parse_entry(bytes(raw), where) for raw in manifests)
+    except (ValueError, RecursionError) as exc:
+        raise corrupt(where, f"it is damaged ({exc})") from exc
+    if version != 2:
+        raise corrupt(where, "its schemaVersion is not 2")
+    return LayoutIndex(where, {key: bytes(raw) for key, raw in fields.items()}, entries)
+
+
+def guess_type(content: bytes) -> str:
+    """The media type of a manifest that is listed nowhere: what it says itself, else what it looks like.
+
+    :raises StoreError: ``manifest.invalid``.
+    """
+    document = Manifest(OCI_MANIFEST, content).document
+    said = document.get("mediaType")
+    if isinstance(said, str) and said:
+        return said
+    return OCI_INDEX if "manifests" in document else OCI_MANIFEST
+
+
+def corrupt(where: str, problem: str) -> StoreError:
+    """The error for a layout that is not as the specification says."""
+    hint = "Something else damaged or half wrote it. Restore it from a copy, or push the images to a new directory."
+    return StoreError("layout.corrupt", f"{where}: {problem}", hint=hint)
+
+
+def _parse_entry(raw: bytes, where: str) -> Entry:
+    fields = msgspec.json.decode(raw, type=_Fields)
+    if not is_digest(fields.digest) or fields.size < 0:
+        raise corrupt(where, f"an entry has no valid digest and size: {fields.digest!r}, {fields.size}")
+    annotations = {key: text for key, text in (fields.annotations or {}).items() if isinstance(text, str)}
+    descriptor = Descriptor(
+        fields.mediaType,
+        Digest(fields.digest),
+        fields.size,
+        artifact_type=fields.artifactType or "",
+        annotations=annotations,
+    )
+    return Entry(raw, descriptor, annotations.get(REF_NAME, ""))
+
+
+def _entry(manifest: Manifest, name: str) -> Entry:
+    descriptor = manifest.descriptor
+    document: dict[str, Any] = {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
+    if manifest.document.get("artifactType"):
+        document["artifactType"] = descriptor.artifact_type
+    if name:
+        document["annotations"] = {REF_NAME: name}
+    return Entry(msgspec.json.encode(document), descriptor, name)

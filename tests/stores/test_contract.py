@@ -1,0 +1,360 @@
+"""One suite over every store: what the port promises, each medium keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tagflow.domain.reference import Digest, Repository, digest_of
+from tagflow.errors import NotFound, StoreError
+from tagflow.stores.copy import copy_image
+from tagflow.stores.port import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    Store,
+    TagMoved,
+)
+from tests import images
+from tests.stores.media import MEDIA, Medium, medium
+
+
+@pytest.fixture(params=MEDIA)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
+    return medium(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def store(place: Medium) -> Store:
+    return place.fresh()
+
+
+def schema2(store: Store) -> Manifest:
+    return images.image(store, docker=True)
+
+
+def oci_image(store: Store) -> Manifest:
+    return images.image(store)
+
+
+def oci_index(store: Store) -> Manifest:
+    return images.index(store)
+
+
+def docker_list(store: Store) -> Manifest:
+    return images.index(store, docker=True)
+
+
+def odd_json(store: Store) -> Manifest:
+    """Whitespace, key order, escapes and unicode that no encoder would write again."""
+    plain = images.image(store)
+    parts = plain.document
+    text = (
+        '{ "layers" :\n\t'
+        + json.dumps(parts["layers"], indent=3)
+        + ' ,"annotations":{"z\\u00e9":"\\/ü","a":""},\r\n'
+        + f'  "mediaType": "{OCI_MANIFEST}", "schemaVersion":2,\n"config": '
+        + json.dumps(parts["config"], sort_keys=True)
+        + " }\n\n"
+    )
+    return Manifest(OCI_MANIFEST, text.encode())
+
+
+def silent_index(store: Store) -> Manifest:
+    """An index that doesn't say its own media type, as older tools write it."""
+    document = dict(images.index(store).document)
+    del document["mediaType"]
+    return Manifest(OCI_INDEX, json.dumps(document, indent=2).encode())
+
+
+KINDS: dict[str, tuple[Callable[[Store], Manifest], str]] = {
+    "schema2": (schema2, DOCKER_MANIFEST),
+    "oci-image": (oci_image, OCI_MANIFEST),
+    "oci-index": (oci_index, OCI_INDEX),
+    "docker-list": (docker_list, DOCKER_LIST),
+    "odd-json": (odd_json, OCI_MANIFEST),
+    "silent-index": (silent_index, OCI_INDEX),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestManifests:
+    def test_is_kept_byte_for_byte(self, store: Store, kind: str) -> None:
+        build, media_type = KINDS[kind]
+        manifest = build(store)
+        store.put(manifest, "v1.0")
+        for reference in ("v1.0", manifest.digest):
+            stored = store.get(reference)
+            assert stored.content == manifest.content
+            assert stored.media_type == media_type
+        assert store.resolve("v1.0") == "sha256:" + hashlib.sha256(manifest.content).hexdigest()
+
+    def test_is_kept_byte_for_byte_without_a_tag(self, store: Store, kind: str) -> None:
+        build, media_type = KINDS[kind]
+        manifest = build(store)
+        store.put(manifest)
+        assert store.get(manifest.digest) == Manifest(media_type, manifest.content)
+        assert store.tags() == []
+
+    def test_has(self, store: Store) -> None:
+        manifest = images.image(store)
+        assert store.has(manifest.digest)
+        assert not store.has(images.absent())
+
+    def test_get_of_what_is_not_there(self, store: Store) -> None:
+        images.image(store, tag="v1.0")
+        for reference in ("v2.0", images.absent()):
+            with pytest.raises(NotFound) as caught:
+                store.get(reference)
+            assert caught.value.code == "manifest.not_found"
+
+    def test_one_repository_does_not_answer_for_another(self, place: Medium) -> None:
+        here, there = place.fresh(), place.fresh()
+        manifest = images.image(here, tag="v1.0")
+        images.image(there, content=b"other")
+        assert here.get("v1.0") == manifest
+        assert not there.has(manifest.digest)
+        with pytest.raises(NotFound):
+            there.get(manifest.digest)
+
+    def test_what_it_names_must_be_there(self, store: Store) -> None:
+        images.image(store, content=b"so that the repository exists")
+        child = {"mediaType": OCI_MANIFEST, "digest": images.absent(), "size": 3}
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]}
+        manifest = Manifest(OCI_INDEX, images.as_json(document))
+        with pytest.raises(StoreError):
+            store.put(manifest, "v1.0")
+        assert store.resolve("v1.0") is None
+        assert not store.has(manifest.digest)
+
+
+class TestTags:
+    def test_of_a_repository_that_does_not_exist(self, store: Store) -> None:
+        assert store.tags() == []
+        assert store.resolve("v1.0") is None
+        assert not store.has(images.absent())
+        assert not store.has_blob(images.absent())
+        assert store.referrers(images.absent()) == []
+        with pytest.raises(NotFound):
+            store.get("v1.0")
+
+    def test_are_sorted(self, store: Store) -> None:
+        manifest = images.image(store)
+        names = ["v1.10", "v1.9", "_tagflow.prod.000001.0123456789ab", "Z", "latest", "1" * 128]
+        for name in names:
+            store.put(manifest, name)
+        assert store.tags() == sorted(names)
+
+    def test_put_overwrites(self, store: Store) -> None:
+        first, second = images.image(store, tag="prod"), images.image(store, content=b"2")
+        store.put(second, "prod")
+        assert store.resolve("prod") == second.digest
+        assert store.get(first.digest) == first, "what lost its tag stays"
+
+    def test_several_for_one_manifest_move_alone(self, store: Store) -> None:
+        first = images.image(store, tag="a")
+        store.put(first, "b")
+        second = images.image(store, content=b"2", tag="b")
+        assert (store.resolve("a"), store.resolve("b")) == (first.digest, second.digest)
+
+
+class TestMove:
+    def test_creates(self, store: Store) -> None:
+        manifest = images.image(store)
+        store.move("prod", manifest, None)
+        assert store.resolve("prod") == manifest.digest
+
+    def test_stores_the_manifest_with_it(self, store: Store) -> None:
+        manifest = odd_json(store)
+        store.move("prod", manifest, None)
+        assert store.get("prod") == manifest
+
+    def test_moves_from_the_expected_digest(self, store: Store) -> None:
+        first, second = images.image(store, tag="prod"), images.image(store, content=b"2")
+        store.move("prod", second, first.digest)
+        assert store.resolve("prod") == second.digest
+        store.move("prod", first, second.digest)
+        assert store.resolve("prod") == first.digest
+
+    @pytest.mark.parametrize("expected", [None, images.absent()], ids=["none", "another"])
+    def test_refuses_when_it_stands_elsewhere(self, store: Store, expected: Digest | None) -> None:
+        first, second = images.image(store, tag="prod"), images.image(store, content=b"2")
+        with pytest.raises(TagMoved) as caught:
+            store.move("prod", second, expected)
+        assert (caught.value.code, caught.value.actual, caught.value.expected) == ("tag.moved", first.digest, expected)
+        assert store.resolve("prod") == first.digest
+
+    def test_refuses_when_it_is_gone(self, store: Store) -> None:
+        manifest = images.image(store)
+        with pytest.raises(TagMoved) as caught:
+            store.move("prod", manifest, images.absent())
+        assert caught.value.actual is None
+        assert store.resolve("prod") is None
+
+    @pytest.mark.parametrize("expected", [None, images.absent()], ids=["none", "another"])
+    def test_leaves_alone_what_is_there_already(self, store: Store, expected: Digest | None) -> None:
+        manifest = images.image(store, tag="prod")
+        store.move("prod", manifest, expected)
+        assert store.resolve("prod") == manifest.digest
+
+
+def removed(store: Store, tag: str, expected: Digest) -> bool:
+    """Whether the medium can remove tags: not all can."""
+    try:
+        store.untag(tag, expected)
+    except StoreError as error:
+        if error.code != "tag.undeletable":
+            raise
+        return False
+    return True
+
+
+class TestUntag:
+    def test_removes_or_says_that_it_cannot(self, store: Store) -> None:
+        manifest = images.image(store, tag="prod")
+        store.put(manifest, "v1.0")
+        gone = removed(store, "prod", manifest.digest)
+        assert store.resolve("prod") == (None if gone else manifest.digest)
+        assert store.resolve("v1.0") == manifest.digest
+        assert store.get("v1.0") == manifest
+
+    def test_leaves_what_stands_elsewhere(self, store: Store) -> None:
+        manifest = images.image(store, tag="prod")
+        with pytest.raises(TagMoved) as caught:
+            store.untag("prod", images.absent())
+        assert caught.value.actual == manifest.digest
+        assert store.resolve("prod") == manifest.digest
+
+    def test_of_what_is_not_there(self, store: Store) -> None:
+        images.image(store)
+        with pytest.raises(TagMoved) as caught:
+            store.untag("prod", images.absent())
+        assert caught.value.actual is None
+
+
+class TestBlobs:
+    @pytest.mark.parametrize("size", [1, 5, 3 * 1024 * 1024 + 1])
+    def test_comes_out_as_it_went_in(self, store: Store, size: int) -> None:
+        content = bytes(itertools.islice(itertools.cycle(b"tagflow"), size))
+        blob = images.add_blob(store, content)
+        assert store.has_blob(blob.digest)
+        assert b"".join(store.read_blob(blob)) == content
+
+    def test_may_be_empty(self, store: Store) -> None:
+        blob = images.add_blob(store, b"")
+        assert b"".join(store.read_blob(blob)) == b""
+
+    def test_arrives_in_pieces(self, store: Store) -> None:
+        pieces = [b"a" * 70_000, b"", b"b", b"c" * 2_000_000]
+        blob = Descriptor("application/x", digest_of(b"".join(pieces)), sum(map(len, pieces)))
+        store.write_blob(blob, lambda: iter(pieces))
+        assert b"".join(store.read_blob(blob)) == b"".join(pieces)
+
+    def test_is_not_asked_for_when_it_is_there(self, store: Store) -> None:
+        blob = images.add_blob(store, b"once")
+
+        def never() -> Iterator[bytes]:
+            raise AssertionError("asked for")
+
+        store.write_blob(blob, never)
+
+    @pytest.mark.parametrize("wrong", [b"wrong", b"much longer than it says", b"s"])
+    def test_with_wrong_content_is_not_stored(self, store: Store, wrong: bytes) -> None:
+        images.add_blob(store, b"so that the repository exists")
+        blob = Descriptor("application/x", digest_of(b"right"), 5)
+        with pytest.raises(StoreError):
+            store.write_blob(blob, lambda: iter([wrong]))
+        assert not store.has_blob(blob.digest)
+
+    def test_that_is_not_there(self, store: Store) -> None:
+        images.add_blob(store, b"so that the repository exists")
+        with pytest.raises(NotFound) as caught:
+            list(store.read_blob(Descriptor("application/x", images.absent(), 3)))
+        assert caught.value.code == "blob.not_found"
+
+    def test_of_another_size_than_said_is_invalid(self, store: Store) -> None:
+        blob = images.add_blob(store, b"twelve bytes")
+        for size in (5, 50):
+            with pytest.raises(StoreError) as caught:
+                list(store.read_blob(Descriptor(blob.media_type, blob.digest, size)))
+            assert caught.value.exit_status == 6
+
+    def test_is_mounted_from_a_neighbour(self, place: Medium) -> None:
+        source, target = place.fresh("source"), place.fresh("target")
+        blob = images.add_blob(source, b"shared")
+        assert target.mount(blob, source.repository)
+        assert b"".join(target.read_blob(blob)) == b"shared"
+
+    def test_is_not_mounted_from_where_it_is_not(self, place: Medium) -> None:
+        source, target = place.fresh("source"), place.fresh("target")
+        images.add_blob(source, b"another")
+        blob = Descriptor("application/x", digest_of(b"nowhere"), 7)
+        assert not target.mount(blob, source.repository)
+        assert not target.mount(blob, Repository("elsewhere.test", "app"))
+        assert not target.has_blob(blob.digest)
+
+
+class TestReferrers:
+    def test_are_found(self, store: Store) -> None:
+        subject = images.index(store)
+        assert store.referrers(subject.digest) == []
+        sbom = images.referrer(store, subject)
+        report = images.referrer(store, subject, "application/vnd.example.report", b"fine")
+        images.referrer(store, images.image(store, content=b"other"))
+        found = {descriptor.digest: descriptor for descriptor in store.referrers(subject.digest)}
+        assert set(found) == {sbom.digest, report.digest}
+        assert found[sbom.digest].artifact_type == "application/vnd.example.sbom.v1"
+        assert found[sbom.digest].annotations == {"org.example.note": "refers"}
+        assert found[sbom.digest].media_type == OCI_MANIFEST
+
+    def test_are_found_once(self, store: Store) -> None:
+        subject = images.image(store)
+        sbom = images.referrer(store, subject)
+        store.put(sbom)
+        store.put(sbom, "sbom")
+        assert [descriptor.digest for descriptor in store.referrers(subject.digest)] == [sbom.digest]
+
+    def test_may_come_before_their_subject(self, store: Store, place: Medium) -> None:
+        subject = images.image(place.fresh("elsewhere"))
+        sbom = images.referrer(store, subject)
+        assert [descriptor.digest for descriptor in store.referrers(subject.digest)] == [sbom.digest]
+
+
+class TestThreads:
+    def test_write_at_once(self, store: Store) -> None:
+        manifest = images.image(store)
+        threads = [threading.Thread(target=store.put, args=(manifest, f"t{number}")) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert store.tags() == sorted(f"t{number}" for number in range(16))
+
+
+@pytest.mark.parametrize("to", MEDIA)
+def test_copies_in_all_directions(
+    place: Medium, to: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    source, target = place.fresh("source"), medium(to, request, tmp_path / "to").fresh("target")
+    manifest = KINDS[kind][0](source)
+    source.put(manifest, "v1.0")
+    assert copy_image(source, target, "v1.0") == manifest
+    assert target.get(manifest.digest) == manifest
+    for child in manifest.children or (manifest.descriptor,):
+        part = target.get(child.digest)
+        for blob in part.blobs:
+            assert b"".join(target.read_blob(blob)) == b"".join(source.read_blob(blob))
+    assert target.tags() == []
