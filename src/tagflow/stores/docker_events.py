@@ -1,0 +1,123 @@
+"""What the Docker Engine says while it pushes, pulls and loads: one JSON object after the other, the error among them.
+
+A failed push is HTTP 200 with ``errorDetail`` in the stream (Docker Engine API, ``ImagePush``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tagflow.domain.reference import Digest, is_digest
+from tagflow.stores.port import Progress
+
+Event = Mapping[str, Any]
+MESSAGE_LIMIT = 600
+"""Characters of a foreign message that are passed on."""
+
+_STATUS_DIGEST = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})\b", re.IGNORECASE)
+_LOADED = re.compile(r"^Loaded image(?: ID)?: (\S+)\s*$", re.MULTILINE)
+_TRAVELLING = frozenset({"Pushing", "Downloading"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a whole stream came to: ``error`` is empty where it went well; ``loaded`` are names or IDs of images."""
+
+    error: str = ""
+    digest: Digest | None = None
+    loaded: tuple[str, ...] = ()
+
+
+def follow(events: Iterable[Event], progress: Progress) -> Outcome:
+    """Read a stream to its end, whatever it says; the first error and the last digest count."""
+    layers = LayerProgress(progress)
+    error, digest, loaded = "", None, list[str]()
+    for event in events:
+        layers.hear(event)
+        error = error or _error_of(event)
+        digest = _digest_of(event) or digest
+        loaded += _LOADED.findall(_text(event.get("stream")))
+    if not error:
+        layers.finish()
+    return Outcome(error, digest, tuple(loaded))
+
+
+def plain(message: str) -> str:
+    """A foreign message on one line, without control characters, not endless."""
+    printable = "".join(character if character.isprintable() else " " for character in message)
+    return " ".join(printable.split())[:MESSAGE_LIMIT]
+
+
+def _error_of(event: Event) -> str:
+    detail = event.get("errorDetail")
+    message = detail.get("message") if isinstance(detail, Mapping) else None
+    if message or event.get("error"):
+        return plain(_text(message) or _text(event.get("error"))) or "it did not say why"
+    return ""
+
+
+def _digest_of(event: Event) -> Digest | None:
+    """In the ``aux`` event; some daemons tell it in the status line alone."""
+    aux = event.get("aux")
+    named = _text(aux.get("Digest")) if isinstance(aux, Mapping) else ""
+    if is_digest(named):
+        return Digest(named)
+    found = _STATUS_DIGEST.search(_text(event.get("status")))
+    return Digest(found[1]) if found else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+@dataclass
+class _Layer:
+    expected: int = 0
+    travelled: int = 0
+
+
+class LayerProgress:
+    """Turns the daemon's word on each layer into bytes on their way.
+
+    The daemon starts over, says more than the total, and learns totals late; what is told here never goes back, and
+    never is more than was announced.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._layers: dict[str, _Layer] = {}
+
+    def hear(self, event: Event) -> None:
+        """One event; those that are not about bytes between daemon and registry are passed over."""
+        name, detail = event.get("id"), event.get("progressDetail")
+        if (
+            _text(event.get("status")) not in _TRAVELLING
+            or not isinstance(name, str)
+            or not isinstance(detail, Mapping)
+        ):
+            return
+        layer = self._layers.setdefault(name, _Layer())
+        self._expect(layer, _size(detail.get("total")))
+        self._advance(layer, min(_size(detail.get("current")), layer.expected))
+
+    def finish(self) -> None:
+        """All went well: what was announced has arrived."""
+        for layer in self._layers.values():
+            self._advance(layer, layer.expected)
+
+    def _expect(self, layer: _Layer, total: int) -> None:
+        if total > layer.expected:
+            self._progress.expect(total - layer.expected)
+            layer.expected = total
+
+    def _advance(self, layer: _Layer, current: int) -> None:
+        if current > layer.travelled:
+            self._progress.advance(current - layer.travelled)
+            layer.travelled = current
+
+
+def _size(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

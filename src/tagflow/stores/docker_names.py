@@ -1,0 +1,62 @@
+"""What images are called in the Docker Engine, and what its image IDs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tagflow.domain.reference import Digest, Repository
+from tagflow.errors import UsageError
+from tagflow.stores.port import Manifest
+
+
+def is_image(manifest: Manifest, image_id: Digest) -> bool:
+    """Whether a daemon's image ID means this manifest: with a graph driver it is the digest of the configuration, with
+    the containerd image store that of the manifest."""
+    return image_id == manifest.digest or (manifest.config is not None and image_id == manifest.config.digest)
+
+
+def docker_name(repository: Repository) -> str:
+    """The name of a repository for the daemon: HOST/PATH; of an OCI layout, which has no host, the path alone."""
+    return repository.path if repository.is_layout else str(repository)
+
+
+def registry_name(repository: Repository) -> str:
+    """The name of a repository that the daemon pushes to or pulls from.
+
+    :raises UsageError: ``engine.needs_registry`` for an OCI layout.
+    """
+    if repository.is_layout:
+        raise UsageError(
+            "engine.needs_registry",
+            f"the Docker Engine cannot push to or pull from the directory {repository}",
+            hint="Use `engine: registry` or `engine: auto` with oci: registries.",
+        )
+    return docker_name(repository)
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image in the daemon and the names that it has there, as the daemon lists them."""
+
+    id: Digest
+    tags: frozenset[str]
+    digests: frozenset[str]
+
+    def has_other_name(self, name: str) -> bool:
+        """Whether it stays when ``name`` (HOST/PATH:TAG) goes. Its digests of that repository go with the last tag."""
+        familiar = _familiar(name)
+        repository = familiar.rpartition(":")[0]
+        return bool(self.tags - {familiar}) or any(each.partition("@")[0] != repository for each in self.digests)
+
+
+def local_image(attributes: Mapping[str, Any]) -> LocalImage:
+    """Read what the daemon answers (Docker Engine API, ``ImageInspect``)."""
+    tags, digests = attributes.get("RepoTags"), attributes.get("RepoDigests")
+    return LocalImage(Digest(attributes["Id"]), frozenset(tags or ()), frozenset(digests or ()))
+
+
+def _familiar(name: str) -> str:
+    """Docker Hub and its ``library`` go without saying."""
+    return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name

@@ -1,0 +1,153 @@
+"""Streams that break, lie or never end (simulated: a client of the SDK that plays a script)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3.exceptions
+
+from tagflow.domain.reference import Digest, Repository
+from tagflow.errors import StoreError
+from tagflow.stores.engine import Engine
+from tagflow.stores.port import Silence
+from tests.images import absent
+
+ID, OTHER, PUSHED = absent("image"), absent("other image"), absent("pushed")
+REPOSITORY = Repository("r.example", "app")
+BROKEN = urllib3.exceptions.ProtocolError("Connection broken: IncompleteRead(3 bytes read)")
+
+
+class Script:
+    """A client whose every stream plays the same events; an exception among them is raised. It knows images ``local``
+    by name, and notes what is tagged and removed."""
+
+    def __init__(self, *events: Any) -> None:
+        self.events = events
+        self.local: dict[str, Digest] = {"app:1": ID, "other:1": OTHER, ID: ID, OTHER: OTHER}
+        self.removed: list[str] = []
+        self.auth: list[object] = []
+
+    def find_image(self, name: str) -> dict[str, Any] | None:
+        if name not in self.local:
+            return None
+        tags = [each for each, image in self.local.items() if image == self.local[name] and "sha256" not in each]
+        return {"Id": self.local[name], "RepoTags": tags}
+
+    def tag(self, image: Digest, repository: str, tag: str, force: bool) -> None:
+        self.local[f"{repository}:{tag}"] = image
+
+    def remove_image(self, name: str, noprune: bool) -> None:
+        self.removed.append(name)
+
+    def push(self, name: str, tag: str, auth_config: object, **_: object) -> Iterator[Any]:
+        assert tag
+        self.auth.append(auth_config)
+        return self._play()
+
+    def load_image(self, chunks: Iterator[bytes]) -> Iterator[Any]:
+        b"".join(chunks)
+        return self._play()
+
+    def get_image(self, name: str) -> Iterator[Any]:
+        return self._play()
+
+    def close(self) -> None:
+        pass
+
+    def _play(self) -> Iterator[Any]:
+        for event in self.events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+def failure_of(script: Script, act: Callable[[Engine], object], deadline: float | None = None) -> StoreError:
+    """What an engine that plays a script comes to."""
+    opened = Engine({}, connect=lambda endpoint, patience: script, deadline=deadline)
+    with opened as engine, pytest.raises(StoreError) as caught:
+        act(engine)
+    return caught.value
+
+
+def push(engine: Engine) -> object:
+    return engine.push("app:1", REPOSITORY, "v1.0", Silence())
+
+
+def test_credential_is_never_none() -> None:
+    script = Script({"aux": {"Digest": PUSHED}})
+    with Engine({}, connect=lambda endpoint, patience: script) as engine:
+        assert push(engine) == PUSHED
+    assert script.auth == [{}]
+    assert script.removed == ["r.example/app:v1.0"]
+
+
+def test_push_that_breaks_off() -> None:
+    script = Script({"status": "Pushing", "id": "a"}, BROKEN)
+    error = failure_of(script, push)
+    assert error.code == "engine.unavailable"
+    assert "IncompleteRead" in error.message
+    assert script.removed == ["r.example/app:v1.0"]
+
+
+def test_push_that_does_not_say_what() -> None:
+    error = failure_of(Script({"status": "done"}), push)
+    assert error.code == "engine.push_failed"
+
+
+def test_error_amid_the_stream_counts_although_it_goes_on() -> None:
+    error = failure_of(Script({"errorDetail": {"message": "blob upload invalid"}}, {"aux": {"Digest": PUSHED}}), push)
+    assert error.code == "engine.push_failed"
+    assert "blob upload invalid" in error.message
+
+
+def test_plain_http_registry_tells_what_to_do() -> None:
+    error = failure_of(Script({"error": "http: server gave HTTP response to HTTPS client"}), push)
+    assert "insecure-registries" in error.hint
+
+
+def test_stream_without_end_stops_at_the_deadline() -> None:
+    class Endless(Script):
+        def _play(self) -> Iterator[Any]:
+            while True:
+                yield {"status": "Waiting", "id": "a"}
+
+    assert failure_of(Endless(), push, time.monotonic() + 0.1).code == "engine.timeout"
+
+
+def test_saved_archive_that_ends_in_an_error(tmp_path: Path) -> None:
+    script = Script(bytes(2048), b'{"errorDetail":{"message":"no space left on device"}}')
+    error = failure_of(script, lambda engine: engine.save_to("app:1", tmp_path / "app.tar"))
+    assert error.code == "engine.save_failed"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saved_archive_that_breaks_off(tmp_path: Path) -> None:
+    error = failure_of(Script(bytes(2048), BROKEN), lambda engine: engine.save_to("app:1", tmp_path / "app.tar"))
+    assert error.code == "engine.unavailable"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [{"stream": f"Loaded image ID: {ID}\n"}, {"stream": f"Loaded image ID: {OTHER}\n"}],
+        [{"stream": "Loaded image: app:1\nLoaded image: other:1\n"}],
+    ],
+)
+def test_archive_that_holds_not_one_image(tmp_path: Path, events: list[Any]) -> None:
+    (tmp_path / "some.tar").write_bytes(b"tar")
+    error = failure_of(Script(*events), lambda engine: engine.load(tmp_path / "some.tar", Silence()))
+    assert error.code == "engine.load_failed"
+
+
+def test_failure_while_another_is_handled_keeps_its_own_reason() -> None:
+    try:
+        raise TimeoutError("something else, before")
+    except TimeoutError:
+        error = failure_of(Script(BROKEN), push)
+    assert error.code == "engine.unavailable"
