@@ -100,16 +100,20 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
     """
     if len(errors) == 1:
         return errors[0]
-    ranked = sorted(errors, key=lambda error: PRECEDENCE.index(type(error)))
+    ranked = sorted(errors, key=lambda error: PRECEDENCE.index(_kind(error)))
     first = ranked[0]
     hints = list(dict.fromkeys(error.hint for error in ranked if error.hint))[:_MOST_HINTS]
     details: list[Detail] = []
     for error in ranked:
         told = error.details or ({"code": error.code, "message": error.message},)
         details += [detail for detail in told if detail not in details]
-    return type(first)(
+    return _kind(first)(
         first.code,
         "\n".join(dict.fromkeys(error.message for error in ranked)),
         hint="\n".join(hints),
         details=details,
     )
+
+
+def _kind(error: TagflowError) -> type[TagflowError]:
+    return next(kind for kind in PRECEDENCE if isinstance(error, kind))

@@ -33,7 +33,7 @@ def carry_out(
     planned = Outcome(decision.plan.request.environment, decision.plan, gates=decision.gates, notes=decision.notes)
     if decision.refusals:
         error = combine(decision.refusals)
-        error.result = planned
+        error.result = planned if decision.plan.moves else None
         raise error
     if save is not None:
         from tagflow.flows.apply import save_plan

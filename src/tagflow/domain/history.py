@@ -104,7 +104,11 @@ class Parent:
 
 @dataclass(frozen=True)
 class Record:
-    """One entry of an environment's history. ``at`` is the writer's clock, to be read, never to order by."""
+    """One entry of an environment's history. ``at`` is the writer's clock, to be read, never to order by.
+
+    ``intent`` says where the release wants each of its members: image and version tag (or digest, where it has none),
+    of those whose records were never written, too.
+    """
 
     environment: str
     repository: str
@@ -121,6 +125,7 @@ class Record:
     at: datetime
     parents: tuple[Parent, ...]
     state: State
+    intent: tuple[tuple[str, str], ...] = ()
 
     @property
     def sequence(self) -> int:
@@ -264,7 +269,8 @@ class Stay:
 def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[Stay]:
     """The unbroken stays that a history tells of, oldest first; one that still lasts ends ``now``.
 
-    A stay ends when the next record of another digest was written. What was announced and never arrived did not stay.
+    A stay ends when the next record of another digest was written. What was announced and never arrived did not stay;
+    what was announced twice by one release arrived at the second time at the earliest.
     """
     ordered = sorted(entries, key=lambda entry: entry.place)
     found: list[Stay] = []
@@ -272,8 +278,9 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
         record = entry.record
         following = [later.record for later in ordered[index + 1 :] if later.record.digest != record.digest]
         aborted = bool(following) and following[0].action == "abort"
+        again = [later.record.release for later in ordered[index + 1 :] if later.record.digest == record.digest][:1]
         began = record.state.since or record.at
-        if record.digest is None or aborted:
+        if record.digest is None or aborted or record.release in again:
             continue
         if following:
             found.append(Stay(record.digest, began, max(began, following[0].at)))

@@ -76,13 +76,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that one run will do. ``resumes`` is the interrupted release that it finishes or abandons."""
+    """Everything that one run will do. ``resumes`` is the interrupted release that it finishes, ``announced`` where
+    that release wanted each of its members."""
 
     request: Request
     policy: str
     steps: tuple[Step, ...] = ()
     moves: tuple[Move, ...] = ()
     resumes: Release | None = None
+    announced: tuple[tuple[str, str], ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -92,7 +94,12 @@ class Plan:
     @property
     def members(self) -> tuple[str, ...]:
         """The images that the release moves."""
-        return tuple(step.image for step in self.steps)
+        return tuple(image for image, _ in self.intent)
+
+    @property
+    def intent(self) -> tuple[tuple[str, str], ...]:
+        """Where the release wants each image: its version tag, else its digest."""
+        return self.announced or tuple((step.image, step.version or step.digest or "") for step in self.steps)
 
     def document(self) -> dict[str, object]:
         """The plan as plain data, without its id."""
@@ -107,4 +114,4 @@ class Plan:
 def identity(document: Mapping[str, object]) -> str:
     """The SHA-256, in hex, of a plan's plain data in canonical form."""
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="replace")).hexdigest()

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tagflow.domain.history import Action, Ran, Release
+from tagflow.domain.history import Action, Ran, Record
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.version import Version
 from tagflow.errors import TagflowError
 from tagflow.flows.choose import Choice
 from tagflow.flows.context import Context
-from tagflow.flows.decision import UNNUMBERED, Decision, Origin, Prospect, interrupted, refuse_interrupted, under_way
+from tagflow.flows.decision import (
+    UNNUMBERED,
+    Decision,
+    Origin,
+    Prospect,
+    interrupted,
+    refuse_interrupted,
+    resumed,
+    under_way,
+)
 from tagflow.flows.gates import refused_by, run_gates
 from tagflow.flows.identify import identify
 from tagflow.flows.judge import judge_all
@@ -30,14 +39,24 @@ class Admission:
     sights: Mapping[Place, Sight]
     action: Action
 
-    def decide(self, choices: Sequence[Choice], origins: Mapping[str, Origin], notes: Sequence[str] = ()) -> Decision:
-        """The plan that brings every choice in, with every reason against it."""
-        resumes = self._resumed(choices)
+    def decide(
+        self,
+        choices: Sequence[Choice],
+        origins: Mapping[str, Origin],
+        notes: Sequence[str] = (),
+        errors: Sequence[TagflowError] = (),
+    ) -> Decision:
+        """The plan that brings every choice in, with every reason against it beside the ``errors`` known already."""
+        refusals: list[TagflowError] = list(errors)
+        resumes: Record | None = None
+        try:
+            resumes = self._resumed(choices)
+        except TagflowError as error:
+            refusals.append(error)
         self._prefetch(choices)
         steps: list[Step] = []
         moves: list[Move] = []
         prospects: dict[str, Prospect] = {}
-        refusals: list[TagflowError] = []
         for choice in choices:
             try:
                 step, prospect = self._step(choice, resumes)
@@ -48,7 +67,7 @@ class Admission:
             if step is not None:
                 steps.append(step)
                 prospects[choice.image] = prospect
-        plan = Plan(self.request, self.context.policy_digest, tuple(steps), tuple(moves), resumes)
+        plan = Plan(self.request, self.context.policy_digest, tuple(steps), tuple(moves), *resumed(resumes))
         entering = [choice for choice in choices if choice.image in prospects]
         refusals += judge_all(
             self.context, self.observer, self.request, entering, origins, resuming=resumes is not None
@@ -62,8 +81,8 @@ class Admission:
         gates = run_gates(self.context, self.request, [choice for choice in entering if choice.digest])
         return replace(decision, gates=gates, refusals=refused_by(gates))
 
-    def _resumed(self, choices: Sequence[Choice]) -> Release | None:
-        """The interrupted release that these choices finish, if there is one.
+    def _resumed(self, choices: Sequence[Choice]) -> Record | None:
+        """A record of the interrupted release that these choices finish, if there is one.
 
         :raises Conflict: ``release.interrupted`` where they are another change.
         """
@@ -72,19 +91,22 @@ class Admission:
         members = under_way(self.sights)
         head = members[0].standing.head
         assert head is not None
-        chosen = {choice.sight.place: choice for choice in choices}
+        chosen = {choice.image: choice for choice in choices}
         announced = all(
-            sight.place in chosen
-            and sight.standing.head is not None
-            and sight.standing.head.record.action in ("push", "promote")
-            and sight.standing.head.record.digest == chosen[sight.place].digest
+            sight.standing.head is not None
+            and sight.place.image.name in chosen
+            and sight.standing.head.record.digest == chosen[sight.place.image.name].digest
             for sight in members
         )
-        belongs = all(choice.image in head.record.members or self._is_there(choice) for choice in choices)
+        intent = dict(head.record.intent)
+        same = head.record.action in ("push", "promote", "adopt") and all(
+            image in chosen and chosen[image].label == wanted for image, wanted in intent.items()
+        )
+        alone = all(choice.image in intent or self._is_there(choice) for choice in choices)
         others = {_release_of(sight) for sight in interrupted(self.sights)} != {head.record.release.id}
-        if not announced or not belongs or others:
+        if not (announced and same and alone) or others:
             raise refuse_interrupted(self.sights)
-        return head.record.release
+        return head.record
 
     def _is_there(self, choice: Choice) -> bool:
         standing = choice.sight.standing
@@ -92,7 +114,7 @@ class Admission:
             standing.condition == "recorded" and standing.digest == choice.digest and standing.version == choice.label
         )
 
-    def _step(self, choice: Choice, resumes: Release | None) -> tuple[Step | None, Prospect]:
+    def _step(self, choice: Choice, resumes: Record | None) -> tuple[Step | None, Prospect]:
         sight, standing = choice.sight, choice.sight.standing
         if self._is_there(choice):
             return None, Prospect(sight, standing.state)
@@ -110,7 +132,7 @@ class Admission:
         ran = Ran(choice.label, choice.digest, UNNUMBERED)
         head = standing.head
         if standing.condition == "interrupted" and resumes is not None and head is not None:
-            return replace(step, recorded=True), Prospect(sight, head.record.state)
+            return step, Prospect(sight, head.record.state)
         stays = standing.digest == choice.digest
         if standing.condition != "unrecorded" or standing.digest is None:
             return step, Prospect(sight, standing.state.entered(ran), since=standing.state.since if stays else None)

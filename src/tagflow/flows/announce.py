@@ -101,6 +101,7 @@ class Herald:
             at=now,
             parents=(),
             state=replace(state, since=now),
+            intent=self.plan.intent,
         )
 
     def _write(self, place: Place, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag]) -> Entry:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tagflow.domain.history import Release, State
+from tagflow.domain.history import Record, Release, State
 from tagflow.domain.plan import Plan
 from tagflow.errors import Conflict, TagflowError
 from tagflow.flows.observe import Observer, Place, Sight
@@ -86,12 +86,22 @@ def interrupted(sights: Mapping[Place, Sight]) -> list[Sight]:
 
 
 def under_way(sights: Mapping[Place, Sight]) -> list[Sight]:
-    """All images with a record of the latest interrupted release: those that arrived too."""
+    """All images with a record of the latest interrupted release: those that arrived too.
+
+    An image whose part was taken back already has an ``abort`` record of that release: it is as if never announced.
+    """
     broken = interrupted(sights)
-    if not broken:
+    head = broken[0].standing.head if broken else None
+    if head is None:
         return []
-    release = _release(broken[0])
-    return [sight for sight in sights.values() if sight.standing.head and _release(sight) == release]
+    same = (head.record.release.id, head.record.action)
+    heads = ((sight, sight.standing.head) for sight in sights.values())
+    return [sight for sight, it in heads if it and (it.record.release.id, it.record.action) == same]
+
+
+def resumed(record: Record | None) -> tuple[Release | None, tuple[tuple[str, str], ...]]:
+    """Of a release that is being finished: its name, and where it wanted each of its members."""
+    return (None, ()) if record is None else (record.release, record.intent)
 
 
 def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
@@ -100,7 +110,7 @@ def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
     head = members[0].standing.head
     assert head is not None
     environment = head.record.environment
-    targets = " ".join(f"{sight.place.image.name}={_version(sight)}" for sight in members)
+    targets = " ".join(f"{image}={wanted}" for image, wanted in head.record.intent)
     finish = (
         f"tagflow rollback {environment}"
         if head.record.action in ("rollback", "abort")
@@ -115,16 +125,6 @@ def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
     )
 
 
-def _release(sight: Sight) -> str:
-    head = sight.standing.head
-    return head.record.release.id if head else ""
-
-
 def _number(sight: Sight) -> int:
     head = sight.standing.head
     return head.record.release.number if head else 0
-
-
-def _version(sight: Sight) -> str | None:
-    head = sight.standing.head
-    return head.record.version if head else None

@@ -14,7 +14,7 @@ from tagflow.domain.history import Entry, Release
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import Kind
-from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError
+from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError, combine
 from tagflow.flows.announce import Herald
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
@@ -169,8 +169,9 @@ class _Run:
             phase()
         except TagflowError as error:
             failures = attempt(self._put_back, [*self._changed, *self._doubtful], threads=self._context.threads)
-            if any(isinstance(failure, TagflowError) for failure in failures):
-                raise self._partly(error) from error
+            stuck = [failure for failure in failures if isinstance(failure, TagflowError)]
+            if stuck:
+                raise self._partly(combine([error, *stuck])) from error
             if self._plan.resumes is None:
                 attempt(self._abort, self._announced, threads=self._context.threads)
             raise

@@ -9,7 +9,7 @@ from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.version import Version
 from tagflow.errors import TagflowError
 from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Prospect, under_way
+from tagflow.flows.decision import Decision, Prospect, resumed, under_way
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Sight
 
@@ -38,7 +38,8 @@ def finishing(sight: Sight) -> Finishing:
         previous_version=record.previous_version,
         previous_digest=record.previous_digest,
         heads=tuple(str(entry.tag) for entry in sight.standing.heads),
-        recorded=True,
+        # What has not arrived is announced again: its stay begins now, not when it was announced first.
+        recorded=sight.standing.condition == "recorded",
     )
     labels = [record.version, record.previous_version, *record.state.holds]
     return Finishing(sight, step, Prospect(sight, record.state), versions(sight, labels))
@@ -54,7 +55,7 @@ def decide_finish(context: Context, environment: str) -> Decision | None:
     sights = observer.sights(places)
     members = under_way(sights)
     head = members[0].standing.head if members else None
-    if head is None or {sight.place.image.name for sight in members} != set(head.record.members):
+    if head is None or {sight.place.image.name for sight in members} != {image for image, _ in head.record.intent}:
         return None
     todo = [finishing(sight) for sight in members]
     try:
@@ -62,7 +63,7 @@ def decide_finish(context: Context, environment: str) -> Decision | None:
     except TagflowError:
         return None
     request = Request("rollback" if head.record.action in ("rollback", "abort") else "promote", environment)
-    plan = Plan(request, context.policy_digest, tuple(it.step for it in todo), tuple(moves), head.record.release)
+    plan = Plan(request, context.policy_digest, tuple(it.step for it in todo), tuple(moves), *resumed(head.record))
     return Decision(plan, observer, sights, {it.step.image: it.prospect for it in todo})
 
 

@@ -13,6 +13,7 @@ from tagflow.errors import Refused, TagflowError, UsageError
 from tagflow.flows.choose import Choice
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Origin
+from tagflow.flows.identify import identify
 from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import attempt
 from tagflow.stores.copy import labels, normal_platform, platforms
@@ -86,12 +87,19 @@ def _candidate(
         label=choice.label,
         version=choice.version,
         digest=choice.digest,
-        running=context.scheme.parse_label(standing.version),
+        running=context.scheme.parse_label(_running(observer, environment, choice)),
         held=choice.label in standing.state.holds,
         stays=_stays(context, observer, environment, choice) if environment.soak else (),
         platforms=_platforms(store, manifest, environment.platforms) if manifest and environment.platforms else None,
         unset_labels=_unset(store, manifest, environment.labels) if manifest else (),
     )
+
+
+def _running(observer: Observer, environment: Environment, choice: Choice) -> str | None:
+    standing = choice.sight.standing
+    if standing.condition != "unrecorded" or environment.downgrades:
+        return standing.version
+    return identify(observer, choice.sight)
 
 
 def _stays(context: Context, observer: Observer, environment: Environment, choice: Choice) -> tuple[Stay, ...]:

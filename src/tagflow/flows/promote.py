@@ -45,16 +45,18 @@ def decide_promote(context: Context, request: Request) -> Decision:
     }
     environment = {place: sights[place] for place in places}
     observer.look_up(key for wish in wishes for key in roads[wish.image.name].wanted(wish))
-    choices, notes = _choose(request, wishes, roads)
+    choices, notes, errors = _choose(request, wishes, roads)
     origins = {
         choice.image: Origin(context.stores(choice.source), choice.digest)
         for choice in choices
         if choice.source != choice.sight.place.repository
     }
-    return Admission(context, request, observer, environment, "promote").decide(choices, origins, notes)
+    return Admission(context, request, observer, environment, "promote").decide(choices, origins, notes, errors)
 
 
-def _choose(request: Request, wishes: list[Wish], roads: dict[str, Road]) -> tuple[list[Choice], list[str]]:
+def _choose(
+    request: Request, wishes: list[Wish], roads: dict[str, Road]
+) -> tuple[list[Choice], list[str], list[TagflowError]]:
     """The choice for each wish. Where ``from`` runs nothing, a named image is an error, one of ``--all`` is skipped."""
     choices: list[Choice] = []
     notes: list[str] = []
@@ -73,6 +75,7 @@ def _choose(request: Request, wishes: list[Wish], roads: dict[str, Road]) -> tup
         notes.append(f"{wish.image.name}: nothing runs in {names}")
     if notes and (not choices or not request.everything):
         errors.append(NotFound("environment.empty", "\n".join(notes), hint="Look at `tagflow status`."))
-    if errors:
-        raise combine(errors)
-    return choices, [f"{note}, skipped" for note in notes]
+    usage = [error for error in errors if isinstance(error, UsageError)]
+    if usage:
+        raise combine(usage)
+    return choices, [f"{note}, skipped" for note in notes], errors

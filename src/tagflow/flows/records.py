@@ -61,6 +61,7 @@ def encode(record: Record) -> Manifest:
         "actor": record.actor,
         "reason": record.reason,
         "overrides": ",".join(record.overrides),
+        "intent": " ".join(f"{image}={wanted}" for image, wanted in record.intent),
         "parents": " ".join(f"{parent.tag}@{parent.digest}" for parent in record.parents),
         "state": _encode_state(record.state),
     }
@@ -73,7 +74,9 @@ def encode(record: Record) -> Manifest:
         "layers": [empty],
         "annotations": {CREATED: stamp(record.at)} | {PREFIX + key: text or "" for key, text in texts.items()},
     }
-    return Manifest(OCI_MANIFEST, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+    return Manifest(
+        OCI_MANIFEST, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    )
 
 
 def decode(tag: RecordTag, manifest: Manifest) -> Entry:
@@ -155,6 +158,7 @@ def _decode(annotations: Mapping[str, str]) -> Record:
         at=_moment(annotations[CREATED]),
         parents=tuple(map(_parent, _split(text("parents"), " "))),
         state=_decode_state(text("state")),
+        intent=tuple(map(_wanted, _split(annotations.get(PREFIX + "intent", ""), " "))),
     )
 
 
@@ -170,6 +174,11 @@ def _decode_state(text: str) -> State:
         since=document.since,
         seen=document.seen,
     )
+
+
+def _wanted(text: str) -> tuple[str, str]:
+    image, _, wanted = text.partition("=")
+    return image, wanted
 
 
 def _parent(text: str) -> Parent:

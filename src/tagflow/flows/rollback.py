@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tagflow.domain.history import Entry, Ran, Release, State
+from tagflow.domain.history import Entry, Ran, Record, Release, State
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.reference import Digest
 from tagflow.domain.version import Version
@@ -19,6 +19,7 @@ from tagflow.flows.decision import (
     Prospect,
     interrupted,
     refuse_interrupted,
+    resumed,
     under_way,
 )
 from tagflow.flows.finish import finishing, versions
@@ -35,14 +36,14 @@ class Back:
     """One image's way back: the state after, the digest it comes to, and what is adopted before."""
 
     sight: Sight
-    step: Step
+    step: Step | None
     prospect: Prospect
     touched: tuple[Version, ...] = ()
 
     @property
     def digest(self) -> Digest | None:
         """Where the environment tag goes; None: to nowhere, as before."""
-        return self.step.digest
+        return self.step.digest if self.step else self.sight.standing.digest
 
 
 def decide_rollback(context: Context, request: Request) -> Decision:
@@ -55,7 +56,7 @@ def decide_rollback(context: Context, request: Request) -> Decision:
     wishes = parse_targets(context, request.targets) if request.targets else []
     observer = Observer(context)
     sights = observer.sights([observer.place(image, environment) for image in context.policy.images])
-    resumes: Release | None = None
+    resumes: Record | None = None
     if interrupted(sights):
         if wishes:
             raise refuse_interrupted(sights)
@@ -69,8 +70,9 @@ def decide_rollback(context: Context, request: Request) -> Decision:
         backs = _last_release(context, observer, sights)
     _prove(context, backs)
     moves = [move for back in backs for move in _moves(context, observer, back)]
-    plan = Plan(request, context.policy_digest, tuple(back.step for back in backs), tuple(moves), resumes)
-    return Decision(plan, observer, sights, {back.step.image: back.prospect for back in backs})
+    steps = {back.step: back.prospect for back in backs if back.step is not None}
+    plan = Plan(request, context.policy_digest, tuple(steps), tuple(moves), *resumed(resumes))
+    return Decision(plan, observer, sights, {step.image: prospect for step, prospect in steps.items()})
 
 
 @dataclass(frozen=True)
@@ -103,15 +105,27 @@ class _Way:
             raise self._nothing()
         return self._pop(state, 1)
 
-    def to(self, version: Version | None) -> Back | None:
-        """Back to a version's latest place in the stack; one already popped is pushed. None: it runs already."""
+    def to(self, version: Version | None) -> Back:
+        """Back to a version's latest place in the stack; one already popped is pushed.
+
+        Where it runs already, only floating tags that were left behind are put right.
+        """
         if version is None:
             return self.one()
         scheme, state = self.sight.scheme, self.state()
         depth = state.depth_of(lambda ran: scheme.parse_label(ran.version) == version)
         if depth == 0 and not self.adopts and self.sight.standing.digest == state.stack[-1].digest:
-            return None
+            touched = versions(self.sight, [state.stack[-1].version, *state.holds])
+            return Back(self.sight, None, Prospect(self.sight, state), touched)
         return self._push(state, version) if depth is None else self._pop(state, depth)
+
+    def as_intended(self, wanted: str) -> Back:
+        """Back to what an interrupted rollback wanted here: a version tag, or a digest."""
+        state = self.state()
+        depth = state.depth_of(lambda ran: wanted in (ran.version, ran.digest))
+        if depth:
+            return self._pop(state, depth)
+        return self.to(self.sight.scheme.parse_version(wanted))
 
     def _pop(self, state: State, depth: int) -> Back:
         target = state.stack[-1 - depth]
@@ -164,9 +178,8 @@ def _last_release(context: Context, observer: Observer, sights: Mapping[Place, S
     """Undo the release with the highest number among the stack tops, for all its members."""
     ways = [_Way(context, observer, sight) for sight in sights.values()]
     states = each(_Way.state, ways, threads=context.threads)
-    adopting = Release("", 1 + max((sight.standing.number for sight in sights.values()), default=0))
     tops = [
-        (way, adopting if state.stack[-1].release == UNNUMBERED else state.stack[-1].release)
+        (way, _adoption(way, sights) if state.stack[-1].release == UNNUMBERED else state.stack[-1].release)
         for way, state in zip(ways, states, strict=True)
         if state.stack
     ]
@@ -194,6 +207,15 @@ def _last_release(context: Context, observer: Observer, sights: Mapping[Place, S
     return [way.one() for way, _ in last]
 
 
+def _adoption(way: _Way, sights: Mapping[Place, Sight]) -> Release:
+    """The release by which what was moved by hand is adopted: the one that died while it adopted the other members."""
+    heads = [sight.standing.head.record for sight in sights.values() if sight.standing.head]
+    begun = [it for it in heads if it.action == "adopt" and way.sight.place.image.name in it.members]
+    number = max((sight.standing.number for sight in sights.values()), default=0)
+    latest = next((it.release for it in begun if it.release.number == number), None)
+    return latest or Release("", number + 1)
+
+
 def _no_predecessor(environment: str, without: Sequence[_Way], others: Sequence[_Way]) -> NotFound:
     names = ", ".join(way.sight.place.image.name for way in without)
     rest = " ".join(way.sight.place.image.name for way in others)
@@ -205,7 +227,7 @@ def _no_predecessor(environment: str, without: Sequence[_Way], others: Sequence[
     )
 
 
-def _out_of(context: Context, observer: Observer, sights: Mapping[Place, Sight]) -> tuple[list[Back], Release | None]:
+def _out_of(context: Context, observer: Observer, sights: Mapping[Place, Sight]) -> tuple[list[Back], Record | None]:
     """Out of an interrupted release: one that went back is finished, any other is abandoned."""
     members = under_way(sights)
     head = members[0].standing.head
@@ -213,7 +235,7 @@ def _out_of(context: Context, observer: Observer, sights: Mapping[Place, Sight])
     if head.record.action not in ("rollback", "abort"):
         return [_abandon(observer, sight) for sight in members], None
     backs = [_finish(sight) for sight in members]
-    return backs + _left_behind(context, observer, sights, members), head.record.release
+    return backs + _left_behind(context, observer, sights, members), head.record
 
 
 def _finish(sight: Sight) -> Back:
@@ -228,21 +250,13 @@ def _left_behind(
     head = members[0].standing.head
     assert head is not None
     announced = {sight.place.image.name for sight in members}
-    rest = [
-        sight
-        for sight in sights.values()
-        if sight.place.image.name in head.record.members and sight.place.image.name not in announced
-    ]
+    intent = {image: wanted for image, wanted in head.record.intent if image not in announced}
+    rest = [sight for sight in sights.values() if sight.place.image.name in intent]
     if head.record.action == "abort":
         parents = observer.entries(members[0].place.history, [parent.tag for parent in head.record.parents])
         given_up = {entry.record.release.id for entry in parents.values()}
         return [_abandon(observer, it) for it in rest if it.standing.head and _release(it) in given_up]
-    undone = standing_before(observer, members[0], head).state.stack[-1:]
-    return [
-        _Way(context, observer, it).one()
-        for it in rest
-        if undone and len(it.standing.state.stack) > 1 and it.standing.state.stack[-1].release == undone[0].release
-    ]
+    return [_Way(context, observer, it).as_intended(intent[it.place.image.name]) for it in rest]
 
 
 def _release(sight: Sight) -> str:
@@ -297,10 +311,10 @@ def _prove(context: Context, backs: Sequence[Back]) -> None:
         gone = missing(context.stores(back.sight.place.repository), back.digest)
         if gone:
             place = back.sight.place
+            told = (back.step and back.step.version) or "what ran before"
             raise NotFound(
                 "content.missing",
-                f"{place.told}: {back.step.version or 'what ran before'} ({back.digest}) is not whole any more:\n  "
-                + "\n  ".join(gone),
+                f"{place.told}: {told} ({back.digest}) is not whole any more:\n  " + "\n  ".join(gone),
                 hint=f"Go further back: `tagflow rollback {place.environment.name} {place.image.name}=VERSION`, "
                 "or push the image again.",
             )
@@ -308,17 +322,14 @@ def _prove(context: Context, backs: Sequence[Back]) -> None:
     each(prove, backs, threads=context.threads)
 
 
-def _collect(ways: Iterable[Callable[[], Back | None]]) -> list[Back]:
+def _collect(ways: Iterable[Callable[[], Back]]) -> list[Back]:
     found: list[Back] = []
     errors: list[TagflowError] = []
     for way in ways:
         try:
-            back = way()
+            found.append(way())
         except TagflowError as error:
             errors.append(error)
-            continue
-        if back is not None:
-            found.append(back)
     if errors:
         raise combine(errors)
     return found
