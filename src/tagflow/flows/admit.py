@@ -16,6 +16,7 @@ from tagflow.flows.decision import (
     Decision,
     Origin,
     Prospect,
+    announces_again,
     interrupted,
     refuse_interrupted,
     resumed,
@@ -132,7 +133,8 @@ class Admission:
         ran = Ran(choice.label, choice.digest, UNNUMBERED)
         head = standing.head
         if standing.condition == "interrupted" and resumes is not None and head is not None:
-            return step, Prospect(sight, head.record.state)
+            announced = not announces_again(self.context.policy, sight)
+            return replace(step, recorded=announced), Prospect(sight, head.record.state)
         stays = standing.digest == choice.digest
         if standing.condition != "unrecorded" or standing.digest is None:
             return step, Prospect(sight, standing.state.entered(ran), since=standing.state.since if stays else None)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tagflow.domain.history import Record, Release, State
 from tagflow.domain.plan import Plan
+from tagflow.domain.policy import Policy
 from tagflow.errors import Conflict, TagflowError
 from tagflow.flows.observe import Observer, Place, Sight
 from tagflow.stores.port import Store
@@ -97,6 +98,14 @@ def under_way(sights: Mapping[Place, Sight]) -> list[Sight]:
     same = (head.record.release.id, head.record.action)
     heads = ((sight, sight.standing.head) for sight in sights.values())
     return [sight for sight, it in heads if it and (it.record.release.id, it.record.action) == same]
+
+
+def announces_again(policy: Policy, sight: Sight) -> bool:
+    """Whether finishing an interrupted release writes a second record.
+
+    Where a ``soak`` measures stays, a version must not be taken for one that arrived when it was announced first.
+    """
+    return sight.standing.condition == "interrupted" and policy.measures_stays(sight.place.environment.name)
 
 
 def resumed(record: Record | None) -> tuple[Release | None, tuple[tuple[str, str], ...]]:

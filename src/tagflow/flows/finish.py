@@ -9,7 +9,7 @@ from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.version import Version
 from tagflow.errors import TagflowError
 from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Prospect, resumed, under_way
+from tagflow.flows.decision import Decision, Prospect, announces_again, resumed, under_way
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Sight
 
@@ -24,7 +24,7 @@ class Finishing:
     touched: tuple[Version, ...]
 
 
-def finishing(sight: Sight) -> Finishing:
+def finishing(context: Context, sight: Sight) -> Finishing:
     """What remains to be done for one member of an interrupted release."""
     head = sight.standing.head
     assert head is not None
@@ -38,8 +38,7 @@ def finishing(sight: Sight) -> Finishing:
         previous_version=record.previous_version,
         previous_digest=record.previous_digest,
         heads=tuple(str(entry.tag) for entry in sight.standing.heads),
-        # What has not arrived is announced again: its stay begins now, not when it was announced first.
-        recorded=sight.standing.condition == "recorded",
+        recorded=not announces_again(context.policy, sight),
     )
     labels = [record.version, record.previous_version, *record.state.holds]
     return Finishing(sight, step, Prospect(sight, record.state), versions(sight, labels))
@@ -57,7 +56,7 @@ def decide_finish(context: Context, environment: str) -> Decision | None:
     head = members[0].standing.head if members else None
     if head is None or {sight.place.image.name for sight in members} != {image for image, _ in head.record.intent}:
         return None
-    todo = [finishing(sight) for sight in members]
+    todo = [finishing(context, sight) for sight in members]
     try:
         moves = [move for it in todo for move in finishing_moves(context, observer, it)]
     except TagflowError:

@@ -234,12 +234,12 @@ def _out_of(context: Context, observer: Observer, sights: Mapping[Place, Sight])
     assert head is not None
     if head.record.action not in ("rollback", "abort"):
         return [_abandon(observer, sight) for sight in members], None
-    backs = [_finish(sight) for sight in members]
+    backs = [_finish(context, sight) for sight in members]
     return backs + _left_behind(context, observer, sights, members), head.record
 
 
-def _finish(sight: Sight) -> Back:
-    it = finishing(sight)
+def _finish(context: Context, sight: Sight) -> Back:
+    it = finishing(context, sight)
     return Back(it.sight, it.step, it.prospect, it.touched)
 
 
