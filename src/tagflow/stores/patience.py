@@ -1,0 +1,99 @@
+"""How long to try again: exponential backoff with jitter, Retry-After obeyed within bounds, never past the deadline."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from tagflow.errors import StoreError, TagflowError
+
+
+class Transient(Exception):
+    """A failure that may pass. ``error`` is what to tell when it does not; ``after`` the seconds that the server asked
+    to wait. It never leaves the registry modules."""
+
+    def __init__(self, error: TagflowError, after: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Pace:
+    """At most ``attempts`` tries; the first wait is up to ``first`` seconds and doubles; all waits of one operation
+    together take at most ``budget`` seconds."""
+
+    attempts: int = 6
+    first: float = 0.2
+    budget: float = 60.0
+
+
+class Patience:
+    """What is left of the pace for one operation. Not shared between threads."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        deadline: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._pace, self._deadline, self._clock, self._sleep = pace, deadline, clock, sleep
+        self._failures = 0
+        self._end = clock() + pace.budget
+
+    def wait(self, failure: Transient) -> None:
+        """Sleep until the next try is due.
+
+        :raises TagflowError: that of ``failure``, where there is no next try: too many, or too long to wait.
+        """
+        self._failures += 1
+        if self._failures >= self._pace.attempts:
+            raise failure.error from failure
+        seconds = self._backoff() if failure.after is None else failure.after
+        limit = self._end if self._deadline is None else min(self._end, self._deadline)
+        if self._clock() + seconds > limit:
+            raise _too_long(failure, seconds) from failure
+        self._sleep(seconds)
+
+    def _backoff(self) -> float:
+        longest = self._pace.first * 2.0 ** (self._failures - 1)
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+
+def _too_long(failure: Transient, seconds: float) -> TagflowError:
+    if failure.after is None:
+        return failure.error
+    return StoreError(
+        failure.error.code,
+        f"{failure.error.message}; the registry asks to wait {seconds:.0f} s, which is longer than tagflow waits",
+        hint=f"Run the command again in {seconds:.0f} s.",
+    )
+
+
+def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds to wait as ``Retry-After`` says, in seconds or as an HTTP date (RFC 9110 section 10.2.3); None where it
+    says nothing that can be read.
+
+    >>> retry_after("120")
+    120.0
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    date = parse_date(text)
+    return None if date is None else max(0.0, date.timestamp() - now())
+
+
+def parse_date(value: str | None) -> datetime | None:
+    """A ``Date`` header as a time in UTC; None where it is none (RFC 9110 section 5.6.7)."""
+    try:
+        date = parsedate_to_datetime(value or "")
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

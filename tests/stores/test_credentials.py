@@ -1,0 +1,316 @@
+"""Credentials as docker login, podman login and helpers leave them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tagflow.errors import StoreError
+from tagflow.stores.credentials import Credential, Keychain, keychain
+from tagflow.stores.docker_config import normalise, read_config
+
+SECRET = "s3cr3t-value"
+
+
+def encoded(username: str = "me", password: str = SECRET) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{username}:{password}".encode()).decode()}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def docker(home: Path, document: Any) -> None:
+    write(home / ".docker/config.json", document)
+
+
+def write(path: Path, document: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+
+
+def helper(home: Path, name: str, script: str) -> None:
+    program = home / "bin" / f"docker-credential-{name}"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def find(home: Path, host: str, path: str = "", policy_host: str = "", **environ: str) -> Credential | None:
+    variables = {"HOME": str(home), "PATH": f"{home}/bin:/usr/bin:/bin", **environ}
+    return keychain(variables, policy_host).find(host, path)
+
+
+def test_nothing_configured(home: Path) -> None:
+    assert find(home, "registry.example") is None
+
+
+def test_no_home_at_all() -> None:
+    assert keychain({}).find("registry.example") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "host"),
+    [
+        ("registry.example", "registry.example"),
+        ("registry.example:5000", "registry.example:5000"),
+        ("Registry.Example", "registry.example"),
+        ("https://registry.example", "registry.example"),
+        ("https://registry.example/", "registry.example"),
+        ("https://registry.example/v1/", "registry.example"),
+        ("https://registry.example/v2/", "registry.example"),
+        ("registry.example/v2/", "registry.example"),
+        ("http://registry.example:5000", "registry.example:5000"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("index.docker.io", "docker.io"),
+        ("docker.io", "docker.io"),
+        ("https://registry-1.docker.io", "docker.io"),
+    ],
+)
+def test_keys_as_tools_write_them(home: Path, key: str, host: str) -> None:
+    docker(home, {"auths": {key: encoded()}})
+    assert find(home, host) == Credential("me", SECRET, source="~/.docker/config.json auths")
+    assert find(home, f"not.{host}") is None
+
+
+def test_the_exact_key_wins(home: Path) -> None:
+    docker(home, {"auths": {"https://r.example/v1/": encoded("old"), "r.example": encoded("new")}})
+    found = find(home, "r.example")
+    assert found
+    assert found.username == "new"
+
+
+def test_docker_hubs_own_key_wins(home: Path) -> None:
+    docker(home, {"auths": {"docker.io": encoded("podman"), "https://index.docker.io/v1/": encoded("docker")}})
+    found = find(home, "docker.io")
+    assert found
+    assert found.username == "docker"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"username": "u", "password": "p"}, Credential("u", "p")),
+        ({"auth": encoded("u", "a:b")["auth"]}, Credential("u", "a:b")),
+        ({"auth": encoded("ü", "pä ss")["auth"]}, Credential("ü", "pä ss")),
+        ({"auth": encoded("u", "p\0\0")["auth"]}, Credential("u", "p")),
+        ({**encoded("u", ""), "identitytoken": "t"}, Credential("u", "", identity_token="t")),
+        (encoded("<token>", "t"), Credential("<token>", "", identity_token="t")),
+        ({"registrytoken": "t"}, Credential(registry_token="t")),
+        ({}, None),
+        ({"username": "u"}, None),
+        ({"auth": ""}, None),
+    ],
+)
+def test_entries(home: Path, entry: dict[str, str], expected: Credential | None) -> None:
+    docker(home, {"auths": {"r.example": entry}})
+    found = find(home, "r.example")
+    assert (found and (found.username, found.password, found.identity_token, found.registry_token)) == (
+        expected and (expected.username, expected.password, expected.identity_token, expected.registry_token)
+    )
+
+
+@pytest.mark.parametrize("broken", [7, "text", None, {"auth": "%%%"}, {"auth": "bm9jb2xvbg=="}, {"auth": "/w=="}])
+def test_a_broken_entry_breaks_no_other_and_is_named_when_asked_for(home: Path, broken: Any) -> None:
+    docker(home, {"auths": {"broken.example": broken, "r.example": encoded()}})
+    assert find(home, "r.example")
+    with pytest.raises(StoreError, match=r"broken\.example") as caught:
+        find(home, "broken.example")
+    assert caught.value.code == "credentials.invalid"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "nonsense", "{'auths': {}}", "[" * 100_000])
+def test_a_broken_file_is_named(home: Path, content: str) -> None:
+    docker(home, content)
+    with pytest.raises(StoreError, match=r"~/\.docker/config\.json") as caught:
+        find(home, "r.example")
+    assert caught.value.code == "credentials.invalid"
+
+
+@pytest.mark.parametrize(
+    "document", [{"auths": None}, {"auths": []}, {"credHelpers": {"r.example": 3}}, {"credsStore": 1}, ""]
+)
+def test_odd_sections_are_empty_ones(home: Path, document: Any) -> None:
+    docker(home, document)
+    assert find(home, "r.example") is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200))
+def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with contextlib.suppress(StoreError):
+        read_config(path, "it").login("r.example", "a/b")
+
+
+@given(st.text(max_size=60))
+def test_any_key_has_a_normal_form(key: str) -> None:
+    assert normalise(normalise(key)) == normalise(normalise(normalise(key)))
+
+
+def test_docker_config_names_another_directory(home: Path) -> None:
+    write(home / "other/config.json", {"auths": {"r.example": encoded()}})
+    found = find(home, "r.example", DOCKER_CONFIG=str(home / "other"))
+    assert found
+    assert found.source == "~/other/config.json auths"
+
+
+VARIABLES = {"TAGFLOW_REGISTRY_USERNAME": "ci", "TAGFLOW_REGISTRY_PASSWORD": SECRET}
+
+
+class TestEnvironment:
+    def test_wins_for_the_host_of_the_policy(self, home: Path) -> None:
+        docker(home, {"auths": {"r.example": encoded()}})
+        found = find(home, "r.example", policy_host="r.example", **VARIABLES)
+        assert found == Credential("ci", SECRET, source="environment")
+
+    def test_is_never_sent_to_another_host(self, home: Path) -> None:
+        assert find(home, "other.example", policy_host="r.example", **VARIABLES) is None
+
+    def test_half_of_it_is_an_error(self, home: Path) -> None:
+        with pytest.raises(StoreError, match="only one of"):
+            find(home, "r.example", policy_host="r.example", TAGFLOW_REGISTRY_PASSWORD=SECRET)
+
+
+class TestPodman:
+    @pytest.fixture(params=["named", "runtime", "config", "xdg"])
+    def place(self, request: pytest.FixtureRequest, home: Path) -> tuple[Path, dict[str, str]]:
+        places = {
+            "named": (home / "a.json", {"REGISTRY_AUTH_FILE": str(home / "a.json")}),
+            "runtime": (home / "run/containers/auth.json", {"XDG_RUNTIME_DIR": str(home / "run")}),
+            "config": (home / ".config/containers/auth.json", {}),
+            "xdg": (home / "x/containers/auth.json", {"XDG_CONFIG_HOME": str(home / "x")}),
+        }
+        found: tuple[Path, dict[str, str]] = places[request.param]
+        return found
+
+    def test_is_found(self, home: Path, place: tuple[Path, dict[str, str]]) -> None:
+        path, environ = place
+        write(path, {"auths": {"r.example": encoded()}})
+        found = find(home, "r.example", **environ)
+        assert found
+        assert found.password == SECRET
+        assert found.source.endswith(".json auths")
+
+    def test_comes_after_docker(self, home: Path, place: tuple[Path, dict[str, str]]) -> None:
+        path, environ = place
+        write(path, {"auths": {"r.example": encoded("podman")}})
+        docker(home, {"auths": {"r.example": encoded("docker")}})
+        found = find(home, "r.example", **environ)
+        assert found
+        assert found.username == "docker"
+
+    def test_the_longest_prefix_wins(self, home: Path) -> None:
+        auths = {
+            "r.example": encoded("host"),
+            "r.example/team": encoded("team"),
+            "r.example/team/app": encoded("app"),
+        }
+        write(home / ".config/containers/auth.json", {"auths": auths})
+        wanted = {"": "host", "other": "host", "team": "team", "team/x/y": "team", "team/app": "app", "teams": "host"}
+        found = {path: find(home, "r.example", path) for path in wanted}
+        assert {path: c.username for path, c in found.items() if c} == wanted
+
+
+GIVES = """read host; printf '{"ServerURL": "%s", "Username": "%s", "Secret": "s3cr3t-value"}' "$host" "$host" """
+
+
+class TestHelpers:
+    def test_of_one_host(self, home: Path) -> None:
+        helper(home, "one", GIVES)
+        docker(home, {"credHelpers": {"r.example": "one"}})
+        assert find(home, "r.example") == Credential("r.example", SECRET, source="helper one")
+        assert find(home, "other.example") is None
+
+    def test_of_all_hosts(self, home: Path) -> None:
+        helper(home, "all", GIVES)
+        docker(home, {"credsStore": "all", "auths": {"r.example": {}}})
+        hub, other = find(home, "docker.io"), find(home, "r.example")
+        assert hub
+        assert other
+        assert (hub.username, other.username) == ("https://index.docker.io/v1/", "r.example")
+
+    def test_of_a_host_goes_before_that_of_all(self, home: Path) -> None:
+        helper(home, "one", GIVES)
+        helper(home, "all", "exit 3")
+        docker(home, {"credHelpers": {"r.example": "one"}, "credsStore": "all"})
+        found = find(home, "r.example")
+        assert found
+        assert found.source == "helper one"
+
+    def test_gives_an_identity_token(self, home: Path) -> None:
+        helper(home, "one", """echo '{"Username": "<token>", "Secret": "s3cr3t-value"}'""")
+        docker(home, {"credsStore": "one"})
+        found = find(home, "r.example")
+        assert found
+        assert (found.identity_token, found.password) == (SECRET, "")
+
+    def test_that_knows_nothing_is_passed_over(self, home: Path) -> None:
+        helper(home, "one", "echo credentials not found in native keychain; exit 1")
+        docker(home, {"credsStore": "one", "auths": {"r.example": encoded()}})
+        assert find(home, "other.example") is None
+        assert find(home, "r.example")
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "echo s3cr3t-value >&2; exit 1",
+            "echo s3cr3t-value; exit 1",
+            "echo s3cr3t-value",
+            "echo '[]'",
+            "echo '{\"Secret\": 1}'",
+        ],
+    )
+    def test_that_fails_is_an_error_without_what_it_printed(
+        self, home: Path, script: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        helper(home, "one", script)
+        docker(home, {"credsStore": "one"})
+        with pytest.raises(StoreError, match="docker-credential-one") as caught:
+            find(home, "r.example")
+        assert caught.value.code == "credentials.helper_failed"
+        assert SECRET not in caught.value.message + caught.value.hint
+        assert SECRET not in "".join(capfd.readouterr())
+
+    def test_that_hangs_is_ended(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tagflow.stores.credentials.HELPER_SECONDS", 0.2)
+        helper(home, "one", "exec sleep 60")
+        docker(home, {"credsStore": "one"})
+        with pytest.raises(StoreError, match="did not answer"):
+            find(home, "r.example")
+
+    @pytest.mark.parametrize("name", ["absent", "../bin/one", "/bin/true"])
+    def test_that_is_not_on_the_path(self, home: Path, name: str) -> None:
+        helper(home, "one", GIVES)
+        docker(home, {"credsStore": name})
+        with pytest.raises(StoreError, match="is not installed"):
+            find(home, "r.example")
+
+    def test_is_asked_once(self, home: Path) -> None:
+        helper(home, "one", f"echo x >> {home}/calls; {GIVES}")
+        docker(home, {"credsStore": "one"})
+        keys = keychain({"HOME": str(home), "PATH": f"{home}/bin:/usr/bin:/bin"})
+        for path in ("a", "b", "a"):
+            assert keys.find("r.example", path)
+        assert (home / "calls").read_text() == "x\n"
+
+
+def test_secrets_are_in_no_representation() -> None:
+    credential = Credential("me", SECRET, SECRET, SECRET, "here")
+    assert SECRET not in repr(credential)
+    assert SECRET not in str(credential)
+
+
+def test_a_keychain_asks_its_providers_in_order() -> None:
+    first = Credential("first", source="first")
+    keys = Keychain([lambda host, path: None, lambda host, path: first, lambda host, path: Credential("second")])
+    assert keys.find("r.example") is first

@@ -1,0 +1,286 @@
+"""The HTTP client: bounded in time, memory, repetition and trust. Against a real registry and hostile stand-ins."""
+
+from __future__ import annotations
+
+import gc
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagflow.errors import StoreError
+from tagflow.stores.http import ANSWER_LIMIT, Request, Settings, Transport
+from tagflow.stores.patience import Pace
+from tests.proxy import FaultProxy
+from tests.servers import free_port
+from tests.standin import Asked, Say, standin
+
+QUICK = Pace(attempts=4, first=0.01, budget=5.0)
+
+
+def transport(**settings: Any) -> Transport:
+    return Transport(Settings(**{"environ": {}, "pace": QUICK, **settings}))
+
+
+@pytest.fixture
+def http() -> Iterator[Transport]:
+    opened = transport()
+    yield opened
+    opened.close()
+
+
+def code_of(call: Any, *arguments: Any) -> str:
+    with pytest.raises(StoreError) as caught:
+        call(*arguments)
+    assert caught.value.exit_status == 6
+    return caught.value.code
+
+
+class TestConnections:
+    def test_are_kept(self, http: Transport, proxy: FaultProxy) -> None:
+        for method in ("GET", "HEAD", "GET", "HEAD"):
+            assert http.send(Request(method, f"http://{proxy.host}/v2/")).status == 200
+        proxy.add(status=503, times=1)
+        assert http.send(Request("GET", f"http://{proxy.host}/v2/")).status == 200
+        assert proxy.count() == 6
+        assert proxy.connections == 1
+
+    def test_plain_http_on_loopback(self, http: Transport, proxy: FaultProxy) -> None:
+        assert http.base(proxy.host) == f"http://{proxy.host}"
+        assert proxy.count() == 0
+
+    def test_tls_elsewhere_without_asking(self, http: Transport) -> None:
+        assert http.base("registry.example:5000") == "https://registry.example:5000"
+
+    def test_plain_http_for_insecure_hosts(self) -> None:
+        host = f"localhost.:{free_port()}"  # not loopback by name
+        assert transport(insecure=frozenset({host})).base(host) == f"http://{host}"
+
+    def test_an_insecure_host_behind_a_proxy(self) -> None:
+        environ = {"http_proxy": "http://proxy.example:1"}
+        opened = transport(insecure=frozenset({"registry.example"}), environ=environ)
+        assert opened.base("registry.example") == "http://registry.example"
+
+    def test_nobody_listens(self, http: Transport) -> None:
+        host = f"127.0.0.1:{free_port()}"
+        with pytest.raises(StoreError, match="connection refused") as caught:
+            http.send(Request("GET", f"http://{host}/v2/"))
+        assert caught.value.code == "registry.unreachable"
+        assert host in caught.value.message
+
+    def test_no_such_host(self, http: Transport) -> None:
+        with pytest.raises(StoreError, match="name cannot be resolved") as caught:
+            http.send(Request("GET", "http://no-such-host.invalid/v2/"))
+        assert caught.value.code == "registry.unreachable"
+
+    def test_plain_http_where_tls_is_expected(self, http: Transport, proxy: FaultProxy) -> None:
+        with pytest.raises(StoreError, match="does not speak TLS") as caught:
+            http.send(Request("GET", f"https://{proxy.host}/v2/"))
+        assert caught.value.code == "registry.untrusted"
+        assert "insecure_registries" in caught.value.hint
+
+    def test_a_proxy_is_used_and_logged_in_to(self) -> None:
+        """Simulated: the stand-in is the proxy, and sees the absolute address."""
+        with standin(lambda _: Say(body=b"through")) as proxy:
+            opened = transport(environ={"http_proxy": f"http://user:w%6Frd@{proxy.host}"})
+            assert opened.send(Request("GET", "http://registry.example/v2/")).body == b"through"
+            assert proxy.asked[0].target == "http://registry.example/v2/"
+            assert proxy.asked[0].headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
+            opened.close()
+
+    def test_a_proxy_that_is_not_there(self) -> None:
+        opened = transport(environ={"https_proxy": f"http://user:word@127.0.0.1:{free_port()}"})
+        with pytest.raises(StoreError) as caught:
+            opened.send(Request("GET", "https://registry.example/v2/"))
+        assert caught.value.code == "registry.unreachable"
+        assert "word" not in caught.value.message + caught.value.hint
+        opened.close()
+
+    def test_the_trace_tells_each_request_and_no_secret(self, proxy: FaultProxy) -> None:
+        lines: list[str] = []
+        opened = transport(trace=lines.append)
+        opened.send(Request("GET", f"http://{proxy.host}/v2/?signature=s3cr3t", authorization="Bearer s3cr3t"))
+        opened.close()
+        [line] = lines
+        assert line.startswith(f"GET {proxy.host}/v2/ 200 ")
+        assert line.endswith(" ms")
+        assert "s3cr3t" not in line
+
+
+class TestAgain:
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+    def test_a_status_that_passes(self, http: Transport, proxy: FaultProxy, status: int) -> None:
+        proxy.add(status=status, times=2)
+        assert http.send(Request("GET", f"http://{proxy.host}/v2/")).status == 200
+        assert proxy.count() == 3
+
+    @pytest.mark.parametrize("cut", ["before", "after", "middle"])
+    def test_a_connection_that_breaks(self, http: Transport, proxy: FaultProxy, cut: str) -> None:
+        proxy.add(cut=cut, times=2)
+        assert http.send(Request("GET", f"http://{proxy.host}/v2/")).body == b"{}"
+        assert proxy.count() == 3
+
+    @pytest.mark.parametrize(
+        ("status", "code"), [(429, "registry.throttled"), (503, "registry.unavailable"), (500, "registry.unavailable")]
+    )
+    def test_a_status_that_stays(self, http: Transport, proxy: FaultProxy, status: int, code: str) -> None:
+        proxy.add(status=status, times=-1)
+        assert code_of(http.send, Request("GET", f"http://{proxy.host}/v2/")) == code
+        assert proxy.count() == QUICK.attempts
+
+    def test_500_for_a_write_is_not_repeated(self, http: Transport, proxy: FaultProxy) -> None:
+        proxy.add(status=500)
+        assert http.send(Request("PUT", f"http://{proxy.host}/v2/x", body=b"")).status == 500
+        assert proxy.count() == 1
+
+    def test_retry_after_is_waited_for(self, http: Transport, proxy: FaultProxy) -> None:
+        proxy.add(status=429, headers={"Retry-After": "1"})
+        started = time.monotonic()
+        assert http.send(Request("GET", f"http://{proxy.host}/v2/")).status == 200
+        assert 1 <= time.monotonic() - started < 2
+
+    def test_retry_after_of_hours_fails_at_once(self, http: Transport, proxy: FaultProxy) -> None:
+        proxy.add(status=429, headers={"Retry-After": "7200"})
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="asks to wait 7200 s") as caught:
+            http.send(Request("GET", f"http://{proxy.host}/v2/"))
+        assert caught.value.code == "registry.throttled"
+        assert time.monotonic() - started < 1
+
+
+class TestTime:
+    def test_a_silent_server(self, proxy: FaultProxy) -> None:
+        proxy.add(delay=5, times=-1)
+        opened = transport(deadline=time.monotonic() + 0.3)
+        started = time.monotonic()
+        assert code_of(opened.send, Request("GET", f"http://{proxy.host}/v2/")) == "registry.timeout"
+        assert time.monotonic() - started < 1.5
+        opened.close()
+        proxy.clear()
+
+    def test_nothing_is_begun_after_the_deadline(self, proxy: FaultProxy) -> None:
+        opened = transport(deadline=time.monotonic() - 1)
+        assert code_of(opened.send, Request("GET", f"http://{proxy.host}/v2/")) == "registry.timeout"
+        assert proxy.count() == 0
+
+    def test_a_dripping_server(self, http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tagflow.stores.http.BODY_SECONDS", 0.0)
+        with standin(lambda _: Say(body=b"x" * 100)) as server:
+            assert code_of(http.send, Request("GET", f"http://{server.host}/")) == "registry.timeout"
+
+
+class TestHostile:
+    def test_an_endless_answer(self, http: Transport) -> None:
+        with standin(lambda _: Say(body=b"x" * (ANSWER_LIMIT + 1))) as server:
+            assert code_of(http.send, Request("GET", f"http://{server.host}/")) == "registry.invalid_answer"
+
+    def test_an_endless_error(self, http: Transport) -> None:
+        with standin(lambda _: Say(400, body=b"x" * (ANSWER_LIMIT + 1))) as server:
+            assert len(http.send(Request("GET", f"http://{server.host}/")).body) == 64 * 1024
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"",
+            b"nonsense\r\n\r\n",
+            b"HTTP/1.1 abc\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n",
+            b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            b"\x00\x01\x02",
+        ],
+    )
+    def test_what_is_no_http(self, http: Transport, raw: bytes) -> None:
+        with standin(lambda _: Say(raw=raw)) as server:
+            code = code_of(http.send, Request("GET", f"http://{server.host}/"))
+            assert code in ("registry.unreachable", "registry.invalid_answer")
+
+    def test_two_lengths(self, http: Transport) -> None:
+        raw = b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nabc"
+        with warnings.catch_warnings(), standin(lambda _: Say(raw=raw)) as server:
+            warnings.simplefilter("ignore", ResourceWarning)  # urllib3 leaves this socket to the garbage collector
+            assert code_of(http.send, Request("GET", f"http://{server.host}/")) == "registry.invalid_answer"
+            gc.collect()
+
+    def test_odd_lengths_are_survived(self, http: Transport) -> None:
+        with standin(lambda _: Say(raw=b"HTTP/1.1 200 OK\r\nContent-Length: -7\r\n\r\nabc")) as server:
+            assert http.send(Request("GET", f"http://{server.host}/")).body == b"abc"
+
+
+class TestRedirects:
+    AUTHORIZATION = "Bearer s3cr3t"
+
+    def request(self, host: str, **more: Any) -> Request:
+        return Request("GET", f"http://{host}/blob", authorization=self.AUTHORIZATION, follow=True, **more)
+
+    def test_credentials_stay_at_their_host(self, http: Transport) -> None:
+        with standin(lambda _: Say(body=b"content")) as storage:
+            there = {"Location": f"http://{storage.host}/signed?x=y"}
+            with standin(lambda _: Say(307, headers=there)) as server:
+                answer = http.send(self.request(server.host))
+            assert (answer.body, answer.redirected) == (b"content", True)
+            assert server.asked[0].authorization == self.AUTHORIZATION
+            assert storage.asked[0].authorization == ""
+
+    def test_credentials_do_not_come_back_after_a_detour(self, http: Transport) -> None:
+        with standin(lambda _: Say()) as storage, standin(lambda _: Say()) as server:
+            server.script = lambda asked: (
+                Say(307, headers={"Location": f"http://{storage.host}/"}) if asked.path == "/blob" else Say()
+            )
+            storage.script = lambda _: Say(307, headers={"Location": f"http://{server.host}/again"})
+            assert http.send(self.request(server.host)).status == 200
+            assert [asked.authorization for asked in server.asked] == [self.AUTHORIZATION, ""]
+
+    def test_within_a_host_they_go_along(self, http: Transport) -> None:
+        def script(asked: Asked) -> Say:
+            return Say() if asked.path == "/there" else Say(302, headers={"Location": "/there"})
+
+        with standin(script) as server:
+            http.send(self.request(server.host))
+            assert [asked.authorization for asked in server.asked] == [self.AUTHORIZATION] * 2
+
+    def test_are_not_followed_unless_asked_for(self, http: Transport) -> None:
+        with standin(lambda _: Say(307, headers={"Location": "/x"})) as server:
+            assert http.send(Request("GET", f"http://{server.host}/")).status == 307
+            assert len(server.asked) == 1
+
+    def test_in_a_circle(self, http: Transport) -> None:
+        with standin(lambda _: Say(307, headers={"Location": "/blob"})) as server:
+            assert code_of(http.send, self.request(server.host)) == "registry.invalid_answer"
+            assert len(server.asked) == 6
+
+    @pytest.mark.parametrize(
+        "location",
+        [
+            None,
+            "ftp://x.example/",
+            "file:///etc/passwd",
+            "http://169.254.169.254/latest/",
+            "http://metadata.google.internal/",
+            "http://[::1",
+            "http://a b/",
+        ],
+    )
+    def test_to_nowhere_good(self, http: Transport, location: str | None) -> None:
+        headers = {} if location is None else {"Location": location}
+        with standin(lambda _: Say(307, headers=headers)) as server:
+            assert code_of(http.send, self.request(server.host)) == "registry.invalid_answer"
+
+    def test_out_of_tls(self) -> None:
+        from tagflow.stores.http import check_destination
+
+        with pytest.raises(StoreError, match="without TLS"):
+            check_destination("https://r.example/", "http://storage.example/")
+        check_destination("https://r.example/", "https://storage.example/")
+        check_destination("http://r.example/", "http://storage.example/")
+
+
+def test_the_home_directory_is_taken_from_the_settings(tmp_path: Path) -> None:
+    """No environment of the process leaks into a client that was given another."""
+    opened = transport(environ={"HOME": str(tmp_path)})
+    assert opened.base("registry.example") == "https://registry.example"

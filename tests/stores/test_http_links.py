@@ -1,0 +1,86 @@
+"""``Link`` and ``Location``: where a registry may send us."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagflow.stores import links
+
+BASE = "https://registry.example:5000/v2/app/tags/list?n=2"
+
+
+@pytest.mark.parametrize(
+    ("header", "target"),
+    [
+        (None, None),
+        ("", None),
+        ('</v2/app/tags/list?last=b&n=2>; rel="next"', "/v2/app/tags/list?last=b&n=2"),
+        ("</next>; rel=next", "/next"),
+        ("</next>;REL=NEXT", "/next"),
+        ('</next>;rel="prev next"', "/next"),
+        ('</a>; rel="prev", </b>; rel="next"', "/b"),
+        ('</a>; title="x, y; rel=\\"next\\""; rel=prev, </b>; rel=next', "/b"),
+        ('</a>; rel="prev"; rel="next"', None),
+        ("</a>", None),
+        ("</a>; rel=next", "/a"),
+        ("<>; rel=next", ""),
+        ("/a; rel=next", None),
+        ("</a; rel=next", None),
+        ('<https://other.example/x>; rel="next"', "https://other.example/x"),
+    ],
+)
+def test_next_link(header: str | None, target: str | None) -> None:
+    assert links.next_link(header) == target
+
+
+@given(st.text(max_size=200))
+def test_next_link_never_raises(header: str) -> None:
+    links.next_link(header)
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="<>"), min_size=1, max_size=60))
+def test_next_link_gives_back_what_was_written(target: str) -> None:
+    assert links.next_link(f'<https://x/>; rel="prev"; title="a,b", <{target}>; rel="next"') == target
+
+
+@pytest.mark.parametrize("hostile", ["<" * 60_000, "<a>" + ";" * 60_000, "<a>;a=" * 9_000, '<a>;rel="' + "\\" * 60_000])
+def test_long_headers_take_no_time(hostile: str) -> None:
+    links.next_link(hostile)
+
+
+@pytest.mark.parametrize(
+    ("location", "address"),
+    [
+        ("/v2/app/x?a=b", "https://registry.example:5000/v2/app/x?a=b"),
+        ("x", "https://registry.example:5000/v2/app/tags/x"),
+        ("//other.example/x", "https://other.example/x"),
+        ("http://other.example/x", "http://other.example/x"),
+        ("", None),
+        (None, None),
+        ("ftp://other.example/x", None),
+        ("file:///etc/passwd", None),
+        ("https://user:password@other.example/x", None),
+        ("https://other.example:99999/x", None),
+        ("https://other.example:port/x", None),
+        ("https://[::1/x", None),
+        ("https:///x", "https://registry.example:5000/x"),
+        ("/a b", None),
+        ("/a\r\nHost: evil", None),
+    ],
+)
+def test_resolve(location: str | None, address: str | None) -> None:
+    assert links.resolve(BASE, location) == address
+
+
+@given(st.text(max_size=100))
+def test_resolve_never_raises(location: str) -> None:
+    address = links.resolve(BASE, location)
+    assert address is None or address.startswith(("http://", "https://"))
+
+
+def test_an_origin_is_scheme_host_and_port() -> None:
+    assert links.origin("https://A.example/x") == links.origin("https://a.example:443/y?z")
+    assert links.origin("https://a.example/") != links.origin("http://a.example/")
+    assert links.origin("https://a.example/") != links.origin("https://a.example:5000/")

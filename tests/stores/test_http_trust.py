@@ -1,0 +1,106 @@
+"""Which hosts are this machine, which must never be called, and which way leads to a host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagflow.errors import StoreError
+from tagflow.stores.proxies import proxy_for
+from tagflow.stores.trust import is_forbidden, is_loopback, tls_context
+
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "::1", "[::1]"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "localhost.example", "10.0.0.1", "example.com", "128.0.0.1", "::2", "registry"])
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0xA9.0xFE.0xA9.0xFE",
+        "169.254.43518",
+        "metadata.google.internal",
+        "Metadata.Google.Internal.",
+        "100.100.100.200",
+        "0.0.0.0",
+    ],
+)
+def test_forbidden(host: str) -> None:
+    assert is_forbidden(host)
+
+
+@pytest.mark.parametrize("host", ["auth.docker.io", "10.1.2.3", "127.0.0.1", "::1", "fd00::1", "169.253.1.1"])
+def test_not_forbidden(host: str) -> None:
+    assert not is_forbidden(host)
+
+
+@given(st.text(max_size=40))
+def test_any_name_is_judged(host: str) -> None:
+    is_loopback(host)
+    is_forbidden(host)
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "expected"),
+    [
+        ({}, "https://r.example/", None),
+        ({"https_proxy": PROXY}, "https://r.example/", PROXY),
+        ({"HTTPS_PROXY": PROXY}, "https://r.example/", PROXY),
+        ({"HTTPS_PROXY": "http://upper", "https_proxy": PROXY}, "https://r.example/", PROXY),
+        ({"https_proxy": "proxy.example:3128"}, "https://r.example/", PROXY),
+        ({"http_proxy": PROXY}, "https://r.example/", None),
+        ({"all_proxy": PROXY}, "https://r.example/", PROXY),
+        ({"https_proxy": PROXY}, "https://127.0.0.1:5000/", None),
+        ({"https_proxy": PROXY}, "https://localhost/", None),
+        ({"https_proxy": PROXY, "no_proxy": "*"}, "https://r.example/", None),
+        ({"https_proxy": PROXY, "no_proxy": "r.example"}, "https://r.example/", None),
+        ({"https_proxy": PROXY, "NO_PROXY": "a, .example"}, "https://r.example/", None),
+        ({"https_proxy": PROXY, "no_proxy": "*.example"}, "https://R.example/", None),
+        ({"https_proxy": PROXY, "no_proxy": "xr.example"}, "https://r.example/", PROXY),
+        ({"https_proxy": PROXY, "no_proxy": "example"}, "https://notexample/", PROXY),
+        ({"https_proxy": PROXY, "no_proxy": "r.example:5000"}, "https://r.example:5000/", None),
+        ({"https_proxy": PROXY, "no_proxy": "r.example:5000"}, "https://r.example/", PROXY),
+        ({"https_proxy": PROXY, "no_proxy": "10.0.0.0/8"}, "https://10.1.2.3/", None),
+        ({"https_proxy": PROXY, "no_proxy": "10.0.0.0/8,bad/99"}, "https://11.1.2.3/", PROXY),
+        ({"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, "http://r.example/", None),
+    ],
+)
+def test_proxy_for(environ: dict[str, str], url: str, expected: str | None) -> None:
+    assert proxy_for(urlsplit(url), environ) == expected
+
+
+def test_a_socks_proxy_is_refused() -> None:
+    with pytest.raises(StoreError) as caught:
+        proxy_for(urlsplit("https://r.example/"), {"all_proxy": "socks5://p.example"})
+    assert caught.value.code == "proxy.unsupported"
+
+
+def test_broken_certificates_are_named(tmp_path: Path) -> None:
+    directory = tmp_path / ".docker/certs.d/r.example"
+    directory.mkdir(parents=True)
+    (directory / "ca.crt").write_text("not a certificate")
+    with pytest.raises(StoreError, match=r"ca\.crt") as caught:
+        tls_context("r.example", {"HOME": str(tmp_path)})
+    assert caught.value.code == "registry.untrusted"
+    with pytest.raises(StoreError, match="SSL_CERT_FILE"):
+        tls_context("other.example", {"SSL_CERT_FILE": str(tmp_path / "absent.pem")})
