@@ -1,0 +1,165 @@
+"""The JSON documents of contract 4: exactly these keys."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.cli.runner import Desk
+
+RELEASE = {"environment", "release", "applied", "compensated", "gates", "plan"}
+MOVE = {"image", "repository", "tag", "kind", "action", "from", "to"}
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+def check_release(result: dict[str, object]) -> None:
+    assert set(result) == RELEASE
+    plan = result["plan"]
+    assert isinstance(plan, dict)
+    assert set(plan) == {"id", "moves"}
+    assert re.fullmatch("[0-9a-f]{64}", plan["id"])
+    for move in plan["moves"]:
+        assert set(move) == MOVE
+        assert move["kind"] in ("version", "combined", "environment", "floating", "pin", "record")
+        assert move["action"] in ("create", "move", "keep")
+        assert move["from"] is None or DIGEST.fullmatch(move["from"])
+        assert DIGEST.fullmatch(move["to"])
+        assert (move["action"] == "create") == (move["from"] is None)
+        assert (move["action"] == "keep") == (move["from"] == move["to"])
+
+
+class TestRelease:
+    def test_promote(self, desk: Desk) -> None:
+        built = desk.build("v1.0")
+        document = desk.json("promote", "v1.0", "--to", "dev")
+        assert document["command"] == "promote"
+        result = document["result"]
+        check_release(result)
+        assert (result["environment"], result["applied"], result["compensated"]) == ("dev", True, False)
+        assert isinstance(result["release"], str)
+        moves = {(it["image"], it["tag"]): it for it in result["plan"]["moves"]}
+        assert moves["frontend", "dev"]["kind"] == "environment"
+        assert moves["frontend", "dev"]["to"] == built["frontend"]
+        assert moves["frontend", "v1.0"]["action"] == "keep"
+
+    def test_dry_run(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        before = desk.files()
+        result = desk.json("promote", "v1.0", "--to", "dev", "--dry-run")["result"]
+        check_release(result)
+        assert result["applied"] is False
+        assert desk.files() == before
+
+    def test_a_refusal_shows_what_was_planned(self, desk: Desk) -> None:
+        desk.write("version: 1\nregistry: oci:registry\nimages: {frontend: frontend, backend: back_end}\n"
+                   "environments: {dev: {}, prod: {soak: 1h, gates: [{name: g, run: 'true'}]}}\n")  # fmt: skip
+        desk.through("v1.0", "dev")
+        document = desk.json("promote", "v1.0", "--to", "prod")
+        assert document["error"]["code"] == "promotion.soak"
+        check_release(document["result"])
+        assert document["result"]["applied"] is False
+        assert {it["code"] for it in document["error"]["details"]} == {"promotion.soak"}
+
+    def test_gates(self, desk: Desk) -> None:
+        desk.write("version: 1\nregistry: oci:registry\nimages: {frontend: frontend, backend: back_end}\n"
+                   "environments: {dev: {}, prod: {gates: [{name: yes-man, run: 'true'}]}}\n")  # fmt: skip
+        desk.through("v1.0", "dev")
+        gates = desk.json("promote", "v1.0", "--to", "prod")["result"]["gates"]
+        assert [set(gate) for gate in gates] == [{"image", "gate", "passed", "detail"}] * 2
+        assert all(gate["passed"] is True for gate in gates)
+
+    def test_a_failing_gate(self, desk: Desk) -> None:
+        desk.write("version: 1\nregistry: oci:registry\nimages: {frontend: frontend}\n"
+                   "environments: {dev: {}, prod: {gates: [{name: scan, run: 'false'}]}}\n")  # fmt: skip
+        desk.build("v1.0", "frontend")
+        assert desk.tagflow("promote", "v1.0", "--to", "dev").status == 0
+        document = desk.json("promote", "v1.0", "--to", "prod")
+        assert (document["exit_code"], document["error"]["code"]) == (3, "promotion.gate")
+        assert document["result"]["gates"][0]["passed"] is False
+
+    def test_rollback_and_push(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        desk.through("v1.1", "dev")
+        document = desk.json("rollback", "dev", "--reason", "slow")
+        assert document["command"] == "rollback"
+        check_release(document["result"])
+        document = desk.json("push", "v1.2", f"frontend=oci:{desk.path}/registry/frontend:v1.1")
+        assert document["command"] == "push"
+        check_release(document["result"])
+
+    def test_apply(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        document = desk.json("promote", "v1.0", "--to", "test", "--save-plan", "plan.json")
+        check_release(document["result"])
+        assert document["result"]["applied"] is False
+        assert desk.tag("frontend", "test") is None
+        document = desk.json("apply", "plan.json")
+        assert document["command"] == "apply"
+        check_release(document["result"])
+        assert document["result"]["applied"] is True
+        assert desk.tag("frontend", "test") == desk.tag("frontend", "v1.0")
+        assert desk.json("apply", "plan.json")["error"]["code"] == "plan.stale"
+
+
+class TestStatus:
+    def test_status(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        desk.through("v1.1", "dev")
+        desk.tagflow("rollback", "dev")
+        result = desk.json("status")["result"]
+        assert set(result) == {"images"}
+        assert [row["image"] for row in result["images"]] == ["frontend", "backend"]
+        for row in result["images"]:
+            assert set(row) == {"image", "environments"}
+            assert [cell["environment"] for cell in row["environments"]] == ["dev", "test", "prod"]
+            for cell in row["environments"]:
+                assert set(cell) == {"environment", "version", "digest", "since", "by", "state", "holds"}
+        dev, test = result["images"][0]["environments"][:2]
+        assert (dev["version"], dev["by"], dev["state"], dev["holds"]) == ("v1.0", "ann", "recorded", ["v1.1"])
+        assert DIGEST.fullmatch(dev["digest"])
+        assert MOMENT.fullmatch(dev["since"])
+        assert (test["version"], test["digest"], test["since"], test["state"], test["holds"]) == (
+            None, None, None, "empty", [],
+        )  # fmt: skip
+
+    def test_of_an_unknown_word(self, desk: Desk) -> None:
+        assert desk.json("status", "prdo")["exit_code"] == 4
+
+
+class TestOthers:
+    def test_tags(self, desk: Desk) -> None:
+        result = desk.json("tags", "1.0")["result"]
+        assert result["version"] == "v1.0"
+        assert result["tags"][0] == {"tag": "v1.0", "kind": "version", "environment": None}
+        assert {"tag": "v1.0-prod", "kind": "combined", "environment": "prod"} in result["tags"]
+        assert {"tag": "prod", "kind": "environment", "environment": "prod"} in result["tags"]
+        assert {"tag": "latest", "kind": "floating", "environment": "prod"} in result["tags"]
+        assert len(result["tags"]) == 8
+
+    def test_next(self, desk: Desk) -> None:
+        assert desk.json("next")["result"] == {"current": None, "next": "v0.1.0"}
+        desk.build("v1.0")
+        assert desk.json("next", "minor")["result"] == {"current": "v1.0", "next": "v1.1"}
+
+    def test_init(self, desk: Desk) -> None:
+        (desk.path / "new").mkdir()
+        result = Desk(desk.path / "new").json("init")["result"]
+        assert set(result) == {"path"}
+        assert result["path"].endswith("promotion.yaml")
+
+    def test_schema(self, desk: Desk) -> None:
+        document = desk.json("schema")
+        assert document["ok"] is True
+        assert document["result"] == json.loads(desk.tagflow("schema").out)
+
+    def test_doctor_history_verify(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        entries = desk.json("history", "dev")["result"]
+        assert set(entries) == {"environment", "entries"}
+        assert set(entries["entries"][0]) == {
+            "image", "sequence", "action", "version", "digest", "previous_version", "previous_digest", "release",
+            "actor", "reason", "overrides", "at", "record", "parents",
+        }  # fmt: skip
+        assert desk.json("verify")["result"] == {"findings": []}
+        assert set(desk.json("doctor")["result"]) == {"registries"}

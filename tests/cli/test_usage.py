@@ -1,0 +1,420 @@
+"""Usage, exit statuses and the small courtesies of a command line, contract 4."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runner import POLICY, Desk, surroundings
+
+
+class TestUsageErrors:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["promote", "--to", "dev"],
+            ["promote", "", "--to", "dev"],
+            ["promote", "v1.0"],
+            ["promote", "v1.0", "--to", ""],
+            ["promote", "v1.0", "--to", "dev", "--bogus"],
+            ["promote", "v1.0", "--to"],
+            ["promote", "v1.0", "v1.1", "--to", "dev"],
+            ["promote", "v1.0", "--all", "--to", "test"],
+            ["promote", "v1.0", "--to", "test", "--override", "order", "--reason", "x"],
+            ["promote", "v1.0", "--to", "test", "--override", "hold"],
+            ["rollback"],
+            ["rollback", "dev", ""],
+            ["bogus"],
+            ["push", "v1.0"],
+            ["push", "", "frontend=oci:x"],
+            ["push", "nonsense", "frontend=oci:registry/frontend"],
+            ["push", "v1.0", "frontend=frontend"],
+            ["tags"],
+            ["tags", ""],
+            ["tags", "nonsense"],
+            ["next", "bogus"],
+            ["next", ""],
+            ["apply"],
+            ["apply", "missing.json"],
+            ["status", "--timeout", "soon"],
+            ["--timeout", "soon", "status"],
+            ["--timeout", "0s", "status"],
+            ["status", ""],
+        ],
+        ids=" ".join,
+    )
+    def test_exit_2_and_one_document(self, desk: Desk, arguments: list[str]) -> None:
+        done = desk.quickly(*arguments)
+        assert done.status == 2, done.err
+        assert done.out == ""
+        assert done.err.startswith("error[")
+        command = next(word for word in arguments if not word.startswith("-") and word not in ("soon", "0s"))
+        for given in ([*arguments, "-o", "json"], ["-o", "json", *arguments], ["--output=json", *arguments]):
+            if arguments[-1] == "--to" and given[0] == "promote":
+                continue  # there -o is what --to is given
+            done = desk.quickly(*given)
+            document = done.document
+            assert done.status == 2
+            assert (document["ok"], document["exit_code"], document["result"]) == (False, 2, None)
+            assert document["command"] == command
+            assert document["error"]["code"]
+
+    def test_a_real_process(self, desk: Desk) -> None:
+        document = desk.json("promote", "", "--to", "dev")
+        assert (document["exit_code"], document["error"]["code"]) == (2, "target.missing")
+
+    def test_nothing_at_all(self, desk: Desk) -> None:
+        done = desk.tagflow()
+        assert done.status == 2
+        assert "promote" in done.err + done.out
+
+    def test_nothing_but_json(self, desk: Desk) -> None:
+        done = desk.tagflow("-o", "json")
+        assert done.status == 2
+        assert json.loads(done.out)["exit_code"] == 2
+
+    @pytest.mark.parametrize(
+        "arguments", [["-o", "yaml", "status"], ["status", "-o", "yaml"], ["status", "--output", ""]]
+    )
+    def test_another_output_format(self, desk: Desk, arguments: list[str]) -> None:
+        assert desk.tagflow(*arguments).status == 2
+
+    def test_an_output_format_that_schema_does_not_know(self, desk: Desk) -> None:
+        assert desk.tagflow("schema", "-o", "yaml").status == 2
+
+    def test_two_usage_errors_name_what_helps(self, desk: Desk) -> None:
+        assert "--help" in desk.tagflow("promote", "--bogus").err
+        assert "promote" in desk.tagflow("promot", "v1.0", "--to", "dev").err
+
+
+class TestNames:
+    def test_unknown(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        assert desk.json("promote", "v1.0", "--to", "prd")["error"]["code"] == "environment.not_found"
+        assert desk.json("promote", "frontent=v1.0", "--to", "dev")["error"]["code"] == "image.not_found"
+        assert desk.json("tags", "v1.0", "--env", "prd")["exit_code"] == 4
+        assert desk.json("rollback", "prd")["exit_code"] == 4
+        assert desk.json("promote", "v9.0", "--to", "dev")["exit_code"] == 4
+        assert "prod" in desk.tagflow("promote", "v1.0", "--to", "prd").err
+
+    def test_order(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        done = desk.tagflow("promote", "v1.0", "--to", "prod")
+        assert done.status == 3
+        assert "error[promotion.order]" in done.err
+        assert "tagflow promote" in done.err
+
+    def test_registry_down(self, desk: Desk) -> None:
+        from tests.servers import free_port
+
+        desk.write(POLICY.replace("oci:./registry", f"127.0.0.1:{free_port()}/acme"))
+        document = desk.json("status", "--timeout", "3s")
+        assert document["exit_code"] == 6
+        assert document["result"] is None
+
+    def test_corrupt_layout(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        (desk.path / "registry" / "frontend" / "index.json").write_text("{")
+        before = desk.files()
+        document = desk.json("promote", "v1.0", "--to", "test")
+        assert document["exit_code"] == 6
+        assert desk.files() == before
+
+
+class TestPolicyFile:
+    def test_none(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        desk = Desk(tmp_path / "empty")
+        for arguments in (["status"], ["promote", "v1.0", "--to", "dev"], ["tags", "v1.0"]):
+            document = desk.json(*arguments)
+            assert document["exit_code"] == 2
+            assert document["error"]["code"].startswith("policy.")
+            assert "tagflow init" in document["error"]["hint"]
+
+    def test_nearest_upward(self, desk: Desk) -> None:
+        below = desk.path / "a" / "b"
+        below.mkdir(parents=True)
+        assert Desk(below).tagflow("tags", "v1.0").status == 0
+
+    def test_layouts_are_relative_to_the_file(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        below = desk.path / "a"
+        below.mkdir()
+        assert Desk(below).json("status", "dev")["result"]["images"][0]["environments"][0]["version"] == "v1.0"
+
+    def test_named_by_option_and_variable(self, desk: Desk, tmp_path: Path) -> None:
+        other = tmp_path / "other.yaml"
+        other.write_text(POLICY.replace("prod:", "live:"))
+        for done in (
+            desk.tagflow("tags", "v1.0", "-f", str(other)),
+            desk.tagflow("-f", str(other), "tags", "v1.0"),
+            desk.tagflow("--policy", "other.yaml", "tags", "v1.0"),
+            desk.tagflow("tags", "v1.0", f"--policy={other}"),
+            desk.tagflow("tags", "v1.0", TAGFLOW_POLICY=str(other)),
+        ):
+            assert done.status == 0, done.err
+            assert "v1.0-live" in done.out.splitlines()
+        done = desk.tagflow("tags", "v1.0", "-f", "promotion.yaml", TAGFLOW_POLICY=str(other))
+        assert "v1.0-prod" in done.out.splitlines()
+
+    def test_one_that_is_not_there(self, desk: Desk) -> None:
+        assert desk.json("status", "-f", "missing.yaml")["exit_code"] == 2
+        assert desk.json("status", "-f", str(desk.path))["exit_code"] == 2
+
+    def test_broken_yaml_has_file_line_and_column(self, desk: Desk) -> None:
+        desk.write("version: 1\nregistry: [\n")
+        done = desk.tagflow("status")
+        assert done.status == 2
+        assert "promotion.yaml:" in done.err
+        import re
+
+        assert re.search(r"promotion\.yaml:\d+:\d+", done.err)
+
+    def test_all_mistakes_at_once(self, desk: Desk) -> None:
+        desk.write("version: 1\nregistri: x\nimages: {a: a}\nenvironments: {Prod: {}, dev: {sok: 1h}}\n")
+        done = desk.tagflow("tags", "v1.0")
+        assert done.status == 2
+        for place in ("promotion.yaml:2:", "promotion.yaml:4:"):
+            assert place in done.err
+        assert "soak" in done.err
+        assert "registry" in done.err
+
+
+class TestPlacesOfOptions:
+    def test_before_and_after(self, desk: Desk) -> None:
+        for arguments in (["-o", "json", "tags", "v1.0"], ["tags", "-o", "json", "v1.0"], ["tags", "v1.0", "-ojson"]):
+            assert desk.tagflow(*arguments).document["command"] == "tags"
+
+    def test_the_one_after_wins(self, desk: Desk) -> None:
+        assert desk.tagflow("-o", "json", "tags", "v1.0", "-o", "text").out.startswith("v1.0\n")
+
+    def test_version(self, desk: Desk) -> None:
+        from tagflow import __version__
+
+        done = desk.tagflow("--version")
+        assert done.status == 0
+        assert __version__ in done.out
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["promote", "--help"], ["rollback", "-h"]])
+    def test_help(self, desk: Desk, arguments: list[str]) -> None:
+        done = desk.tagflow(*arguments)
+        assert done.status == 0
+        assert "Usage" in done.out or "usage" in done.out
+
+    def test_targets_that_look_like_options(self, desk: Desk) -> None:
+        assert desk.tagflow("promote", "--to", "dev", "--", "-x").status in (2, 4)
+
+
+class TestActor:
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({"TAGFLOW_ACTOR": "ci-bot", "GITHUB_ACTOR": "octocat"}, "ci-bot"),
+            ({"TAGFLOW_ACTOR": "", "GITHUB_ACTOR": "octocat", "GITLAB_USER_LOGIN": "lab"}, "octocat"),
+            ({"TAGFLOW_ACTOR": "", "GITLAB_USER_LOGIN": "lab"}, "lab"),
+        ],
+    )
+    def test_who(self, desk: Desk, given: dict[str, str], expected: str) -> None:
+        desk.build("v1.0")
+        assert desk.tagflow("promote", "v1.0", "--to", "dev", **given).status == 0
+        assert desk.json("status", "dev")["result"]["images"][0]["environments"][0]["by"] == expected
+
+    def test_user_at_host(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        assert desk.tagflow("promote", "v1.0", "--to", "dev", TAGFLOW_ACTOR="").status == 0
+        assert "@" in desk.json("status", "dev")["result"]["images"][0]["environments"][0]["by"]
+
+
+class TestText:
+    def test_tags_one_a_line(self, desk: Desk) -> None:
+        done = desk.tagflow("tags", "v1.0", "--env", "prod")
+        assert sorted(done.out.splitlines()) == ["latest", "prod", "v1.0", "v1.0-prod"]
+
+    def test_tags_needs_no_network(self, desk: Desk) -> None:
+        desk.write(POLICY.replace("oci:./registry", "registry.invalid/acme"))
+        assert desk.tagflow("tags", "v1.0").status == 0
+
+    def test_next_is_one_version(self, desk: Desk) -> None:
+        assert desk.tagflow("next").out == "v0.1.0\n"
+        desk.build("v1.0", "frontend")
+        desk.build("v0.9", "backend")
+        for part, expected in (("patch", "v1.0.1"), ("minor", "v1.1"), ("major", "v2.0")):
+            assert desk.tagflow("next", part).out == f"{expected}\n"
+        assert desk.tagflow("next").out == "v1.0.1\n"
+        assert desk.tagflow("next", "prerelease").out.startswith("v1.0.1-")
+
+    def test_ambiguous_and_imprecise(self, desk: Desk) -> None:
+        assert desk.json("tags", "1.0.0-dev")["error"]["code"] == "version.ambiguous"
+        desk.write(POLICY.replace("[latest]", "[latest, minor]"))
+        assert desk.json("tags", "v1.0")["error"]["code"] == "version.precision"
+
+    def test_a_plan_is_shown(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        done = desk.tagflow("promote", "v1.0", "--to", "dev", "--dry-run")
+        assert done.status == 0
+        assert "v1.0-dev" in done.out
+        assert "nothing was changed" in done.out.lower() or "dry run" in done.out.lower()
+
+    def test_no_colour_in_a_pipe(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        for arguments in (
+            ["status"],
+            ["promote", "v1.0", "--to", "prod"],
+            ["promote", "v1.0", "--to", "test", "--dry-run"],
+        ):
+            done = desk.tagflow(*arguments)
+            assert "\x1b[" not in done.out + done.err
+
+    def test_colour_at_a_terminal_unless_no_color(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        command = ["promote", "v1.0", "--to", "prod"]
+        assert "\x1b[" in at_terminal(desk, command, {"TERM": "xterm"})
+        assert "\x1b[" not in at_terminal(desk, command, {"TERM": "xterm", "NO_COLOR": "1"})
+        assert "\x1b[" not in at_terminal(desk, command, {"TERM": "dumb"})
+
+    def test_a_hostile_reason_moves_no_cursor(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        done = desk.tagflow("promote", "v1.0", "--to", "dev", TAGFLOW_ACTOR="\x1b]0;owned\x07eve\r")
+        assert done.status == 0
+        assert "\x1b" not in desk.tagflow("status").out
+
+    def test_pipe_to_head(self, desk: Desk) -> None:
+        command = f"{sys.executable} -m tagflow status -v; echo $? >&2"
+        script = f"set -o pipefail; ({command}) | head -n 1"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=desk.path,
+            env=surroundings(desk.path, {}),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr
+        assert b"BrokenPipe" not in done.stderr
+
+    def test_a_reader_that_is_gone(self, desk: Desk) -> None:
+        """`tagflow schema | true`: far more than fits, and nobody reads."""
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [sys.executable, "-m", "tagflow", "schema"],
+            cwd=desk.path,
+            env=surroundings(desk.path, {}),
+            stdout=write,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        os.close(write)
+        assert done.stderr == b""
+
+
+class TestTerminal:
+    def test_it_asks_and_no_is_no(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        shown = at_terminal(desk, ["promote", "v1.0", "--to", "dev"], {}, answer="n\n")
+        assert "v1.0-dev" in shown
+        assert desk.tag("frontend", "dev") is None
+
+    def test_yes_is_yes(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        at_terminal(desk, ["promote", "v1.0", "--to", "dev"], {}, answer="y\n")
+        assert desk.tag("frontend", "dev") is not None
+
+    def test_the_option_answers(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        at_terminal(desk, ["promote", "v1.0", "--to", "dev", "--yes"], {})
+        assert desk.tag("frontend", "dev") is not None
+
+    def test_without_a_terminal_nothing_is_asked(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        assert desk.tag("frontend", "dev") is not None
+
+
+class TestInit:
+    def test_what_it_writes_works(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        done = desk.tagflow(
+            "init", "--registry", "oci:./images", "--image", "web", "--image", "api", "--env", "dev", "--env", "prod"
+        )
+        assert done.status == 0
+        assert "promotion.yaml" in done.out
+        assert desk.tagflow("tags", "v1.0.0", "--env", "prod").status == 0
+        assert [row["image"] for row in desk.json("status")["result"]["images"]] == ["web", "api"]
+
+    def test_without_options_too(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        assert desk.tagflow("init").status == 0
+        assert desk.tagflow("tags", "v1.0.0").status == 0
+
+    def test_it_never_overwrites(self, desk: Desk) -> None:
+        before = (desk.path / "promotion.yaml").read_bytes()
+        document = desk.json("init")
+        assert document["exit_code"] == 2
+        assert "--force" in document["error"]["hint"]
+        assert (desk.path / "promotion.yaml").read_bytes() == before
+        assert desk.tagflow("init", "--force").status == 0
+        assert (desk.path / "promotion.yaml").read_bytes() != before
+
+    def test_a_dangling_link_is_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "promotion.yaml").symlink_to(tmp_path / "elsewhere")
+        assert Desk(tmp_path).tagflow("init").status == 2
+        assert not (tmp_path / "elsewhere").exists()
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--env", "Prod"],
+            ["--env", "latest"],
+            ["--env", "rc"],
+            ["--image", "v1.0"],
+            ["--registry", "https://x"],
+            ["--registry", ""],
+            ["--image", "Ü"],
+        ],
+    )
+    def test_what_would_be_no_policy_is_not_written(self, tmp_path: Path, arguments: list[str]) -> None:
+        desk = Desk(tmp_path)
+        done = desk.tagflow("init", *arguments)
+        if done.status == 0:
+            assert desk.tagflow("tags", "v1.0.0").status == 0
+        else:
+            assert done.status == 2
+            assert not (tmp_path / "promotion.yaml").exists()
+
+
+def at_terminal(desk: Desk, arguments: list[str], environ: dict[str, str], answer: str = "") -> str:
+    """What a run shows at a terminal, with an answer typed in."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tagflow", *arguments],
+        cwd=desk.path,
+        env=surroundings(desk.path, environ),
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    os.write(leader, answer.encode())
+    shown = b""
+    try:
+        while select.select([leader], [], [], 30)[0]:
+            chunk = os.read(leader, 65536)
+            if not chunk:
+                break
+            shown += chunk
+    except OSError:
+        pass
+    finally:
+        os.close(leader)
+        process.wait(timeout=30)
+    text = shown.decode()
+    assert "Traceback" not in text
+    return text

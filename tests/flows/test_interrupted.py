@@ -1,0 +1,603 @@
+"""Interrupted releases, contract 1 and 7: a run that dies after any write, and one that fails at any write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.tagging import parse_record_tag
+from tagflow.errors import StoreError, TagflowError
+from tagflow.flows.decision import Outcome
+from tests.flows.world import Crash, World, fails
+from tests.memory import WRITES
+
+IMAGES = ("frontend", "backend", "worker")
+ALL_OLD = dict.fromkeys(IMAGES, "v1.0.0")
+ALL_NEW = dict.fromkeys(IMAGES, "v1.1.0")
+FLOATING = ("latest", "v1", "v1.1", "v1.0")
+
+
+def before_promote() -> World:
+    """v1.0.0 runs in prod, v1.1.0 may go there."""
+    return _before_promote().copy()
+
+
+@cache
+def _before_promote() -> World:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    return world
+
+
+def before_rollback() -> World:
+    """v1.1.0 runs in prod, v1.0.0 before it."""
+    return _before_rollback().copy()
+
+
+@cache
+def _before_rollback() -> World:
+    world = before_promote()
+    world.promote("v1.1.0", to="prod")
+    return world
+
+
+def crashes(make: Callable[[], World], action: Callable[[World], object]) -> Iterator[tuple[int, World]]:
+    """A fresh world in which ``action`` died at write 1, 2, 3, …; ends with the first that it survives."""
+    first = make()
+    for write in range(1, 100):
+        world = first.copy()
+        records = record_tags(world)
+        died = world.crash(lambda: action(world), write)  # noqa: B023
+        assert records <= record_tags(world), "a record was lost"
+        if not died:
+            assert write > 6
+            return
+        yield write, world
+    raise AssertionError("it never ends")
+
+
+def record_tags(world: World) -> set[tuple[Repository, str, Digest]]:
+    return {
+        (repository, tag, digest)
+        for repository, tags in world.memory.snapshot().items()
+        for tag, digest in tags.items()
+        if parse_record_tag(tag)
+    }
+
+
+def stands(world: World) -> dict[str, str | None]:
+    """Image → the version whose digest the tag ``prod`` has."""
+    found: dict[str, str | None] = {}
+    for image in IMAGES:
+        tags = world.tags(image)
+        versions = {tags[version]: version for version in ("v1.0.0", "v1.1.0", "v1.2.0") if version in tags}
+        found[image] = versions[tags["prod"]] if "prod" in tags else None
+    return found
+
+
+def assert_floating(world: World, version: str) -> None:
+    """The floating tags follow what is admitted and not held: ``version`` is the highest."""
+    for image in IMAGES:
+        tags = world.tags(image)
+        assert {tags["latest"], tags["v1"], tags[version.rpartition(".")[0]]} == {tags[version]}
+
+
+class TestPromoteDies:
+    def action(self, world: World) -> object:
+        return world.promote("v1.1.0", to="prod")
+
+    def test_every_tag_is_old_or_new_and_its_state_says_which(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            with_record = {image for image in IMAGES if len(world.records(image, "prod")) == 2}
+            for image in IMAGES:
+                cell = world.cell(image, "prod")
+                if image in with_record and stands(world)[image] == "v1.0.0":
+                    assert (cell.state, cell.version) == ("interrupted", None), write
+                elif image in with_record:
+                    assert (cell.state, cell.version) == ("recorded", "v1.1.0"), write
+                else:
+                    assert (cell.state, cell.version) == ("recorded", "v1.0.0"), write
+                assert cell.digest == world.tag(image, "prod")
+
+    def test_no_tag_moves_before_every_record_is_there(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            if any(len(world.records(image, "prod")) < 2 for image in IMAGES):
+                assert stands(world) == ALL_OLD, write
+                assert not any("v1.1.0-prod" in world.tags(image) for image in IMAGES), write
+
+    def test_no_environment_tag_moves_before_every_combined_tag_is_there(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            if not all("v1.1.0-prod" in world.tags(image) for image in IMAGES):
+                assert stands(world) == ALL_OLD, write
+
+    def test_no_floating_tag_moves_before_every_environment_tag(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            if stands(world) != ALL_NEW:
+                for image in IMAGES:
+                    tags = world.tags(image)
+                    assert tags["latest"] == tags["v1.0.0"], write
+
+    def test_the_same_command_finishes_it(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            self.action(world)
+            assert world.runs("prod") == ALL_NEW, write
+            assert set(world.states("prod").values()) == {"recorded"}
+            assert_floating(world, "v1.1.0")
+            releases = {world.sight(image, "prod").standing.state.stack[-1].release for image in IMAGES}
+            assert len(releases) == 1, write
+            for image in IMAGES:
+                assert world.stack(image, "prod") == ["v1.0.0", "v1.1.0"], write
+                assert {it[:2] for it in world.records(image, "prod")} == {
+                    ("promote", "v1.0.0"),
+                    ("promote", "v1.1.0"),
+                }, write
+
+    def test_the_same_targets_in_other_words_finish_it(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            world.promote(*[f"{image}=1.1.0" for image in reversed(IMAGES)], to="prod")
+            assert world.runs("prod") == ALL_NEW, write
+
+    def test_finishing_dies_again(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            if world.crash(lambda: self.action(world), 2):  # noqa: B023
+                assert set(stands(world).values()) <= {"v1.0.0", "v1.1.0"}
+            self.action(world)
+            assert world.runs("prod") == ALL_NEW, write
+            assert_floating(world, "v1.1.0")
+
+    def test_others_are_refused_until_then(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            world.through("v1.2.0", "dev", "test")
+            if "interrupted" not in world.states("prod").values():
+                continue
+            for targets in (["v1.2.0"], ["frontend=v1.2.0"], ["worker=v1.2.0"], ["v1.1.0", "worker=v1.2.0"]):
+                with world.unchanged(), fails("release.interrupted", 5) as caught:
+                    world.promote(*targets, to="prod")
+                assert "tagflow promote" in caught[0].hint, write
+                assert "tagflow rollback prod" in caught[0].hint, write
+
+    def test_a_part_of_it_is_another_promote(self) -> None:
+        """Finished by the same targets, says the contract; a part of them would leave the rest behind for good."""
+        for write, world in crashes(before_promote, self.action):
+            if "interrupted" not in world.states("prod").values():
+                continue
+            for image in IMAGES:
+                with world.unchanged(), fails("release.interrupted", 5):
+                    world.promote(f"{image}=v1.1.0", to="prod")
+                assert write
+
+    def test_the_hint_finishes_it(self) -> None:
+        """What the refusal says in its hint works, word by word, and ends all new."""
+        for write, world in crashes(before_promote, self.action):
+            world.through("v1.2.0", "dev", "test")
+            if "interrupted" not in world.states("prod").values():
+                continue
+            with fails("release.interrupted", 5) as caught:
+                world.promote("v1.2.0", to="prod")
+            command = caught[0].hint.split("`")[1].split()
+            assert command[:2] == ["tagflow", "promote"]
+            world.promote(*command[2 : command.index("--to")], to="prod")
+            assert world.runs("prod") == ALL_NEW, write
+
+    def test_rollback_abandons_it(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            began = "interrupted" in world.states("prod").values()
+            if not began:
+                continue
+            world.rollback("prod")
+            assert world.runs("prod") == ALL_OLD, write
+            assert set(world.states("prod").values()) == {"recorded"}, write
+            assert_floating(world, "v1.0.0")
+            for image in IMAGES:
+                assert world.stack(image, "prod") == ["v1.0.0"], write
+                assert world.cell(image, "prod").holds == (), write
+            announced = [image for image in IMAGES if len(world.records(image, "prod")) > 1]
+            assert announced
+            for image in announced:
+                assert [it[0] for it in world.records(image, "prod")] == ["promote", "promote", "abort"], write
+                assert not [v for v in world.sight(image, "prod").admitted if str(v) == "1.1.0"], write
+
+    def test_abandoned_it_may_come_again(self) -> None:
+        for write, world in crashes(before_promote, self.action):
+            if "interrupted" in world.states("prod").values():
+                world.rollback("prod")
+                self.action(world)
+                assert world.runs("prod") == ALL_NEW, write
+                assert_floating(world, "v1.1.0")
+                world.rollback("prod")
+                assert world.runs("prod") == ALL_OLD, write
+
+    def test_what_was_abandoned_is_not_admitted_further_on(self) -> None:
+        def dies(world: World) -> object:
+            return world.promote("v1.1.0", to="test")
+
+        def make() -> World:
+            world = World()
+            world.through("v1.0.0", "dev", "test", "prod")
+            world.through("v1.1.0", "dev")
+            return world
+
+        for write, world in crashes(make, dies):
+            if "interrupted" in world.states("test").values():
+                with fails("promotion.order", 3):
+                    world.promote("v1.1.0", to="prod")
+                world.rollback("test")
+                with fails("promotion.order", 3):
+                    world.promote("v1.1.0", to="prod")
+                assert write
+
+    def test_abandoning_dies_too(self) -> None:
+        for write in range(1, 30):
+            if not self.abandon_twice(write):
+                return
+        raise AssertionError("it never ends")
+
+    def abandon_twice(self, second: int) -> bool:
+        some = False
+        for first, world in crashes(before_promote, self.action):
+            if "interrupted" not in world.states("prod").values():
+                continue
+            if world.crash(lambda: world.rollback("prod"), second):  # noqa: B023
+                some = True
+                if "interrupted" in world.states("prod").values():
+                    world.rollback("prod")
+                elif stands(world) != ALL_OLD:
+                    raise AssertionError(f"{first}/{second}: half abandoned and not shown: {stands(world)}")
+                assert world.runs("prod") == ALL_OLD, (first, second)
+                assert set(world.states("prod").values()) == {"recorded"}, (first, second)
+        return some
+
+
+class TestRollbackDies:
+    def action(self, world: World) -> object:
+        return world.rollback("prod")
+
+    def test_state_and_old_or_new(self) -> None:
+        for write, world in crashes(before_rollback, self.action):
+            for image in IMAGES:
+                written = len(world.records(image, "prod")) == 3
+                expected = (
+                    ("interrupted" if stands(world)[image] == "v1.1.0" else "recorded") if written else "recorded"
+                )
+                assert world.cell(image, "prod").state == expected, write
+
+    def test_rollback_without_argument_finishes_it(self) -> None:
+        for write, world in crashes(before_rollback, self.action):
+            done = stands(world) == ALL_OLD
+            if done:
+                continue  # it was complete but for the floating tags: see below
+            self.action(world)
+            assert world.runs("prod") == ALL_OLD, write
+            assert set(world.states("prod").values()) == {"recorded"}, write
+            assert_floating(world, "v1.0.0")
+            for image in IMAGES:
+                assert world.stack(image, "prod") == ["v1.0.0"], write
+                assert world.cell(image, "prod").holds == ("v1.1.0",), write
+                assert [it[0] for it in world.records(image, "prod")][:3] == ["promote", "promote", "rollback"], write
+                assert {it[0] for it in world.records(image, "prod")[3:]} <= {"rollback"}, write
+
+    def test_complete_but_for_its_answer_the_version_named_puts_the_rest_right(self) -> None:
+        for write, world in crashes(before_rollback, self.action):
+            if stands(world) == ALL_OLD:
+                world.rollback("prod", "v1.0.0")
+                assert world.runs("prod") == ALL_OLD, write
+                assert_floating(world, "v1.0.0")
+
+    def test_promotes_are_refused_until_then(self) -> None:
+        for write, world in crashes(before_rollback, self.action):
+            world.through("v1.2.0", "dev", "test")
+            if "interrupted" not in world.states("prod").values():
+                continue
+            for targets in (["v1.2.0"], ["v1.1.0"], ["v1.0.0"], ["frontend=v1.0.0"]):
+                with world.unchanged(), fails("release.interrupted", 5) as caught:
+                    world.promote(*targets, to="prod")
+                assert "tagflow rollback prod" in caught[0].hint, write
+
+    def test_a_named_one_is_finished_for_all_its_members(self) -> None:
+        """Contract 1: an interrupted rollback is finished by rollback without argument: all members, all the way."""
+
+        def make() -> World:
+            world = before_rollback()
+            world.through("v1.2.0", "dev", "test", "prod")
+            return world
+
+        for write, world in crashes(make, lambda world: world.rollback("prod", "v1.0.0")):
+            if "interrupted" not in world.states("prod").values():
+                continue
+            world.rollback("prod")
+            assert world.runs("prod") == ALL_OLD, write
+            assert set(world.states("prod").values()) == {"recorded"}, write
+
+    def test_out_of_moves_by_hand(self) -> None:
+        """What stood there by hand is adopted first; the release is finished for all its members all the same."""
+
+        def make() -> World:
+            world = before_promote()
+            for image in IMAGES:
+                world.hand_move(image, "prod", world.tags(image)["v1.1.0"])
+            return world
+
+        for write, world in crashes(make, self.action):
+            if stands(world) == ALL_OLD:
+                continue
+            self.action(world)
+            assert world.runs("prod") == ALL_OLD, write
+            assert set(world.states("prod").values()) == {"recorded"}, write
+
+
+class TestPromoteOverHandMovesDies:
+    def make(self) -> World:
+        world = before_promote()
+        world.through("v1.2.0", "dev", "test")
+        for image in IMAGES:
+            world.hand_move(image, "prod", world.tags(image)["v1.2.0"])
+        return world
+
+    def test_finish(self) -> None:
+        for write, world in crashes(self.make, lambda world: world.promote("v1.1.0", to="prod")):
+            world.promote("v1.1.0", to="prod")
+            assert world.runs("prod") == ALL_NEW, write
+            for image in IMAGES:
+                assert world.stack(image, "prod") == ["v1.0.0", "v1.2.0", "v1.1.0"], write
+
+    def test_abandon(self) -> None:
+        for write, world in crashes(self.make, lambda world: world.promote("v1.1.0", to="prod")):
+            if "interrupted" not in world.states("prod").values():
+                continue
+            world.rollback("prod")
+            assert stands(world) == dict.fromkeys(IMAGES, "v1.2.0"), write
+            assert "interrupted" not in world.states("prod").values(), write
+
+
+class TestFirstReleaseDies:
+    """Nothing ran before: there is nothing to put back to."""
+
+    def make(self) -> World:
+        world = World()
+        world.through("v1.1.0", "dev", "test")
+        return world
+
+    def test_finish(self) -> None:
+        for write, world in crashes(self.make, lambda world: world.promote("v1.1.0", to="prod")):
+            world.promote("v1.1.0", to="prod")
+            assert world.runs("prod") == ALL_NEW, write
+            assert_floating(world, "v1.1.0")
+
+    def test_abandon(self) -> None:
+        for write, world in crashes(self.make, lambda world: world.promote("v1.1.0", to="prod")):
+            if "interrupted" not in world.states("prod").values():
+                continue
+            world.rollback("prod")
+            assert stands(world) == dict.fromkeys(IMAGES), write
+            assert set(world.states("prod").values()) <= {"empty", "recorded"}, write
+            world.promote("v1.1.0", to="prod")
+            assert world.runs("prod") == ALL_NEW, write
+
+
+class TestFailing:
+    """A write fails and the process lives: exit 6 with nothing different, or exit 7 that lists what differs."""
+
+    @pytest.mark.parametrize("done", [False, True])
+    @pytest.mark.parametrize("lasting", [False, True])
+    @pytest.mark.parametrize("verb", ["promote", "rollback"])
+    def test_at_every_write(self, verb: str, lasting: bool, done: bool) -> None:
+        for write in range(1, 60):
+            world = before_promote() if verb == "promote" else before_rollback()
+            old = {image: dict(world.tags(image)) for image in IMAGES}
+            error = self.failing(world, verb, write, lasting=lasting, done=done)
+            if error is None:
+                assert write > 6
+                return
+            self.check(world, old, error, (verb, write))
+            self.recover(world, verb, (verb, write))
+        raise AssertionError("it never ends")
+
+    def failing(self, world: World, verb: str, write: int, *, lasting: bool, done: bool) -> TagflowError | None:
+        """Write number ``write`` fails (before or after it was done), and with ``lasting`` all that follow."""
+        seen = [0]
+
+        def hook(operation: str, repository: Repository, detail: str) -> None:
+            if operation in WRITES:
+                seen[0] += 1
+                if seen[0] == write or (lasting and seen[0] > write):
+                    raise StoreError("registry.unreachable", "the registry is gone")
+
+        failing = world.hooked(after=hook) if done else world.hooked(before=hook)
+        with failing:
+            try:
+                _ = world.promote("v1.1.0", to="prod") if verb == "promote" else world.rollback("prod")
+            except TagflowError as error:
+                return error
+        assert verb
+        return None if seen[0] < write else self.none_needed(seen, write)
+
+    def none_needed(self, seen: list[int], write: int) -> TagflowError | None:
+        """It was done although its answer was lost: success is the truth."""
+        return StoreError("survived", "survived") if seen[0] >= write else None
+
+    def check(self, world: World, old: dict[str, dict[str, Digest]], error: TagflowError, at: object) -> None:
+        different = {
+            (image, tag)
+            for image in IMAGES
+            for tag in ("prod", *FLOATING)
+            if world.tags(image).get(tag) != old[image].get(tag)
+        }
+        if error.code == "survived":
+            return
+        if error.exit_status == 6:
+            assert not different, at
+            return
+        assert error.exit_status == 7, (at, error.code, error.message)
+        for image, tag in different:
+            before, now = old[image].get(tag), world.tags(image).get(tag)
+            told = [
+                d for d in error.details if d.get("tag") == tag and str(d["repository"]) == str(world.repository(image))
+            ]
+            assert told, (at, image, tag, error.message)
+            assert told[0]["before"] == before
+            assert str(now) in error.message or now is None
+            assert str(before) in error.message or before is None
+
+    def recover(self, world: World, verb: str, at: object) -> None:
+        """The same command again ends all new; a complete rollback is named."""
+        if verb == "promote":
+            world.promote("v1.1.0", to="prod")
+            assert world.runs("prod") == ALL_NEW, at
+            assert_floating(world, "v1.1.0")
+            return
+        _ = world.rollback("prod", "v1.0.0") if stands(world) == ALL_OLD else world.rollback("prod")
+        assert world.runs("prod") == ALL_OLD, at
+        assert_floating(world, "v1.0.0")
+
+
+class TestCompensation:
+    def test_an_environment_tag_that_somebody_moves_meanwhile(self) -> None:
+        """Exit 5: those already moved are put back, aborts are written, the other's move stays."""
+        world = before_promote()
+        other = world.build("v1.2.0")["worker"]
+
+        def rival(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                world.hand_move("worker", "prod", other)
+
+        with world.hooked(before=rival), fails("tag.moved", 5) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert world.tag("worker", "prod") == other
+        assert stands(world) == {"frontend": "v1.0.0", "backend": "v1.0.0", "worker": "v1.2.0"}
+        outcome = caught[0].result
+        assert isinstance(outcome, Outcome)
+        assert (outcome.compensated, outcome.applied) == (True, False)
+        for image in ("frontend", "backend"):
+            assert [it[0] for it in world.records(image, "prod")] == ["promote", "promote", "abort"]
+            assert world.cell(image, "prod").state == "recorded"
+            assert world.runs("prod")[image] == "v1.0.0"
+        assert world.cell("worker", "prod").state == "unrecorded"
+        assert_latest(world, {"frontend": "v1.0.0", "backend": "v1.0.0", "worker": "v1.0.0"})
+        world.promote("v1.1.0", to="prod")
+        assert world.runs("prod") == ALL_NEW
+        assert world.stack("worker", "prod")[-2:] == ["v1.2.0", "v1.1.0"]
+
+    def test_somebody_moves_it_right_after_we_did(self) -> None:
+        world = before_promote()
+        other = world.build("v1.2.0")["worker"]
+
+        def rival(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                world.hand_move("worker", "prod", other)
+
+        with world.hooked(after=rival), fails("tag.moved", 5):
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == {"frontend": "v1.0.0", "backend": "v1.0.0", "worker": "v1.2.0"}
+
+    def test_what_was_put_back_is_what_still_stands_at_ours(self) -> None:
+        world = before_promote()
+        other = world.build("v1.2.0")
+
+        def rival(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                world.hand_move("worker", "prod", other["worker"])
+                world.hand_move("frontend", "prod", other["frontend"])
+
+        with world.hooked(before=rival), fails("tag.moved", 5):
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == {"frontend": "v1.2.0", "backend": "v1.0.0", "worker": "v1.2.0"}
+
+    def test_a_registry_that_keeps_the_tag_from_moving(self) -> None:
+        world = before_promote()
+        world.memory.immutable = lambda repository, tag: repository.path == "acme/worker" and tag == "prod"
+        with fails("tag.immutable", 3):
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_OLD
+        assert [it[0] for it in world.records("frontend", "prod")] == ["promote", "promote", "abort"]
+
+    def test_a_tag_that_did_not_exist_and_cannot_be_deleted(self) -> None:
+        """Contract 4: a tag that did not exist before may be undeletable: that is a 7 which says so."""
+        world = World()
+        world.through("v1.1.0", "dev", "test")
+        world.memory.undeletable = True
+        other = world.build("v1.2.0")["worker"]
+
+        def rival(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                world.hand_move("worker", "prod", other)
+
+        with world.hooked(before=rival), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert "delete" in caught[0].message
+        left = [image for image in ("frontend", "backend") if stands(world)[image] == "v1.1.0"]
+        assert left
+        for image in left:
+            assert f"{world.repository(image)}:prod" in caught[0].message
+
+    def test_a_tag_that_did_not_exist_is_deleted_again(self) -> None:
+        world = World()
+        world.through("v1.1.0", "dev", "test")
+        other = world.build("v1.2.0")["worker"]
+
+        def rival(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                world.hand_move("worker", "prod", other)
+
+        with world.hooked(before=rival), fails("tag.moved", 5):
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == {"frontend": None, "backend": None, "worker": "v1.2.0"}
+
+    def test_the_compensated_release_may_go_again(self) -> None:
+        world = before_promote()
+        failed: list[bool] = []
+
+        def once(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod") and not failed:
+                failed.append(True)
+                raise StoreError("registry.unreachable", "gone")
+
+        with world.hooked(before=once), fails("registry.unreachable", 6):
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_OLD
+        assert world.runs("prod") == ALL_OLD
+        for image in IMAGES:
+            assert [it[0] for it in world.records(image, "prod")] == ["promote", "promote", "abort"]
+        world.promote("v1.1.0", to="prod")
+        assert world.runs("prod") == ALL_NEW
+
+
+class TestCtrlC:
+    def test_the_message_lists_what_differs(self) -> None:
+        world = before_promote()
+
+        def interrupt(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                raise KeyboardInterrupt
+
+        with world.hooked(before=interrupt), fails("interrupted", 130) as caught:
+            world.promote("v1.1.0", to="prod")
+        for image in IMAGES:
+            told = [line for line in caught[0].message.splitlines() if f"{world.repository(image)}:prod " in line]
+            if stands(world)[image] == "v1.1.0":
+                assert told, image
+            assert all("may be" in line or stands(world)[image] == "v1.1.0" for line in told), image
+
+    def test_early_nothing_differs(self) -> None:
+        world = before_promote()
+
+        def interrupt(operation: str, repository: Repository, tag: str) -> None:
+            if operation == "put":
+                raise KeyboardInterrupt
+
+        with world.hooked(before=interrupt), fails("interrupted", 130) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert "no environment or floating tag differs" in caught[0].message
+
+
+def assert_latest(world: World, expected: dict[str, str]) -> None:
+    for image, version in expected.items():
+        tags = world.tags(image)
+        assert tags["latest"] == tags[version], image
+
+
+def test_a_crash_is_no_ordinary_exception() -> None:
+    assert not issubclass(Crash, Exception)
