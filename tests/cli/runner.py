@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from tagflow.cli import main
 from tagflow.domain.reference import Repository
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.layout.store import LayoutStore
 from tests import images
 
 POLICY = """\

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tagflow.domain.reference import Repository
-from tagflow.stores.engine import Engine
-from tagflow.stores.http import Settings
+from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Store
-from tagflow.stores.registry import RegistryHost
+from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.store import RegistryHost
 from tests.daemons import Daemon, running_daemon
 
 

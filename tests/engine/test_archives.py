@@ -12,10 +12,10 @@ import pytest
 
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.archive import open_archive
-from tagflow.stores.archive_writer import archive_of, for_platform
-from tagflow.stores.engine import Engine, is_image
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.archive.reader import open_archive
+from tagflow.stores.archive.writer import archive_of, for_platform
+from tagflow.stores.docker.engine import Engine, is_image
+from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Silence, Store
 from tests.daemons import Daemon
 from tests.engine.listener import Ledger

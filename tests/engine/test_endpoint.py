@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.docker_endpoint import DEFAULT_ADDRESS, find_endpoint
+from tagflow.stores.docker.endpoint import DEFAULT_ADDRESS, find_endpoint
 
 
 def write_context(directory: Path, name: str, endpoint: dict[str, Any]) -> Path:

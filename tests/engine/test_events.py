@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.stores.docker_events import LayerProgress, follow, plain
+from tagflow.stores.docker.events import LayerProgress, follow, plain
 from tests.engine.listener import Ledger
 from tests.images import absent
 

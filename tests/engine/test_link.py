@@ -17,8 +17,8 @@ import pytest
 
 from tagflow.errors import StoreError
 from tagflow.flows import sources
-from tagflow.stores.credentials import Credential
-from tagflow.stores.engine import Engine, sdk_auth
+from tagflow.stores.docker.engine import Engine, sdk_auth
+from tagflow.stores.registry.credentials import Credential
 from tests.daemons import Daemon
 
 
@@ -170,7 +170,7 @@ def test_engine_is_what_flows_ask_for() -> None:
 
 
 def test_sdk_is_imported_late() -> None:
-    code = "import sys, tagflow.stores.engine; tagflow.stores.engine.Engine({}); sys.exit('docker' in sys.modules)"
+    code = "import sys; from tagflow.stores.docker.engine import Engine; Engine({}); sys.exit('docker' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import UsageError
-from tagflow.stores.docker_names import docker_name, is_image, local_image, registry_name
+from tagflow.stores.docker.names import docker_name, is_image, local_image, registry_name
 from tests.images import absent, image, index
 from tests.memory import MemoryRegistry
 

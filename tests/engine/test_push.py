@@ -9,7 +9,7 @@ import pytest
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, UsageError
-from tagflow.stores.engine import Engine, docker_name, is_image
+from tagflow.stores.docker.engine import Engine, docker_name, is_image
 from tagflow.stores.port import Silence, Store
 from tests.daemons import Daemon
 from tests.engine.listener import Ledger

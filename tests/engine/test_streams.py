@@ -12,7 +12,7 @@ import urllib3.exceptions
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError
-from tagflow.stores.engine import Engine
+from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Silence
 from tests.images import absent
 

@@ -8,7 +8,7 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
-from tagflow.stores.engine import Engine
+from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Manifest, Silence, Store
 from tests.daemons import Daemon
 from tests.images import image, index, referrer

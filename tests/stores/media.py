@@ -11,10 +11,10 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.stores.cache import CachedStore, ManifestFiles
-from tagflow.stores.http import Settings
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store
-from tagflow.stores.registry import RegistryHost
+from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.store import RegistryHost
 from tests.memory import MemoryRegistry
 from tests.servers import RegistryServer
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import NotFound, StoreError, TagflowError, UsageError
-from tagflow.stores.archive import open_archive
-from tagflow.stores.copy import copy_image, missing, platforms
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.archive.reader import open_archive
+from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, Descriptor, Store
+from tagflow.stores.transfer.copy import copy_image, missing, platforms
 from tests import images
 from tests.memory import MemoryRegistry
 from tests.servers import require
@@ -294,7 +294,7 @@ class TestHostile:
         assert caught.value.code == "archive.invalid"
 
     def test_very_many_members(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.stores.archive_files._MEMBER_LIMIT", 50)
+        monkeypatch.setattr("tagflow.stores.archive.files._MEMBER_LIMIT", 50)
         members = {**{f"x{number}": b"" for number in range(60)}, **docker_members()}
         with pytest.raises(StoreError, match="more than 50 members"):
             open_archive(write(tmp_path / "app.tar", members))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.http import Settings
-from tagflow.stores.patience import Pace
-from tagflow.stores.registry import RegistryHost, RegistryStore
+from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.servers import PASSWORD, USERNAME, RegistryServer
 from tests.standin import Asked, Say, Script, StandIn, standin

@@ -11,7 +11,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
-from tagflow.stores.copy import missing
+from tagflow.stores.transfer.copy import missing
 from tests import images
 from tests.memory import MemoryRegistry
 

@@ -13,7 +13,6 @@ import pytest
 
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.copy import copy_image
 from tagflow.stores.port import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -24,6 +23,7 @@ from tagflow.stores.port import (
     Store,
     TagMoved,
 )
+from tagflow.stores.transfer.copy import copy_image
 from tests import images
 from tests.stores.media import MEDIA, Medium, medium
 

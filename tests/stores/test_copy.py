@@ -13,9 +13,9 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import Conflict, NotFound, Refused, StoreError
-from tagflow.stores.copy import Copier, copy_image, labels, missing, normal_platform, platforms
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Store
+from tagflow.stores.transfer.copy import Copier, copy_image, labels, missing, normal_platform, platforms
 from tests import images
 from tests.memory import MemoryRegistry
 
@@ -89,7 +89,7 @@ class TestTree:
         assert missing(target, root.digest) == []
 
     def test_may_not_be_too_wide(self, source: Store, target: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.stores.tree.MANIFEST_COUNT_LIMIT", 5)
+        monkeypatch.setattr("tagflow.stores.transfer.tree.MANIFEST_COUNT_LIMIT", 5)
         root = images.index(source, [f"linux/p{number}" for number in range(6)])
         with pytest.raises(StoreError) as caught:
             copy_image(source, target, root.digest)

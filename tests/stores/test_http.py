@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.http import ANSWER_LIMIT, Request, Settings, Transport
-from tagflow.stores.patience import Pace
+from tagflow.stores.registry.http import ANSWER_LIMIT, Request, Settings, Transport
+from tagflow.stores.registry.patience import Pace
 from tests.proxy import FaultProxy
 from tests.servers import free_port
 from tests.standin import Asked, Say, standin
@@ -167,7 +167,7 @@ class TestTime:
         assert proxy.count() == 0
 
     def test_a_dripping_server(self, http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.stores.http.BODY_SECONDS", 0.0)
+        monkeypatch.setattr("tagflow.stores.registry.http.BODY_SECONDS", 0.0)
         with standin(lambda _: Say(body=b"x" * 100)) as server:
             assert code_of(http.send, Request("GET", f"http://{server.host}/")) == "registry.timeout"
 
@@ -272,7 +272,7 @@ class TestRedirects:
             assert code_of(http.send, self.request(server.host)) == "registry.invalid_answer"
 
     def test_out_of_tls(self) -> None:
-        from tagflow.stores.http import check_destination
+        from tagflow.stores.registry.http import check_destination
 
         with pytest.raises(StoreError, match="without TLS"):
             check_destination("https://r.example/", "http://storage.example/")

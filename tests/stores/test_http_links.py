@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.stores import links
+from tagflow.stores.registry import links
 
 BASE = "https://registry.example:5000/v2/app/tags/list?n=2"
 

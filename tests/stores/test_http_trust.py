@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.proxies import proxy_for
-from tagflow.stores.trust import is_forbidden, is_loopback, tls_context
+from tagflow.stores.registry.proxies import proxy_for
+from tagflow.stores.registry.trust import is_forbidden, is_loopback, tls_context
 
 PROXY = "http://proxy.example:3128"
 

@@ -16,9 +16,9 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError, UsageError
-from tagflow.stores.copy import missing
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_MANIFEST, Manifest, TagMoved
+from tagflow.stores.transfer.copy import missing
 from tests import images
 
 REF = "org.opencontainers.image.ref.name"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tagflow.domain.reference import Repository
-from tagflow.stores.copy import copy_image, missing
-from tagflow.stores.layout import LayoutStore
+from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Manifest, Store
+from tagflow.stores.transfer.copy import copy_image, missing
 from tests import images
 from tests.servers import require
 

@@ -14,10 +14,10 @@ import pytest
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
-from tagflow.stores.http import Settings
-from tagflow.stores.patience import Pace
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, TagMoved
-from tagflow.stores.registry import RegistryHost, RegistryStore
+from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.proxy import FaultProxy
 from tests.servers import RegistryServer, require
@@ -258,7 +258,7 @@ class TestBlobs:
     def test_an_upload_in_pieces(
         self, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, status: int
     ) -> None:
-        monkeypatch.setattr("tagflow.stores.uploads.PIECE", 2_000_000)
+        monkeypatch.setattr("tagflow.stores.registry.uploads.PIECE", 2_000_000)
         proxy.add(method="PUT", status=status)
         blob = images.add_blob(store, self.CONTENT)
         assert b"".join(store.read_blob(blob)) == self.CONTENT
@@ -267,7 +267,7 @@ class TestBlobs:
     def test_a_piece_that_is_lost_begins_anew(
         self, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tagflow.stores.uploads.PIECE", 2_000_000)
+        monkeypatch.setattr("tagflow.stores.registry.uploads.PIECE", 2_000_000)
         proxy.add(method="PUT", status=413)
         proxy.add(method="PATCH", cut="before", skip=1)
         blob = images.add_blob(store, self.CONTENT)

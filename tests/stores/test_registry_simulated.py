@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import Refused, StoreError
-from tagflow.stores.answers import explanation, is_immutable, refusal
-from tagflow.stores.http import Answer, Settings
-from tagflow.stores.patience import Pace
 from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
-from tagflow.stores.registry import RegistryHost, RegistryStore
+from tagflow.stores.registry.answers import explanation, is_immutable, refusal
+from tagflow.stores.registry.http import Answer, Settings
+from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests.standin import Asked, Say, Script, StandIn
 
 QUICK = Pace(attempts=3, first=0.01, budget=2.0)
@@ -196,7 +196,7 @@ class TestTagPages:
         assert len(server.asked) == 2
 
     def test_without_end(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.stores.session.MOST_PAGES", 20)
+        monkeypatch.setattr("tagflow.stores.registry.session.MOST_PAGES", 20)
         numbers = iter(range(1000))
         store, server = play(lambda _: page(["a"], f'</v2/a/b/tags/list?last={next(numbers)}>; rel="next"'))
         assert code_of(store.tags) == "registry.invalid_answer"

@@ -25,9 +25,9 @@ from tagflow.stores.port import Progress, Silence, Store
 if TYPE_CHECKING:
     from tagflow.flows.sources import Engine
     from tagflow.stores.cache import ManifestFiles
-    from tagflow.stores.credentials import Keychain
-    from tagflow.stores.http import Settings
-    from tagflow.stores.registry import RegistryHost
+    from tagflow.stores.registry.credentials import Keychain
+    from tagflow.stores.registry.http import Settings
+    from tagflow.stores.registry.store import RegistryHost
 
 
 def policy_path(session: Session) -> Path:
@@ -91,7 +91,7 @@ class _Media:
 
     def engine(self) -> Engine:
         """The Docker Engine."""
-        from tagflow.stores.engine import Engine, sdk_auth
+        from tagflow.stores.docker.engine import Engine, sdk_auth
 
         with self._lock:
             if self._engine is None:
@@ -105,11 +105,11 @@ class _Media:
 
     def _open(self, repository: Repository) -> Store:
         if repository.host.startswith(LAYOUT):
-            from tagflow.stores.layout import LayoutStore
+            from tagflow.stores.layout.store import LayoutStore
 
             return LayoutStore(repository)
         from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
-        from tagflow.stores.registry import RegistryHost
+        from tagflow.stores.registry.store import RegistryHost
 
         if repository.host not in self._hosts:
             self._hosts[repository.host] = RegistryHost(repository.host, self._settings())
@@ -119,7 +119,7 @@ class _Media:
         return CachedStore(store, self._manifests)
 
     def _settings(self) -> Settings:
-        from tagflow.stores.http import Settings
+        from tagflow.stores.registry.http import Settings
 
         trace = (lambda line: print(line, file=sys.stderr)) if self._session.verbose else (lambda _line: None)
         return Settings(
@@ -132,6 +132,6 @@ class _Media:
         )
 
     def _keychain(self) -> Keychain:
-        from tagflow.stores.credentials import keychain
+        from tagflow.stores.registry.credentials import keychain
 
         return keychain(self._session.environ, self._policy.registry.host)

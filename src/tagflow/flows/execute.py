@@ -20,8 +20,8 @@ from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
 from tagflow.flows.parallel import attempt, each
 from tagflow.flows.travel import through_daemon
-from tagflow.stores.copy import Copier
 from tagflow.stores.port import Manifest, Store, TagMoved
+from tagflow.stores.transfer.copy import Copier
 
 _ANCHORS: tuple[Kind, ...] = ("version", "combined", "pin")
 

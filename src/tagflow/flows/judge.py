@@ -16,8 +16,8 @@ from tagflow.flows.decision import Origin
 from tagflow.flows.identify import identify
 from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import attempt
-from tagflow.stores.copy import labels, normal_platform, platforms
 from tagflow.stores.port import Manifest, Store
+from tagflow.stores.transfer.copy import labels, normal_platform, platforms
 
 
 def check_overrides(environment: Environment, request: Request) -> frozenset[Rule]:

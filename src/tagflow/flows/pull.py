@@ -12,7 +12,7 @@ from tagflow.flows.choose import Road
 from tagflow.flows.context import Context
 from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import each
-from tagflow.stores.docker_names import docker_name
+from tagflow.stores.docker.names import docker_name
 
 
 @dataclass(frozen=True)

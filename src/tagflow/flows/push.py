@@ -21,7 +21,7 @@ from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.parallel import each
 from tagflow.flows.sources import Source, archive, open_source, parse_source
 from tagflow.flows.travel import clear
-from tagflow.stores.docker_names import is_image
+from tagflow.stores.docker.names import is_image
 from tagflow.stores.port import Manifest
 
 UNKNOWN = Digest("")

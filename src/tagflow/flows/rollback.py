@@ -28,7 +28,7 @@ from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight
 from tagflow.flows.parallel import each
 from tagflow.flows.targets import parse_targets
-from tagflow.stores.copy import missing
+from tagflow.stores.transfer.copy import missing
 
 
 @dataclass(frozen=True)

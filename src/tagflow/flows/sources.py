@@ -91,7 +91,7 @@ def open_source(context: Context, source: Source, base: Path) -> Origin:
 
 def archive(path: Path) -> Origin:
     """The one image of a docker-archive file."""
-    from tagflow.stores.archive import open_archive
+    from tagflow.stores.archive.reader import open_archive
 
     store = open_archive(path)
     tags = store.tags()
@@ -108,7 +108,7 @@ def _remote(context: Context, source: Source) -> Origin:
 
 
 def _layout(source: Source, base: Path) -> Origin:
-    from tagflow.stores.layout import LayoutStore
+    from tagflow.stores.layout.store import LayoutStore
 
     directory, _, tag = source.text.rpartition(":")
     if not directory or not is_tag(tag):

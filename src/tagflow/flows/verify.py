@@ -16,7 +16,7 @@ from tagflow.flows.context import Context
 from tagflow.flows.observe import Observer, Place, Sight, record_tags
 from tagflow.flows.parallel import each
 from tagflow.flows.records import decode
-from tagflow.stores.copy import missing
+from tagflow.stores.transfer.copy import missing
 
 Problem = Literal[
     "drift",

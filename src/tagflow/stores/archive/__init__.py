@@ -1,0 +1,1 @@
+"""Archives as `docker save` writes them."""

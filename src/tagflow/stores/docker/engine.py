@@ -1,0 +1,272 @@
+"""The Docker Engine through the Docker SDK: images just built, push to a registry, pull to this machine.
+
+The daemon is no :class:`~tagflow.stores.port.Store`: it knows images by ID and cannot name a manifest. Whoever pushes
+or transfers compares the digest that is returned with what the registry shows then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+from tagflow.domain.reference import Digest, Repository, parse_reference
+from tagflow.errors import NotFound, TagflowError
+from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, for_platform, whole
+from tagflow.stores.docker.events import follow
+from tagflow.stores.docker.failure import Failure, failing
+from tagflow.stores.docker.link import Connect, Link
+from tagflow.stores.docker.names import LocalImage, docker_name, is_image, local_image, registry_name
+from tagflow.stores.files import publish
+from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Silence, Store
+from tagflow.stores.registry.credentials import Credential
+from tagflow.stores.stream import chunks_of
+
+__all__ = ["Engine", "SdkAuth", "docker_name", "is_image", "sdk_auth"]
+
+SdkAuth = Mapping[str, str]
+"""``username`` and ``password``, or ``identitytoken`` (Docker Engine API, "Authentication")."""
+
+_CONTAINERD = "io.containerd.snapshotter"
+
+
+def sdk_auth(credential: Credential | None) -> SdkAuth | None:
+    """A credential as the SDK wants it."""
+    if credential is None:
+        return None
+    if credential.identity_token:
+        return {"identitytoken": credential.identity_token}
+    if credential.registry_token:
+        return {"registrytoken": credential.registry_token}
+    return {"username": credential.username, "password": credential.password}
+
+
+def _anonymous(_: Repository) -> SdkAuth | None:
+    return None
+
+
+class Engine:
+    """One daemon. Safe for use by several threads; the SDK is imported and the daemon called when first needed.
+
+    ``credential`` gives what to log in with; the daemon sends it to that repository's registry. ``deadline`` is a time
+    of :func:`time.monotonic` after which nothing is waited for. Every method raises :class:`StoreError`:
+    ``engine.unavailable`` where the daemon is not there, ``engine.timeout`` where it keeps silent.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        credential: Callable[[Repository], SdkAuth | None] = _anonymous,
+        deadline: float | None = None,
+        connect: Connect | None = None,
+    ) -> None:
+        self._credential = credential
+        self._link = Link(environ, deadline, connect)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._link.close()
+
+    def image_id(self, name: str) -> Digest:
+        """The ID of a local image, by name, name and tag, or ID.
+
+        :raises UsageError: ``reference.invalid``.
+        :raises NotFound: ``source.not_found``.
+        """
+        parse_reference(name)
+        local = self._find(name)
+        if local is None:
+            hint = "`docker images` lists what is there; build or pull it first."
+            raise NotFound("source.not_found", f"the Docker Engine has no image {name}", hint=hint)
+        return local.id
+
+    @cached_property
+    def platform(self) -> str:
+        """``os/architecture`` of the machine on which images run."""
+        with self._link.calling(failing("engine.failed", "tell its version")) as client:
+            version = client.version()
+        return f"{version['Os']}/{version['Arch']}"
+
+    @cached_property
+    def has_containerd(self) -> bool:
+        """Whether images live in the containerd image store, which keeps manifests, instead of a graph driver."""
+        with self._link.calling(failing("engine.failed", "describe itself")) as client:
+            status = client.info().get("DriverStatus") or []
+        return any(str(value).startswith(_CONTAINERD) for pair in status for value in pair)
+
+    def would_change(self, manifest: Manifest) -> str:
+        """Why the daemon would surely change the digest of what travels through it; empty where it may not."""
+        if manifest.is_index:
+            return "it is an index of several platforms, and the Docker Engine takes one of them"
+        if manifest.config is None or manifest.config.media_type not in IMAGE_CONFIGS:
+            return "it is not a container image, and the Docker Engine takes nothing else"
+        if manifest.media_type == OCI_MANIFEST and not self.has_containerd:
+            return (
+                "it is an OCI manifest, and a Docker Engine without the containerd image store pushes Docker manifests"
+            )
+        return ""
+
+    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Digest:
+        """Push a local image (name or ID) under exactly one tag; returns the digest that the registry was given.
+
+        The local name HOST/PATH:TAG that this takes is what it was before afterwards, except that an image which has no
+        other name keeps it: the daemon would delete the image with its last name.
+
+        :raises NotFound: ``source.not_found``.
+        :raises StoreError: ``engine.push_failed``.
+        """
+        image = self.image_id(name)
+        with self._named(image, repository, tag):
+            return self._push(repository, tag, progress)
+
+    def pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str = "") -> Digest:
+        """Pull by digest, by default for the daemon's own platform; returns the image ID.
+
+        :raises NotFound: ``manifest.not_found``.
+        :raises StoreError: ``engine.pull_failed``.
+        """
+        name, auth = registry_name(repository), self._auth(repository)
+        failure = failing("engine.pull_failed", f"pull {name}@{digest}", absent=f"{repository} has no {digest}")
+        with self._link.calling(failure) as client:
+            events = client.pull(
+                name, tag=digest, platform=platform or None, stream=True, decode=True, auth_config=auth
+            )
+            outcome = follow(self._link.in_time(events), progress)
+        if outcome.error:
+            raise failure(outcome.error)
+        return self.image_id(f"{name}@{digest}")
+
+    def tag(self, image_id: str, repository: Repository, tag: str) -> None:
+        """Give a local image the name REPOSITORY:TAG, whatever had it before.
+
+        :raises StoreError: ``engine.failed``.
+        """
+        name = f"{docker_name(repository)}:{tag}"
+        with self._link.calling(failing("engine.failed", f"tag {image_id} as {name}")) as client:
+            client.tag(image_id, docker_name(repository), tag, force=True)
+
+    def transfer(self, source: Repository, digest: Digest, target: Repository, tag: str, progress: Progress) -> Digest:
+        """Let an image travel through the daemon: pull by digest, push under ``tag``; returns the digest that the
+        registry was given, which the caller compares. What was not here before is removed again.
+
+        :raises NotFound: ``manifest.not_found``.
+        :raises StoreError: ``engine.pull_failed``, ``engine.push_failed``.
+        """
+        pulled = f"{registry_name(source)}@{digest}"
+        known = self._find(pulled) is not None
+        try:
+            image = self.pull(source, digest, progress)
+            with self._named(image, target, tag, keep=known):
+                return self._push(target, tag, progress)
+        finally:
+            if not known:
+                with suppress(TagflowError):  # an image too many harms nobody; the transfer counts
+                    self._remove(pulled)
+
+    def save_to(self, name: str, path: Path) -> Digest:
+        """Write a local image to the file ``path`` as `docker save` does, but without its names; returns its ID.
+
+        :raises NotFound: ``source.not_found``.
+        :raises StoreError: ``engine.save_failed``.
+        """
+        image, failure = self.image_id(name), failing("engine.save_failed", f"save {name} to {path.name}")
+        try:
+            publish(path, whole(self._saved(image, failure), failure), durable=False)
+        except OSError as exc:
+            raise failure((exc.strerror or "error").lower()) from exc
+        return image
+
+    def load(self, path: Path, progress: Progress) -> Digest:
+        """Load an archive of one image, as `docker save` writes it; returns the image ID.
+
+        :raises StoreError: ``engine.load_failed``.
+        """
+        try:
+            with path.open("rb") as file:
+                progress.expect(path.stat().st_size)
+                return self._load(counted(chunks_of(file), progress), path.name)
+        except OSError as exc:
+            raise failing("engine.load_failed", f"read {path.name}")((exc.strerror or "error").lower()) from exc
+
+    def load_from(self, store: Store, manifest: Manifest, progress: Progress) -> Digest:
+        """Bring an image of any store into the daemon; out of an index, the one for the daemon's platform. Returns the
+        image ID, checked to mean that manifest.
+
+        :raises NotFound: ``platform.not_found``, ``blob.not_found``.
+        :raises StoreError: ``engine.load_failed``, ``manifest.invalid``, ``blob.invalid``.
+        """
+        chosen = for_platform(store, manifest, self.platform) if manifest.is_index else manifest
+        what = f"{store.repository}@{chosen.digest}"
+        image = self._load(archive_of(store, chosen, progress), what)
+        if not is_image(chosen, image):
+            raise failing("engine.load_failed", f"load {what}")(f"it became {image}")
+        return image
+
+    def _find(self, name: str) -> LocalImage | None:
+        with self._link.calling(failing("engine.failed", f"look up {name}")) as client:
+            attributes = client.find_image(name)
+        return local_image(attributes) if attributes is not None else None
+
+    @contextmanager
+    def _named(self, image: Digest, repository: Repository, tag: str, *, keep: bool = True) -> Iterator[None]:
+        """Let an image have a local name for a while. ``keep``: never delete the image together with the name."""
+        name = f"{registry_name(repository)}:{tag}"
+        before = self._find(name)
+        self.tag(image, repository, tag)
+        try:
+            yield
+        finally:
+            with suppress(TagflowError):  # a name too many harms nobody; what was done under it counts
+                if before is None:
+                    self._untag(name, keep=keep)
+                elif before.id != image:
+                    self.tag(before.id, repository, tag)
+
+    def _untag(self, name: str, *, keep: bool) -> None:
+        local = self._find(name)
+        if local is not None and (not keep or local.has_other_name(name)):
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        with self._link.calling(failing("engine.failed", f"remove {name}")) as client:
+            client.remove_image(name, noprune=True)
+
+    def _push(self, repository: Repository, tag: str, progress: Progress) -> Digest:
+        name, auth = registry_name(repository), self._auth(repository)
+        failure = failing("engine.push_failed", f"push {name}:{tag}")
+        with self._link.calling(failure) as client:
+            events = client.push(name, tag=tag, stream=True, decode=True, auth_config=auth)
+            outcome = follow(self._link.in_time(events), progress)
+        if outcome.error or outcome.digest is None:
+            raise failure(outcome.error or "it did not say which digest it pushed")
+        return outcome.digest
+
+    def _load(self, chunks: Iterator[bytes], what: str) -> Digest:
+        failure = failing("engine.load_failed", f"load {what}")
+        with self._link.calling(failure) as client:
+            outcome = follow(self._link.in_time(client.load_image(chunks)), Silence())
+        if outcome.error:
+            raise failure(outcome.error)
+        images = {self.image_id(name) for name in outcome.loaded}
+        if len(images) != 1:
+            raise failure(f"it holds {len(images)} images, expected one")
+        return images.pop()
+
+    def _saved(self, image: Digest, failure: Failure) -> Iterator[bytes]:
+        with self._link.calling(failure) as client:
+            yield from client.get_image(image)
+
+    def _auth(self, repository: Repository) -> dict[str, str]:
+        """Never None, which would send the SDK to look for itself; empty is anonymous."""
+        return dict(self._credential(repository) or {})

@@ -1,0 +1,90 @@
+"""The line to one Docker Engine: opened when first needed, with a time limit, errors translated."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tagflow.errors import StoreError
+from tagflow.stores.docker.endpoint import Endpoint, find_endpoint
+from tagflow.stores.docker.failure import Failure
+
+ANSWER_SECONDS = 60.0
+STREAM_SECONDS = 300.0
+"""The longest silence in a stream. The daemon gathers a whole image before it begins to save it."""
+
+Patience = Callable[[bool], float]
+"""The seconds of silence to bear in a request; takes whether its answer is a stream."""
+
+Connect = Callable[[Endpoint, Patience], Any]
+"""Makes a client of the Docker SDK."""
+
+
+class Link:
+    """One client of the SDK for all threads: its pool of connections is safe to share.
+
+    ``deadline`` is a time of :func:`time.monotonic` after which nothing is waited for.
+    """
+
+    def __init__(self, environ: Mapping[str, str], deadline: float | None, connect: Connect | None) -> None:
+        self._environ, self._deadline = environ, deadline
+        self._connect = connect or _connect
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    @contextmanager
+    def calling(self, failure: Failure) -> Iterator[Any]:
+        """The client; what the SDK raises within becomes an error of tagflow.
+
+        :raises StoreError: ``engine.unavailable``, ``engine.timeout``, or what ``failure`` gives.
+        """
+        from tagflow.stores.docker.sdk import translated
+
+        with translated(failure):
+            yield self._open()
+
+    def in_time(self, events: Any) -> Iterator[Mapping[str, Any]]:
+        """A stream of events, as long as there is time.
+
+        :raises StoreError: ``engine.timeout``.
+        """
+        for event in events:
+            self.patience(True)
+            yield event
+
+    def patience(self, streaming: bool) -> float:
+        """Seconds to wait for the next word.
+
+        :raises StoreError: ``engine.timeout`` where none are left.
+        """
+        longest = STREAM_SECONDS if streaming else ANSWER_SECONDS
+        if self._deadline is None:
+            return longest
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise StoreError(
+                "engine.timeout", "the time for the Docker Engine is over", hint="Allow more of it with --timeout."
+            )
+        return min(longest, left)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect(find_endpoint(self._environ), self.patience)
+            return self._client
+
+
+def _connect(endpoint: Endpoint, patience: Patience) -> Any:
+    from tagflow.stores.docker.sdk import connect
+
+    return connect(endpoint, patience)

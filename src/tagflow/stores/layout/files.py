@@ -1,0 +1,223 @@
+"""The files of one OCI image layout: ``oci-layout``, ``index.json``, ``blobs`` (image-spec 1.1, "OCI Image Layout").
+
+Every file is replaced at one stroke, so readers take no lock. Writers of ``index.json`` take turns on a lock file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tagflow.domain.reference import Digest
+from tagflow.errors import StoreError
+from tagflow.stores.files import locked, publish
+from tagflow.stores.layout.index import LayoutIndex, corrupt, new_index, parse_index
+from tagflow.stores.stream import chunks_of
+
+_MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+_LOCK = ".tagflow.lock"
+_SETTLED_NS = 50_000_000
+"""A file that changed later than this before it was looked at may change again within the same time stamp."""
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was read last, and how the file looked before."""
+
+    content: bytes
+    index: LayoutIndex
+    stamp: _Stamp | None
+
+
+class LayoutFiles:
+    """One layout in ``directory``, which no symbolic link may lead out of ``root``."""
+
+    def __init__(self, directory: Path, root: Path) -> None:
+        self.directory = directory
+        self.index_file = directory / "index.json"
+        self._root = root
+        self._marker_file = directory / "oci-layout"
+        self._seen: _Seen | None = None
+
+    def index(self) -> LayoutIndex:
+        """What is listed now; read again only where the file may have changed. Empty where there is no layout.
+
+        :raises StoreError: ``layout.corrupt``, ``layout.unsupported``, ``layout.unreadable``, ``layout.outside``.
+        """
+        stamp, seen = self._stamp(), self._seen
+        if seen is not None and stamp is not None and seen.stamp == stamp:
+            return seen.index
+        return self._read_index(stamp)
+
+    @contextmanager
+    def changing(self) -> Iterator[LayoutIndex]:
+        """Hold the lock, with what is listed now: read afresh, since others may have written. Makes a new layout."""
+        self._create()
+        with _exclusively(self.directory / _LOCK):
+            yield self._read_index()
+
+    def publish_index(self, index: LayoutIndex) -> None:
+        """Replace ``index.json``; only while :meth:`changing`."""
+        content = index.encode()
+        with writing(self.index_file):
+            publish(self.index_file, [content])
+        self._seen = _Seen(content, index, None)
+
+    def blob(self, digest: Digest) -> Path:
+        """Where a blob is, or would be."""
+        algorithm, _, digits = digest.partition(":")
+        return self.directory / "blobs" / algorithm / digits
+
+    def size(self, digest: Digest) -> int | None:
+        """The size of a blob in bytes; None where it is not there."""
+        path = self.blob(digest)
+        with reading(path):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def content(self, digest: Digest) -> bytes | None:
+        """A blob in one piece; None where it is not there."""
+        return _content(self.blob(digest))
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """A blob that is there, in pieces."""
+        path = self.blob(digest)
+        with reading(path), path.open("rb") as file:
+            yield from chunks_of(file)
+
+    def write(self, digest: Digest, chunks: Iterable[bytes]) -> None:
+        """Store a blob; the caller has seen to it that the chunks have that digest."""
+        path = self._new_blob(digest)
+        with writing(path):
+            publish(path, chunks)
+
+    def link(self, digest: Digest, source: Path) -> bool:
+        """Take over the file of another layout without moving bytes; False where the file system can't."""
+        path = self._new_blob(digest)
+        try:
+            os.link(source, path)
+        except OSError:
+            return False
+        return True
+
+    def _stamp(self) -> _Stamp | None:
+        """What changes with the file; None where it is not there, or so young that it cannot be told from the next."""
+        with reading(self.index_file):
+            try:
+                status = self.index_file.stat()
+            except FileNotFoundError:
+                return None
+        if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size
+
+    def _read_index(self, stamp: _Stamp | None = None) -> LayoutIndex:
+        self._check_inside()
+        where = str(self.index_file)
+        marker, content = _content(self._marker_file), _content(self.index_file)
+        if content is None:
+            if marker is not None:
+                raise corrupt(where, "missing, though the directory is an OCI layout")
+            return new_index(where)
+        seen = self._seen
+        index = seen.index if seen is not None and seen.content == content else parse_index(content, where)
+        _check_marker(marker, index, str(self._marker_file))
+        self._seen = _Seen(content, index, stamp)
+        return index
+
+    def _new_blob(self, digest: Digest) -> Path:
+        path = self.blob(digest)
+        with reading(path.parent):
+            there = path.parent.is_dir()
+        if not there:
+            self._create()
+            with writing(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _create(self) -> None:
+        """Make an empty layout where there is none; its marker comes last, so that half a layout is none."""
+        if _content(self._marker_file) is not None:
+            return
+        self._check_inside()
+        with writing(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        with _exclusively(self.directory / _LOCK):
+            if _content(self._marker_file) is not None:
+                return
+            index = self._read_index()
+            with writing(self.directory):
+                publish(self.index_file, [index.encode()])
+                publish(self._marker_file, [_MARKER])
+
+    def _check_inside(self) -> None:
+        """Repository paths are validated, so only a symbolic link can lead elsewhere."""
+        inside, root = os.path.realpath(self.directory), os.path.realpath(self._root)
+        if os.path.commonpath([inside, root]) != root:
+            raise StoreError(
+                "layout.outside",
+                f"{self.directory} leads out of {self._root} by a symbolic link, to {inside}",
+                hint=f"Name that directory itself: oci:{inside}.",
+            )
+
+
+def _check_marker(marker: bytes | None, index: LayoutIndex, where: str) -> None:
+    """The file ``oci-layout`` must say a version that we know."""
+    if marker is None:
+        if index.entries:
+            raise corrupt(where, "missing, though there is an index.json beside it")
+        return
+    try:
+        document: Any = msgspec.json.decode(marker)
+    except (ValueError, RecursionError) as exc:
+        raise corrupt(where, "it is not JSON") from exc
+    version = document.get("imageLayoutVersion") if isinstance(document, dict) else None
+    if not isinstance(version, str) or not version.startswith("1."):
+        hint = "tagflow knows version 1.0.0."
+        raise StoreError("layout.unsupported", f"{where}: imageLayoutVersion is {version!r}", hint=hint)
+
+
+def _content(path: Path) -> bytes | None:
+    with reading(path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def _exclusively(path: Path) -> Iterator[None]:
+    with ExitStack() as held:
+        with writing(path):
+            held.enter_context(locked(path))
+        yield
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Translate what the file system says to a reader."""
+    try:
+        yield
+    except OSError as exc:
+        raise StoreError("layout.unreadable", f"{path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Translate what the file system says to a writer."""
+    try:
+        yield
+    except OSError as exc:
+        hint = "Check the permissions of the directory and the space left on its disk."
+        raise StoreError("layout.unwritable", f"{path}: cannot be written: {exc.strerror or exc}", hint=hint) from exc

@@ -1,0 +1,1 @@
+"""A registry through the OCI distribution HTTP API."""

@@ -1,0 +1,140 @@
+"""Reading a registry's answers: what it gives, and what its refusals mean (distribution-spec 1.1, "Error Codes")."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from tagflow.domain.reference import Digest, Repository, is_digest
+from tagflow.errors import StoreError
+from tagflow.stores.port import MANIFEST_TYPES, OCI_INDEX, Manifest
+from tagflow.stores.registry.failures import invalid
+from tagflow.stores.registry.http import Answer
+
+_ECR = re.compile(r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+_IMMUTABLE = re.compile(r"immutab|cannot be overwritten|already exists|disallowed|locked", re.IGNORECASE)
+_IMMUTABLE_CODES = frozenset({"TAG_INVALID", "REGISTRY_DISALLOWED_OPERATION"})
+_UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"})
+_NO_API = (400, 404, 405, 501)
+_TEXT_LIMIT = 300
+
+
+class _Error(msgspec.Struct):
+    code: Any = ""
+    message: Any = ""
+    detail: Any = None
+
+
+class _Errors(msgspec.Struct):
+    errors: list[_Error] = []
+
+
+class _TagPage(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+def _content_type(answer: Answer) -> str:
+    return (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+
+
+def _errors(answer: Answer) -> list[_Error]:
+    try:
+        return msgspec.json.decode(answer.body, type=_Errors).errors
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return []
+
+
+def codes(answer: Answer) -> frozenset[str]:
+    """The error codes of an answer, in upper case."""
+    return frozenset(str(error.code).upper() for error in _errors(answer))
+
+
+def explanation(answer: Answer) -> str:
+    """What the registry says, on one short line: ``HTTP 400, TAG_INVALID: …``."""
+    said = "; ".join(f"{error.code}: {error.message}" for error in _errors(answer))
+    clean = "".join(c if c.isprintable() else " " for c in said)[:_TEXT_LIMIT]
+    return f"HTTP {answer.status}, {clean}" if clean else f"HTTP {answer.status}"
+
+
+def content_digest(answer: Answer) -> Digest | None:
+    """``Docker-Content-Digest``, where it is there and is one."""
+    value = answer.headers.get("Docker-Content-Digest") or ""
+    return Digest(value) if is_digest(value) else None
+
+
+def media_type(answer: Answer, repository: Repository, reference: str) -> str:
+    """The ``Content-Type`` of a manifest; where a registry gives none that means a manifest, what the manifest says.
+
+    :raises StoreError: ``manifest.unsupported``, ``manifest.invalid``.
+    """
+    stated = _content_type(answer)
+    if stated in MANIFEST_TYPES:
+        return stated
+    own = Manifest(stated, answer.body).document.get("mediaType")
+    if isinstance(own, str) and own in MANIFEST_TYPES:
+        return own
+    raise StoreError(
+        "manifest.unsupported",
+        f"{repository}: {reference} is of type {stated or 'unknown'}, which tagflow does not move",
+        hint="Push the image again with a current tool: OCI, or Docker schema 2.",
+    )
+
+
+def read_tags(answer: Answer) -> list[str]:
+    """One page of a list of tags (distribution-spec 1.1, "Listing Tags"); none where it says null.
+
+    :raises StoreError: ``registry.invalid_answer``.
+    """
+    try:
+        return msgspec.json.decode(answer.body, type=_TagPage).tags or []
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
+        raise invalid(answer.url, "gives a list of tags that cannot be read") from exc
+
+
+def has_no_referrers_api(answer: Answer) -> bool:
+    """404 says so (distribution-spec 1.1, "Unavailable Referrers API"); others say it otherwise, or answer a page."""
+    return answer.status in _NO_API or (answer.status == 200 and _content_type(answer) != OCI_INDEX)
+
+
+def is_immutable(answer: Answer, host: str) -> bool:
+    """Whether a refused PUT of a tag says that the tag may not move there.
+
+    ECR answers 400 TAG_INVALID, Artifact Registry 400 "tag immutability", Harbor 412, Azure 405
+    REGISTRY_DISALLOWED_OPERATION, Quay "cannot be overwritten". Docker Hub answers a plain 403; it refuses missing
+    rights with 401, so that there is no doubt. Elsewhere a plain 403 may mean either.
+    """
+    if answer.status == 412 or (answer.status == 403 and host == "docker.io"):
+        return True
+    said = any(_IMMUTABLE.search(f"{error.message} {error.detail}") for error in _errors(answer))
+    return 400 <= answer.status < 500 and (said or bool(codes(answer) & _IMMUTABLE_CODES))
+
+
+def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
+    """The error for an answer that is none of those hoped for; ``doing`` as in "cannot <doing>"."""
+    told = explanation(answer)
+    if answer.status == 404 and not codes(answer) & _UNKNOWN_CONTENT:
+        return _no_repository(repository, doing)
+    if answer.status == 403:
+        hint = "Check the rights of this user, and the registry's rules for this repository and tag."
+        return StoreError("registry.denied", f"{repository}: not allowed to {doing} ({told})", hint=hint)
+    if answer.status >= 500:
+        hint = "Try again later."
+        return StoreError(
+            "registry.unavailable", f"{repository}: cannot {doing}, the registry fails ({told})", hint=hint
+        )
+    if "DIGEST_INVALID" in codes(answer) or "SIZE_INVALID" in codes(answer):
+        return StoreError("blob.invalid", f"{repository}: cannot {doing}, the content has another digest ({told})")
+    return StoreError(
+        "registry.rejected",
+        f"{repository}: cannot {doing}, the registry rejects it ({told})",
+        hint="`tagflow doctor` shows what this registry can do.",
+    )
+
+
+def _no_repository(repository: Repository, doing: str) -> StoreError:
+    hint = "Create the repository first, or check its name in promotion.yaml."
+    if ecr := _ECR.fullmatch(repository.host):
+        hint = f"aws ecr create-repository --region {ecr[1]} --repository-name {repository.path}"
+    return StoreError("repository.not_found", f"{repository}: cannot {doing}, there is no such repository", hint=hint)

@@ -1,0 +1,128 @@
+"""One registry: its connections, its logins, and requests that carry them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tagflow.stores.registry import links
+from tagflow.stores.registry.auth import Authenticator
+from tagflow.stores.registry.credentials import Credential, keychain
+from tagflow.stores.registry.http import Answer, Request, Settings, Stream, Transport
+from tagflow.stores.registry.patience import Patience, parse_date
+from tagflow.stores.registry.tokens import Scopes
+
+_HUB = "docker.io"
+_HUB_API = "registry-1.docker.io"
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a registry answers its version check (distribution-spec 1.1, "Determining Support")."""
+
+    url: str
+    status: int
+    scheme: str
+    """``basic``, ``bearer``, or empty where it asks for no login."""
+    credential: str
+    """Where the credential comes from; empty for none."""
+    date: datetime | None
+    """The registry's own clock."""
+    seconds: float
+    """How long the answer took, logging in included."""
+
+
+class Connection:
+    """Sends requests to one registry, logged in. Safe for use by several threads."""
+
+    def __init__(self, host: str, settings: Settings) -> None:
+        self.host, self.settings = host, settings
+        self._transport = Transport(settings)
+        self._auth = Authenticator(host, self._transport, keychain(settings.environ, settings.policy_host))
+
+    @property
+    def base(self) -> str:
+        """Scheme and host of the API."""
+        return self._transport.base(_HUB_API if self.host == _HUB else self.host)
+
+    def send(self, request: Request, scopes: Scopes, *, once: bool = False) -> Answer:
+        """The answer, after logging in where the registry asks for it.
+
+        Unless ``once``, it is asked again where that may help: for requests that do no harm when sent twice.
+
+        :raises StoreError: as :meth:`Transport.send`, ``auth.denied``, ``credentials.*``.
+        :raises Transient: only with ``once``.
+        """
+        send = self._transport.send_once if once else self._transport.send
+        request = self._authorised(request, scopes)
+        answer = send(request)
+        if self._asks_for_login(answer):
+            answer = send(self._renewed(request, answer, scopes))
+        if self._asks_for_login(answer):
+            raise self._auth.denied(scopes)
+        return answer
+
+    @contextmanager
+    def open(self, request: Request, scopes: Scopes) -> Iterator[Stream]:
+        """The content of an answer as a stream; one try.
+
+        :raises Transient: where another try may help.
+        :raises StoreError: as :meth:`send`.
+        """
+        request = self._authorised(request, scopes)
+        with self._transport.open(request) as stream:
+            if not self._asks_for_login(stream.answer):
+                yield stream
+                return
+        with self._transport.open(self._renewed(request, stream.answer, scopes)) as stream:
+            if self._asks_for_login(stream.answer):
+                raise self._auth.denied(scopes)
+            yield stream
+
+    def patience(self) -> Patience:
+        """The patience for one operation."""
+        return self.settings.patience()
+
+    def credential(self) -> Credential | None:
+        """What it would be logged in to with.
+
+        :raises StoreError: ``credentials.*``.
+        """
+        return self._auth.credential()
+
+    def ping(self) -> Health:
+        """Ask for the version check, logged in.
+
+        :raises StoreError: as :meth:`send`.
+        """
+        started = time.monotonic()
+        answer = self.send(Request("GET", f"{self.base}/v2/"), ())
+        seconds = time.monotonic() - started
+        credential = self.credential() if self._auth.scheme else None
+        return Health(
+            url=self.base,
+            status=answer.status,
+            scheme=self._auth.scheme,
+            credential=credential.source if credential else "",
+            date=parse_date(answer.headers.get("Date")),
+            seconds=seconds,
+        )
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._transport.close()
+
+    def _authorised(self, request: Request, scopes: Scopes) -> Request:
+        """The request with what the registry asked for; bare where an upload goes on at another host."""
+        own = links.origin(request.url) == links.origin(self.base)
+        return replace(request, authorization=self._auth.header(scopes)) if own else request
+
+    def _renewed(self, request: Request, answer: Answer, scopes: Scopes) -> Request:
+        return replace(request, authorization=self._auth.renew(answer, scopes, request.authorization))
+
+    def _asks_for_login(self, answer: Answer) -> bool:
+        """Only the registry itself may ask for its credentials, not where it sends us."""
+        return answer.status == 401 and links.origin(answer.url) == links.origin(self.base)

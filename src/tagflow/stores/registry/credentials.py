@@ -1,0 +1,198 @@
+"""Which credential opens a registry: the environment, Docker's configuration and helpers, Podman's files."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import which
+
+import msgspec
+
+from tagflow.errors import StoreError
+from tagflow.stores.registry.docker_config import IDENTITY_USER, ConfigFile, Login, read_config
+
+HELPER_SECONDS = 30.0
+USERNAME, PASSWORD = "TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD"
+ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What to log in with; ``source`` says to people where it came from. Secrets stay out of its representation."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
+    source: str = ""
+
+
+Provider = Callable[[str, str], Credential | None]
+"""One place to look in: takes a host (``HOST[:PORT]``, ``docker.io`` for Docker Hub) and the path of a repository."""
+
+
+class Keychain:
+    """Several places, the first that knows a repository wins; asked once for each. Safe for use by several threads."""
+
+    def __init__(self, providers: Sequence[Provider]) -> None:
+        self._providers = tuple(providers)
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], Credential | None] = {}
+
+    def find(self, host: str, path: str = "") -> Credential | None:
+        """The credential for a repository, or None: then it is asked anonymously.
+
+        :raises StoreError: ``credentials.invalid``, ``credentials.helper_failed``.
+        """
+        with self._lock:
+            if (host, path) not in self._known:
+                answers = (provider(host, path) for provider in self._providers)
+                self._known[host, path] = next((answer for answer in answers if answer), None)
+            return self._known[host, path]
+
+
+def keychain(environ: Mapping[str, str], policy_host: str = "") -> Keychain:
+    """The usual places, in order: environment, Docker's configuration, Podman's files.
+
+    Ambient credentials of a cloud would be further providers at its end.
+    """
+    docker = DockerProvider(environ)
+    podman = [FileProvider(path, environ) for path in _podman_files(environ)]
+    return Keychain([environment_provider(environ, policy_host), docker, *podman])
+
+
+def environment_provider(environ: Mapping[str, str], policy_host: str) -> Provider:
+    """TAGFLOW_REGISTRY_USERNAME and TAGFLOW_REGISTRY_PASSWORD, for the host of the policy's registry only."""
+
+    def provide(host: str, _: str) -> Credential | None:
+        username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
+        if host != policy_host or not (username or password):
+            return None
+        if not (username and password):
+            raise StoreError(
+                "credentials.invalid",
+                f"only one of {USERNAME} and {PASSWORD} is set",
+                hint="Set both, or neither.",
+            )
+        return Credential(username, password, source=ENVIRONMENT)
+
+    return provide
+
+
+class FileProvider:
+    """The entries of one file, read when first asked for."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self._path, self._environ = path, environ
+        self._config: ConfigFile | None = None
+        self._helped: dict[tuple[str, str], Login] = {}
+
+    @property
+    def config(self) -> ConfigFile:
+        """The file.
+
+        :raises StoreError: ``credentials.invalid``.
+        """
+        if self._config is None:
+            self._config = read_config(self._path, _display(self._path, self._environ))
+        return self._config
+
+    def __call__(self, host: str, path: str) -> Credential | None:
+        """The helper named for the host, else the entry of the file."""
+        return self._from_helper(host) or self._from_entry(host, path)
+
+    def _from_entry(self, host: str, path: str) -> Credential | None:
+        return _credential(self.config.login(host, path), f"{self.config.name} auths")
+
+    def _from_helper(self, host: str) -> Credential | None:
+        helper = self.config.helper(host)
+        if helper is None:
+            return None
+        if helper not in self._helped:
+            self._helped[helper] = ask_helper(*helper, self._environ)
+        return _credential(self._helped[helper], f"helper {helper[0]}")
+
+
+class DockerProvider(FileProvider):
+    """``$DOCKER_CONFIG/config.json``, by default ``~/.docker/config.json``."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        directory = environ.get("DOCKER_CONFIG")
+        super().__init__((Path(directory) if directory else _home(environ) / ".docker") / "config.json", environ)
+
+
+def _podman_files(environ: Mapping[str, str]) -> list[Path]:
+    named, runtime = environ.get("REGISTRY_AUTH_FILE"), environ.get("XDG_RUNTIME_DIR")
+    config = environ.get("XDG_CONFIG_HOME")
+    base = Path(config) if config else _home(environ) / ".config"
+    files = [Path(named)] if named else []
+    files += [Path(runtime, "containers/auth.json")] if runtime else []
+    return [*files, base / "containers/auth.json"]
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME")
+    return Path(home) if home else Path("/nonexistent")
+
+
+def _display(path: Path, environ: Mapping[str, str]) -> str:
+    home = _home(environ)
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _credential(login: Login, source: str) -> Credential | None:
+    if not login:
+        return None
+    return Credential(login.username, login.password, login.identity_token, login.registry_token, source)
+
+
+class _HelperAnswer(msgspec.Struct):
+    """What ``docker-credential-X get`` prints (docker-credential-helpers, "Development")."""
+
+    Username: str = ""
+    Secret: str = ""
+
+
+def ask_helper(name: str, address: str, environ: Mapping[str, str]) -> Login:
+    """Run ``docker-credential-NAME get``; empty where it knows nothing of ``address``.
+
+    :raises StoreError: ``credentials.helper_failed``; what the helper printed is not passed on.
+    """
+    program = which(f"docker-credential-{name}", path=environ.get("PATH", "")) if "/" not in name else None
+    if program is None:
+        raise _helper_failed(name, address, "is not installed")
+    try:
+        done = subprocess.run(
+            [program, "get"],
+            input=address.encode(),
+            capture_output=True,
+            timeout=HELPER_SECONDS,
+            env=dict(environ),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise _helper_failed(name, address, f"did not answer within {HELPER_SECONDS:.0f} s") from exc
+    except OSError as exc:
+        raise _helper_failed(name, address, f"cannot be run: {(exc.strerror or 'error').lower()}") from exc
+    if done.returncode:
+        if b"credentials not found" in done.stdout.lower():
+            return Login()
+        raise _helper_failed(name, address, f"failed with status {done.returncode}")
+    try:
+        answer = msgspec.json.decode(done.stdout, type=_HelperAnswer)
+    except (msgspec.DecodeError, ValueError) as exc:
+        raise _helper_failed(name, address, "printed what is no credential") from exc
+    if answer.Username == IDENTITY_USER:
+        return Login(answer.Username, identity_token=answer.Secret)
+    return Login(answer.Username, answer.Secret)
+
+
+def _helper_failed(name: str, address: str, what: str) -> StoreError:
+    return StoreError(
+        "credentials.helper_failed",
+        f"the credential helper docker-credential-{name} {what}",
+        hint=f"Run `echo {address} | docker-credential-{name} get` to see why, or take it out of Docker's config.json.",
+    )

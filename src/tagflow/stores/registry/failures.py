@@ -1,0 +1,100 @@
+"""What went wrong on the way to a registry, told so that a user knows what to do; never with a secret in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from urllib3 import exceptions as problems
+
+from tagflow.errors import StoreError
+from tagflow.stores.registry.patience import Transient
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """urllib3's exceptions as ours.
+
+    :raises Transient: where another try may help.
+    :raises StoreError: ``registry.untrusted``, ``registry.unreachable``, ``registry.invalid_answer``.
+    """
+    try:
+        yield
+    except problems.NewConnectionError as exc:  # a kind of time-out to urllib3
+        raise Transient(_unreachable(url, exc)) from exc
+    except problems.TimeoutError as exc:
+        raise Transient(timed_out(url)) from exc
+    except problems.SSLError as exc:
+        if "EOF" in str(exc):
+            raise Transient(_unreachable(url, exc)) from exc
+        raise _untrusted(url, exc) from exc
+    except (problems.ProxyError, problems.ProtocolError, OSError) as exc:
+        raise Transient(_unreachable(url, exc)) from exc
+    except (problems.HTTPError, ValueError) as exc:
+        raise invalid(url, f"answers what is no HTTP ({type(exc).__name__})") from exc
+
+
+def _host(url: str) -> str:
+    """The host and port of an address, for messages."""
+    return urlsplit(url).netloc
+
+
+def invalid(url: str, what: str) -> StoreError:
+    """The error for an answer that no registry should give."""
+    return StoreError(
+        "registry.invalid_answer",
+        f"{_host(url)} {what}",
+        hint="Is this address a container registry? `tagflow doctor` looks closer.",
+    )
+
+
+def timed_out(url: str) -> StoreError:
+    return StoreError(
+        "registry.timeout",
+        f"{_host(url)} did not answer in time",
+        hint="Try again, or allow more time with --timeout.",
+    )
+
+
+def _unreachable(url: str, exc: Exception) -> StoreError:
+    host = _host(url)
+    reason = _reason(exc)
+    hint = f"Check the network, the address {host}, and the proxy variables; `tagflow doctor` looks closer."
+    return StoreError("registry.unreachable", f"cannot reach {host}: {reason}", hint=hint)
+
+
+def _reason(exc: BaseException) -> str:
+    """What happened in few words, from the innermost system error; library texts may quote addresses with secrets."""
+    if isinstance(exc, problems.NameResolutionError):
+        return "its name cannot be resolved"
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror.lower()
+        seen = seen.__cause__ or seen.__context__
+    return "the proxy refuses" if isinstance(exc, problems.ProxyError) else "the connection broke off"
+
+
+def _untrusted(url: str, exc: Exception) -> StoreError:
+    host = _host(url)
+    text = str(exc)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
+        return StoreError(
+            "registry.untrusted",
+            f"the certificate of {host} is not trusted",
+            hint=f"Put its authority into /etc/docker/certs.d/{host}/ca.crt, or point SSL_CERT_FILE at it.",
+        )
+    return StoreError(
+        "registry.untrusted",
+        f"{host} does not speak TLS as it should",
+        hint=f"If {host} really speaks plain HTTP, list it in insecure_registries.",
+    )
+
+
+def unavailable(url: str, status: int) -> StoreError:
+    host = _host(url)
+    if status == 429:
+        hint = "Try again later; logged in users usually have a higher limit (docker login)."
+        return StoreError("registry.throttled", f"{host} has had too many requests (HTTP 429)", hint=hint)
+    return StoreError("registry.unavailable", f"{host} fails with HTTP {status}", hint="Try again later.")

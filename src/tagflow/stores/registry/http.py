@@ -1,0 +1,256 @@
+"""One thin HTTP client for everything that a registry is asked: bounded in time, memory, repetition and trust.
+
+urllib3 keeps the connections; what is tried again, what is followed and what is believed is decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+import urllib3
+
+from tagflow import __version__
+from tagflow.errors import StoreError
+from tagflow.stores.port import Chunks
+from tagflow.stores.registry import links
+from tagflow.stores.registry.failures import invalid, timed_out, translated, unavailable
+from tagflow.stores.registry.patience import Transient, retry_after
+from tagflow.stores.registry.pools import CONNECT_SECONDS, Pools
+from tagflow.stores.registry.settings import Settings as Settings
+from tagflow.stores.registry.trust import is_forbidden
+
+READ_SECONDS = 60.0
+"""The longest silence of a server in the middle of an answer."""
+BODY_SECONDS = 120.0
+"""The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
+ANSWER_LIMIT = 1024 * 1024
+ERROR_LIMIT = 64 * 1024
+CHUNK = 1024 * 1024
+SLICE = 128 * 1024
+"""Bytes sent at once. Each must be on its way within CONNECT_SECONDS, so slow lines want small ones."""
+REDIRECTS = 5
+_PASSING = frozenset({429, 502, 503, 504})
+_REDIRECTING = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. ``body`` is bytes, or a factory of chunks whose length the headers state.
+
+    ``authorization`` is for the address's own host: it does not travel along a redirect to another. ``limit`` is the
+    largest answer in bytes, ``silence`` the longest time without any in seconds; ``follow`` goes along redirects.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Chunks | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    limit: int = ANSWER_LIMIT
+    follow: bool = False
+    silence: float = READ_SECONDS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete answer. ``url`` is where it came from, after redirects; header names in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(default=b"", repr=False)
+    url: str = ""
+    redirected: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer whose content has not been read yet."""
+
+    answer: Answer
+    chunks: Iterator[bytes]
+
+
+class Transport:
+    """Connections to one registry, and to where it sends us. Safe for use by several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pools = Pools(settings)
+
+    def base(self, host: str) -> str:
+        """Scheme and host of a registry: :meth:`Pools.base`."""
+        return self._pools.base(host)
+
+    def send(self, request: Request) -> Answer:
+        """The answer, after as many tries as the pace allows.
+
+        For requests that do no harm when sent twice.
+
+        :raises StoreError: ``registry.unreachable``, ``registry.timeout``, ``registry.throttled``,
+            ``registry.unavailable``, ``registry.untrusted``, ``registry.invalid_answer``.
+        """
+        patience = self._settings.patience()
+        while True:
+            try:
+                return self.send_once(request)
+            except Transient as failure:
+                patience.wait(failure)
+
+    def send_once(self, request: Request) -> Answer:
+        """The answer to one try.
+
+        :raises Transient: where another try may help.
+        :raises StoreError: as :meth:`send`.
+        """
+        with self.open(request) as stream:
+            answer = stream.answer
+            limit = request.limit if answer.ok else ERROR_LIMIT
+            body = self._read(stream, limit)
+        return replace(answer, body=body)
+
+    @contextmanager
+    def open(self, request: Request) -> Iterator[Stream]:
+        """One try, its content still unread; redirects are followed where the request says so.
+
+        Failures while the content is read are raised as :class:`Transient` too.
+        """
+        response, url = self._follow(request)
+        try:
+            answer = Answer(response.status, response.headers, url=url, redirected=url != request.url)
+            yield Stream(answer, self._chunks(url, response))
+        finally:
+            response.close()  # a no-op where all was read and the connection is back in its pool
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._pools.close()
+
+    def _follow(self, request: Request) -> tuple[urllib3.BaseHTTPResponse, str]:
+        url, authorization = request.url, request.authorization
+        for _ in range(REDIRECTS + 1):
+            response = self._exchange(replace(request, url=url, authorization=authorization))
+            if not request.follow or response.status not in _REDIRECTING:
+                return response, url
+            self._drop(url, response)
+            target = _redirect(url, response.headers.get("Location"))
+            if links.origin(target) != links.origin(url):
+                authorization = None
+            url = target
+        raise invalid(request.url, f"redirects more than {REDIRECTS} times")
+
+    def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
+        """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
+        started = time.monotonic()
+        outcome = "failed"
+        try:
+            response = self._urlopen(request)
+            outcome = str(response.status)
+        finally:
+            self._trace(request, outcome, started)
+        if response.status in _PASSING or (response.status == 500 and request.method in ("GET", "HEAD")):
+            after = retry_after(response.headers.get("Retry-After"))
+            self._drop(request.url, response)
+            raise Transient(unavailable(request.url, response.status), after)
+        return response
+
+    def _urlopen(self, request: Request) -> urllib3.BaseHTTPResponse:
+        headers = {"User-Agent": f"tagflow/{__version__}", "Accept-Encoding": "identity", **request.headers}
+        if request.authorization:
+            headers["Authorization"] = request.authorization
+        with translated(request.url):
+            return self._pools.of(request.url).urlopen(
+                request.method,
+                request.url,
+                body=self._slices(request),
+                headers=headers,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=self._timeout(request.url, request.silence),
+            )
+
+    def _slices(self, request: Request) -> Iterator[memoryview] | bytes | None:
+        if not request.body or not (callable(request.body) or len(request.body) > SLICE):
+            return request.body
+        chunks = request.body() if callable(request.body) else iter((request.body,))
+        return self._cut(request.url, chunks)
+
+    def _cut(self, url: str, chunks: Iterator[bytes]) -> Iterator[memoryview]:
+        for chunk in chunks:
+            for start in range(0, len(chunk), SLICE):
+                self._timeout(url)
+                yield memoryview(chunk)[start : start + SLICE]
+
+    def _chunks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        """The content as it arrives; a connection that ends too early is noticed."""
+        while True:
+            self._timeout(url)
+            with translated(url):
+                chunk = response.read1(CHUNK)
+            if not chunk:
+                return
+            yield chunk
+
+    def _drop(self, url: str, response: urllib3.BaseHTTPResponse) -> None:
+        """Be done with an answer; a short one is read, so that its connection can serve again."""
+        with suppress(Transient, StoreError):
+            self._read(Stream(Answer(0, {}, url=url), self._chunks(url, response)), ERROR_LIMIT)
+        response.close()
+
+    def _read(self, stream: Stream, limit: int) -> bytes:
+        end = time.monotonic() + BODY_SECONDS
+        body = bytearray()
+        for chunk in stream.chunks:
+            body += chunk
+            if len(body) > limit:
+                if stream.answer.ok:
+                    raise invalid(stream.answer.url, f"answers with more than {limit} bytes")
+                return bytes(body[:limit])
+            if time.monotonic() > end:
+                raise timed_out(stream.answer.url)
+        return bytes(body)
+
+    def _timeout(self, url: str, silence: float = READ_SECONDS) -> urllib3.Timeout:
+        """What is left of the time.
+
+        :raises StoreError: ``registry.timeout`` where nothing is.
+        """
+        left = self._settings.seconds(silence)
+        if left <= 0:
+            raise timed_out(url)
+        return urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left)
+
+    def _trace(self, request: Request, outcome: str, started: float) -> None:
+        parts = urlsplit(request.url)  # the query of a signed address is a secret
+        milliseconds = (time.monotonic() - started) * 1000
+        self._settings.trace(f"{request.method} {parts.netloc}{parts.path} {outcome} {milliseconds:.0f} ms")
+
+
+def _redirect(url: str, location: str | None) -> str:
+    target = links.resolve(url, location)
+    if target is None:
+        raise invalid(url, "redirects to no valid address")
+    check_destination(url, target)
+    return target
+
+
+def check_destination(url: str, target: str) -> None:
+    """Refuse to be sent from ``url`` to a place where no registry lives, or out of TLS.
+
+    :raises StoreError: ``registry.invalid_answer``.
+    """
+    parts = urlsplit(target)
+    if parts.scheme == "http" and urlsplit(url).scheme == "https":
+        raise invalid(url, f"sends us to {parts.netloc} without TLS")
+    if is_forbidden(parts.hostname or ""):
+        raise invalid(url, f"sends us to {parts.netloc}, which is no public address")

@@ -1,0 +1,46 @@
+"""What a user decides about connections."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tagflow.stores.registry.patience import Pace, Patience
+
+
+def _nobody(_: str) -> None:
+    """Trace to nobody."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user decides about connections.
+
+    ``insecure`` are hosts that may speak plain HTTP beside loopback; ``policy_host`` is the one that the
+    TAGFLOW_REGISTRY_* variables are for; ``threads`` the connections kept per host; ``deadline`` a
+    :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets; ``writes`` says that tags will
+    be moved, so that push rights are asked for at once.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    insecure: frozenset[str] = frozenset()
+    policy_host: str = ""
+    threads: int = 16
+    deadline: float | None = None
+    trace: Callable[[str], None] = _nobody
+    writes: bool = False
+    pace: Pace = field(default_factory=Pace)
+
+    def patience(self) -> Patience:
+        """The patience for one operation."""
+        return Patience(self.pace, self.deadline)
+
+    def seconds(self, limit: float) -> float:
+        """``limit``, or what is left until the deadline where that is less; zero or less where it has passed."""
+        return limit if self.deadline is None else min(limit, self.deadline - time.monotonic())
+
+    def is_insecure(self, host: str) -> bool:
+        """Whether ``HOST[:PORT]`` may speak plain HTTP although it is not loopback."""
+        return host.lower() in map(str.lower, self.insecure)

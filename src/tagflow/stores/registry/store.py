@@ -1,0 +1,265 @@
+"""Repositories in a registry, through the OCI distribution API (distribution-spec 1.1)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from tagflow.domain.reference import Digest, Repository, is_digest, is_tag
+from tagflow.errors import NotFound, Refused, StoreError
+from tagflow.stores.port import MANIFEST_LIMIT, Chunks, Descriptor, Manifest, TagMoved
+from tagflow.stores.registry.answers import (
+    content_digest,
+    has_no_referrers_api,
+    is_immutable,
+    media_type,
+    read_tags,
+    refusal,
+)
+from tagflow.stores.registry.connection import Connection, Health
+from tagflow.stores.registry.downloads import Download
+from tagflow.stores.registry.failures import invalid
+from tagflow.stores.registry.http import Answer, Settings
+from tagflow.stores.registry.patience import Patience, Transient
+from tagflow.stores.registry.referrers import ReferrersTag, parse_referrers, unique
+from tagflow.stores.registry.session import Session
+from tagflow.stores.registry.uploads import Upload, mount
+from tagflow.stores.stream import matches
+
+_PAGE_SIZE = 1000
+_PAGE_LIMIT = 32 * 1024 * 1024
+"""Bytes. distribution 2.8 gives all tags at once."""
+_MOST_TAGS = 1_000_000
+_NO_HEAD = (400, 401, 403, 405)
+
+
+class RegistryHost:
+    """One registry. Its repositories share connections and logins. Safe for use by several threads."""
+
+    def __init__(self, host: str, settings: Settings) -> None:
+        self._connection = Connection(host, settings)
+        self._lock = threading.Lock()
+        self._stores: dict[str, RegistryStore] = {}
+
+    def store(self, path: str) -> RegistryStore:
+        """The repository at ``path``; the same path gives the same store."""
+        with self._lock:
+            if path not in self._stores:
+                self._stores[path] = RegistryStore(self._connection, path)
+            return self._stores[path]
+
+    def ping(self) -> Health:
+        """How the registry answers, logged in.
+
+        :raises StoreError: ``registry.*``, ``auth.denied``, ``credentials.*``.
+        """
+        return self._connection.ping()
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._connection.close()
+
+
+class RegistryStore:
+    """One repository of a registry: a :class:`~tagflow.stores.port.Store`."""
+
+    def __init__(self, connection: Connection, path: str) -> None:
+        self._repository = Repository(connection.host, path)
+        self._session = Session(connection, self._repository)
+        self._referrers_tag = ReferrersTag(self)
+
+    @property
+    def repository(self) -> Repository:
+        """Which repository this is."""
+        return self._repository
+
+    def tags(self) -> list[str]:
+        """All tags; names that are none (distribution-spec 1.1, "Pulling manifests") are left out."""
+        found: set[str] = set()
+        for number, answer in enumerate(self._session.pages(f"tags/list?n={_PAGE_SIZE}", _PAGE_LIMIT)):
+            if answer.status == 404 and number == 0:
+                return []
+            found.update(read_tags(self._expect(answer, "list tags")))
+            if len(found) > _MOST_TAGS:
+                raise invalid(answer.url, f"lists more than {_MOST_TAGS} tags")
+        return sorted(filter(is_tag, found))
+
+    def resolve(self, tag: str) -> Digest | None:
+        """The digest at which a tag stands, by a HEAD: registries count a GET as a pull."""
+        answer = self._head(tag)
+        if answer is None:
+            return None
+        return content_digest(answer) or self._digest_of(tag)
+
+    def get(self, reference: str) -> Manifest:
+        """The manifest, hashed here.
+
+        :raises NotFound: ``manifest.not_found``.
+        :raises StoreError: ``manifest.digest_mismatch``, ``manifest.unsupported``.
+        """
+        answer = self._session.read("GET", f"manifests/{reference}", limit=MANIFEST_LIMIT)
+        if answer.status == 404:
+            raise NotFound("manifest.not_found", f"{self._repository} has no manifest {reference}")
+        self._expect(answer, f"read manifest {reference}")
+        wanted = Digest(reference) if is_digest(reference) else content_digest(answer)
+        if wanted and not matches(answer.body, wanted):
+            raise self._mismatch(reference, wanted)
+        return Manifest(media_type(answer, self._repository, reference), answer.body)
+
+    def has(self, digest: Digest) -> bool:
+        """Whether a manifest is there."""
+        return self._head(digest) is not None
+
+    def put(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Store a manifest; what the registry made of it must have our digest.
+
+        :raises Refused: ``tag.immutable``.
+        :raises StoreError: ``manifest.digest_mismatch``, ``repository.not_found``, ``registry.*``, ``auth.denied``.
+        """
+        self._check_stored(self._put(manifest, tag), manifest, tag)
+
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
+        """Check, PUT, read back: registries have no compare-and-swap. Every further try checks anew."""
+        patience = self._session.patience()
+        while (actual := self.resolve(tag)) != manifest.digest:
+            if actual != expected:
+                raise TagMoved(self._repository, tag, expected, actual)
+            try:
+                answer = self._put(manifest, tag, once=True)
+            except Transient as failure:
+                self._wait(patience, failure, tag, manifest.digest)
+            else:
+                self._check_stored(answer, manifest, tag)
+                return self._read_back(tag, manifest.digest, expected)
+        return None
+
+    def untag(self, tag: str, expected: Digest) -> None:
+        """DELETE of the tag, never of a digest."""
+        actual = self.resolve(tag)
+        if actual != expected:
+            raise TagMoved(self._repository, tag, expected, actual)
+        try:
+            answer = self._session.write("DELETE", f"manifests/{tag}", once=True)
+        except Transient as failure:
+            if self.resolve(tag) is None:
+                return
+            raise failure.error from failure
+        if answer.status == 403 or answer.status >= 500:
+            raise refusal(answer, self._repository, f"remove tag {tag}")
+        if self.resolve(tag) is not None:
+            raise StoreError(
+                "tag.undeletable",
+                f"{self._repository}: the registry does not remove tags; {tag} stays (HTTP {answer.status})",
+                hint="Remove it with the registry's own tools, or leave it.",
+            )
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether a blob is there. Where a redirect leads to storage that refuses a HEAD, a GET is begun instead."""
+        answer = self._session.read("HEAD", f"blobs/{digest}", follow=True)
+        if answer.redirected and answer.status in _NO_HEAD:
+            return self._opens(digest)
+        return self._is_there(answer, f"look for blob {digest}")
+
+    def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
+        """The content, streamed, resumed where the connection breaks."""
+        return Download(self._session, blob).run()
+
+    def write_blob(self, blob: Descriptor, content: Chunks) -> None:
+        """Upload a blob, unless it is there."""
+        if not self.has_blob(blob.digest):
+            Upload(self._session, blob).run(content, is_there=lambda: self.has_blob(blob.digest))
+
+    def mount(self, blob: Descriptor, source: Repository) -> bool:
+        """Mount; rights to both repositories are asked for at once."""
+        return source.host == self._repository.host and mount(self._session, source, blob)
+
+    def referrers(self, digest: Digest) -> list[Descriptor]:
+        """By the API, else by the fallback tag. A registry that is throttled or fails is an error, never "none"."""
+        found: list[Descriptor] = []
+        for number, answer in enumerate(self._session.pages(f"referrers/{digest}", MANIFEST_LIMIT)):
+            if number == 0 and has_no_referrers_api(answer):
+                return unique(self._referrers_tag.read(digest))
+            self._expect(answer, f"list what refers to {digest}")
+            found += parse_referrers(answer.body, f"{self._repository}, referrers of {digest}")
+        return unique(found)
+
+    def _head(self, reference: str) -> Answer | None:
+        answer = self._session.read("HEAD", f"manifests/{reference}")
+        return None if answer.status == 404 else self._expect(answer, f"look for {reference}")
+
+    def _digest_of(self, tag: str) -> Digest | None:
+        try:
+            return self.get(tag).digest
+        except NotFound:
+            return None
+
+    def _put(self, manifest: Manifest, tag: str | None, *, once: bool = False) -> Answer:
+        return self._session.write(
+            "PUT",
+            f"manifests/{tag or manifest.digest}",
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.content,
+            once=once,
+        )
+
+    def _check_stored(self, answer: Answer, manifest: Manifest, tag: str | None) -> None:
+        if answer.status != 201:
+            return self._check_refused(answer, manifest, tag)
+        stored = content_digest(answer) or self.get(tag or manifest.digest).digest
+        if stored != manifest.digest:
+            raise self._mismatch(tag or manifest.digest, manifest.digest)
+        if manifest.subject and "OCI-Subject" not in answer.headers:
+            self._referrers_tag.add(manifest.subject.digest, manifest)
+        return None
+
+    def _check_refused(self, answer: Answer, manifest: Manifest, tag: str | None) -> None:
+        """A refused PUT is none where the tag has the digest already: ECR refuses even that to an immutable tag."""
+        actual = self.resolve(tag) if tag and 400 <= answer.status < 500 and answer.status != 404 else None
+        if actual == manifest.digest:
+            return
+        if actual and is_immutable(answer, self._repository.host):
+            raise Refused(
+                "tag.immutable",
+                f"{self._repository}:{tag} is immutable in the registry and stands at {actual}",
+                hint="Except this tag from the registry's rule for immutable tags, or choose another version.",
+            )
+        raise refusal(answer, self._repository, f"store manifest {tag or manifest.digest}")
+
+    def _wait(self, patience: Patience, failure: Transient, tag: str, wanted: Digest) -> None:
+        """Wait for the next try; where there is none, the last one may still have moved the tag."""
+        try:
+            patience.wait(failure)
+        except StoreError:
+            if self.resolve(tag) != wanted:
+                raise
+
+    def _read_back(self, tag: str, wanted: Digest, before: Digest | None) -> None:
+        """See the tag at its new digest; a replica that lags behind shows the old one for a while."""
+        patience = self._session.patience()
+        while (actual := self.resolve(tag)) != wanted:
+            moved = TagMoved(self._repository, tag, wanted, actual)
+            if actual != before:
+                raise moved
+            patience.wait(Transient(moved))
+
+    def _opens(self, digest: Digest) -> bool:
+        try:
+            with self._session.open(f"blobs/{digest}", {}) as stream:
+                return self._is_there(stream.answer, f"look for blob {digest}")
+        except Transient as failure:
+            raise failure.error from failure
+
+    def _is_there(self, answer: Answer, doing: str) -> bool:
+        return answer.status != 404 and bool(self._expect(answer, doing))
+
+    def _expect(self, answer: Answer, doing: str) -> Answer:
+        if answer.status != 200:
+            raise refusal(answer, self._repository, doing)
+        return answer
+
+    def _mismatch(self, reference: str, wanted: Digest) -> StoreError:
+        return StoreError(
+            "manifest.digest_mismatch",
+            f"{self._repository}: the content of {reference} does not have the digest {wanted}",
+            hint="The registry, or something on the way to it, changes manifests.",
+        )

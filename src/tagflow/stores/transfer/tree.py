@@ -1,0 +1,127 @@
+"""What hangs together below a manifest: an index, its children, their blobs, to any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from tagflow.domain.reference import Digest
+from tagflow.errors import NotFound, StoreError
+from tagflow.stores.port import Descriptor, Manifest, Store
+from tagflow.stores.transfer.crew import Crew
+
+MANIFEST_COUNT_LIMIT = 4096
+"""More manifests than this below one name are taken for an attack or a mistake."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """``manifests``: each after everything that it names, each once. ``absent``: named, and not there."""
+
+    roots: tuple[Manifest, ...]
+    manifests: tuple[Manifest, ...]
+    absent: tuple[Descriptor, ...]
+
+
+def read_tree(crew: Crew, store: Store, reference: str) -> Tree:
+    """The whole tree of the manifest at a tag or digest.
+
+    :raises NotFound: ``manifest.not_found``: the manifest itself is not there.
+    :raises StoreError: ``manifest.invalid``, ``manifest.too_many``.
+    """
+    return _grow(crew, store, (store.get(reference),))
+
+
+def read_trees(crew: Crew, store: Store, roots: Iterable[Descriptor]) -> Tree:
+    """The trees of several manifests as one; those that are not there are ``absent``."""
+    wanted = list(roots)
+    answers = crew.map(partial(_fetch, store), wanted)
+    tree = _grow(crew, store, tuple(manifest for manifest in answers if manifest is not None))
+    lost = [root for root, manifest in zip(wanted, answers, strict=True) if manifest is None]
+    return Tree(tree.roots, tree.manifests, (*lost, *tree.absent))
+
+
+def blobs_of(manifests: Iterable[Manifest]) -> list[Descriptor]:
+    """The blobs that manifests name, each once; what an index names beside manifests counts as one."""
+    blobs = [blob for manifest in manifests for blob in manifest.blobs]
+    blobs += [child for manifest in manifests for child in manifest.children if not child.is_manifest]
+    return list({blob.digest: blob for blob in blobs}.values())
+
+
+def missing(store: Store, digest: Digest, *, threads: int = 8) -> list[str]:
+    """What of an image is not in a store: a line for each manifest and blob, for people. Empty: it is complete.
+
+    Foreign layers may be absent. Every manifest is asked for anew, so a cache in between hides nothing.
+    """
+    with Crew(threads) as crew:
+        if not store.has(digest):
+            return [f"manifest {digest}"]
+        try:
+            tree = read_tree(crew, store, digest)
+        except NotFound:
+            return [f"manifest {digest}"]
+        lines = [_line("manifest", child) for child in tree.absent]
+        there = crew.map(lambda manifest: store.has(manifest.digest), tree.manifests)
+        lost = [manifest.descriptor for manifest, found in zip(tree.manifests, there, strict=True) if not found]
+        lines += [_line("manifest", descriptor) for descriptor in lost]
+        blobs = [blob for blob in blobs_of(tree.manifests) if not blob.foreign]
+        there = crew.map(lambda blob: store.has_blob(blob.digest), blobs)
+        return lines + [_line("blob", blob) for blob, found in zip(blobs, there, strict=True) if not found]
+
+
+def _grow(crew: Crew, store: Store, roots: tuple[Manifest, ...]) -> Tree:
+    """Read level by level, several manifests at once."""
+    found = {root.digest: root for root in roots}
+    absent: dict[Digest, Descriptor] = {}
+    level = _next_level(roots, found, absent)
+    while level:
+        if len(found) + len(level) > MANIFEST_COUNT_LIMIT:
+            message = f"{store.repository}: {roots[0].digest} holds more than {MANIFEST_COUNT_LIMIT} manifests"
+            raise StoreError("manifest.too_many", message)
+        answers = crew.map(partial(_fetch, store), level)
+        absent |= {child.digest: child for child, answer in zip(level, answers, strict=True) if answer is None}
+        fresh = [answer for answer in answers if answer is not None]
+        found |= {manifest.digest: manifest for manifest in fresh}
+        level = _next_level(fresh, found, absent)
+    return Tree(roots, tuple(_children_first(roots, found)), tuple(absent.values()))
+
+
+def _next_level(
+    parents: Iterable[Manifest], found: Mapping[Digest, Manifest], absent: Mapping[Digest, Descriptor]
+) -> list[Descriptor]:
+    children = {child.digest: child for parent in parents for child in parent.children if child.is_manifest}
+    return [child for digest, child in children.items() if digest not in found and digest not in absent]
+
+
+def _fetch(store: Store, child: Descriptor) -> Manifest | None:
+    """A manifest under the media type that its parent gives it, None where it is not there."""
+    try:
+        manifest = store.get(child.digest)
+    except NotFound:
+        return None
+    if manifest.digest != child.digest:
+        message = f"{store.repository}: manifest {child.digest} is not addressed by SHA-256"
+        raise StoreError("manifest.invalid", message, hint="Registries address manifests by SHA-256 only.")
+    return Manifest(child.media_type, manifest.content) if child.is_manifest else manifest
+
+
+def _children_first(roots: Iterable[Manifest], found: Mapping[Digest, Manifest]) -> list[Manifest]:
+    """Depth first, without recursion: a tree may be deeper than the interpreter's stack."""
+    ordered: dict[Digest, Manifest] = {}
+    for root in roots:
+        path = [(root, iter(root.children))]
+        while path:
+            parent, children = path[-1]
+            child = next((c for c in children if c.digest in found and c.digest not in ordered), None)
+            if child is None:
+                ordered[parent.digest] = parent
+                path.pop()
+            else:
+                path.append((found[child.digest], iter(found[child.digest].children)))
+    return list(ordered.values())
+
+
+def _line(kind: str, descriptor: Descriptor) -> str:
+    about = descriptor.platform or descriptor.media_type
+    return f"{kind} {descriptor.digest} ({about}, {descriptor.size} bytes)"

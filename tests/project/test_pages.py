@@ -1,0 +1,123 @@
+"""What the documentation tells to type is typed; what it names is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from tagflow.cli.app import app
+from tests.project.pages import PAGES, commands, links, script, section
+from tests.project.source import ROOT
+from tests.servers import RegistryServer
+
+README = ROOT / "README.md"
+TYPED = [
+    pytest.param(page, words, id=f"{page.relative_to(ROOT)}: tagflow {' '.join(words)}")
+    for page in PAGES
+    for words in commands(page)
+]
+
+
+def known() -> Mapping[str, Any]:
+    """The commands by name."""
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    return group.commands
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What of a clone the README speaks about."""
+    (tmp_path / "examples" / "demo").mkdir(parents=True)
+    for name in ("promotion.yaml", "examples/demo/build.py"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    return tmp_path
+
+
+def type_in(text: str, folder: Path) -> str:
+    """Run shell commands as a reader would, stopping at the first that fails; what they print."""
+    programs = Path(sys.executable).parent
+    done = subprocess.run(
+        ["sh", "-eu"],
+        input=text,
+        cwd=folder,
+        env={"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder), "TAGFLOW_ACTOR": "reader"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def running(folder: Path) -> dict[tuple[str, str], str]:
+    """Which version of which image runs in which environment."""
+    document = json.loads(type_in("tagflow status -o json", folder))
+    return {
+        (image["image"], cell["environment"]): cell["version"]
+        for image in document["result"]["images"]
+        for cell in image["environments"]
+    }
+
+
+def test_first_promotion_and_way_back_on_disk(clone: Path) -> None:
+    type_in(script(README, "On disk"), clone)
+    assert running(clone)["frontend", "prod"] == running(clone)["backend", "prod"] == "v1.1"
+    back, again = script(README, "Go back").split("tagflow promote", 1)
+    told = type_in(back, clone)
+    assert running(clone)["frontend", "prod"] == "v1.0"
+    assert "the start page is blank" in told
+    type_in("tagflow promote" + again, clone)
+    assert running(clone)["frontend", "prod"] == "v1.1"
+
+
+@pytest.mark.registry
+def test_first_promotion_on_a_registry(clone: Path, registry: RegistryServer) -> None:
+    type_in("python3 examples/demo/build.py v1.0 build", clone)
+    typed = script(README, "On a registry of your own")
+    steps = [line for line in typed.splitlines() if not line.startswith("docker run ")]
+    fresh = registry.fresh("readme")
+    told = type_in("\n".join(steps).replace("localhost:5000/shop", str(fresh)), clone)
+    assert "v1.1\n" in told
+    assert running(clone / "shop")["frontend", "test"] == "v1.0"
+
+
+@pytest.mark.parametrize(("page", "words"), TYPED)
+def test_commands_and_options_exist(page: Path, words: list[str]) -> None:
+    name, *rest = words
+    if name not in ("--help", "--version"):
+        command = known()[name]
+        assert "--help" in rest or command.make_context(name, rest).command is command
+
+
+def test_readme_lists_every_command() -> None:
+    rows = re.findall(r"^\| `(\w+)", section(README, "Commands"), re.M)
+    assert sorted(rows) == sorted(known())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_running_text_exist(page: Path) -> None:
+    named = set(re.findall(r"`tagflow ([a-z]+)", page.read_text()))
+    assert named - known().keys() == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert [link for link in links(page) if not (page.parent / link).exists()] == []
+
+
+def test_makefile_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {target for page in PAGES for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.M)}
+    assert {"demo", "test", "check", "format", "clean"} <= targets
+    assert named <= targets
