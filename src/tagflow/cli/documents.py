@@ -28,7 +28,6 @@ def outcome(it: Outcome) -> Json:
             {"image": gate.image, "gate": gate.gate, "passed": gate.passed, "detail": gate.detail} for gate in it.gates
         ],
         "plan": plan(it.plan),
-        "notes": list(it.notes),
     }
 
 
@@ -80,9 +79,6 @@ def history(it: Chronicle) -> Json:
     return {
         "environment": it.environment,
         "entries": [_record(told) for told in it.entries],
-        "present": [
-            {"image": now.image, "digest": now.digest, "state": now.condition, "heads": now.heads} for now in it.present
-        ],
     }
 
 
@@ -97,7 +93,6 @@ def _record(told: Told) -> Json:
         "previous_version": record.previous_version,
         "previous_digest": record.previous_digest,
         "release": record.release.id,
-        "release_number": record.release.number,
         "actor": record.actor,
         "reason": record.reason,
         "overrides": list(record.overrides),
@@ -117,13 +112,17 @@ def verify(findings: Iterable[Finding]) -> Json:
                 "problem": it.problem,
                 "expected": it.expected,
                 "actual": it.actual,
-                "repair": it.repair,
-                "tag": it.tag,
-                "detail": it.detail,
+                "repair": _repair(it),
             }
             for it in findings
         ]
     }
+
+
+def _repair(it: Finding) -> str:
+    """The command; what it is about follows as a shell comment, so that the line can be pasted as it is."""
+    about = ": ".join(text for text in (it.tag, it.detail) if text)
+    return f"{it.repair}  # {about}" if about else it.repair
 
 
 def tags(version: str, computed: Iterable[ComputedTag]) -> Json:

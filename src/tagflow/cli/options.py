@@ -40,6 +40,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         def run(**given: Any) -> None:
             globals_given = {key: given.pop(key) for key in _GLOBALS}
             session = _root().merged(command=name, **globals_given)
+            session.check()
             try:
                 function(session, **given)
             except KeyboardInterrupt:

@@ -30,7 +30,9 @@ def carry_out(
     from tagflow.flows.notify import notify
 
     decision = decide()
-    planned = Outcome(decision.plan.request.environment, decision.plan, gates=decision.gates, notes=decision.notes)
+    for note in decision.notes:
+        session.note(f"note: {note}")
+    planned = Outcome(decision.plan.request.environment, decision.plan, gates=decision.gates)
     if decision.refusals:
         error = combine(decision.refusals)
         error.result = planned if decision.plan.moves else None

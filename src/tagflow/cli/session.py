@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tagflow.cli.text import clean, is_fancy, styled
-from tagflow.errors import TagflowError
+from tagflow.domain.duration import parse_duration
+from tagflow.errors import TagflowError, UsageError
 
 DOCUMENT_VERSION = 1
 
@@ -27,7 +28,22 @@ class Session:
 
     def merged(self, **given: Any) -> Session:
         """These options, with those given after the command on top."""
-        return replace(self, **{name: value for name, value in given.items() if value})
+        return replace(self, **{name: value for name, value in given.items() if value not in (None, False)})
+
+    def check(self) -> None:
+        """Refuse options that no command can make sense of.
+
+        :raises UsageError: ``usage.invalid``, ``duration.invalid``.
+        """
+        if self.output not in (None, "text", "json"):
+            raise UsageError("usage.invalid", f"{self.output!r} is no output format", hint="Use text or json.")
+        if self.timeout is not None and not parse_duration(self.timeout):
+            raise UsageError("usage.invalid", "--timeout 0 leaves no time at all", hint="For example --timeout 90s.")
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds for the whole run, or None for no limit."""
+        return None if self.timeout is None else parse_duration(self.timeout).total_seconds()
 
     @property
     def is_json(self) -> bool:

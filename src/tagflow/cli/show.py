@@ -41,7 +41,7 @@ def plan(it: Plan) -> str:
 def outcome(it: Outcome) -> str:
     """What a push, promotion or rollback came to."""
     fancy = is_fancy(sys.stdout)
-    lines = [plan(it.plan)] + [f"note: {clean(note)}" for note in it.notes]
+    lines = [plan(it.plan)]
     lines += [
         f"{styled('✓', 'green', fancy)} {clean(gate.image)}: gate {clean(gate.gate)}"
         for gate in it.gates

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 
 from tagflow.cli.session import Session
 from tagflow.config.load import find_policy, load_policy
-from tagflow.domain.duration import parse_duration
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import LAYOUT, Repository
-from tagflow.errors import UsageError
 from tagflow.flows.context import Context
 from tagflow.stores.port import Progress, Silence, Store
 
@@ -38,11 +36,7 @@ def policy_path(session: Session) -> Path:
 
 def context(session: Session, *, writes: bool = False, progress: Progress | None = None) -> Context:
     """Everything that a flow is given."""
-    if session.output not in (None, "text", "json"):
-        raise UsageError("usage.invalid", f"{session.output!r} is no output format", hint="Use text or json.")
-    deadline = None
-    if session.timeout:
-        deadline = time.monotonic() + parse_duration(session.timeout).total_seconds()
+    deadline = None if session.patience is None else time.monotonic() + session.patience
     policy = load_policy(policy_path(session))
     media = _Media(session, policy, deadline, writes)
     return Context(

@@ -77,7 +77,6 @@ class Outcome:
     applied: bool = False
     compensated: bool = False
     gates: tuple[GateResult, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def interrupted(sights: Mapping[Place, Sight]) -> list[Sight]:
@@ -120,17 +119,14 @@ def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
     assert head is not None
     environment = head.record.environment
     targets = " ".join(f"{image}={wanted}" for image, wanted in head.record.intent)
-    finish = (
-        f"tagflow rollback {environment}"
-        if head.record.action in ("rollback", "abort")
-        else f"tagflow promote {targets} --to {environment}"
-    )
+    goes_back = head.record.action in ("rollback", "abort")
+    finish = f"tagflow rollback {environment}" if goes_back else f"tagflow promote {targets} --to {environment}"
     names = ", ".join(sight.place.image.name for sight in interrupted(sights))
     return Conflict(
         "release.interrupted",
         f"release {head.record.release.number} in {environment} was announced by {head.record.actor} and is not"
         f" finished ({names}): it is still under way, or died",
-        hint=f"Finish it: `{finish}`. Abandon it: `tagflow rollback {environment}`.",
+        hint=f"Finish it: `{finish}`." + ("" if goes_back else f" Abandon it: `tagflow rollback {environment}`."),
     )
 
 

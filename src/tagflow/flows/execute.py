@@ -243,5 +243,4 @@ class _Run:
             applied=applied,
             compensated=self._compensated,
             gates=self._decision.gates,
-            notes=self._decision.notes,
         )

@@ -10,7 +10,7 @@ from tagflow.domain.history import Condition
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
 from tagflow.domain.version import Version, as_version
-from tagflow.errors import NotFound
+from tagflow.errors import NotFound, UsageError
 from tagflow.flows.context import Context
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.suggest import suggestion
@@ -77,6 +77,10 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
     found: dict[str, set[str]] = {"environments": set(), "images": set(), "digests": set()}
     versions: set[Version] = set()
     for name in names:
+        if not name.strip():
+            raise UsageError(
+                "target.missing", "an argument is empty", hint="An unset variable? Leave it out to see all."
+            )
         version = context.scheme.parse_label(name) or as_version(name)
         digits = name.removeprefix("sha256:")
         if name in environments:
