@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from tagflow.domain.plan import Plan
-from tagflow.domain.tagging import ComputedTag
-from tagflow.flows.decision import Outcome
-from tagflow.flows.history import Chronicle, Told
-from tagflow.flows.pull import Pulled
-from tagflow.flows.status import Row
-from tagflow.flows.verify import Finding
-from tagflow.flows.versions import Next
+if TYPE_CHECKING:
+    from tagflow.domain.plan import Plan
+    from tagflow.domain.tagging import ComputedTag
+    from tagflow.flows.decision import Outcome
+    from tagflow.flows.history import Chronicle, Told
+    from tagflow.flows.pull import Pulled
+    from tagflow.flows.status import Row
+    from tagflow.flows.verify import Finding
+    from tagflow.flows.versions import Next
+
 
 Json = dict[str, object]
 

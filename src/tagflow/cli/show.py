@@ -6,15 +6,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tagflow.cli.text import clean, is_fancy, styled, table
-from tagflow.domain.plan import Move, Plan
-from tagflow.domain.reference import Digest
-from tagflow.flows.decision import Outcome
-from tagflow.flows.history import Chronicle, Told
-from tagflow.flows.pull import Pulled
-from tagflow.flows.status import Cell, Row
-from tagflow.flows.verify import Finding
+
+if TYPE_CHECKING:
+    from tagflow.domain.plan import Move, Plan
+    from tagflow.domain.reference import Digest
+    from tagflow.flows.decision import Outcome
+    from tagflow.flows.history import Chronicle, Told
+    from tagflow.flows.pull import Pulled
+    from tagflow.flows.status import Cell, Row
+    from tagflow.flows.verify import Finding
+
 
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}
 _STATES = {"interrupted": "red", "unrecorded": "yellow"}
@@ -79,7 +83,7 @@ def status(rows: Sequence[Row], now: datetime) -> str:
         for row in rows
         for cell in row.cells
     ]
-    return table(header, body, fancy)
+    return table(header, body, fancy, spare=["DIGEST", "BY"])
 
 
 def history(it: Chronicle) -> str:
@@ -96,7 +100,9 @@ def history(it: Chronicle) -> str:
         if now.heads > 1:
             lines.append(_warned(f"{now.image}: the history is forked: {now.heads} heads", fancy))
     header = ["WHEN", "IMAGE", "SEQ", "ACTION", "VERSION", "DIGEST", "RELEASE", "BY", "WHY"]
-    return "\n".join([*lines, table(header, [_told(told, fancy) for told in it.entries], fancy)])
+    return "\n".join(
+        [*lines, table(header, [_told(told, fancy) for told in it.entries], fancy, spare=["DIGEST", "SEQ", "RELEASE"])]
+    )
 
 
 def _told(told: Told, fancy: bool) -> list[str]:
@@ -106,7 +112,7 @@ def _told(told: Told, fancy: bool) -> list[str]:
     if record.overrides:
         why.append(f"overrides {clean(', '.join(record.overrides))}")
     return [
-        f"{record.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z",
+        f"{record.at.astimezone(UTC):%Y-%m-%d %H:%M}Z",
         styled(clean(told.image), "bold", fancy),
         str(told.entry.tag.sequence),
         action,

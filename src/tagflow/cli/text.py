@@ -30,15 +30,26 @@ def styled(text: str, style: str, fancy: bool) -> str:
     return "".join(f"\x1b[{_CODES[word]}m" for word in style.split()) + text + "\x1b[0m"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], fancy: bool) -> str:
-    """Columns as kubectl writes them. Where the terminal is narrower, a block a row instead."""
-    cells = [[styled(title, "bold", fancy) for title in header], *rows]
-    widths = [max(_width(row[column]) for row in cells) for column in range(len(header))]
-    if sum(widths) + 2 * len(widths) > max(columns(), 40) and len(header) > 2:
-        return "\n".join(_block(header, row, fancy) for row in rows)
-    return "\n".join(
-        "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], fancy: bool, *, spare: Sequence[str] = ()) -> str:
+    """Columns as kubectl writes them.
+
+    Where the terminal is narrower, the columns in ``spare`` are left out, first the first; where even that is too
+    wide, each row becomes a block of lines.
+    """
+    shown = list(range(len(header)))
+    for title in (*spare, None):
+        cells = [[styled(header[column], "bold", fancy) for column in shown]]
+        cells += [[row[column] for column in shown] for row in rows]
+        widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+        if sum(widths) + 2 * (len(widths) - 1) <= columns():
+            return "\n".join(_line(row, widths) for row in cells)
+        if title is not None:
+            shown.remove(header.index(title))
+    return "\n".join(_block(header, row, fancy) for row in rows)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def columns() -> int:
