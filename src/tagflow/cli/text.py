@@ -13,6 +13,10 @@ _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
+_LAST = 14
+"""Characters of the last column that must fit: it may hold a sentence, which wraps."""
+
+
 def clean(text: str) -> str:
     """Text from outside, with control and direction characters made visible: it cannot move the cursor or lie."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
@@ -41,7 +45,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], fancy: bool, *, 
         cells = [[styled(header[column], "bold", fancy) for column in shown]]
         cells += [[row[column] for column in shown] for row in rows]
         widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-        if sum(widths) + 2 * (len(widths) - 1) <= columns():
+        if sum(widths[:-1]) + 2 * (len(widths) - 1) + min(widths[-1], _LAST) <= columns():
             return "\n".join(_line(row, widths) for row in cells)
         if title is not None:
             shown.remove(header.index(title))
