@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.flows import sources
+from tagflow.stores import port
 from tagflow.stores.docker.engine import Engine, sdk_auth
 from tagflow.stores.registry.credentials import Credential
 from tests.daemons import Daemon
@@ -165,7 +165,7 @@ def test_closed_engine_opens_again(daemon: Daemon) -> None:
 
 
 def test_engine_is_what_flows_ask_for() -> None:
-    asked: sources.Engine = Engine({})
+    asked: port.Engine = Engine({})
     assert asked
 
 

@@ -18,10 +18,9 @@ from tagflow.config.load import find_policy, load_policy
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import LAYOUT, Repository
 from tagflow.flows.context import Context
-from tagflow.stores.port import Progress, Silence, Store
+from tagflow.stores.port import Engine, Progress, Silence, Store
 
 if TYPE_CHECKING:
-    from tagflow.flows.sources import Engine
     from tagflow.stores.cache import ManifestFiles
     from tagflow.stores.registry.credentials import Keychain
     from tagflow.stores.registry.http import Settings
@@ -85,12 +84,13 @@ class _Media:
 
     def engine(self) -> Engine:
         """The Docker Engine."""
-        from tagflow.stores.docker.engine import Engine, sdk_auth
+        from tagflow.stores.docker.engine import Engine as DockerEngine
+        from tagflow.stores.docker.engine import sdk_auth
 
         with self._lock:
             if self._engine is None:
                 keychain = self._keychain()
-                self._engine = Engine(
+                self._engine = DockerEngine(
                     self._session.environ,
                     credential=lambda it: sdk_auth(keychain.find(it.host, it.path)),
                     deadline=self._deadline,

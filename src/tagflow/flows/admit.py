@@ -11,19 +11,10 @@ from tagflow.domain.version import Version
 from tagflow.errors import TagflowError
 from tagflow.flows.choose import Choice
 from tagflow.flows.context import Context
-from tagflow.flows.decision import (
-    UNNUMBERED,
-    Decision,
-    Origin,
-    Prospect,
-    announces_again,
-    interrupted,
-    refuse_interrupted,
-    resumed,
-    under_way,
-)
+from tagflow.flows.decision import UNNUMBERED, Decision, Origin, Prospect
 from tagflow.flows.gates import refused_by, run_gates
 from tagflow.flows.identify import identify
+from tagflow.flows.interruption import announces_again, interrupted, refuse_interrupted, resumed, under_way
 from tagflow.flows.judge import judge_all
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight

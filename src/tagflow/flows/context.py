@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import NotFound
 from tagflow.flows.suggest import suggestion
-from tagflow.stores.port import Progress, Silence, Stores
-
-if TYPE_CHECKING:
-    from tagflow.flows.sources import Engine
+from tagflow.stores.port import Engine, Progress, Silence, Stores
 
 
 def _no_engine() -> Engine:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tagflow.domain.history import Record, Release, State
+from tagflow.domain.history import Release, State
 from tagflow.domain.plan import Plan
-from tagflow.domain.policy import Policy
-from tagflow.errors import Conflict, TagflowError
+from tagflow.errors import TagflowError
 from tagflow.flows.observe import Observer, Place, Sight
 from tagflow.stores.port import Store
 
@@ -77,59 +76,3 @@ class Outcome:
     applied: bool = False
     compensated: bool = False
     gates: tuple[GateResult, ...] = ()
-
-
-def interrupted(sights: Mapping[Place, Sight]) -> list[Sight]:
-    """The images whose last release was announced and not finished; those of the latest such release first."""
-    found = [sight for sight in sights.values() if sight.standing.condition == "interrupted"]
-    return sorted(found, key=lambda sight: -_number(sight))
-
-
-def under_way(sights: Mapping[Place, Sight]) -> list[Sight]:
-    """All images with a record of the latest interrupted release: those that arrived too.
-
-    An image whose part was taken back already has an ``abort`` record of that release: it is as if never announced.
-    """
-    broken = interrupted(sights)
-    head = broken[0].standing.head if broken else None
-    if head is None:
-        return []
-    same = (head.record.release.id, head.record.action)
-    heads = ((sight, sight.standing.head) for sight in sights.values())
-    return [sight for sight, it in heads if it and (it.record.release.id, it.record.action) == same]
-
-
-def announces_again(policy: Policy, sight: Sight) -> bool:
-    """Whether finishing an interrupted release writes a second record.
-
-    Where a ``soak`` measures stays, a version must not be taken for one that arrived when it was announced first.
-    """
-    return sight.standing.condition == "interrupted" and policy.measures_stays(sight.place.environment.name)
-
-
-def resumed(record: Record | None) -> tuple[Release | None, tuple[tuple[str, str], ...]]:
-    """Of a release that is being finished: its name, and where it wanted each of its members."""
-    return (None, ()) if record is None else (record.release, record.intent)
-
-
-def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
-    """Another change while a release is not finished: the error with both ways out."""
-    members = under_way(sights)
-    head = members[0].standing.head
-    assert head is not None
-    environment = head.record.environment
-    targets = " ".join(f"{image}={wanted}" for image, wanted in head.record.intent)
-    goes_back = head.record.action in ("rollback", "abort")
-    finish = f"tagflow rollback {environment}" if goes_back else f"tagflow promote {targets} --to {environment}"
-    names = ", ".join(sight.place.image.name for sight in interrupted(sights))
-    return Conflict(
-        "release.interrupted",
-        f"release {head.record.release.number} in {environment} was announced by {head.record.actor} and is not"
-        f" finished ({names}): it is still under way, or died",
-        hint=f"Finish it: `{finish}`." + ("" if goes_back else f" Abandon it: `tagflow rollback {environment}`."),
-    )
-
-
-def _number(sight: Sight) -> int:
-    head = sight.standing.head
-    return head.record.release.number if head else 0

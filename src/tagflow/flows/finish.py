@@ -9,7 +9,8 @@ from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.version import Version
 from tagflow.errors import TagflowError
 from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Prospect, announces_again, resumed, under_way
+from tagflow.flows.decision import Decision, Prospect
+from tagflow.flows.interruption import announces_again, resumed, under_way
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Sight
 

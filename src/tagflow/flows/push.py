@@ -14,7 +14,8 @@ from tagflow.errors import StoreError, UsageError, combine
 from tagflow.flows.admit import Admission
 from tagflow.flows.choose import Choice, Road
 from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Origin, interrupted
+from tagflow.flows.decision import Decision, Origin
+from tagflow.flows.interruption import interrupted
 from tagflow.flows.judge import check_overrides, judge_all
 from tagflow.flows.moves import immutable
 from tagflow.flows.observe import Observer, Sight

@@ -11,9 +11,10 @@ from tagflow.domain.reference import Digest
 from tagflow.errors import TagflowError
 from tagflow.flows.announce import Herald
 from tagflow.flows.context import Context
-from tagflow.flows.decision import Prospect, interrupted
+from tagflow.flows.decision import Prospect
 from tagflow.flows.execute import execute
 from tagflow.flows.finish import decide_finish
+from tagflow.flows.interruption import interrupted
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.verify import Finding, verify
 

@@ -13,17 +13,10 @@ from tagflow.domain.version import Version
 from tagflow.errors import Conflict, NotFound, TagflowError, combine
 from tagflow.flows.announce import standing_before
 from tagflow.flows.context import Context
-from tagflow.flows.decision import (
-    UNNUMBERED,
-    Decision,
-    Prospect,
-    interrupted,
-    refuse_interrupted,
-    resumed,
-    under_way,
-)
+from tagflow.flows.decision import UNNUMBERED, Decision, Prospect
 from tagflow.flows.finish import finishing, versions
 from tagflow.flows.identify import identify
+from tagflow.flows.interruption import interrupted, refuse_interrupted, resumed, under_way
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight
 from tagflow.flows.parallel import each

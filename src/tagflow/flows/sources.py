@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from tagflow.domain.reference import Digest, Repository, is_tag, parse_reference
+from tagflow.domain.reference import Repository, is_tag, parse_reference
 from tagflow.errors import NotFound, UsageError
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Origin
-from tagflow.stores.port import Manifest, Progress, Store
 
 TRANSPORTS = (
     "docker-daemon:NAME[:TAG]",
@@ -18,34 +16,6 @@ TRANSPORTS = (
     "oci:DIR[:TAG]",
     "docker-archive:FILE.tar",
 )
-
-
-class Engine(Protocol):
-    """What flows ask of the Docker Engine."""
-
-    def image_id(self, name: str) -> Digest:
-        """The ID of a local image."""
-
-    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Digest:
-        """Push one local image under one tag; its digest."""
-
-    def save_to(self, name: str, path: Path) -> Digest:
-        """Write a local image to a docker-archive file."""
-
-    def would_change(self, manifest: Manifest) -> str:
-        """Why the digest would not survive pull and push through this engine; empty where it would."""
-
-    def transfer(self, source: Repository, digest: Digest, target: Repository, tag: str, progress: Progress) -> Digest:
-        """Pull by digest, tag, push under a tag; the digest that arrived."""
-
-    def pull(self, repository: Repository, digest: Digest, progress: Progress) -> Digest:
-        """Pull by digest; the image ID."""
-
-    def load_from(self, store: Store, manifest: Manifest, progress: Progress) -> Digest:
-        """Bring this machine's platform of an image out of a store that no daemon can pull from; the image ID."""
-
-    def tag(self, image_id: Digest, repository: Repository, tag: str) -> None:
-        """Give a local image a name."""
 
 
 @dataclass(frozen=True)

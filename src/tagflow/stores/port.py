@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -275,3 +276,31 @@ class Silence:
 
     def advance(self, size: int) -> None:
         """Nothing."""
+
+
+class Engine(Protocol):
+    """What flows ask of the Docker Engine: no store, for it keeps images, not bytes. Safe for several threads."""
+
+    def image_id(self, name: str) -> Digest:
+        """The ID of a local image."""
+
+    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Digest:
+        """Push one local image under one tag; its digest."""
+
+    def save_to(self, name: str, path: Path) -> Digest:
+        """Write a local image to a docker-archive file."""
+
+    def would_change(self, manifest: Manifest) -> str:
+        """Why the digest would not survive pull and push through this engine; empty where it would."""
+
+    def transfer(self, source: Repository, digest: Digest, target: Repository, tag: str, progress: Progress) -> Digest:
+        """Pull by digest, tag, push under a tag; the digest that arrived."""
+
+    def pull(self, repository: Repository, digest: Digest, progress: Progress) -> Digest:
+        """Pull by digest; the image ID."""
+
+    def load_from(self, store: Store, manifest: Manifest, progress: Progress) -> Digest:
+        """Bring this machine's platform of an image out of a store that no daemon can pull from; the image ID."""
+
+    def tag(self, image_id: Digest, repository: Repository, tag: str) -> None:
+        """Give a local image a name."""

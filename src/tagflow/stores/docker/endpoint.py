@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from tagflow.errors import StoreError
+
+Patience = Callable[[bool], float]
+"""The seconds of silence to bear in a request; takes whether its answer is a stream."""
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _File = TypeVar("_File")

@@ -9,15 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from tagflow.errors import StoreError
-from tagflow.stores.docker.endpoint import Endpoint, find_endpoint
+from tagflow.stores.docker.endpoint import Endpoint, Patience, find_endpoint
 from tagflow.stores.docker.failure import Failure
 
 ANSWER_SECONDS = 60.0
 STREAM_SECONDS = 300.0
 """The longest silence in a stream. The daemon gathers a whole image before it begins to save it."""
-
-Patience = Callable[[bool], float]
-"""The seconds of silence to bear in a request; takes whether its answer is a stream."""
 
 Connect = Callable[[Endpoint, Patience], Any]
 """Makes a client of the Docker SDK."""

@@ -21,10 +21,9 @@ import docker.utils
 import urllib3.exceptions
 
 from tagflow.errors import StoreError, TagflowError
-from tagflow.stores.docker.endpoint import Endpoint, Tls
+from tagflow.stores.docker.endpoint import Endpoint, Patience, Tls
 from tagflow.stores.docker.events import plain
 from tagflow.stores.docker.failure import Failure
-from tagflow.stores.docker.link import Patience
 
 POOL = 32
 """Connections kept open to the daemon: as many as threads push side by side."""
