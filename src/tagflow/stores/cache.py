@@ -59,6 +59,10 @@ class ManifestFiles:
             path.unlink()
         return None
 
+    def knows(self, repository: Repository) -> bool:
+        """Whether anything of a repository was kept."""
+        return self._folder(repository).is_dir()
+
     def write(self, repository: Repository, manifest: Manifest) -> None:
         """Keep a manifest, where that is possible."""
         path = self._path(repository, manifest.digest)
@@ -71,8 +75,10 @@ class ManifestFiles:
                 self._sweep()
 
     def _path(self, repository: Repository, digest: Digest) -> Path:
-        folder = hashlib.sha256(str(repository).encode()).hexdigest()[:16]
-        return self._directory / folder / digest.replace(":", "-")
+        return self._folder(repository) / digest.replace(":", "-")
+
+    def _folder(self, repository: Repository) -> Path:
+        return self._directory / hashlib.sha256(str(repository).encode()).hexdigest()[:16]
 
     def _is_due(self) -> bool:
         with self._lock:
@@ -103,6 +109,7 @@ class CachedStore:
 
     def __init__(self, store: Store, files: ManifestFiles) -> None:
         self._store, self._files = store, files
+        self._is_new = not files.knows(store.repository)
 
     @property
     def repository(self) -> Repository:
@@ -115,26 +122,30 @@ class CachedStore:
         return self._store.resolve(tag)
 
     def get(self, reference: str) -> Manifest:
-        """As any store; a tag is asked for its digest first, which is free where reading a manifest counts."""
+        """As any store. A tag is asked for its digest first, which is free where reading a manifest counts.
+
+        Not where nothing of the repository is known yet: that would be one more round trip, for nothing.
+        """
+        if self._is_new and not is_digest(reference):
+            return self._keep(self._store.get(reference))
         digest = Digest(reference) if is_digest(reference) else self._store.resolve(reference)
         if digest is None:
             raise NotFound("manifest.not_found", f"{self.repository} has no manifest {reference}")
-        manifest = self._files.read(self.repository, digest)
-        if manifest is None:
-            manifest = self._store.get(digest)
-            self._files.write(self.repository, manifest)
-        return manifest
+        known = self._files.read(self.repository, digest)
+        if known is None:
+            known = self._keep(self._store.get(digest))
+        return known
 
     def has(self, digest: Digest) -> bool:
         return self._store.has(digest)
 
     def put(self, manifest: Manifest, tag: str | None = None) -> None:
         self._store.put(manifest, tag)
-        self._files.write(self.repository, manifest)
+        self._keep(manifest)
 
     def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
         self._store.move(tag, manifest, expected)
-        self._files.write(self.repository, manifest)
+        self._keep(manifest)
 
     def untag(self, tag: str, expected: Digest) -> None:
         self._store.untag(tag, expected)
@@ -153,3 +164,8 @@ class CachedStore:
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         return self._store.referrers(digest)
+
+    def _keep(self, manifest: Manifest) -> Manifest:
+        self._files.write(self.repository, manifest)
+        self._is_new = False
+        return manifest
