@@ -272,6 +272,22 @@ def pull(
     session.emit(documents.pulled(images), lambda: show.pulled(images))
 
 
+@command(app, "doctor")
+def doctor(session: Session) -> None:
+    """Look at every registry of the policy: reachable, credential, rights, features, hazards."""
+    from tagflow.cli import documents, show, wiring
+    from tagflow.flows.doctor import doctor as examine
+    from tagflow.flows.doctor import refuse
+
+    found = examine(*wiring.examiner(session))
+    document = documents.doctor(found)
+    usable = all(it.usable for it in found)
+    if usable or not session.is_json:
+        session.emit(document, lambda: show.diagnoses(found))
+    if not usable:
+        raise refuse(found, document)
+
+
 @command(app, "schema")
 def schema(session: Session) -> None:
     """Print the JSON Schema of promotion.yaml."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tagflow.domain.plan import Plan
     from tagflow.domain.tagging import ComputedTag
     from tagflow.flows.decision import Outcome
+    from tagflow.flows.doctor import Diagnosis
     from tagflow.flows.history import Chronicle, Told
     from tagflow.flows.pull import Pulled
     from tagflow.flows.status import Row
@@ -145,6 +146,21 @@ def pulled(images: Iterable[Pulled]) -> Json:
     """pull."""
     return {
         "images": [{"image": it.image, "reference": it.reference, "digest": it.digest, "id": it.id} for it in images]
+    }
+
+
+def doctor(found: Iterable[Diagnosis]) -> Json:
+    """doctor."""
+    return {
+        "registries": [
+            {
+                "registry": it.registry,
+                "usable": it.usable,
+                "credential": it.credential,
+                "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in it.checks],
+            }
+            for it in found
+        ]
     }
 
 

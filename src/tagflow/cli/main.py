@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from tagflow.cli.session import Session
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
@@ -14,6 +15,9 @@ from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run tagflow and end the process with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
     signal.signal(signal.SIGTERM, _terminate)
     status = run(given)
     try:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tagflow.domain.plan import Move, Plan
     from tagflow.domain.reference import Digest
     from tagflow.flows.decision import Outcome
+    from tagflow.flows.doctor import Diagnosis
     from tagflow.flows.history import Chronicle, Told
     from tagflow.flows.pull import Pulled
     from tagflow.flows.status import Cell, Row
@@ -136,6 +137,22 @@ def findings(found: Iterable[Finding]) -> str:
         lines += [f"  actual   {clean(it.actual)}"] if it.actual else []
         blocks.append("\n".join([*lines, f"  repair   {clean(it.repair)}"]))
     return "\n".join(blocks)
+
+
+def diagnoses(found: Iterable[Diagnosis]) -> str:
+    """What doctor found: a block each registry; what makes it unusable stands out from what is only to be known."""
+    fancy = is_fancy(sys.stdout)
+    return "\n\n".join(_diagnosis(it, fancy) for it in found)
+
+
+def _diagnosis(it: Diagnosis, fancy: bool) -> str:
+    state = styled("usable", "green", fancy) if it.usable else styled("cannot be used", "red", fancy)
+    lines = [f"{styled(clean(it.registry), 'bold', fancy)}  {state}"]
+    width = max((len(check.name) for check in it.checks), default=0)
+    for check in it.checks:
+        sign, style = ("✓", "green") if check.ok else ("✗", "red") if check.essential else ("!", "yellow")
+        lines.append(f"  {styled(sign, style, fancy)} {check.name.ljust(width)}  {clean(check.detail)}")
+    return "\n".join(lines)
 
 
 def _warned(text: str, fancy: bool) -> str:

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,10 @@ from tagflow.config.load import find_policy, load_policy
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import LAYOUT, Repository
 from tagflow.flows.context import Context
-from tagflow.stores.port import Engine, Progress, Silence, Store
+from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store
 
 if TYPE_CHECKING:
+    from tagflow.flows.doctor import Examine
     from tagflow.stores.cache import ManifestFiles
     from tagflow.stores.registry.credentials import Keychain
     from tagflow.stores.registry.http import Settings
@@ -52,6 +54,13 @@ def context(session: Session, *, writes: bool = False, progress: Progress | None
     )
 
 
+def examiner(session: Session) -> tuple[Policy, Examine]:
+    """The policy, and what looks at its registries for `doctor`."""
+    deadline = None if session.patience is None else time.monotonic() + session.patience
+    policy = load_policy(policy_path(session))
+    return policy, _Media(session, policy, deadline, writes=False).examine
+
+
 def actor(session: Session) -> str:
     """Who does it: $TAGFLOW_ACTOR, else $GITHUB_ACTOR, $GITLAB_USER_LOGIN, else user@host."""
     for name in ("TAGFLOW_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
@@ -74,6 +83,7 @@ class _Media:
         self._hosts: dict[str, RegistryHost] = {}
         self._engine: Engine | None = None
         self._manifests: ManifestFiles | None = None
+        self._keys: Keychain | None = None
 
     def store(self, repository: Repository) -> Store:
         """The store of a repository."""
@@ -97,20 +107,34 @@ class _Media:
                 )
             return self._engine
 
+    def examine(self, host: str, repositories: Sequence[Repository]) -> Checkup:
+        """A look at a registry, or at a directory of layouts."""
+        if host.startswith(LAYOUT):
+            from tagflow.stores.layout.checkup import examine
+
+            return examine(host, repositories)
+        with self._lock:
+            registry = self._host(host)
+        return registry.examine(repositories, datetime.now(UTC))
+
     def _open(self, repository: Repository) -> Store:
         if repository.host.startswith(LAYOUT):
             from tagflow.stores.layout.store import LayoutStore
 
             return LayoutStore(repository)
         from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
-        from tagflow.stores.registry.store import RegistryHost
 
-        if repository.host not in self._hosts:
-            self._hosts[repository.host] = RegistryHost(repository.host, self._settings())
-        store = self._hosts[repository.host].store(repository.path)
+        store = self._host(repository.host).store(repository.path)
         if self._manifests is None:
             self._manifests = ManifestFiles(default_directory(self._session.environ))
         return CachedStore(store, self._manifests)
+
+    def _host(self, host: str) -> RegistryHost:
+        from tagflow.stores.registry.store import RegistryHost
+
+        if host not in self._hosts:
+            self._hosts[host] = RegistryHost(host, self._settings(), self._keychain())
+        return self._hosts[host]
 
     def _settings(self) -> Settings:
         from tagflow.stores.registry.http import Settings
@@ -122,10 +146,16 @@ class _Media:
             policy_host=self._policy.registry.host,
             deadline=self._deadline,
             trace=trace,
+            warn=self._session.note,
             writes=self._writes,
+            create_repositories=self._policy.create_repositories,
         )
 
     def _keychain(self) -> Keychain:
-        from tagflow.stores.registry.credentials import keychain
+        """One for the run: a credential helper is started once for each host."""
+        from tagflow.stores.registry.clouds import full_keychain
 
-        return keychain(self._session.environ, self._policy.registry.host)
+        with self._lock:
+            if self._keys is None:
+                self._keys = full_keychain(self._settings())
+            return self._keys

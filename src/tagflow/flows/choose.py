@@ -10,6 +10,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import TagScheme, same_version
 from tagflow.domain.version import Version
 from tagflow.errors import Conflict, NotFound, Refused, TagflowError, UsageError
+from tagflow.flows.identify import identify
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.targets import Wish
 
@@ -161,11 +162,12 @@ class Road:
         standing, place = sight.standing, sight.place
         if standing.digest is None:
             return None
-        version = self.scheme.parse_label(standing.version)
+        unrecorded = standing.condition == "unrecorded"
+        version = self.scheme.parse_label(identify(self.observer, sight) if unrecorded else standing.version)
         if version is None:
             raise Conflict(
                 "environment.unrecorded",
-                f"nothing records which version {place.told} runs ({standing.digest}): it was moved by hand",
+                f"nothing tells which version {place.told} runs ({standing.digest}): it was moved by hand",
                 hint=f"Name the version: {place.image.name}=VERSION.",
             )
         return version
