@@ -34,9 +34,11 @@ def run(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProce
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which the demo ran, and what it printed."""
+    """A folder in which the demo ran, where an earlier one had been, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    done = run(DEMO / "demo.sh", cwd=folder)
+    (folder / "demo" / "images" / "old").mkdir(parents=True)
+    (folder / "demo" / ".made-by-demo").touch()
+    done = run(DEMO / "demo.sh", cwd=folder, TAGFLOW_POLICY="/nowhere.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "demo", done.stdout
 
@@ -76,13 +78,9 @@ def test_a_folder_of_yours_stays(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "mine").exists()
 
 
-def test_it_runs_again(tmp_path: Path) -> None:
-    (tmp_path / "demo" / "images").mkdir(parents=True)
-    (tmp_path / "demo" / ".made-by-demo").touch()
-    (tmp_path / "demo" / "images" / "old").touch()
-    done = run(DEMO / "demo.sh", cwd=tmp_path, TAGFLOW_POLICY="/nowhere.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not (tmp_path / "demo" / "images" / "old").exists()
+def test_it_is_made_anew(told: tuple[Path, str]) -> None:
+    folder, _ = told
+    assert not (folder / "images" / "old").exists()
 
 
 @pytest.mark.skopeo

@@ -121,3 +121,10 @@ def test_makefile_targets_exist() -> None:
     named = {target for page in PAGES for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.M)}
     assert {"demo", "test", "check", "format", "clean"} <= targets
     assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_source_files_that_are_named_exist(page: Path) -> None:
+    named = set(re.findall(r"`((?:src/tagflow/|tests/|examples/)?(?:\w+/)+[\w.]+\.(?:py|sh))`", page.read_text()))
+    roots = (ROOT, ROOT / "src" / "tagflow")
+    assert {name for name in named if not any((root / name).exists() for root in roots)} == set()
