@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +39,8 @@ class Fault:
     drop_headers: tuple[str, ...] = ()
     skip: int = 0
     times: int = 1
+    strike: Callable[[], None] = lambda: None
+    """Called right before the connection is cut."""
 
     def strikes(self, method: str, path: str) -> bool:
         """Whether this request meets the fault; counts."""
@@ -161,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(fault.status, dict(fault.headers), fault.body)
         elif fault.cut == "before":
             self._record(0)
+            fault.strike()
             self._cut()
         else:
             self._forward(fault)
@@ -181,6 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._record(response.status)
             headers = {k: v for k, v in response.getheaders() if k.lower() not in map(str.lower, fault.drop_headers)}
             if fault.cut == "after":
+                fault.strike()
                 return self._cut()
             if fault.edit and body:
                 body = bytes([body[0] ^ 1]) + body[1:]

@@ -16,9 +16,15 @@ from tagflow.stores.port import Store
 from tagflow.stores.registry.http import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.memory import MemoryRegistry
+from tests.registries.brands import BRANDS
+from tests.registries.fixtures import OpenBrand, connect
 from tests.servers import RegistryServer
 
 MEDIA = ("memory", "layout", "registry", "cached")
+LOGINS = ("htpasswd", "tls", "token")
+"""Real registries with a login, or TLS of a private authority."""
+SIMULATED = tuple(f"{name} (simulated)" for name in BRANDS)
+ALL_MEDIA = (*MEDIA, *LOGINS, *SIMULATED)
 _numbers = itertools.count(1)
 
 
@@ -29,6 +35,8 @@ class Medium:
     name: str
     host: str
     open: Callable[[str], Store]
+    mounts: bool = True
+    """Whether it takes blobs over from a neighbour; ECR does only where that is switched on."""
 
     def fresh(self, name: str = "app") -> Store:
         """An empty repository."""
@@ -43,11 +51,28 @@ def medium(name: str, request: pytest.FixtureRequest, directory: Path) -> Medium
     if name == "layout":
         host = f"oci:{directory / 'layouts'}"
         return Medium(name, host, lambda path: LayoutStore(Repository(host, path)))
-    server: RegistryServer = request.getfixturevalue("registry")
-    registry = RegistryHost(server.host, Settings(environ={"HOME": str(directory)}))
+    if name in SIMULATED:
+        return _simulated(name, request)
+    server: RegistryServer = request.getfixturevalue(f"{name}_registry" if name in LOGINS else "registry")
+    registry = RegistryHost(server.host, Settings(environ=_environ(server, directory)))
     request.addfinalizer(registry.close)
     prefix = server.fresh(name).path
-    if name == "registry":
+    if name != "cached":
         return Medium(name, server.host, lambda path: registry.store(f"{prefix}/{path}"))
     files = ManifestFiles(directory / "cache")
     return Medium(name, server.host, lambda path: CachedStore(registry.store(f"{prefix}/{path}"), files))
+
+
+def _simulated(name: str, request: pytest.FixtureRequest) -> Medium:
+    open_brand: OpenBrand = request.getfixturevalue("open_brand")
+    brand = open_brand(name.partition(" ")[0])
+    registry = connect(brand)
+    request.addfinalizer(registry.close)
+    mounts = brand.registry.quirks.mounts
+    return Medium(name, brand.host, lambda path: registry.store(f"{brand.namespace}/{path}"), mounts)
+
+
+def _environ(server: RegistryServer, directory: Path) -> dict[str, str]:
+    """Logged in as the registry wants it, its authority known to the system's trust."""
+    trust = {"SSL_CERT_FILE": str(server.ca)} if server.ca else {}
+    return server.environ(directory / "docker") | trust

@@ -25,10 +25,10 @@ from tagflow.stores.port import (
 )
 from tagflow.stores.transfer.copy import copy_image
 from tests import images
-from tests.stores.media import MEDIA, Medium, medium
+from tests.stores.media import ALL_MEDIA, LOGINS, MEDIA, SIMULATED, Medium, medium
 
 
-@pytest.fixture(params=MEDIA)
+@pytest.fixture(params=ALL_MEDIA)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
     return medium(request.param, request, tmp_path)
 
@@ -295,7 +295,8 @@ class TestBlobs:
     def test_is_mounted_from_a_neighbour(self, place: Medium) -> None:
         source, target = place.fresh("source"), place.fresh("target")
         blob = images.add_blob(source, b"shared")
-        assert target.mount(blob, source.repository)
+        assert target.mount(blob, source.repository) == place.mounts
+        target.write_blob(blob, lambda: source.read_blob(blob))
         assert b"".join(target.read_blob(blob)) == b"shared"
 
     def test_is_not_mounted_from_where_it_is_not(self, place: Medium) -> None:
@@ -345,6 +346,7 @@ class TestThreads:
 
 
 @pytest.mark.parametrize("to", MEDIA)
+@pytest.mark.parametrize("place", MEDIA, indirect=True)
 def test_copies_in_all_directions(
     place: Medium, to: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -358,3 +360,16 @@ def test_copies_in_all_directions(
         for blob in part.blobs:
             assert b"".join(target.read_blob(blob)) == b"".join(source.read_blob(blob))
     assert target.tags() == []
+
+
+@pytest.mark.parametrize("to", [*LOGINS, *SIMULATED])
+@pytest.mark.parametrize("place", ["layout"], indirect=True)
+def test_copies_there_and_back(place: Medium, to: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    source, target = place.fresh("source"), medium(to, request, tmp_path / "to").fresh("target")
+    manifest = images.index(source, tag="v1.0")
+    sbom = images.referrer(source, manifest)
+    copy_image(source, target, "v1.0")
+    back = place.fresh("back")
+    copy_image(target, back, manifest.digest)
+    assert back.get(manifest.digest) == manifest
+    assert [descriptor.digest for descriptor in back.referrers(manifest.digest)] == [sbom.digest]

@@ -314,3 +314,25 @@ def test_a_keychain_asks_its_providers_in_order() -> None:
     first = Credential("first", source="first")
     keys = Keychain([lambda host, path: None, lambda host, path: first, lambda host, path: Credential("second")])
     assert keys.find("r.example") is first
+
+
+class TestVariables:
+    USER, SECRET = "TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD"
+
+    def test_of_one_host(self, home: Path) -> None:
+        given = {f"{self.USER}_R_EXAMPLE_5000": "me", f"{self.SECRET}_R_EXAMPLE_5000": SECRET}
+        found = find(home, "r.example:5000", **given)
+        assert found
+        assert (found.username, found.password, found.source) == ("me", SECRET, "environment")
+        assert find(home, "r.example", **given) is None
+
+    def test_of_one_host_come_before_those_of_the_policy(self, home: Path) -> None:
+        given = {self.USER: "all", self.SECRET: SECRET, f"{self.USER}_R_EXAMPLE": "me", f"{self.SECRET}_R_EXAMPLE": "x"}
+        found = find(home, "r.example", policy_host="r.example", **given)
+        assert found
+        assert found.username == "me"
+
+    def test_only_one_of_the_two(self, home: Path) -> None:
+        with pytest.raises(StoreError, match="_R_EXAMPLE") as caught:
+            find(home, "r.example", **{f"{self.USER}_R_EXAMPLE": "me"})
+        assert caught.value.code == "credentials.invalid"

@@ -132,7 +132,7 @@ class TestRefusals:
     def test_ecr_says_how_to_create_a_repository(self) -> None:
         host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
         error = refusal(Answer(404, {}, errors("NAME_UNKNOWN", "no")), Repository(host, "acme/app"), "do it")
-        assert error.hint == "aws ecr create-repository --region eu-west-1 --repository-name acme/app"
+        assert error.hint.splitlines()[0] == "aws ecr create-repository --region eu-west-1 --repository-name acme/app"
 
     @given(st.integers(400, 599), st.binary(max_size=300))
     def test_any_answer_gives_an_error(self, status: int, body: bytes) -> None:

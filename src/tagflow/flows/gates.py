@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from tagflow.domain.duration import format_duration
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Gate
 from tagflow.errors import Refused
 from tagflow.flows.choose import Choice
+from tagflow.flows.commands import Command, Ended, run_command
 from tagflow.flows.context import Context
 from tagflow.flows.decision import GateResult
-from tagflow.flows.parallel import each
 
-_SHOWN = 4000
-"""Characters of a failing gate's output that are shown: its end, where tools say what is wrong."""
+_KEPT = 4000
+"""Bytes of a gate's output that are kept: its end, where tools say what is wrong."""
+_SHOWN = 16_000
+"""Characters of output that one message shows, shared by all gates that failed; each gets at least its last words."""
+_LEAST = 200
+_PASSED = 120
+"""Characters of a passing gate's output: its last line."""
 
 
 def run_gates(context: Context, request: Request, choices: Sequence[Choice]) -> tuple[GateResult, ...]:
-    """Run every gate of the environment on every choice; a gate that cannot start has failed."""
+    """Run every gate of the environment on every choice; a gate that cannot start has failed.
+
+    An interrupt ends those that run, with everything that they have started, before it is passed on.
+    """
     environment = context.environment(request.environment)
     runs = [(choice, gate) for choice in choices for gate in environment.gates]
-    return tuple(each(lambda run: _run(context, environment.name, *run), runs, threads=context.threads))
+    if not runs:
+        return ()
+    stop = Event()
+    with ThreadPoolExecutor(min(context.threads, len(runs)), thread_name_prefix="tagflow-gate") as pool:
+        futures = [pool.submit(_run, context, environment.name, choice, gate, stop) for choice, gate in runs]
+        try:
+            return tuple(future.result() for future in futures)
+        except BaseException:
+            stop.set()
+            raise
 
 
 def refused_by(gates: Sequence[GateResult]) -> tuple[Refused, ...]:
-    """The refusals of the gates that failed."""
+    """The refusals of the gates that failed. Where many did, each shows less: the details of each hold all."""
+    failed = [it for it in gates if not it.passed]
+    share = max(_LEAST, _SHOWN // max(1, len(failed)))
     return tuple(
         Refused(
             "promotion.gate",
-            f"{it.image}: gate {it.gate} failed: {it.detail}",
+            f"{it.image}: gate {it.gate} failed: {_shortened(it.detail, share)}",
             hint="Mend what the gate found, then run the command again.",
             details=[{"code": "promotion.gate", "image": it.image, "message": f"{it.gate}: {it.detail}"}],
         )
-        for it in gates
-        if not it.passed
+        for it in failed
     )
 
 
-def _run(context: Context, environment: str, choice: Choice, gate: Gate) -> GateResult:
+def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: Event) -> GateResult:
+    if stop.is_set():
+        return GateResult(choice.image, gate.name, False, "not run: interrupted")
     values = {
         "reference": f"{choice.source}@{choice.digest}",
         "digest": choice.digest,
@@ -48,26 +69,14 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate) -> Gate
         "version": choice.label,
         "environment": environment,
     }
-    argv = [_fill(word, values) for word in gate.argv]
     variables = {f"TAGFLOW_{name.upper()}": value for name, value in values.items()}
+    argv = tuple(_fill(word, values) for word in gate.argv)
+    command = Command(argv, {**context.environ, **variables})
     try:
-        done = subprocess.run(
-            argv,
-            env={**context.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=gate.timeout.total_seconds(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as expired:
-        told = f"no answer within {format_duration(gate.timeout)}"
-        return GateResult(choice.image, gate.name, False, _told(told, expired.output or b""))
+        ended = run_command(command, seconds=gate.timeout.total_seconds(), keep=_KEPT, stop=stop)
     except OSError as error:
         return GateResult(choice.image, gate.name, False, f"cannot start {argv[0]!r}: {error.strerror or error}")
-    if done.returncode == 0:
-        return GateResult(choice.image, gate.name, True, "")
-    return GateResult(choice.image, gate.name, False, _told(f"exit status {done.returncode}", done.stdout))
+    return GateResult(choice.image, gate.name, ended.status == 0, _told(gate, ended))
 
 
 def _fill(word: str, values: dict[str, str]) -> str:
@@ -75,6 +84,21 @@ def _fill(word: str, values: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), word)
 
 
-def _told(what: str, output: bytes) -> str:
-    text = output.decode(errors="replace").strip()[-_SHOWN:]
-    return f"{what}\n{text}" if text else what
+def _told(gate: Gate, ended: Ended) -> str:
+    if ended.status == 0:
+        return ended.output.rpartition("\n")[2][:_PASSED]
+    if ended.status is None:
+        what = f"no answer within {format_duration(gate.timeout)}"
+    elif ended.status < 0:
+        what = f"ended by signal {-ended.status}"
+    else:
+        what = f"exit status {ended.status}"
+    return f"{what}\n{ended.output}" if ended.output else what
+
+
+def _shortened(detail: str, most: int) -> str:
+    """What happened, and the end of the output."""
+    what, _, output = detail.partition("\n")
+    if not output:
+        return what
+    return f"{what}\n{output}" if len(output) <= most else f"{what}\n[…] {output[-most:]}"

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
+from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
+from tagflow.domain.plan import Step
 from tagflow.domain.policy import Notice
+from tagflow.flows.commands import Command, run_command
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Outcome
-from tagflow.flows.parallel import attempt
 
-_PATIENCE = 10
-"""Seconds for one notice."""
+_PATIENCE = 10.0
+"""Seconds for one webhook, from the name look-up to the answer."""
+_COMMAND_PATIENCE = 60.0
+"""Seconds for one command."""
+_NAMED = 10
+"""How many images the text names; the data names all."""
 
 
 def notify(context: Context, outcome: Outcome) -> None:
-    """Tell everybody that the policy names of an outcome that changed something."""
+    """Tell everybody that the policy names of an outcome that changed something.
+
+    Nothing that happens here undoes the release, an interrupt included: it leaves a warning.
+    """
     if not outcome.applied or not outcome.plan.members or not context.policy.notify:
         return
-    body = json.dumps(message(context, outcome), ensure_ascii=False).encode()
-    attempt(lambda notice: _send(context, notice, body, outcome), context.policy.notify, threads=8)
+    body = json.dumps(message(context, outcome), ensure_ascii=False).encode(errors="replace")
+    try:
+        _tell_all([_sender(context, notice, body, outcome) for notice in context.policy.notify])
+    except KeyboardInterrupt:
+        context.warn("warning: interrupted while telling about the release; not everybody may have heard")
 
 
 def message(context: Context, outcome: Outcome) -> dict[str, object]:
     """What is told: ``text`` as Slack and its like show it, and the same as data."""
     request, steps = outcome.plan.request, outcome.plan.steps
     verb = {"push": "pushed to", "promote": "promoted to", "rollback": "rolled back in"}[request.command]
-    what = ", ".join(f"{step.image} {step.version or 'nothing'}" for step in steps)
-    text = f"{what} {verb} {outcome.environment} by {context.actor}"
+    text = f"{_names(steps)} {verb} {outcome.environment} by {context.actor}"
     return {
         "text": f"{text}: {request.reason}" if request.reason else text,
         "tagflow": 1,
@@ -55,26 +68,67 @@ def message(context: Context, outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _send(context: Context, notice: Notice, body: bytes, outcome: Outcome) -> None:
+def _names(steps: Sequence[Step]) -> str:
+    named = ", ".join(f"{step.image} {step.version or 'nothing'}" for step in steps[:_NAMED])
+    return named if len(steps) <= _NAMED else f"{named} and {len(steps) - _NAMED} more"
+
+
+def _tell_all(senders: Sequence[Callable[[], None]]) -> None:
+    # Threads that nobody has to wait for: a name look-up or a dripping answer cannot be stopped.
+    threads = [Thread(target=send, name="tagflow-notice", daemon=True) for send in senders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _sender(context: Context, notice: Notice, body: bytes, outcome: Outcome) -> Callable[[], None]:
     if notice.webhook:
-        _post(context, notice.webhook, body)
-    else:
-        _run(context, notice.argv, body, outcome)
+        return lambda: _in_time(context, notice.webhook, body)
+    return lambda: _run(context, notice.argv, body, outcome)
 
 
-def _post(context: Context, address: str, body: bytes) -> None:
-    # Only the host is ever shown: the path of a webhook's address is its secret.
-    host = urlsplit(address).hostname
-    request = urllib.request.Request(  # noqa: S310 - the policy lets http and https through, nothing else
-        address, data=body, headers={"Content-Type": "application/json", "User-Agent": "tagflow"}, method="POST"
-    )
+def _in_time(context: Context, address: str, body: bytes) -> None:
+    told: list[str] = []
+    posting = Thread(target=lambda: told.append(_post(address, body)), name="tagflow-webhook", daemon=True)
+    posting.start()
+    posting.join(_PATIENCE)
+    problem = told[0] if told else f"did not answer within {_PATIENCE:.0f} s"
+    if problem:
+        # Only the host is ever shown: the path of a webhook's address is its secret.
+        context.warn(f"warning: the webhook at {_host(address)} {problem}")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A webhook that answers with a redirect has not taken the notice, and the secret address stays where it is."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        return None
+
+
+def _post(address: str, body: bytes) -> str:
+    """What went wrong; empty where nothing did."""
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE):  # noqa: S310
-            pass
+        request = urllib.request.Request(  # noqa: S310 - the policy lets http and https through, nothing else
+            address, data=body, headers={"Content-Type": "application/json", "User-Agent": "tagflow"}, method="POST"
+        )
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE):
+            return ""
     except urllib.error.HTTPError as error:
-        context.warn(f"warning: the webhook at {host} answered {error.code}")
-    except (OSError, ValueError) as error:
-        context.warn(f"warning: the webhook at {host} could not be reached: {type(error).__name__}")
+        error.close()
+        return f"answered {error.code}"
+    except TimeoutError:
+        return f"did not answer within {_PATIENCE:.0f} s"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        return f"could not be reached: {type(cause).__name__}"
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or "?"
+    except ValueError:
+        return "?"
 
 
 def _run(context: Context, argv: tuple[str, ...], body: bytes, outcome: Outcome) -> None:
@@ -84,20 +138,13 @@ def _run(context: Context, argv: tuple[str, ...], body: bytes, outcome: Outcome)
         "TAGFLOW_RELEASE": outcome.release or "",
         "TAGFLOW_ACTOR": context.actor,
     }
+    command = Command(argv, {**context.environ, **variables}, body)
     try:
-        done = subprocess.run(
-            argv,
-            env={**context.environ, **variables},
-            input=body,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=_PATIENCE * 6,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        context.warn(f"warning: the notice {argv[0]!r} did not end in time")
+        ended = run_command(command, seconds=_COMMAND_PATIENCE, keep=1)
     except OSError as error:
-        context.warn(f"warning: the notice {argv[0]!r} could not start: {error.strerror}")
-    else:
-        if done.returncode != 0:
-            context.warn(f"warning: the notice {argv[0]!r} failed with exit status {done.returncode}")
+        context.warn(f"warning: the notice {argv[0]!r} could not start: {error.strerror or error}")
+        return
+    if ended.status is None:
+        context.warn(f"warning: the notice {argv[0]!r} did not end within {_COMMAND_PATIENCE:.0f} s")
+    elif ended.status != 0:
+        context.warn(f"warning: the notice {argv[0]!r} failed with exit status {ended.status}")

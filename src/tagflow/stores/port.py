@@ -254,6 +254,24 @@ class Store(Protocol):
         """What refers to a manifest (distribution-spec 1.1, "Listing Referrers"): API, or fallback tag."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """One thing that `doctor` looked at. Where an ``essential`` one is not ``ok``, the medium cannot be used."""
+
+    name: str
+    ok: bool
+    detail: str
+    essential: bool = False
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What `doctor` found out about one registry; ``credential`` is the source of the login, empty for none."""
+
+    checks: tuple[Check, ...]
+    credential: str = ""
+
+
 Stores = Callable[[Repository], Store]
 """Opens a repository wherever it lives; the same repository gives the same store."""
 

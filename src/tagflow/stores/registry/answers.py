@@ -12,8 +12,8 @@ from tagflow.errors import StoreError
 from tagflow.stores.port import MANIFEST_TYPES, OCI_INDEX, Manifest
 from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import Answer
+from tagflow.stores.registry.vendors import ecr
 
-_ECR = re.compile(r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _IMMUTABLE = re.compile(r"immutab|cannot be overwritten|already exists|disallowed|locked", re.IGNORECASE)
 _IMMUTABLE_CODES = frozenset({"TAG_INVALID", "REGISTRY_DISALLOWED_OPERATION"})
 _UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"})
@@ -111,6 +111,11 @@ def is_immutable(answer: Answer, host: str) -> bool:
     return 400 <= answer.status < 500 and (said or bool(codes(answer) & _IMMUTABLE_CODES))
 
 
+def wants_repository(answer: Answer) -> bool:
+    """Whether a write failed because its repository does not exist (``NAME_UNKNOWN``)."""
+    return answer.status == 404 and "NAME_UNKNOWN" in codes(answer)
+
+
 def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
     """The error for an answer that is none of those hoped for; ``doing`` as in "cannot <doing>"."""
     told = explanation(answer)
@@ -135,6 +140,7 @@ def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
 
 def _no_repository(repository: Repository, doing: str) -> StoreError:
     hint = "Create the repository first, or check its name in promotion.yaml."
-    if ecr := _ECR.fullmatch(repository.host):
-        hint = f"aws ecr create-repository --region {ecr[1]} --repository-name {repository.path}"
+    if place := ecr(repository.host):
+        command = f"aws ecr create-repository --region {place.region} --repository-name {repository.path}"
+        hint = f"{command}\nOr set `create_repositories: true` in promotion.yaml and install tagflow[ecr]."
     return StoreError("repository.not_found", f"{repository}: cannot {doing}, there is no such repository", hint=hint)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tagflow.errors import StoreError
 from tagflow.stores.registry import links
 from tagflow.stores.registry.challenge import Challenge, parse_challenges
+from tagflow.stores.registry.clouds import AMBIENT, advice
 from tagflow.stores.registry.credentials import ENVIRONMENT, Credential, Keychain
 from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import Answer, Request, Transport
@@ -83,11 +84,11 @@ class Authenticator:
         login = f"docker login {'' if self._host == 'docker.io' else self._host}".rstrip()
         if credential is None:
             message, hint = f"{where} asks for a login, and there is no credential for {self._host}", f"Run `{login}`."
+            hint = "\n".join(filter(None, (hint, advice(self._host))))
         else:
             what = "push" if any(scope.push for scope in scopes) else "pull"
             message = f"{where} does not accept the credential from {credential.source}"
-            renew = "Correct TAGFLOW_REGISTRY_*" if credential.source == ENVIRONMENT else f"Run `{login}` again"
-            hint = f"{renew}, and check that this user may {what} there."
+            hint = f"{_renewal(credential, login)}, and check that this user may {what} there."
         return StoreError("auth.denied", message, hint=hint)
 
     def _login(self, demand: Demand, scopes: Scopes, refused: str | None) -> str:
@@ -149,6 +150,14 @@ class Authenticator:
         if not answer.ok:
             raise invalid(answer.url, f"gives no token (HTTP {answer.status})")
         return read_token(answer, received)
+
+
+def _renewal(credential: Credential, login: str) -> str:
+    if credential.source == ENVIRONMENT:
+        return "Correct TAGFLOW_REGISTRY_*"
+    if credential.source.endswith(AMBIENT):
+        return "Look which identity the cloud gives this machine"
+    return f"Run `{login}` again"
 
 
 def _choose(answer: Answer) -> Demand:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tagflow.stores.registry import links
 from tagflow.stores.registry.auth import Authenticator
-from tagflow.stores.registry.credentials import Credential, keychain
+from tagflow.stores.registry.clouds import full_keychain
+from tagflow.stores.registry.credentials import Credential, Keychain
 from tagflow.stores.registry.http import Answer, Request, Settings, Stream, Transport
 from tagflow.stores.registry.patience import Patience, parse_date
+from tagflow.stores.registry.rate import RateLimit, read_rate
 from tagflow.stores.registry.tokens import Scopes
+from tagflow.stores.registry.vendors import HUB
 
-_HUB = "docker.io"
 _HUB_API = "registry-1.docker.io"
 
 
@@ -33,20 +35,22 @@ class Health:
     """The registry's own clock."""
     seconds: float
     """How long the answer took, logging in included."""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Connection:
     """Sends requests to one registry, logged in. Safe for use by several threads."""
 
-    def __init__(self, host: str, settings: Settings) -> None:
+    def __init__(self, host: str, settings: Settings, keychain: Keychain | None = None) -> None:
         self.host, self.settings = host, settings
+        self.rate: RateLimit | None = None
         self._transport = Transport(settings)
-        self._auth = Authenticator(host, self._transport, keychain(settings.environ, settings.policy_host))
+        self._auth = Authenticator(host, self._transport, keychain or full_keychain(settings))
 
     @property
     def base(self) -> str:
         """Scheme and host of the API."""
-        return self._transport.base(_HUB_API if self.host == _HUB else self.host)
+        return self._transport.base(_HUB_API if self.host == HUB else self.host)
 
     def send(self, request: Request, scopes: Scopes, *, once: bool = False) -> Answer:
         """The answer, after logging in where the registry asks for it.
@@ -63,6 +67,7 @@ class Connection:
             answer = send(self._renewed(request, answer, scopes))
         if self._asks_for_login(answer):
             raise self._auth.denied(scopes)
+        self._watch_rate(answer)
         return answer
 
     @contextmanager
@@ -109,6 +114,7 @@ class Connection:
             credential=credential.source if credential else "",
             date=parse_date(answer.headers.get("Date")),
             seconds=seconds,
+            headers=answer.headers,
         )
 
     def close(self) -> None:
@@ -122,6 +128,15 @@ class Connection:
 
     def _renewed(self, request: Request, answer: Answer, scopes: Scopes) -> Request:
         return replace(request, authorization=self._auth.renew(answer, scopes, request.authorization))
+
+    def _watch_rate(self, answer: Answer) -> None:
+        """Remember how many requests are left, and warn once where there are few."""
+        before, rate = self.rate, read_rate(answer.headers)
+        if rate is None:
+            return
+        self.rate = rate
+        if rate.is_low and not (before and before.is_low):
+            self.settings.warn(f"{self.host}: {rate}; then it refuses until the window moves on (log in for more)")
 
     def _asks_for_login(self, answer: Answer) -> bool:
         """Only the registry itself may ask for its credentials, not where it sends us."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,8 @@ class Credential:
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
     source: str = ""
+    expires: float = math.inf
+    """:func:`time.monotonic`, where it does not live as long as a run may."""
 
 
 Provider = Callable[[str, str], Credential | None]
@@ -35,7 +40,8 @@ Provider = Callable[[str, str], Credential | None]
 
 
 class Keychain:
-    """Several places, the first that knows a repository wins; asked once for each. Safe for use by several threads."""
+    """Several places, the first that knows a repository wins; asked once for each, and again when what they gave has
+    expired. Safe for use by several threads."""
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._providers = tuple(providers)
@@ -48,36 +54,62 @@ class Keychain:
         :raises StoreError: ``credentials.invalid``, ``credentials.helper_failed``.
         """
         with self._lock:
-            if (host, path) not in self._known:
+            known = self._known.get((host, path))
+            if (host, path) not in self._known or (known and known.expires <= time.monotonic()):
                 answers = (provider(host, path) for provider in self._providers)
                 self._known[host, path] = next((answer for answer in answers if answer), None)
             return self._known[host, path]
 
 
-def keychain(environ: Mapping[str, str], policy_host: str = "") -> Keychain:
-    """The usual places, in order: environment, Docker's configuration, Podman's files.
-
-    Ambient credentials of a cloud would be further providers at its end.
-    """
+def keychain(environ: Mapping[str, str], policy_host: str = "", ambient: Sequence[Provider] = ()) -> Keychain:
+    """The usual places, in order: environment, Docker's configuration, Podman's files, and what is ``ambient``."""
     docker = DockerProvider(environ)
     podman = [FileProvider(path, environ) for path in _podman_files(environ)]
-    return Keychain([environment_provider(environ, policy_host), docker, *podman])
+    return Keychain([environment_provider(environ, policy_host), docker, *podman, *map(_per_host, ambient)])
 
 
 def environment_provider(environ: Mapping[str, str], policy_host: str) -> Provider:
-    """TAGFLOW_REGISTRY_USERNAME and TAGFLOW_REGISTRY_PASSWORD, for the host of the policy's registry only."""
+    """TAGFLOW_REGISTRY_USERNAME_<HOST> and TAGFLOW_REGISTRY_PASSWORD_<HOST> for any host (:func:`variables`), and the
+    two without a host for that of the policy's registry only."""
 
     def provide(host: str, _: str) -> Credential | None:
-        username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
-        if host != policy_host or not (username or password):
-            return None
-        if not (username and password):
-            raise StoreError(
-                "credentials.invalid",
-                f"only one of {USERNAME} and {PASSWORD} is set",
-                hint="Set both, or neither.",
-            )
-        return Credential(username, password, source=ENVIRONMENT)
+        found = _from_variables(environ, *variables(host))
+        if found is None and host == policy_host:
+            return _from_variables(environ, USERNAME, PASSWORD)
+        return found
+
+    return provide
+
+
+def variables(host: str) -> tuple[str, str]:
+    """The variables that hold user name and password for one host: its letters in upper case, all else ``_``.
+
+    >>> variables("registry.example:5000")
+    ('TAGFLOW_REGISTRY_USERNAME_REGISTRY_EXAMPLE_5000', 'TAGFLOW_REGISTRY_PASSWORD_REGISTRY_EXAMPLE_5000')
+    """
+    suffix = re.sub(r"[^A-Z0-9]", "_", host.upper())
+    return f"{USERNAME}_{suffix}", f"{PASSWORD}_{suffix}"
+
+
+def _from_variables(environ: Mapping[str, str], user: str, secret: str) -> Credential | None:
+    username, password = environ.get(user, ""), environ.get(secret, "")
+    if not (username or password):
+        return None
+    if not (username and password):
+        message = f"only one of {user} and {secret} is set"
+        raise StoreError("credentials.invalid", message, hint="Set both, or neither.")
+    return Credential(username, password, source=ENVIRONMENT)
+
+
+def _per_host(provider: Provider) -> Provider:
+    """A provider whose answer is the same for all repositories of a host: asked once for each host."""
+    known: dict[str, Credential | None] = {}
+
+    def provide(host: str, _: str) -> Credential | None:
+        last = known.get(host)
+        if host not in known or (last and last.expires <= time.monotonic()):
+            known[host] = provider(host, "")
+        return known[host]
 
     return provide
 

@@ -11,6 +11,9 @@ from urllib3 import exceptions as problems
 from tagflow.errors import StoreError
 from tagflow.stores.registry.patience import Transient
 
+_REFUSED_TRIES = 3
+"""Where nobody listens, that seldom changes within a minute: about half a second of waits."""
+
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
@@ -22,7 +25,8 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except problems.NewConnectionError as exc:  # a kind of time-out to urllib3
-        raise Transient(_unreachable(url, exc)) from exc
+        tries = _REFUSED_TRIES if isinstance(exc.__cause__, ConnectionRefusedError) else None
+        raise Transient(_unreachable(url, exc), tries=tries) from exc
     except problems.TimeoutError as exc:
         raise Transient(timed_out(url)) from exc
     except problems.SSLError as exc:

@@ -14,12 +14,11 @@ from tagflow.errors import StoreError, TagflowError
 
 class Transient(Exception):
     """A failure that may pass. ``error`` is what to tell when it does not; ``after`` the seconds that the server asked
-    to wait. It never leaves the registry modules."""
+    to wait, ``tries`` how many are worth it where that is less than usual. It never leaves the registry modules."""
 
-    def __init__(self, error: TagflowError, after: float | None = None) -> None:
+    def __init__(self, error: TagflowError, after: float | None = None, tries: int | None = None) -> None:
         super().__init__(error.message)
-        self.error = error
-        self.after = after
+        self.error, self.after, self.tries = error, after, tries
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Patience:
         :raises TagflowError: that of ``failure``, where there is no next try: too many, or too long to wait.
         """
         self._failures += 1
-        if self._failures >= self._pace.attempts:
+        if self._failures >= min(self._pace.attempts, failure.tries or self._pace.attempts):
             raise failure.error from failure
         seconds = self._backoff() if failure.after is None else failure.after
         limit = self._end if self._deadline is None else min(self._end, self._deadline)

@@ -9,6 +9,7 @@ import urllib3
 
 from tagflow.stores.registry import links
 from tagflow.stores.registry.failures import translated
+from tagflow.stores.registry.heads import hurried
 from tagflow.stores.registry.proxies import proxy_for
 from tagflow.stores.registry.settings import Settings
 from tagflow.stores.registry.trust import is_loopback, speaks_tls, tls_context
@@ -59,11 +60,11 @@ class Pools:
         context = tls_context(parts.netloc, environ) if parts.scheme == "https" else None
         proxy = proxy_for(parts, environ)
         if proxy is None:
-            return urllib3.PoolManager(1, maxsize=size, ssl_context=context)
+            return hurried(urllib3.PoolManager(1, maxsize=size, ssl_context=context))
         user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
         headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
         with translated(url):
-            return urllib3.ProxyManager(proxy, 1, maxsize=size, proxy_headers=headers, ssl_context=context)
+            return hurried(urllib3.ProxyManager(proxy, 1, maxsize=size, proxy_headers=headers, ssl_context=context))
 
     def _scheme(self, host: str) -> str:
         parts = urlsplit(f"http://{host}")

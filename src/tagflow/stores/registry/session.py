@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
@@ -10,6 +11,8 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Chunks
 from tagflow.stores.registry import links
+from tagflow.stores.registry.answers import wants_repository
+from tagflow.stores.registry.clouds import create_repository
 from tagflow.stores.registry.connection import Connection
 from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import READ_SECONDS, Answer, Request, Stream
@@ -26,13 +29,16 @@ class Session:
     """Requests about one repository. Safe for use by several threads.
 
     Reads ask for the right to pull. From the first write on, or from the start where tags will be moved, they ask for
-    push along with it, which saves a second token; where that is refused, they do with pull.
+    push along with it, which saves a second token; where that is refused, they do with pull. ``creates`` overrules the
+    settings: whether a missing repository is created.
     """
 
-    def __init__(self, connection: Connection, repository: Repository) -> None:
+    def __init__(self, connection: Connection, repository: Repository, *, creates: bool | None = None) -> None:
         self._connection, self.repository = connection, repository
         self._pushes = connection.settings.writes
         self._may_push = True
+        self._may_create = connection.settings.create_repositories if creates is None else creates
+        self._creating, self._created = threading.Lock(), False
 
     def patience(self) -> Patience:
         """The patience for one operation."""
@@ -77,11 +83,15 @@ class Session:
         :raises StoreError: as :meth:`Connection.send`.
         """
         self._pushes = True
-        scopes: Scopes = (Scope(self.repository.path, push=True),)
+        removes = method == "DELETE" and target.startswith("manifests/")
+        scopes: Scopes = (Scope(self.repository.path, push=True, delete=removes),)
         scopes += (Scope(source.path),) if source else ()
         size = {} if callable(body) else {"Content-Length": str(len(body))}
         request = Request(method, self._url(target), {**size, **(headers or {})}, body, silence=silence)
-        return self._connection.send(request, scopes, once=once)
+        answer = self._connection.send(request, scopes, once=once)
+        if wants_repository(answer) and self._creates():
+            return self._connection.send(request, scopes, once=once)
+        return answer
 
     def pages(self, target: str, limit: int) -> Iterator[Answer]:
         """The answers along ``Link: rel="next"`` (distribution-spec 1.1, "Listing Tags"), all of this registry.
@@ -97,6 +107,14 @@ class Session:
             next_target = _next_page(answer)
             if next_target in visited or len(visited) >= MOST_PAGES:
                 raise invalid(answer.url, "gives a list that never ends")
+
+    def _creates(self) -> bool:
+        """Whether the repository was created just now, by us or by another thread."""
+        if not self._may_create:
+            return False
+        with self._creating:
+            self._created = self._created or create_repository(self.repository)
+            return self._created
 
     def _url(self, target: str) -> str:
         return target if "://" in target else f"{self._connection.base}/v2/{self.repository.path}/{target}"

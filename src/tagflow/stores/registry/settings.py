@@ -11,7 +11,7 @@ from tagflow.stores.registry.patience import Pace, Patience
 
 
 def _nobody(_: str) -> None:
-    """Trace to nobody."""
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Settings:
 
     ``insecure`` are hosts that may speak plain HTTP beside loopback; ``policy_host`` is the one that the
     TAGFLOW_REGISTRY_* variables are for; ``threads`` the connections kept per host; ``deadline`` a
-    :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets; ``writes`` says that tags will
-    be moved, so that push rights are asked for at once.
+    :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets, ``warn`` what people should
+    know; ``writes`` says that tags will be moved, so that push rights are asked for at once; ``create_repositories``
+    that missing ones are created where the registry wants that (ECR).
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -30,7 +31,9 @@ class Settings:
     threads: int = 16
     deadline: float | None = None
     trace: Callable[[str], None] = _nobody
+    warn: Callable[[str], None] = _nobody
     writes: bool = False
+    create_repositories: bool = False
     pace: Pace = field(default_factory=Pace)
 
     def patience(self) -> Patience:

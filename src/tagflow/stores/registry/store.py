@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 from tagflow.domain.reference import Digest, Repository, is_digest, is_tag
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import MANIFEST_LIMIT, Chunks, Descriptor, Manifest, TagMoved
+from tagflow.stores.port import MANIFEST_LIMIT, Checkup, Chunks, Descriptor, Manifest, TagMoved
 from tagflow.stores.registry.answers import (
     content_digest,
     has_no_referrers_api,
@@ -16,7 +18,9 @@ from tagflow.stores.registry.answers import (
     read_tags,
     refusal,
 )
+from tagflow.stores.registry.checkup import examine
 from tagflow.stores.registry.connection import Connection, Health
+from tagflow.stores.registry.credentials import Keychain
 from tagflow.stores.registry.downloads import Download
 from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import Answer, Settings
@@ -34,10 +38,13 @@ _NO_HEAD = (400, 401, 403, 405)
 
 
 class RegistryHost:
-    """One registry. Its repositories share connections and logins. Safe for use by several threads."""
+    """One registry. Its repositories share connections and logins; a ``keychain`` may be shared with other registries.
 
-    def __init__(self, host: str, settings: Settings) -> None:
-        self._connection = Connection(host, settings)
+    Safe for use by several threads.
+    """
+
+    def __init__(self, host: str, settings: Settings, keychain: Keychain | None = None) -> None:
+        self._connection = Connection(host, settings, keychain)
         self._lock = threading.Lock()
         self._stores: dict[str, RegistryStore] = {}
 
@@ -54,6 +61,11 @@ class RegistryHost:
         :raises StoreError: ``registry.*``, ``auth.denied``, ``credentials.*``.
         """
         return self._connection.ping()
+
+    def examine(self, repositories: Sequence[Repository], now: datetime, threads: int = 8) -> Checkup:
+        """A look at the registry and at what may be done with ``repositories`` there. It raises nothing."""
+        with ThreadPoolExecutor(threads, thread_name_prefix="tagflow-doctor") as pool:
+            return examine(self._connection, repositories, lambda look, them: list(pool.map(look, them)), now)
 
     def close(self) -> None:
         """Drop the connections."""

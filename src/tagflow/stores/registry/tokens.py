@@ -31,9 +31,11 @@ class Scope:
 
     path: str
     push: bool = False
+    delete: bool = False
 
     def __str__(self) -> str:
-        return f"repository:{self.path}:{'pull,push' if self.push else 'pull'}"
+        actions = ["pull", *(["push"] if self.push else []), *(["delete"] if self.delete else [])]
+        return f"repository:{self.path}:{','.join(actions)}"
 
 
 Scopes = tuple[Scope, ...]

@@ -1,0 +1,108 @@
+"""What each simulated registry does differently, and that tagflow copes: nothing here is the real service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from tagflow.domain.reference import Repository
+from tagflow.errors import Refused, StoreError
+from tagflow.stores.registry.store import RegistryHost, RegistryStore
+from tests import images
+from tests.registries.brands import BRANDS, Brand
+from tests.registries.fixtures import OpenBrand, connect
+from tests.registries.network import Network
+
+
+@pytest.fixture(params=BRANDS)
+def brand(request: pytest.FixtureRequest, open_brand: OpenBrand) -> Brand:
+    return open_brand(str(request.param))
+
+
+@pytest.fixture
+def host(brand: Brand) -> Iterator[RegistryHost]:
+    host = connect(brand)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def store(brand: Brand, host: RegistryHost) -> RegistryStore:
+    return host.store(f"{brand.namespace}/app")
+
+
+def test_all_pages_of_tags(brand: Brand, store: RegistryStore) -> None:
+    manifest = images.image(store)
+    names = sorted(f"v1.{number}" for number in range(brand.registry.quirks.page * 2 + 3 if brand.name != "ecr" else 5))
+    repo = brand.registry.repos[store.repository.path]
+    repo.tags |= dict.fromkeys(names, manifest.digest)
+    assert store.tags() == names
+
+
+@pytest.mark.parametrize("brand", [name for name in BRANDS if name != "ghcr"], indirect=True)
+def test_an_immutable_tag(brand: Brand, store: RegistryStore) -> None:
+    first, second = images.image(store, tag="v1.0"), images.image(store, content=b"2")
+    brand.registry.locked.add("v1.0")
+    store.put(first, "v1.0")
+    store.move("v1.0", first, None)
+    with pytest.raises(Refused) as caught:
+        store.move("v1.0", second, first.digest)
+    assert (caught.value.code, caught.value.exit_status) == ("tag.immutable", 3)
+    with pytest.raises(Refused):
+        store.put(second, "v1.0")
+    assert store.resolve("v1.0") == first.digest
+
+
+def test_a_login_is_told_to_the_registry_and_its_token_server_only(
+    brand: Brand, store: RegistryStore, internet: Network
+) -> None:
+    manifest = images.image(store, tag="v1.0")
+    assert b"".join(store.read_blob(manifest.blobs[0]))
+    own = {brand.registry.host, "auth.docker.io"}
+    assert {name for name, asked in internet.asked if asked.authorization} <= own
+    if brand.registry.quirks.storage:
+        assert brand.registry.quirks.storage in {name for name, _ in internet.asked}
+
+
+@pytest.mark.parametrize("brand", [name for name in BRANDS if name != "ecr"], indirect=True)
+def test_a_token_that_is_taken_back_midway(brand: Brand, store: RegistryStore) -> None:
+    manifest = images.image(store, tag="v1.0")
+    assert brand.login
+    brand.login.expire()
+    store.put(manifest, "v1.1")
+    brand.login.expire()
+    assert store.tags() == ["v1.0", "v1.1"]
+
+
+@pytest.mark.parametrize("brand", [name for name in BRANDS if name != "ecr"], indirect=True)
+def test_a_stranger_may_not_push(brand: Brand) -> None:
+    environ = {key: value for key, value in brand.environ.items() if not key.startswith("TAGFLOW")}
+    host = connect(brand, environ={**environ, "HOME": "/nonexistent"})
+    with pytest.raises(StoreError) as caught:
+        images.add_blob(host.store(f"{brand.namespace}/app"), b"content")
+    assert caught.value.code == "auth.denied"
+    assert "docker login" in caught.value.hint
+    host.close()
+
+
+def test_doctor(brand: Brand, host: RegistryHost) -> None:
+    repositories = [Repository(brand.host, f"{brand.namespace}/{name}") for name in ("frontend", "backend")]
+    checkup = host.examine(repositories, datetime.now(UTC))
+    checks = {check.name: check for check in checkup.checks}
+    assert [check for check in checkup.checks if check.essential and not check.ok] == []
+    assert checkup.credential
+    assert ("rate limit" in checks) == (brand.name == "docker-hub")
+    left = [repo for repo in brand.registry.repos.values() if repo.manifests or repo.blobs]
+    assert not left
+    assert brand.registry.open_uploads == 0
+
+
+def test_doctor_tells_features(brand: Brand, host: RegistryHost, store: RegistryStore) -> None:
+    images.image(store, tag="v1.0")
+    checks = {check.name: check for check in host.examine([store.repository], datetime.now(UTC)).checks}
+    quirks = brand.registry.quirks
+    assert checks["referrers"].ok == quirks.referrers
+    assert checks["tag deletion"].ok == (quirks.untag == 202)
+    assert store.tags() == ["v1.0"]

@@ -1,0 +1,242 @@
+"""doctor: over real registries, layouts and refused ports; its document and its exit status."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout import checkup
+from tagflow.stores.layout.store import LayoutStore
+from tagflow.stores.port import Check, Checkup
+from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.store import RegistryHost
+from tests import images
+from tests.cli.runner import Desk
+from tests.servers import RegistryServer, free_port
+from tests.standin import Asked, Say, standin
+from tests.tokenserver import TokenServer
+
+QUICK = Pace(attempts=3, first=0.01, budget=2.0)
+
+
+def examine(server: RegistryServer, environ: dict[str, str], now: datetime | None = None) -> Checkup:
+    host = RegistryHost(server.host, Settings(environ=environ, pace=QUICK))
+    try:
+        return host.examine([server.fresh("one"), server.fresh("two")], now or datetime.now(UTC))
+    finally:
+        host.close()
+
+
+def by_name(found: Checkup) -> dict[str, Check]:
+    return {check.name: check for check in found.checks}
+
+
+def bad(found: Checkup) -> list[str]:
+    return [check.name for check in found.checks if check.essential and not check.ok]
+
+
+@pytest.mark.registry
+class TestRealRegistries:
+    def test_anonymous(self, registry: RegistryServer, tmp_path: Path) -> None:
+        before = len(registry.requests())
+        found = examine(registry, {"HOME": str(tmp_path)})
+        checks = by_name(found)
+        assert (bad(found), found.credential) == ([], "")
+        assert checks["push"].detail == "2 of 2 repositories"
+        assert not checks["referrers"].ok
+        assert not checks["tag deletion"].ok, "distribution 2.8 removes digests only"
+        assert "garbage-collect" in checks["garbage collection"].detail
+        assert checks["clock"].ok
+        requests = registry.requests()[before:]
+        assert {request.method for request in requests} == {"GET", "HEAD", "POST", "DELETE"}
+        assert not list((registry.root / "storage").rglob("_uploads/*/data")), "every upload was cancelled"
+
+    def test_where_deletion_is_off(self, second_registry: RegistryServer, tmp_path: Path) -> None:
+        check = by_name(examine(second_registry, {"HOME": str(tmp_path)}))["tag deletion"]
+        assert not check.ok
+        assert "405" in check.detail
+
+    @pytest.mark.parametrize("name", ["htpasswd_registry", "token_registry"])
+    def test_logged_in(self, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        server: RegistryServer = request.getfixturevalue(name)
+        found = examine(server, server.environ(tmp_path / "docker"))
+        assert bad(found) == []
+        assert found.credential.endswith("config.json auths")
+        assert found.credential in by_name(found)["credential"].detail
+
+    def test_no_credential(self, htpasswd_registry: RegistryServer, tmp_path: Path) -> None:
+        found = examine(htpasswd_registry, {"HOME": str(tmp_path)})
+        assert bad(found) == ["credential"]
+        assert by_name(found)["reachable"].ok
+
+    def test_no_right_to_push(self, token_registry: RegistryServer, tokens: TokenServer, tmp_path: Path) -> None:
+        tokens.anonymous, tokens.refuse_push, tokens.lifetime, tokens.delay = True, False, 300, 0.0
+        found = examine(token_registry, {"HOME": str(tmp_path)})
+        assert bad(found) == ["push"]
+        assert "docker login" in by_name(found)["push"].detail
+
+    def test_a_certificate_that_is_not_trusted(self, tls_registry: RegistryServer, tmp_path: Path) -> None:
+        found = examine(tls_registry, {"HOME": str(tmp_path)})
+        assert bad(found) == ["tls"]
+        assert bad(examine(tls_registry, {"HOME": str(tmp_path), "SSL_CERT_FILE": str(tls_registry.ca)})) == []
+
+    def test_a_clock_that_is_wrong(self, registry: RegistryServer, tmp_path: Path) -> None:
+        later = datetime.now(UTC) + timedelta(minutes=10)
+        check = by_name(examine(registry, {"HOME": str(tmp_path)}, later))["clock"]
+        assert not check.ok
+        assert "behind ours" in check.detail
+
+
+class TestOthers:
+    def test_nobody_there(self, tmp_path: Path) -> None:
+        host = f"127.0.0.1:{free_port()}"
+        registry = RegistryHost(host, Settings(environ={"HOME": str(tmp_path)}))
+        started = time.monotonic()
+        found = registry.examine([Repository(host, "a/b")], datetime.now(UTC))
+        assert time.monotonic() - started < 2, "a refused port is told at once"
+        assert bad(found) == ["reachable"]
+        assert "registry.unreachable" in found.checks[0].detail
+        registry.close()
+
+    def test_a_broken_credential(self, registry: RegistryServer, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text("{")
+        with standin(lambda _: Say(401, headers={"WWW-Authenticate": "Basic realm=x"})) as server:
+            host = RegistryHost(server.host, Settings(environ={"DOCKER_CONFIG": str(tmp_path)}, pace=QUICK))
+            found = host.examine([Repository(server.host, "a/b")], datetime.now(UTC))
+            assert bad(found) == ["credential"]
+            host.close()
+
+    @pytest.mark.parametrize("status", [404, 403, 301])
+    def test_no_registry(self, tmp_path: Path, status: int) -> None:
+        with standin(lambda _: Say(status)) as server:
+            host = RegistryHost(server.host, Settings(environ={"HOME": str(tmp_path)}, pace=QUICK))
+            found = host.examine([Repository(server.host, "a/b")], datetime.now(UTC))
+            assert bad(found) == ["reachable"]
+            assert f"HTTP {status}" in found.checks[0].detail
+            host.close()
+
+    @pytest.mark.parametrize(
+        ("headers", "hazard"),
+        [
+            ({"X-JFrog-Version": "Artifactory/7.90.1"}, "retention"),
+            ({"Gitlab-Container-Registry-Version": "4.0"}, "retention"),
+            ({"X-Harbor-CSRF-Token": "x"}, "immutability"),
+            ({"Docker-Distribution-Api-Version": "registry/2.0"}, "garbage collection"),
+            ({}, None),
+        ],
+    )
+    def test_hazards_by_headers(self, tmp_path: Path, headers: dict[str, str], hazard: str | None) -> None:
+        """Simulated: only what the version check says."""
+
+        def script(asked: Asked) -> Say:
+            if asked.path == "/v2/":
+                return Say(headers=headers)
+            return Say(202, headers={"Location": "/up"}) if asked.method == "POST" else Say(404)
+
+        with standin(script) as server:
+            host = RegistryHost(server.host, Settings(environ={"HOME": str(tmp_path)}, pace=QUICK))
+            names = set(by_name(host.examine([Repository(server.host, "a/b")], datetime.now(UTC))))
+            assert names & {"retention", "immutability", "garbage collection"} >= ({hazard} if hazard else set())
+            assert bool(hazard) == bool(names & {"retention", "immutability", "garbage collection"})
+            host.close()
+
+
+class TestLayouts:
+    def test_not_there_yet(self, tmp_path: Path) -> None:
+        host = f"oci:{tmp_path}/deep/registry"
+        found = checkup.examine(host, [Repository(host, "app")])
+        assert bad(found) == []
+        assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+    def test_in_use(self, tmp_path: Path) -> None:
+        host = f"oci:{tmp_path}/registry"
+        images.image(LayoutStore(Repository(host, "app")), tag="v1")
+        before = sorted(tmp_path.rglob("*"))
+        assert bad(checkup.examine(host, [Repository(host, "app"), Repository(host, "other")])) == []
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_a_file_in_its_place(self, tmp_path: Path) -> None:
+        (tmp_path / "registry").write_text("")
+        host = f"oci:{tmp_path}/registry"
+        assert bad(checkup.examine(host, [Repository(host, "app")])) == ["directory"]
+
+    def test_another_version(self, tmp_path: Path) -> None:
+        host = f"oci:{tmp_path}"
+        images.image(LayoutStore(Repository(host, "app")), tag="v1")
+        (tmp_path / "app/oci-layout").write_text('{"imageLayoutVersion": "2.0.0"}')
+        found = checkup.examine(host, [Repository(host, "app")])
+        assert bad(found) == ["layouts"]
+        assert "layout.unsupported" in by_name(found)["layouts"].detail
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+class TestCommand:
+    POLICY = "version: 1\nregistry: {registry}\nimages: {{app: app}}\nenvironments: {{dev: {{}}, prod: {{}}}}\n"
+    KEYS = ("registry", "usable", "credential", "checks")
+
+    def registries(self, document: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = document["result"]["registries"]
+        for registry in found:
+            assert tuple(registry) == self.KEYS
+            assert all(tuple(check) == ("check", "ok", "detail") for check in registry["checks"])
+        return found
+
+    def test_a_layout(self, desk: Desk) -> None:
+        desk.write(self.POLICY.format(registry="oci:./registry"))
+        [registry] = self.registries(desk.json("doctor"))
+        assert registry["usable"]
+        text = desk.quickly("doctor")
+        assert text.status == 0
+        assert "usable" in text.out
+
+    def test_two_registries_one_unusable(self, desk: Desk) -> None:
+        policy = self.POLICY.format(registry="oci:./registry")
+        refused = f"127.0.0.1:{free_port()}/acme"
+        desk.write(policy.replace("prod: {}", f"prod: {{registry: '{refused}'}}"))
+        document = desk.json("doctor")
+        assert (document["exit_code"], document["error"]["code"]) == (6, "doctor.unusable")
+        assert [(it["registry"], it["usable"]) for it in self.registries(document)][1] == (refused, False)
+        assert document["error"]["details"] == [{"registry": refused}]
+        text = desk.quickly("doctor")
+        assert text.status == 6
+        assert "cannot be used" in text.out
+
+    @pytest.mark.registry
+    def test_a_real_registry(self, desk: Desk, htpasswd_registry: RegistryServer) -> None:
+        desk.write(self.POLICY.format(registry=f"{htpasswd_registry.host}/{htpasswd_registry.fresh().path}"))
+        environ = htpasswd_registry.environ(desk.path / "docker")
+        document = desk.tagflow("doctor", "-o", "json", **environ).document
+        [registry] = self.registries(document)
+        assert registry["usable"]
+        assert registry["credential"].endswith("config.json auths")
+        assert htpasswd_registry.password not in json.dumps(document)
+
+    @pytest.mark.registry
+    def test_a_helper_is_run_once_for_all_registries_of_a_host(
+        self, desk: Desk, htpasswd_registry: RegistryServer
+    ) -> None:
+        server = htpasswd_registry
+        program = desk.path / "bin/docker-credential-tests"
+        program.parent.mkdir()
+        answer = json.dumps({"Username": server.username, "Secret": server.password})
+        program.write_text(f"#!/bin/sh\necho x >> {desk.path}/calls\necho '{answer}'\n")
+        program.chmod(0o755)
+        (desk.path / ".docker").mkdir()
+        (desk.path / ".docker/config.json").write_text(json.dumps({"credsStore": "tests"}))
+        policy = self.POLICY.format(registry=f"{server.host}/one")
+        desk.write(policy.replace("prod: {}", f"prod: {{registry: '{server.host}/two'}}"))
+        path = f"{desk.path}/bin:/usr/bin:/bin"
+        document = desk.tagflow("doctor", "-o", "json", PATH=path).document
+        assert [it["credential"] for it in self.registries(document)] == ["helper tests", "helper tests"]
+        assert (desk.path / "calls").read_text() == "x\n"
