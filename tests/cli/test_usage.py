@@ -67,7 +67,7 @@ class TestUsageErrors:
             assert document["error"]["code"]
 
     def test_a_real_process(self, desk: Desk) -> None:
-        document = desk.json("promote", "", "--to", "dev")
+        document = desk.json("promote", "", "--to", "dev", process=True)
         assert (document["exit_code"], document["error"]["code"]) == (2, "target.missing")
 
     def test_nothing_at_all(self, desk: Desk) -> None:

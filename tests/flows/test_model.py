@@ -1,0 +1,386 @@
+"""Any sequence of verbs, moves by hand and crashes against the model; set TAGFLOW_FUZZ=20 for twenty times as many.
+
+After every step tagflow, asked in a context of its own as from another machine, must say what the model says.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.tagging import pin_tag
+from tagflow.errors import TagflowError
+from tagflow.flows.repair import repair
+from tagflow.flows.verify import verify
+from tagflow.stores.layout.store import LayoutStore
+from tagflow.stores.port import Store
+from tests import images
+from tests.flows.model import FOREIGN, IMAGES, VERSIONS, Key, Model, Spot, What
+from tests.flows.world import World
+from tests.memory import WRITES, MemoryRegistry
+
+POLICY = """
+version: 1
+registry: {registry}
+images: {{frontend: frontend, backend: back_end}}
+environments:
+  dev: {{}}
+  prod: {{downgrades: allow, floating: [latest, major, minor]}}
+"""
+FUZZ = int(os.environ.get("TAGFLOW_FUZZ") or 1)
+STATUS = {"version.not_found": 4, "rollback.nothing": 4, "promotion.order": 3, "promotion.held": 3, "tag.immutable": 3}
+MOVABLE = {"dev", "prod", "latest", "v1", "v2", "v1.0", "v1.1", "v1.2", "v2.0"}
+
+some_images = st.sets(st.sampled_from(IMAGES), min_size=1).map(sorted)
+versions = st.sampled_from(VERSIONS)
+environments = st.sampled_from(["dev", "prod", "prod"])
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command line: ``wanted`` is image → version, or None for "whatever ran before"."""
+
+    verb: Literal["push", "promote", "rollback"]
+    environment: str
+    wanted: Mapping[str, What]
+    override: bool = False
+
+    def model(self, model: Model) -> set[str]:
+        """What the contract says comes of it."""
+        if self.verb == "rollback":
+            return model.rollback(self.environment, self.wanted)
+        wanted = {image: version for image, version in self.wanted.items() if version is not None}
+        if self.verb == "push":
+            fresh = set(wanted.items()) - model.built
+            model.built |= fresh
+            refused = model.promote("dev", wanted)
+            model.built -= fresh if refused else set()
+            return refused
+        return model.promote(self.environment, wanted, override=self.override)
+
+    def run(self, world: World) -> None:
+        targets = [image if version is None else f"{image}={version}" for image, version in self.wanted.items()]
+        if self.verb == "rollback":
+            world.rollback(self.environment, *targets)
+        elif self.verb == "promote":
+            options: dict[str, Any] = {"override": ("hold",), "reason": "sure"} if self.override else {}
+            world.promote(*targets, to=self.environment, **options)
+        else:
+            [version] = {version for version in self.wanted.values() if version}
+            world.push(version, *[f"{image}=docker://{BUILDS}/{image}:{version}" for image in self.wanted])
+
+
+BUILDS = "builds.test/ci"
+
+
+class Disk(MemoryRegistry):
+    """OCI layouts on disk that can be watched and crashed as the registry in memory can."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+        self._seen: set[Repository] = set()
+
+    def open(self, repository: Repository) -> Store:
+        if not repository.is_layout:
+            return super().open(repository)
+        self._seen.add(repository)
+        return cast(Store, _Watched(LayoutStore(repository), self))
+
+    def snapshot(self) -> dict[Repository, dict[str, Digest]]:
+        found = {}
+        for repository in self._seen:
+            store = LayoutStore(repository)
+            found[repository] = {tag: digest for tag in store.tags() if (digest := store.resolve(tag))}
+        return found
+
+
+class _Watched:
+    """A layout whose writes can be heard of."""
+
+    def __init__(self, store: LayoutStore, disk: Disk) -> None:
+        self._store, self._disk = store, disk
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name not in WRITES:
+            return found
+
+        def heard(*arguments: Any, **options: Any) -> Any:
+            self._disk.begin(name, self._store.repository, str(arguments[0]))
+            return found(*arguments, **options)
+
+        return heard
+
+
+class Machine(RuleBasedStateMachine):
+    """tagflow and the model, side by side."""
+
+    directory: ClassVar[Path | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scratch = tempfile.TemporaryDirectory(dir=self.directory) if self.directory else None
+        place = self._scratch.name if self._scratch else ""
+        memory = Disk(Path(place)) if place else MemoryRegistry()
+        registry = f"oci:{place}" if place else "registry.test/acme"
+        self.world = World(POLICY.format(registry=registry), memory)
+        self.model = Model()
+        self.digests = {(image, what): self._content(image, what) for image in IMAGES for what in VERSIONS + FOREIGN}
+        self.names = {(image, digest): what for (image, what), digest in self.digests.items()}
+        self.fixed: dict[tuple[str, str], Digest] = {}
+
+    def teardown(self) -> None:
+        if self._scratch:
+            self._scratch.cleanup()
+
+    def _content(self, image: str, what: str) -> Digest:
+        host, _, path = BUILDS.partition("/")
+        store = self.world.memory.open(Repository(host, f"{path}/{image}"))
+        return images.image(store, content=f"{image} {what}".encode(), tag=what).digest
+
+    def _store(self, image: str) -> Store:
+        return self.world.memory.open(self.world.repository(image))
+
+    # --- steps -------------------------------------------------------------------------------------------------
+
+    @rule(chosen=some_images, version=versions)
+    def build(self, chosen: list[str], version: str) -> None:
+        """Other tools push a build."""
+        for image in chosen:
+            images.image(self._store(image), content=f"{image} {version}".encode(), tag=version)
+            self.model.built.add((image, version))
+
+    @rule(chosen=some_images, version=versions)
+    def both_ways(self, chosen: list[str], version: str) -> None:
+        """The usual day: a build goes all the way, as far as it is let."""
+        self.build(chosen, version)
+        for environment in ("dev", "prod"):
+            self.command(Command("promote", environment, dict.fromkeys(chosen, version)))
+
+    @rule(
+        chosen=some_images, versions=st.lists(versions, min_size=2, max_size=2), to=environments, override=st.booleans()
+    )
+    def promote(self, chosen: list[str], versions: list[str], to: str, override: bool) -> None:
+        wanted = dict(zip(chosen, versions, strict=False))
+        self.command(Command("promote", to, wanted, override))
+
+    @rule(chosen=some_images, version=versions)
+    def push(self, chosen: list[str], version: str) -> None:
+        self.command(Command("push", "dev", dict.fromkeys(chosen, version)))
+
+    @rule(environment=environments)
+    def roll_back(self, environment: str) -> None:
+        self.command(Command("rollback", environment, {}))
+
+    @rule(chosen=some_images, to=st.lists(st.none() | versions, min_size=2, max_size=2), environment=environments)
+    def roll_back_to(self, chosen: list[str], to: list[What], environment: str) -> None:
+        self.command(Command("rollback", environment, dict(zip(chosen, to, strict=False))))
+
+    @rule(image=st.sampled_from(IMAGES), environment=environments, what=st.sampled_from((None, *FOREIGN, *VERSIONS)))
+    def by_hand(self, image: str, environment: str, what: What) -> None:
+        """Somebody moves or removes an environment tag with another tool."""
+        spot, store = self.model.spots[image, environment], self._store(image)
+        assume(what not in (spot.tag, spot.before))
+        assume(what is None or what in FOREIGN or (image, what) in self.model.built)
+        if what is None and spot.tag is not None:
+            store.untag(environment, self.digests[image, spot.tag])
+        elif what is not None:
+            images.image(store, content=f"{image} {what}".encode(), tag=environment)
+        spot.tag = what
+
+    @rule(
+        verb=st.sampled_from(["push", "promote", "promote", "rollback", "rollback"]),
+        chosen=some_images,
+        version=versions,
+        named=st.booleans(),
+        environment=environments,
+        write=st.integers(1, 16),
+        way=st.sampled_from(["again", "back", "repair"]),
+    )
+    def die(
+        self, verb: Any, chosen: list[str], version: str, named: bool, environment: str, write: int, way: str
+    ) -> None:
+        """A command dies at one of its writes. Then it is run again, or rolled back, or repaired."""
+        wanted: dict[str, What] = dict.fromkeys(chosen, version) if named or verb != "rollback" else {}
+        command = Command(verb, "dev" if verb == "push" else environment, wanted, override=verb == "promote")
+        after = deepcopy(self.model)
+        if command.model(after):
+            self.command(command)
+            return
+        told = {key: len(self.world.records(*key)) for key in self.model.spots}
+        if not self.world.crash(lambda: command.run(self.world), write):
+            self.model = after
+            return
+        self.old_or_new(after)
+        self.nothing_lost()
+        self.recover(command, after, told, way)
+        self.number_anew(command.environment)
+
+    # --- how steps end -----------------------------------------------------------------------------------------
+
+    def command(self, command: Command) -> None:
+        refused = command.model(self.model)
+        before, count = self.world.memory.snapshot(), len(self.world.memory.writes)
+        if not refused:
+            command.run(self.world)
+            return
+        with pytest.raises(TagflowError) as caught:
+            command.run(self.world)
+        assert caught.value.code in refused, (command, caught.value.message)
+        assert caught.value.exit_status == max(STATUS[code] for code in refused)
+        assert self.world.memory.snapshot() == before
+        assert len(self.world.memory.writes) == count
+
+    def old_or_new(self, after: Model) -> None:
+        for (image, environment), spot in self.model.spots.items():
+            stands = self.stands(image, environment)
+            assert stands in (spot.tag, after.spots[image, environment].tag), (image, environment, stands)
+
+    def recover(self, command: Command, after: Model, told: Mapping[Key, int], way: str) -> None:
+        environment = command.environment
+        states = {image: self.world.sight(image, environment).standing.condition for image in IMAGES}
+        dead = "interrupted" in states.values()
+        event(f"{command.verb} died {'amid' if dead else 'outside'}, {way}")
+        if dead and way == "back" and command.verb != "rollback":
+            self.world.rollback(environment)
+            self.abandoned(environment, told)
+            return
+        if way == "repair":
+            repair(self.world.context(), [environment])
+        if not dead and command.verb == "rollback" and self.arrived(environment, after):
+            repair(self.world.context(), [environment])
+        elif dead and command.verb == "rollback":
+            if not self.arrived(environment, after):
+                self.world.rollback(environment)
+        else:
+            command.run(self.world)
+        self.model = after
+
+    def arrived(self, environment: str, after: Model) -> bool:
+        return all(self.stands(image, environment) == after.spots[image, environment].tag for image in IMAGES)
+
+    def abandoned(self, environment: str, told: Mapping[Key, int]) -> None:
+        """What was announced is put back; what was moved by hand may have been adopted before."""
+        for image in IMAGES:
+            spot = self.model.spots[image, environment]
+            tags = self.world.tags(image)
+            self.model.built |= {(image, version) for version in VERSIONS if version in tags}
+            fresh = self.world.records(image, environment)[told[image, environment] :]
+            if any(action == "adopt" for action, _, _ in fresh):
+                spot.adopt(0)
+            for action, version, _ in fresh:
+                if action in ("push", "promote") and version is not None:
+                    spot.abandon(version)
+                    spot.combined |= {version} & {tag.removesuffix(f"-{environment}") for tag in tags}
+
+    def number_anew(self, environment: str) -> None:
+        """Releases that died and were finished have numbers that the model doesn't foresee; their order it does."""
+        sights = {image: self.world.sight(image, environment) for image in IMAGES}
+        for image, sight in sights.items():
+            spot, stack = self.model.spots[image, environment], sight.standing.state.stack
+            assert [self.names[image, ran.digest] for ran in stack] == spot.names
+            spot.stack = [(name, ran.release.number) for name, ran in zip(spot.names, stack, strict=True)]
+        self.model.numbers[environment] = max(sight.standing.number for sight in sights.values())
+
+    # --- what always holds -------------------------------------------------------------------------------------
+
+    def stands(self, image: str, tag: str) -> What:
+        digest = self.world.tag(image, tag)
+        return None if digest is None else self.names[image, digest]
+
+    @invariant()
+    def nothing_lost(self) -> None:
+        """What never moves stands where it stood first: versions, combined tags, pins, records."""
+        for image in IMAGES:
+            tags = self.world.tags(image)
+            for tag in {tag for name, tag in self.fixed if name == image} | (tags.keys() - MOVABLE):
+                assert tags.get(tag) == self.fixed.setdefault((image, tag), tags[tag]), tag
+
+    @invariant()
+    def spots_are_as_the_model_says(self) -> None:
+        for (image, environment), spot in self.model.spots.items():
+            sight = self.world.sight(image, environment)
+            state, standing = sight.standing.state, sight.standing
+            assert self.stands(image, environment) == spot.tag
+            assert [(self.names[image, ran.digest], ran.release.number) for ran in state.stack] == spot.stack
+            assert [ran.version for ran in state.stack] == [it if it in VERSIONS else None for it in spot.names]
+            assert state.holds == spot.holds
+            assert state.void == spot.void
+            assert standing.condition == spot.condition
+            assert {f"v{version}" for version in sight.admitted} == spot.admitted
+
+    @invariant()
+    def floating_tags_are_at_their_winners(self) -> None:
+        for image in IMAGES:
+            for tag, version in self.model.floating(image).items():
+                assert self.stands(image, tag) == version, (image, tag)
+
+    @invariant()
+    def what_was_left_is_kept(self) -> None:
+        for (image, environment), spot in self.model.spots.items():
+            tags = self.world.tags(image)
+            for what in spot.left:
+                digest = self.digests[image, what]
+                assert digest in (tags.get(f"{what}-{environment}"), tags.get(pin_tag(digest))), (image, what)
+
+    @invariant()
+    def verify_finds_what_was_moved_by_hand_and_nothing_else(self) -> None:
+        found = {(it.image, it.environment, it.problem, it.tag) for it in verify(self.world.context(), [])}
+        expected = {
+            (image, environment, "drift", environment)
+            for (image, environment), spot in self.model.spots.items()
+            if spot.condition == "unrecorded"
+        }
+        for image in IMAGES:
+            stale = (MOVABLE - {"dev", "prod"}) & self.world.tags(image).keys() - self.model.floating(image).keys()
+            expected |= {(image, "prod", "floating.stale", tag) for tag in stale}
+        assert found == expected
+
+
+def run(machine: type[Machine], examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples * FUZZ,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=FUZZ == 1,
+            phases=(Phase.generate, Phase.shrink) if FUZZ > 1 else (Phase.generate,),  # shrinking takes minutes
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+def test_in_memory() -> None:
+    run(Machine, 30, 25)
+
+
+def test_in_layouts(tmp_path: Path) -> None:
+    class OnDisk(Machine):
+        directory = tmp_path
+
+    run(OnDisk, 5, 10)
+
+
+def test_the_model_itself() -> None:
+    """A day in the contract's words, so that the model is not trusted blindly."""
+    spot = Spot()
+    spot.enter("v1.0.0", 1)
+    spot.enter("v1.1.0", 2)
+    spot.pop(1)
+    assert (spot.names, spot.holds, spot.tag, spot.left) == (["v1.0.0"], {"v1.1.0"}, "v1.0.0", {"v1.0.0", "v1.1.0"})
+    spot.push_again("v1.1.0", 3)
+    assert (spot.names, spot.holds) == (["v1.0.0", "v1.1.0"], set())
