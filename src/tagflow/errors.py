@@ -11,7 +11,7 @@ Detail = Mapping[str, object]
 class TagflowError(Exception):
     """Anything tagflow tells a user about. Never carries a secret.
 
-    ``code`` is a stable string ``area.reason`` listed in :data:`CODES`; ``details`` are JSON-ready mappings,
+    ``code`` is a stable string ``area.reason`` listed in docs/errors.md; ``details`` are JSON-ready mappings,
     one for each single reason where there are several.
     """
 

@@ -573,7 +573,7 @@ class TestCtrlC:
             if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
                 raise KeyboardInterrupt
 
-        with world.hooked(before=interrupt), fails("interrupted", 130) as caught:
+        with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
             world.promote("v1.1.0", to="prod")
         for image in IMAGES:
             told = [line for line in caught[0].message.splitlines() if f"{world.repository(image)}:prod " in line]
@@ -588,7 +588,7 @@ class TestCtrlC:
             if operation == "put":
                 raise KeyboardInterrupt
 
-        with world.hooked(before=interrupt), fails("interrupted", 130) as caught:
+        with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
             world.promote("v1.1.0", to="prod")
         assert "no environment or floating tag differs" in caught[0].message
 

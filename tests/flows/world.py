@@ -48,6 +48,11 @@ def _policy(text: str) -> Policy:
     return load_policy_text(text, base="/nowhere")
 
 
+@cache
+def _digest(text: str) -> str:
+    return policy_digest(_policy(text))
+
+
 class Crash(BaseException):
     """The process died: nothing that it would have done afterwards happens."""
 
@@ -92,7 +97,7 @@ class World:
     def context(self) -> Context:
         return Context(
             policy=self.policy,
-            policy_digest=policy_digest(self.policy),
+            policy_digest=_digest(self.text),
             stores=self.memory.open,
             now=self._tick,
             new_id=lambda: f"r{next(self._ids):04d}",

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return session.fail(
-            Interrupted("interrupted", "interrupted: no environment or floating tag differs from before")
+            Interrupted("run.interrupted", "interrupted: no environment or floating tag differs from before")
         )
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets one clear line too
         return session.fail(_bug(error))

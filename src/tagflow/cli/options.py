@@ -45,7 +45,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
                 function(session, **given)
             except KeyboardInterrupt:
                 raise Interrupted(
-                    "interrupted",
+                    "run.interrupted",
                     "interrupted: no environment or floating tag differs from before",
                     hint="Run the same command again.",
                 ) from None

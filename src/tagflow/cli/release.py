@@ -60,7 +60,7 @@ def _confirm(planned: Outcome) -> None:
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
-        "interrupted", "not confirmed: nothing was changed", hint="--yes answers the question."
+        "run.interrupted", "not confirmed: nothing was changed", hint="--yes answers the question."
     )
     error.result = planned
     raise error

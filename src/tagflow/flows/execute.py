@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 
+from tagflow.domain.floating import winner
 from tagflow.domain.history import Entry, Release
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest
@@ -18,11 +20,14 @@ from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError,
 from tagflow.flows.announce import Herald
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
+from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import attempt, each
 from tagflow.flows.travel import through_daemon
 from tagflow.stores.port import Manifest, Store, TagMoved
 from tagflow.stores.transfer.copy import Copier
 
+_FOLLOWED = 5
+"""How often a floating tag is followed where other releases move it at the same time."""
 _ANCHORS: tuple[Kind, ...] = ("version", "combined", "pin")
 
 
@@ -76,9 +81,9 @@ class _Run:
 
     def _copy_objects(self) -> None:
         places = {image: place.repository for image, place in self._places.items()}
-        arrived = through_daemon(self._context, self._plan.steps, self._decision.origins, places)
-        rest = [image for image in self._decision.origins if image not in arrived]
-        if not rest:
+        # What came through the daemon is not sent again below; what hangs on it, which no daemon carries, is.
+        through_daemon(self._context, self._plan.steps, self._decision.origins, places)
+        if not self._decision.origins:
             return
         with Copier(self._context.progress, threads=self._context.threads) as copier:
 
@@ -87,7 +92,7 @@ class _Run:
                 target = self._context.stores(self._places[image].repository)
                 copier.copy(origin.store, target, origin.reference, referrers=self._context.policy.referrers)
 
-            each(copy, rest, threads=4)
+            each(copy, self._decision.origins, threads=4)
 
     def _get_manifests(self) -> None:
         """Have every manifest at hand that a tag will move to, before anything is announced."""
@@ -111,11 +116,38 @@ class _Run:
 
     def _float(self) -> None:
         try:
-            each(self._move_for_sure, self._pending("floating"), threads=self._context.threads)
+            each(self._follow, self._pending("floating"), threads=self._context.threads)
         except TagflowError as error:
             if self._changed or self._doubtful:
                 raise self._partly(error) from error
             raise
+
+    def _follow(self, move: Move) -> None:
+        """Move a floating tag. Where another release moved it meanwhile, see who wins now that both are there."""
+        for _ in range(_FOLLOWED):
+            try:
+                return self._move_for_sure(move)
+            except TagMoved:
+                anew = self._seen_anew(move)
+                if anew is None:
+                    return None
+                move = anew
+        return self._move_for_sure(move)
+
+    def _seen_anew(self, move: Move) -> Move | None:
+        """Where a floating tag belongs by what is there now; None where it stands there."""
+        observer, place, scheme = Observer(self._context), self._places[move.image], self._context.scheme
+        sight, meaning = observer.sights([place])[place], scheme.read(move.tag)
+        line = meaning.line if meaning else None
+        best = winner(scheme, move.tag, line, sight.admitted) if line else None
+        actual = observer.digest(place.repository, move.tag)
+        wanted = observer.digest(place.repository, sight.combined[best]) if best else None
+        if wanted is None or wanted == actual:
+            return None
+        manifest = self._store(move.image).get(wanted)
+        with self._lock:
+            self._manifests[move.image, wanted] = manifest
+        return replace(move, before=actual, after=wanted)
 
     # --- single writes -----------------------------------------------------------------------------------------
 
@@ -204,7 +236,7 @@ class _Run:
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(
-            "interrupted", f"interrupted: {self._told()}", hint=self._ways_out(), details=self._differing()
+            "run.interrupted", f"interrupted: {self._told()}", hint=self._ways_out(), details=self._differing()
         )
 
     def _told(self) -> str:

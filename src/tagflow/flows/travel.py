@@ -36,28 +36,27 @@ def changed_by_daemon(context: Context, choices: Sequence[Choice], origins: Mapp
 
 def through_daemon(
     context: Context, steps: Sequence[Step], origins: Mapping[str, Origin], target: Mapping[str, Repository]
-) -> set[str]:
-    """Let images travel through the daemon under a scratch tag, and compare; the images that did.
+) -> None:
+    """Let images travel through the daemon under a scratch tag, and compare.
 
     :raises Refused: ``engine.would_change_digest``; no name has moved then.
     """
     if context.policy.engine != "docker":
-        return set()
+        return
 
-    def send(step: Step) -> str | None:
+    def send(step: Step) -> None:
         repository = target[step.image]
         source = origins[step.image].store.repository if step.image in origins else repository
         entering = step.action in ("push", "promote", "adopt") and not step.recorded
         if not entering or step.digest is None or not _travels(source, repository):
-            return None
+            return
         tag = scratch_tag(step.digest)
         arrived = context.engine().transfer(source, step.digest, repository, tag, context.progress)
         clear(context.stores(repository), tag, arrived)
         if arrived != step.digest:
             raise _refusal(step.image, step.digest, f"the Docker Engine made it {arrived}")
-        return step.image
 
-    return {image for image in each(send, steps, threads=4) if image is not None}
+    each(send, steps, threads=4)
 
 
 def clear(store: Store, tag: str, digest: Digest) -> None:
