@@ -40,6 +40,10 @@ class _State(msgspec.Struct, frozen=True):
     seen: str = ""
 
 
+_STATE = msgspec.json.Decoder(_State)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
+
+
 def stamp(moment: datetime) -> str:
     """A moment as RFC 3339 in UTC, to the microsecond."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -163,7 +167,7 @@ def _decode(annotations: Mapping[str, str]) -> Record:
 
 
 def _decode_state(text: str) -> State:
-    document = msgspec.json.decode(text, type=_State)
+    document = _STATE.decode(text)
     return State(
         stack=tuple(
             Ran(ran.version, _need(_digest(ran.digest)), Release(ran.release, ran.release_number))

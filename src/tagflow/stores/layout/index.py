@@ -32,6 +32,10 @@ class _Fields(msgspec.Struct):
     annotations: dict[str, Any] | None = None
 
 
+_FIELDS = msgspec.json.Decoder(_Fields)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry: its JSON text, what it points at, and the tag that it gives (or empty)."""
@@ -147,7 +151,7 @@ def corrupt(where: str, problem: str) -> StoreError:
 
 
 def _parse_entry(raw: bytes, where: str) -> Entry:
-    fields = msgspec.json.decode(raw, type=_Fields)
+    fields = _FIELDS.decode(raw)
     if not is_digest(fields.digest) or fields.size < 0:
         raise corrupt(where, f"an entry has no valid digest and size: {fields.digest!r}, {fields.size}")
     annotations = {key: text for key, text in (fields.annotations or {}).items() if isinstance(text, str)}

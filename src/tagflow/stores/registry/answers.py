@@ -31,8 +31,16 @@ class _Errors(msgspec.Struct):
     errors: list[_Error] = []
 
 
+_ERRORS = msgspec.json.Decoder(_Errors)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
+
+
 class _TagPage(msgspec.Struct):
     tags: list[str] | None = None
+
+
+_TAG_PAGE = msgspec.json.Decoder(_TagPage)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
 
 
 def _content_type(answer: Answer) -> str:
@@ -41,7 +49,7 @@ def _content_type(answer: Answer) -> str:
 
 def _errors(answer: Answer) -> list[_Error]:
     try:
-        return msgspec.json.decode(answer.body, type=_Errors).errors
+        return _ERRORS.decode(answer.body).errors
     except (msgspec.DecodeError, ValueError, RecursionError):
         return []
 
@@ -88,7 +96,7 @@ def read_tags(answer: Answer) -> list[str]:
     :raises StoreError: ``registry.invalid_answer``.
     """
     try:
-        return msgspec.json.decode(answer.body, type=_TagPage).tags or []
+        return _TAG_PAGE.decode(answer.body).tags or []
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise invalid(answer.url, "gives a list of tags that cannot be read") from exc
 

@@ -155,6 +155,10 @@ class _Exchanged(msgspec.Struct):
     refresh_token: str
 
 
+_EXCHANGED = msgspec.json.Decoder(_Exchanged)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
+
+
 def _exchange(transport: Transport, host: str, token: str) -> str:
     form = {"grant_type": "access_token", "service": host, "access_token": token}
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -162,7 +166,7 @@ def _exchange(transport: Transport, host: str, token: str) -> str:
     if not answer.ok:
         raise _failed(host, "Azure", None, f"HTTP {answer.status} to the exchange of the token")
     try:
-        return msgspec.json.decode(answer.body, type=_Exchanged).refresh_token
+        return _EXCHANGED.decode(answer.body).refresh_token
     except (msgspec.DecodeError, ValueError) as exc:
         raise invalid(answer.url, "gives a token answer that cannot be read") from exc
 

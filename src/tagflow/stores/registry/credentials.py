@@ -188,6 +188,10 @@ class _HelperAnswer(msgspec.Struct):
     Secret: str = ""
 
 
+_HELPER_ANSWER = msgspec.json.Decoder(_HelperAnswer)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
+
+
 def ask_helper(name: str, address: str, environ: Mapping[str, str]) -> Login:
     """Run ``docker-credential-NAME get``; empty where it knows nothing of ``address``.
 
@@ -214,7 +218,7 @@ def ask_helper(name: str, address: str, environ: Mapping[str, str]) -> Login:
             return Login()
         raise _helper_failed(name, address, f"failed with status {done.returncode}")
     try:
-        answer = msgspec.json.decode(done.stdout, type=_HelperAnswer)
+        answer = _HELPER_ANSWER.decode(done.stdout)
     except (msgspec.DecodeError, ValueError) as exc:
         raise _helper_failed(name, address, "printed what is no credential") from exc
     if answer.Username == IDENTITY_USER:

@@ -57,6 +57,10 @@ class _TokenAnswer(msgspec.Struct):
     expires_in: float | None = None
 
 
+_TOKEN_ANSWER = msgspec.json.Decoder(_TokenAnswer)
+# Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
+
+
 def basic(credential: Credential) -> Login:
     """User name and password as RFC 7617 writes them, in UTF-8."""
     pair = f"{credential.username}:{credential.password}".encode()
@@ -82,7 +86,7 @@ def read_token(answer: Answer, received: float) -> Login:
     :raises StoreError: ``registry.invalid_answer``.
     """
     try:
-        document = msgspec.json.decode(answer.body, type=_TokenAnswer)
+        document = _TOKEN_ANSWER.decode(answer.body)
     except (msgspec.DecodeError, ValueError) as exc:
         raise invalid(answer.url, "gives a token answer that cannot be read") from exc
     token = document.token or document.access_token or ""
