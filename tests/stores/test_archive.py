@@ -257,7 +257,8 @@ class TestHostile:
         assert str(path) in caught.value.message
 
     @pytest.mark.parametrize(
-        "content", [b"", b"x" * 600, b"\x1f\x8b", gzip.compress(b"x" * 600, mtime=0), gzip.compress(b"x" * 9999, mtime=0)[:40]]
+        "content",
+        [b"", b"x" * 600, b"\x1f\x8b", gzip.compress(b"x" * 600, mtime=0), gzip.compress(b"x" * 9999, mtime=0)[:40]],
     )
     def test_no_archive_at_all(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "app.tar"
