@@ -194,7 +194,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Iterator[bytes]:
         left = int(self.headers.get("Content-Length") or 0)
-        while left and (chunk := self.rfile.read(min(left, CHUNK))):
+        while left:
+            chunk = self.rfile.read(min(left, CHUNK))
+            if not chunk:
+                raise ConnectionError("the client went away in the middle of its request")
             left -= len(chunk)
             yield chunk
 

@@ -59,14 +59,15 @@ class Desk:
     def tagflow(self, *arguments: str, **environ: str) -> Done:
         return run(arguments, self.path, environ)
 
-    def quickly(self, *arguments: str) -> Done:
-        """The same within this process: for the many cases that differ in their arguments only."""
+    def quickly(self, *arguments: str, **environ: str) -> Done:
+        """The same within this process: where the process is not the point."""
         out, err = io.StringIO(), io.StringIO()
         before = Path.cwd()
         os.chdir(self.path)
         try:
             with (
-                patch.dict(os.environ, surroundings(self.path, {}), clear=True),
+                patch.dict(os.environ, surroundings(self.path, environ), clear=True),
+                patch.object(sys, "stdin", io.StringIO()),
                 redirect_stdout(out),
                 redirect_stderr(err),
             ):

@@ -73,7 +73,7 @@ class TestRelease:
         desk.write("version: 1\nregistry: oci:registry\nimages: {frontend: frontend}\n"
                    "environments: {dev: {}, prod: {gates: [{name: scan, run: 'false'}]}}\n")  # fmt: skip
         desk.build("v1.0", "frontend")
-        assert desk.tagflow("promote", "v1.0", "--to", "dev").status == 0
+        assert desk.quickly("promote", "v1.0", "--to", "dev").status == 0
         document = desk.json("promote", "v1.0", "--to", "prod")
         assert (document["exit_code"], document["error"]["code"]) == (3, "promotion.gate")
         assert document["result"]["gates"][0]["passed"] is False
@@ -106,7 +106,7 @@ class TestStatus:
     def test_status(self, desk: Desk) -> None:
         desk.through("v1.0", "dev")
         desk.through("v1.1", "dev")
-        desk.tagflow("rollback", "dev")
+        desk.quickly("rollback", "dev")
         result = desk.json("status")["result"]
         assert set(result) == {"images"}
         assert [row["image"] for row in result["images"]] == ["frontend", "backend"]
@@ -151,7 +151,7 @@ class TestOthers:
     def test_schema(self, desk: Desk) -> None:
         document = desk.json("schema")
         assert document["ok"] is True
-        assert document["result"] == json.loads(desk.tagflow("schema").out)
+        assert document["result"] == json.loads(desk.quickly("schema").out)
 
     def test_doctor_history_verify(self, desk: Desk) -> None:
         desk.through("v1.0", "dev")

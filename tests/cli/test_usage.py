@@ -84,14 +84,14 @@ class TestUsageErrors:
         "arguments", [["-o", "yaml", "status"], ["status", "-o", "yaml"], ["status", "--output", ""]]
     )
     def test_another_output_format(self, desk: Desk, arguments: list[str]) -> None:
-        assert desk.tagflow(*arguments).status == 2
+        assert desk.quickly(*arguments).status == 2
 
     def test_an_output_format_that_schema_does_not_know(self, desk: Desk) -> None:
-        assert desk.tagflow("schema", "-o", "yaml").status == 2
+        assert desk.quickly("schema", "-o", "yaml").status == 2
 
     def test_two_usage_errors_name_what_helps(self, desk: Desk) -> None:
-        assert "--help" in desk.tagflow("promote", "--bogus").err
-        assert "promote" in desk.tagflow("promot", "v1.0", "--to", "dev").err
+        assert "--help" in desk.quickly("promote", "--bogus").err
+        assert "promote" in desk.quickly("promot", "v1.0", "--to", "dev").err
 
 
 class TestNames:
@@ -102,11 +102,11 @@ class TestNames:
         assert desk.json("tags", "v1.0", "--env", "prd")["exit_code"] == 4
         assert desk.json("rollback", "prd")["exit_code"] == 4
         assert desk.json("promote", "v9.0", "--to", "dev")["exit_code"] == 4
-        assert "prod" in desk.tagflow("promote", "v1.0", "--to", "prd").err
+        assert "prod" in desk.quickly("promote", "v1.0", "--to", "prd").err
 
     def test_order(self, desk: Desk) -> None:
         desk.through("v1.0", "dev")
-        done = desk.tagflow("promote", "v1.0", "--to", "prod")
+        done = desk.quickly("promote", "v1.0", "--to", "prod")
         assert done.status == 3
         assert "error[promotion.order]" in done.err
         assert "tagflow promote" in done.err
@@ -141,7 +141,7 @@ class TestPolicyFile:
     def test_nearest_upward(self, desk: Desk) -> None:
         below = desk.path / "a" / "b"
         below.mkdir(parents=True)
-        assert Desk(below).tagflow("tags", "v1.0").status == 0
+        assert Desk(below).quickly("tags", "v1.0").status == 0
 
     def test_layouts_are_relative_to_the_file(self, desk: Desk) -> None:
         desk.through("v1.0", "dev")
@@ -153,15 +153,15 @@ class TestPolicyFile:
         other = tmp_path / "other.yaml"
         other.write_text(POLICY.replace("prod:", "live:"))
         for done in (
-            desk.tagflow("tags", "v1.0", "-f", str(other)),
-            desk.tagflow("-f", str(other), "tags", "v1.0"),
-            desk.tagflow("--policy", "other.yaml", "tags", "v1.0"),
-            desk.tagflow("tags", "v1.0", f"--policy={other}"),
-            desk.tagflow("tags", "v1.0", TAGFLOW_POLICY=str(other)),
+            desk.quickly("tags", "v1.0", "-f", str(other)),
+            desk.quickly("-f", str(other), "tags", "v1.0"),
+            desk.quickly("--policy", "other.yaml", "tags", "v1.0"),
+            desk.quickly("tags", "v1.0", f"--policy={other}"),
+            desk.quickly("tags", "v1.0", TAGFLOW_POLICY=str(other)),
         ):
             assert done.status == 0, done.err
             assert "v1.0-live" in done.out.splitlines()
-        done = desk.tagflow("tags", "v1.0", "-f", "promotion.yaml", TAGFLOW_POLICY=str(other))
+        done = desk.quickly("tags", "v1.0", "-f", "promotion.yaml", TAGFLOW_POLICY=str(other))
         assert "v1.0-prod" in done.out.splitlines()
 
     def test_one_that_is_not_there(self, desk: Desk) -> None:
@@ -170,7 +170,7 @@ class TestPolicyFile:
 
     def test_broken_yaml_has_file_line_and_column(self, desk: Desk) -> None:
         desk.write("version: 1\nregistry: [\n")
-        done = desk.tagflow("status")
+        done = desk.quickly("status")
         assert done.status == 2
         assert "promotion.yaml:" in done.err
         import re
@@ -179,7 +179,7 @@ class TestPolicyFile:
 
     def test_all_mistakes_at_once(self, desk: Desk) -> None:
         desk.write("version: 1\nregistri: x\nimages: {a: a}\nenvironments: {Prod: {}, dev: {sok: 1h}}\n")
-        done = desk.tagflow("tags", "v1.0")
+        done = desk.quickly("tags", "v1.0")
         assert done.status == 2
         for place in ("promotion.yaml:2:", "promotion.yaml:4:"):
             assert place in done.err
@@ -190,10 +190,10 @@ class TestPolicyFile:
 class TestPlacesOfOptions:
     def test_before_and_after(self, desk: Desk) -> None:
         for arguments in (["-o", "json", "tags", "v1.0"], ["tags", "-o", "json", "v1.0"], ["tags", "v1.0", "-ojson"]):
-            assert desk.tagflow(*arguments).document["command"] == "tags"
+            assert desk.quickly(*arguments).document["command"] == "tags"
 
     def test_the_one_after_wins(self, desk: Desk) -> None:
-        assert desk.tagflow("-o", "json", "tags", "v1.0", "-o", "text").out.startswith("v1.0\n")
+        assert desk.quickly("-o", "json", "tags", "v1.0", "-o", "text").out.startswith("v1.0\n")
 
     def test_version(self, desk: Desk) -> None:
         from tagflow import __version__
@@ -204,12 +204,12 @@ class TestPlacesOfOptions:
 
     @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["promote", "--help"], ["rollback", "-h"]])
     def test_help(self, desk: Desk, arguments: list[str]) -> None:
-        done = desk.tagflow(*arguments)
+        done = desk.quickly(*arguments)
         assert done.status == 0
         assert "Usage" in done.out or "usage" in done.out
 
     def test_targets_that_look_like_options(self, desk: Desk) -> None:
-        assert desk.tagflow("promote", "--to", "dev", "--", "-x").status in (2, 4)
+        assert desk.quickly("promote", "--to", "dev", "--", "-x").status in (2, 4)
 
 
 class TestActor:
@@ -234,21 +234,21 @@ class TestActor:
 
 class TestText:
     def test_tags_one_a_line(self, desk: Desk) -> None:
-        done = desk.tagflow("tags", "v1.0", "--env", "prod")
+        done = desk.quickly("tags", "v1.0", "--env", "prod")
         assert sorted(done.out.splitlines()) == ["latest", "prod", "v1.0", "v1.0-prod"]
 
     def test_tags_needs_no_network(self, desk: Desk) -> None:
         desk.write(POLICY.replace("oci:./registry", "registry.invalid/acme"))
-        assert desk.tagflow("tags", "v1.0").status == 0
+        assert desk.quickly("tags", "v1.0").status == 0
 
     def test_next_is_one_version(self, desk: Desk) -> None:
-        assert desk.tagflow("next").out == "v0.1.0\n"
+        assert desk.quickly("next").out == "v0.1.0\n"
         desk.build("v1.0", "frontend")
         desk.build("v0.9", "backend")
         for part, expected in (("patch", "v1.0.1"), ("minor", "v1.1"), ("major", "v2.0")):
-            assert desk.tagflow("next", part).out == f"{expected}\n"
-        assert desk.tagflow("next").out == "v1.0.1\n"
-        assert desk.tagflow("next", "prerelease").out.startswith("v1.0.1-")
+            assert desk.quickly("next", part).out == f"{expected}\n"
+        assert desk.quickly("next").out == "v1.0.1\n"
+        assert desk.quickly("next", "prerelease").out.startswith("v1.0.1-")
 
     def test_ambiguous_and_imprecise(self, desk: Desk) -> None:
         assert desk.json("tags", "1.0.0-dev")["error"]["code"] == "version.ambiguous"
@@ -257,7 +257,7 @@ class TestText:
 
     def test_a_plan_is_shown(self, desk: Desk) -> None:
         desk.build("v1.0")
-        done = desk.tagflow("promote", "v1.0", "--to", "dev", "--dry-run")
+        done = desk.quickly("promote", "v1.0", "--to", "dev", "--dry-run")
         assert done.status == 0
         assert "v1.0-dev" in done.out
         assert "nothing was changed" in done.out.lower() or "dry run" in done.out.lower()
@@ -281,9 +281,9 @@ class TestText:
 
     def test_a_hostile_reason_moves_no_cursor(self, desk: Desk) -> None:
         desk.build("v1.0")
-        done = desk.tagflow("promote", "v1.0", "--to", "dev", TAGFLOW_ACTOR="\x1b]0;owned\x07eve\r")
+        done = desk.quickly("promote", "v1.0", "--to", "dev", TAGFLOW_ACTOR="\x1b]0;owned\x07eve\r")
         assert done.status == 0
-        assert "\x1b" not in desk.tagflow("status").out
+        assert "\x1b" not in desk.quickly("status").out
 
     def test_pipe_to_head(self, desk: Desk) -> None:
         command = f"{sys.executable} -m tagflow status -v; echo $? >&2"
@@ -341,18 +341,18 @@ class TestTerminal:
 class TestInit:
     def test_what_it_writes_works(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path)
-        done = desk.tagflow(
+        done = desk.quickly(
             "init", "--registry", "oci:./images", "--image", "web", "--image", "api", "--env", "dev", "--env", "prod"
         )
         assert done.status == 0
         assert "promotion.yaml" in done.out
-        assert desk.tagflow("tags", "v1.0.0", "--env", "prod").status == 0
+        assert desk.quickly("tags", "v1.0.0", "--env", "prod").status == 0
         assert [row["image"] for row in desk.json("status")["result"]["images"]] == ["web", "api"]
 
     def test_without_options_too(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path)
-        assert desk.tagflow("init").status == 0
-        assert desk.tagflow("tags", "v1.0.0").status == 0
+        assert desk.quickly("init").status == 0
+        assert desk.quickly("tags", "v1.0.0").status == 0
 
     def test_it_never_overwrites(self, desk: Desk) -> None:
         before = (desk.path / "promotion.yaml").read_bytes()
@@ -360,12 +360,12 @@ class TestInit:
         assert document["exit_code"] == 2
         assert "--force" in document["error"]["hint"]
         assert (desk.path / "promotion.yaml").read_bytes() == before
-        assert desk.tagflow("init", "--force").status == 0
+        assert desk.quickly("init", "--force").status == 0
         assert (desk.path / "promotion.yaml").read_bytes() != before
 
     def test_a_dangling_link_is_not_followed(self, tmp_path: Path) -> None:
         (tmp_path / "promotion.yaml").symlink_to(tmp_path / "elsewhere")
-        assert Desk(tmp_path).tagflow("init").status == 2
+        assert Desk(tmp_path).quickly("init").status == 2
         assert not (tmp_path / "elsewhere").exists()
 
     @pytest.mark.parametrize(
@@ -382,9 +382,9 @@ class TestInit:
     )
     def test_what_would_be_no_policy_is_not_written(self, tmp_path: Path, arguments: list[str]) -> None:
         desk = Desk(tmp_path)
-        done = desk.tagflow("init", *arguments)
+        done = desk.quickly("init", *arguments)
         if done.status == 0:
-            assert desk.tagflow("tags", "v1.0.0").status == 0
+            assert desk.quickly("tags", "v1.0.0").status == 0
         else:
             assert done.status == 2
             assert not (tmp_path / "promotion.yaml").exists()

@@ -61,8 +61,7 @@ class Journey:
         return desk
 
     def forget(self) -> None:
-        """Go on working on another machine, in processes of its own; this one is gone."""
-        self.processes = True
+        """Go on working on another machine; this one is gone."""
         shutil.rmtree(self.here.path)
         self.here = self.elsewhere()
 
@@ -75,6 +74,7 @@ class Journey:
         return document
 
     def promote(self, *targets: str, to: str, **options: str) -> dict[str, Any]:
+        """``targets`` may hold options too."""
         return self.run("promote", *targets, "--to", to, *_options(options))
 
     def through(self, version: str, *environments: str) -> None:

@@ -43,8 +43,10 @@ Tags = dict[tuple[str, str], Digest]
 
 Shape = tuple[str, frozenset[tuple[str, str, str]]]
 
-Way = Literal["gone", "once", "killed"]
-"""``gone``: that request and all later ones are cut. ``once``: only that one. ``killed``: tagflow dies of SIGKILL."""
+Way = Literal["gone", "once", "often", "killed"]
+"""``gone``: that request and all later ones are cut. ``once``: only that one. ``often``: that one and every sixth from
+there on, so that six runs cut every one. ``killed``: tagflow dies of SIGKILL."""
+STRIDE = 6
 
 When = Literal["before", "after"]
 """Before the registry hears of the request, or when it is done and not answered. ``after`` counts writes only: a read
@@ -80,10 +82,10 @@ class Cutter(FaultProxy):
             if self._cut is None:
                 return None
             way, when, number = self._cut
-            if self.struck:
-                return None if way == "once" else Fault(cut="before")
             counts = when == "before" or method not in ("GET", "HEAD")
             self._seen += counts
+            if self.struck and (way != "often" or (self._seen - number) % STRIDE):
+                return Fault(cut="before") if way in ("gone", "killed") else None
             if self._seen < number or not counts:
                 return None
             self.struck = f"{method} {path}"

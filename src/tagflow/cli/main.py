@@ -44,7 +44,10 @@ def run(arguments: Sequence[str]) -> int:
         status = get_command(app).main(args=list(arguments), prog_name="tagflow", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except TagflowError as error:
-        return session.fail(error, _result(error))
+        try:
+            return session.fail(error, _result(error))
+        except BrokenPipeError:
+            return error.exit_status
     except NoArgsIsHelpError as error:
         print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
         return UsageError.exit_status

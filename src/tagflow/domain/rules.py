@@ -48,7 +48,7 @@ class Verdict:
         """The verdict as an error."""
         detail: dict[str, object] = {"code": self.code, "image": self.image, "message": self.message}
         if self.until is not None:
-            detail["until"] = self.until.astimezone().isoformat()
+            detail["until"] = self.until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Refused(self.code, self.message, hint=self.hint, details=[detail])
 
 

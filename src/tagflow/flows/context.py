@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.tagging import TagScheme
-from tagflow.errors import NotFound
+from tagflow.errors import NotFound, UsageError
 from tagflow.flows.suggest import suggestion
 from tagflow.stores.port import Engine, Progress, Silence, Stores
 
@@ -43,6 +43,8 @@ class Context:
 
         :raises NotFound: ``environment.not_found``.
         """
+        if not name.strip():
+            raise UsageError("target.missing", "the ENV is empty", hint="An unset variable? Name an environment.")
         known = {environment.name: environment for environment in self.policy.environments}
         if name not in known:
             hint = suggestion(name, known) or f"Environments of this policy: {', '.join(known)}."

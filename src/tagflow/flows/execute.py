@@ -259,9 +259,17 @@ class _Run:
 
     def _ways_out(self) -> str:
         environment = self._plan.request.environment
+        steps = self._plan.steps
+        if steps and steps[0].action in ("rollback", "abort"):
+            moved = {move.image for move in self._changed if move.kind == "environment"}
+            if moved >= {move.image for move in self._pending("environment")}:
+                return f"It is complete but for floating tags: `tagflow verify {environment} --repair` puts them right."
+            return f"`tagflow rollback {environment}` finishes it."
         if not self._announced and not self._changed and self._plan.resumes is None:
             return "Run the same command again."
-        return f"Run the same command again to finish, or `tagflow rollback {environment}` to go back."
+        targets = " ".join(f"{image}={wanted}" for image, wanted in self._plan.intent)
+        finish = f"tagflow promote {targets} --to {environment}"
+        return f"Run the same command again (`{finish}`) to finish, or `tagflow rollback {environment}` to go back."
 
     def _with_outcome(self, error: TagflowError) -> TagflowError:
         error.result = self._outcome(applied=False)

@@ -88,7 +88,7 @@ def _candidate(
         version=choice.version,
         digest=choice.digest,
         running=context.scheme.parse_label(_running(observer, environment, choice)),
-        held=choice.label in standing.state.holds,
+        held=any(context.scheme.parse_label(label) == choice.version for label in standing.state.holds),
         stays=_stays(context, observer, environment, choice) if environment.soak else (),
         platforms=_platforms(store, manifest, environment.platforms) if manifest and environment.platforms else None,
         unset_labels=_unset(store, manifest, environment.labels) if manifest else (),

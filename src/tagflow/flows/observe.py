@@ -49,7 +49,9 @@ class Sight:
 
     def lists_out(self, version: Version) -> str:
         """Why a version with a combined tag is not admitted here (``held``, ``void``, ``announced``), or empty."""
-        return self.standing.lists_out(self.scheme.version_tag(version))
+        listed = self.standing.state.holds | self.standing.state.void
+        label = next((it for it in listed if self.scheme.parse_label(it) == version), None)
+        return self.standing.lists_out(label or self.scheme.version_tag(version))
 
     @cached_property
     def admitted(self) -> frozenset[Version]:

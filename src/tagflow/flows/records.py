@@ -7,6 +7,7 @@ for Artifact Usage"), and annotations. So any registry keeps it, and crane, oras
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,8 @@ from tagflow.stores.port import EMPTY_CONTENT, EMPTY_TYPE, OCI_MANIFEST, Descrip
 ARTIFACT_TYPE = "application/vnd.tagflow.record.v1+json"
 PREFIX = "io.tagflow.record."
 CREATED = "org.opencontainers.image.created"
+_PAUSES = (0.05, 0.2, 0.5)
+"""Seconds before a record that the registry refused for its blob is put again."""
 EMPTY = Descriptor(EMPTY_TYPE, digest_of(EMPTY_CONTENT), len(EMPTY_CONTENT))
 
 
@@ -104,14 +107,19 @@ def write(store: Store, record: Record) -> Entry:
     """
     manifest = encode(record)
     tag = record_tag(record.environment, record.sequence, manifest.digest)
-    try:
-        if not record.parents:
-            _write_empty(store)
-        store.put(manifest, str(tag))
-    except StoreError:
-        if not record.parents or store.has_blob(EMPTY.digest):
-            raise
+    if not record.parents:
         _write_empty(store)
+    for pause in _PAUSES:
+        try:
+            store.put(manifest, str(tag))
+            break
+        except StoreError as error:
+            # The empty blob is not there, or is being written: distribution 2.8 shows others half of an upload.
+            if not error.code.startswith(("blob.", "manifest.")):
+                raise
+            time.sleep(pause)
+            _write_empty(store)
+    else:
         store.put(manifest, str(tag))
     return Entry(tag, manifest.digest, record)
 

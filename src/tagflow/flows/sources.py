@@ -64,8 +64,7 @@ def archive(path: Path) -> Origin:
     from tagflow.stores.archive.reader import open_archive
 
     store = open_archive(path)
-    tags = store.tags()
-    return Origin(store, tags[0] if len(tags) == 1 else "")
+    return Origin(store, store.sole())
 
 
 def _remote(context: Context, source: Source) -> Origin:

@@ -162,13 +162,21 @@ def _branches(check: _Check, standing: Standing) -> Iterator[Finding]:
 def _tag(check: _Check, standing: Standing) -> Iterator[Finding]:
     environment, image, head = check.place.environment.name, check.place.image.name, standing.head
     if standing.condition == "interrupted" and head is not None:
-        repair = f"{check.mend} (finishes it) or tagflow rollback {environment} (abandons it)"
+        repair = check.mend
         detail = f"{head.record.action} of {head.record.version or 'nothing'} by {head.record.actor}"
         yield check.finding("interrupted", head.record.digest, standing.digest, repair, tag=environment, detail=detail)
     if standing.condition == "unrecorded":
         expected = head.record.digest if head else None
-        repair = f"tagflow rollback {environment} {image} (goes back) or the next promotion (adopts what runs)"
-        yield check.finding("drift", expected, standing.digest, repair, tag=environment, detail="moved by hand")
+        back = f"{image}={head.record.version}" if head and head.record.version and standing.digest is None else image
+        repair = f"tagflow rollback {environment} {back}"
+        yield check.finding(
+            "drift",
+            expected,
+            standing.digest,
+            repair,
+            tag=environment,
+            detail="moved by hand; the next promotion adopts what runs",
+        )
 
 
 def _anchors(check: _Check, sight: Sight, entries: Sequence[Entry]) -> Iterator[Finding]:
