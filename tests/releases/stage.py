@@ -70,7 +70,7 @@ class Cutter(FaultProxy):
 
     def heal(self) -> None:
         """Nothing is cut any more. Returns when nothing of what was asked before is under way."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self._sockets and time.monotonic() < end:
             time.sleep(0.001)
         assert not self._sockets
@@ -105,7 +105,7 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL, as soon as its process id is known."""
-        assert self.started.wait(10)
+        assert self.started.wait(60)
         os.kill(self.pid, signal.SIGKILL)
 
 
