@@ -70,8 +70,8 @@ LIBRARIES = {
 
 OUTSIDE = {"os", "sys", "time", "socket", "ssl", "random", "secrets", "http", "logging", "asyncio", "locale", "getpass"}
 """The clock, the environment, chance, the network: flows are given them, the domain does not know them."""
-TOUCHES = {"flows/commands.py": {"os", "time"}, "flows/notify.py": {"http"}}
-"""Flows that run the policy's commands and send its notices: processes, webhooks, and how long they take."""
+TOUCHES = {"flows/commands.py": {"os", "time"}, "flows/notify.py": {"http"}, "flows/records.py": {"time"}}
+"""Flows that run the policy's commands, send its notices, or wait a moment before a write is tried again."""
 FILES = {"io", "pathlib", "shutil", "subprocess", "tempfile", "threading", "urllib", "concurrent", "fcntl", "tarfile"}
 
 

@@ -56,7 +56,8 @@ class TestRealRegistries:
         assert checks["clock"].ok
         requests = registry.requests()[before:]
         assert {request.method for request in requests} == {"GET", "HEAD", "POST", "DELETE"}
-        assert not list((registry.root / "storage").rglob("_uploads/*/data")), "every upload was cancelled"
+        uploads = {str(path) for path in (registry.root / "storage").rglob("_uploads/*/data")}
+        assert {it for it in uploads if "/one-" in it or "/two-" in it} == set(), "every upload was cancelled"
 
     def test_where_deletion_is_off(self, second_registry: RegistryServer, tmp_path: Path) -> None:
         check = by_name(examine(second_registry, {"HOME": str(tmp_path)}))["tag deletion"]

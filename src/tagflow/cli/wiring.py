@@ -38,7 +38,8 @@ def policy_path(session: Session) -> Path:
 def context(session: Session, *, writes: bool = False, progress: Progress | None = None) -> Context:
     """Everything that a flow is given."""
     deadline = None if session.patience is None else time.monotonic() + session.patience
-    policy = load_policy(policy_path(session))
+    path = policy_path(session)
+    policy = load_policy(path)
     media = _Media(session, policy, deadline, writes)
     return Context(
         policy=policy,
@@ -51,6 +52,8 @@ def context(session: Session, *, writes: bool = False, progress: Progress | None
         progress=progress or Silence(),
         warn=session.note,
         engine=media.engine,
+        directory=path.parent,
+        deadline=deadline,
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
@@ -23,29 +24,37 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, its environment variables and what it reads on standard input."""
+    """A program with its arguments, its environment variables, what it reads on standard input, and where it runs."""
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     given: bytes = b""
+    directory: Path | None = None
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: ``status`` is None where it was stopped; ``output`` the end of what it printed."""
+    """How a command ended: ``status`` is None where it was stopped; ``output`` the end of what it printed; ``limit``
+    the seconds that it was given."""
 
     status: int | None
     output: str
+    limit: float
 
 
-def run_command(command: Command, *, seconds: float, keep: int, stop: Event | None = None) -> Ended:
-    """Run a command to its end, at most ``seconds``, or until ``stop`` is set: then it ends with all it has started.
+def run_command(
+    command: Command, *, seconds: float, keep: int, deadline: float | None = None, stop: Event | None = None
+) -> Ended:
+    """Run a command to its end, at most ``seconds`` and not past the :func:`time.monotonic` time ``deadline``, or until
+    ``stop`` is set: then it ends with all it has started.
 
     It has no terminal. At most ``keep`` bytes of its output (both streams) are kept in memory: the last ones. What it
     leaves running in the background is not waited for.
 
     :raises OSError: where it cannot be started.
     """
+    began = time.monotonic()
+    limit = seconds if deadline is None else max(0.0, min(seconds, deadline - began))
     with tempfile.TemporaryFile() as given:
         given.write(command.given)
         given.seek(0)
@@ -53,13 +62,13 @@ def run_command(command: Command, *, seconds: float, keep: int, stop: Event | No
     assert process.stdout is not None
     tail = _Tail(process.stdout, keep)
     try:
-        status = _wait(process, time.monotonic() + seconds, stop or Event())
+        status = _wait(process, began + limit, stop or Event())
         if status is None:
             _end(process)
     except BaseException:
         _end(process)
         raise
-    return Ended(status, tail.text())
+    return Ended(status, tail.text(), limit)
 
 
 def _start(command: Command, given: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -68,6 +77,7 @@ def _start(command: Command, given: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command.argv,
             env=environ,
+            cwd=command.directory,
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

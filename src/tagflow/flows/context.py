@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.tagging import TagScheme
@@ -19,7 +20,10 @@ def _no_engine() -> Engine:
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to every flow. The clock, the actor and the names of releases come in from outside, for tests' sake."""
+    """Handed to every flow. The clock, the actor and the names of releases come in from outside, for tests' sake.
+
+    ``directory`` is where the commands of the policy run; ``deadline`` the :func:`time.monotonic` time of `--timeout`.
+    """
 
     policy: Policy
     policy_digest: str
@@ -32,6 +36,8 @@ class Context:
     warn: Callable[[str], None] = lambda _message: None
     engine: Callable[[], Engine] = _no_engine
     threads: int = 16
+    directory: Path | None = None
+    deadline: float | None = None
 
     @property
     def scheme(self) -> TagScheme:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from math import ceil
 from threading import Event
 
 from tagflow.domain.duration import format_duration
@@ -71,12 +73,13 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: E
     }
     variables = {f"TAGFLOW_{name.upper()}": value for name, value in values.items()}
     argv = tuple(_fill(word, values) for word in gate.argv)
-    command = Command(argv, {**context.environ, **variables})
+    command = Command(argv, {**context.environ, **variables}, directory=context.directory)
+    seconds = gate.timeout.total_seconds()
     try:
-        ended = run_command(command, seconds=gate.timeout.total_seconds(), keep=_KEPT, stop=stop)
+        ended = run_command(command, seconds=seconds, keep=_KEPT, deadline=context.deadline, stop=stop)
     except OSError as error:
         return GateResult(choice.image, gate.name, False, f"cannot start {argv[0]!r}: {error.strerror or error}")
-    return GateResult(choice.image, gate.name, ended.status == 0, _told(gate, ended))
+    return GateResult(choice.image, gate.name, ended.status == 0, _told(ended))
 
 
 def _fill(word: str, values: dict[str, str]) -> str:
@@ -84,11 +87,11 @@ def _fill(word: str, values: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), word)
 
 
-def _told(gate: Gate, ended: Ended) -> str:
+def _told(ended: Ended) -> str:
     if ended.status == 0:
         return ended.output.rpartition("\n")[2][:_PASSED]
     if ended.status is None:
-        what = f"no answer within {format_duration(gate.timeout)}"
+        what = f"no answer within {format_duration(timedelta(seconds=ceil(ended.limit)))}"
     elif ended.status < 0:
         what = f"ended by signal {-ended.status}"
     else:

@@ -138,7 +138,7 @@ def _run(context: Context, argv: tuple[str, ...], body: bytes, outcome: Outcome)
         "TAGFLOW_RELEASE": outcome.release or "",
         "TAGFLOW_ACTOR": context.actor,
     }
-    command = Command(argv, {**context.environ, **variables}, body)
+    command = Command(argv, {**context.environ, **variables}, body, context.directory)
     try:
         ended = run_command(command, seconds=_COMMAND_PATIENCE, keep=1)
     except OSError as error:
