@@ -1,4 +1,4 @@
-"""The JSON documents of contract 4: exactly these keys."""
+"""The JSON documents: exactly these keys."""
 
 from __future__ import annotations
 

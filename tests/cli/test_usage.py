@@ -1,4 +1,4 @@
-"""Usage, exit statuses and the small courtesies of a command line, contract 4."""
+"""Usage, exit statuses and the small courtesies of a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of contract 1, 4 and 6 in the contract's own words, which knows nothing of records, parents or checkpoints.
+"""A model of releases, rollback and history in plain words, which knows nothing of records, parents or checkpoints.
 
 For each image in each environment: what ran, what is held, what was announced in vain, which combined tags there are.
 """

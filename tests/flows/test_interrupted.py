@@ -1,4 +1,4 @@
-"""Interrupted releases, contract 1 and 7: a run that dies after any write, and one that fails at any write."""
+"""Interrupted releases: a run that dies after any write, and one that fails at any write."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ class TestRollbackDies:
                 assert "tagflow rollback prod" in caught[0].hint, write
 
     def test_a_named_one_is_finished_for_all_its_members(self) -> None:
-        """Contract 1: an interrupted rollback is finished by rollback without argument: all members, all the way."""
+        """An interrupted rollback is finished by rollback without argument: all members, all the way."""
 
         def make() -> World:
             world = before_rollback()
@@ -515,7 +515,7 @@ class TestCompensation:
         assert [it[0] for it in world.records("frontend", "prod")] == ["promote", "promote", "abort"]
 
     def test_a_tag_that_did_not_exist_and_cannot_be_deleted(self) -> None:
-        """Contract 4: a tag that did not exist before may be undeletable: that is a 7 which says so."""
+        """A tag that did not exist before may be undeletable: that is a 7 which says so."""
         world = World()
         world.through("v1.1.0", "dev", "test")
         world.memory.undeletable = True

@@ -1,4 +1,4 @@
-"""Saved plans, push, and writers that compete: contract 4, 6 and 7."""
+"""Saved plans, push, and writers that compete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotion, contract 1, 3 and 4: order, targets, where the image comes from, what is written."""
+"""Promotion: order, targets, where the image comes from, what is written."""
 
 from __future__ import annotations
 

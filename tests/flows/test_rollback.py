@@ -1,4 +1,4 @@
-"""Rollback, contract 4: the stack, holds, the last release as a whole, a named version, content proven first."""
+"""Rollback: the stack, holds, the last release as a whole, a named version, content proven first."""
 
 from __future__ import annotations
 

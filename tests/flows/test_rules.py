@@ -1,4 +1,4 @@
-"""The rules of an environment through promote, contract 2 and 4: each says no with its code and until when."""
+"""The rules of an environment through promote: each says no with its code and until when."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ class TestAllReasonsAtOnce:
         assert codes == {(image, f"promotion.{rule}") for image in ("web", "api") for rule in rules}
 
     def test_order_for_one_and_a_hold_for_another(self) -> None:
-        """Issue 5: a refusal lists every rule that says no for every image."""
+        """A refusal lists every rule that says no for every image."""
         world = world_of("downgrades: allow")
         world.promote("v1.0.0", to="prod")
         world.through("v1.1.0", "dev", "prod")
@@ -319,7 +319,7 @@ class TestAllReasonsAtOnce:
         }
 
     def test_order_and_an_interrupted_release_is_a_5(self) -> None:
-        """Contract 4: where several exit statuses apply, the first of 6, 4, 5, 3."""
+        """Where several exit statuses apply, the first of 6, 4, 5, 3."""
         world = world_of("")
         assert world.crash(lambda: world.promote("v1.0.0", to="prod"), 3)
         world.build("v1.1.0")

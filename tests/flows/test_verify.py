@@ -1,4 +1,4 @@
-"""verify finds every problem of contract 4's list, and --repair mends what needs no judgement."""
+"""verify finds every problem that it names, and --repair mends what needs no judgement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Issue 5: whatever request of a promote or rollback is the last one, the outcome is what the message says.
+"""Whatever request of a promote or rollback is the last one, the outcome is what the message says.
 
 Three images on a real registry behind a proxy. For every k the connection is cut at the k-th request, before the
 registry hears of it or when it has done it and not answered; the registry comes back at once (tagflow tries again), or

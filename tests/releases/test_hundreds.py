@@ -1,4 +1,4 @@
-"""Hundreds of images, issue 5: a policy in parts, one release, bounded threads, messages that a person can read."""
+"""Hundreds of images: a policy in parts, one release, bounded threads, messages that a person can read."""
 
 from __future__ import annotations
 
