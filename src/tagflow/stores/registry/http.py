@@ -18,6 +18,7 @@ from tagflow.errors import StoreError
 from tagflow.stores.port import Chunks
 from tagflow.stores.registry import links
 from tagflow.stores.registry.failures import invalid, timed_out, translated, unavailable
+from tagflow.stores.registry.limiter import Limiter
 from tagflow.stores.registry.patience import Transient, retry_after
 from tagflow.stores.registry.pools import CONNECT_SECONDS, Pools
 from tagflow.stores.registry.settings import Settings as Settings
@@ -85,6 +86,7 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pools = Pools(settings)
+        self._limiter = Limiter(settings.pace.budget)
 
     def base(self, host: str) -> str:
         """Scheme and host of a registry: :meth:`Pools.base`."""
@@ -149,6 +151,7 @@ class Transport:
 
     def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
+        self._take_turn(request.url)
         started = time.monotonic()
         outcome = "failed"
         try:
@@ -158,9 +161,23 @@ class Transport:
             self._trace(request, outcome, started)
         if response.status in _PASSING or (response.status == 500 and request.method in ("GET", "HEAD")):
             after = retry_after(response.headers.get("Retry-After"))
+            if response.status == 429 or after is not None:
+                self._limiter.refused(links.origin(request.url), after)
             self._drop(request.url, response)
             raise Transient(unavailable(request.url, response.status), after)
+        self._limiter.served(links.origin(request.url))
         return response
+
+    def _take_turn(self, url: str) -> None:
+        """Wait where the server has told another thread to.
+
+        :raises Transient: ``registry.throttled``, where the deadline comes first.
+        """
+        seconds = self._limiter.turn(links.origin(url))
+        if seconds > 0:
+            if self._settings.seconds(seconds) < seconds:
+                raise Transient(unavailable(url, 429), seconds)
+            time.sleep(seconds)
 
     def _urlopen(self, request: Request) -> urllib3.BaseHTTPResponse:
         headers = {"User-Agent": f"tagflow/{__version__}", "Accept-Encoding": "identity", **request.headers}

@@ -1,0 +1,103 @@
+"""One pace for all requests to a server: nobody runs on where another was told to slow down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tagflow.errors import StoreError
+from tagflow.stores.registry.http import Request, Settings, Transport
+from tagflow.stores.registry.limiter import FIRST_GAP, LARGEST_GAP, Limiter
+from tagflow.stores.registry.patience import Pace, Transient
+from tests.standin import Asked, Say, standin
+
+A, B = "https://a.example:443", "https://b.example:443"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limiter(clock: Clock) -> Limiter:
+    return Limiter(60.0, clock)
+
+
+def test_full_speed_until_a_refusal(limiter: Limiter) -> None:
+    assert [limiter.turn(A) for _ in range(100)] == [0.0] * 100
+
+
+def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: Limiter, clock: Clock) -> None:
+    limiter.refused(A, 5.0)
+    assert [limiter.turn(A) for _ in range(3)] == pytest.approx([5.0, 5.0 + FIRST_GAP, 5.0 + 2 * FIRST_GAP])
+    assert limiter.turn(B) == 0.0
+    clock.now += 6
+    assert limiter.turn(A) == 0.0
+
+
+def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limiter: Limiter, clock: Clock) -> None:
+    for _ in range(20):
+        limiter.refused(A, None)
+    clock.now += 100
+    assert limiter.turn(A) == 0.0
+    assert limiter.turn(A) == pytest.approx(LARGEST_GAP)
+    for _ in range(50):
+        limiter.served(A)
+    clock.now += 100
+    assert [limiter.turn(A) for _ in range(3)] == [0.0] * 3
+
+
+def test_a_limit_of_hours_does_not_hold_others(limiter: Limiter) -> None:
+    """Docker Hub counts pulls: tags may still be moved, and put back."""
+    limiter.refused(A, 7200.0)
+    assert limiter.turn(A) == pytest.approx(FIRST_GAP)
+
+
+def test_what_one_thread_is_told_holds_the_others() -> None:
+    """The first answer refuses for a second; whoever asks afterwards waits for it, whatever the method."""
+    refused, times, lock = threading.Event(), list[float](), threading.Lock()
+
+    def script(_asked: Asked) -> Say:
+        with lock:
+            times.append(time.monotonic())
+            return Say(429, headers={"Retry-After": "1"}) if len(times) == 1 else Say(200)
+
+    def first() -> int:
+        try:
+            return http.send_once(Request("GET", url)).status
+        except Transient:
+            refused.set()
+            raise
+
+    with standin(script) as server, ThreadPoolExecutor(8) as pool:
+        http, url = Transport(Settings(environ={}, pace=Pace(first=0.01))), f"http://{server.host}/v2/"
+        begun = pool.submit(first)
+        assert refused.wait(10)
+        done = [pool.submit(http.send, Request(method, url)) for method in ("GET", "HEAD", "PUT", "DELETE")]
+        assert [each.result().status for each in done] == [200] * 4
+        assert begun.exception() is not None
+        http.close()
+    assert len(times) == 5
+    assert all(later - times[0] >= 1.0 for later in times[1:])
+
+
+def test_a_deadline_that_comes_first() -> None:
+    with standin(lambda _: Say(429, headers={"Retry-After": "30"})) as server:
+        http = Transport(Settings(environ={}, pace=Pace(first=0.01), deadline=time.monotonic() + 5))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="asks to wait") as caught:
+                http.send(Request("GET", f"http://{server.host}/v2/"))
+            assert caught.value.code == "registry.throttled"
+        assert len(server.asked) == 1
+        http.close()
