@@ -162,9 +162,9 @@ def ghcr(network: Network, home: Path, _stack: ExitStack) -> Brand:
 
 
 def harbor(network: Network, home: Path, _stack: ExitStack) -> Brand:
-    """A robot account; the project must exist; pages of ten; immutability rules."""
+    """A robot account; the project must exist; pages of ten; immutability rules; no tag is removed through this API."""
     login = TokenLogin(f"https://{HARBOR_HOST}/service/token", "harbor-registry", _users("robot$ci", SECRET))
-    quirks = Quirks(page=10, immutable=IMMUTABLE["harbor"])
+    quirks = Quirks(page=10, untag=400, immutable=IMMUTABLE["harbor"])
     registry = Simulator(HARBOR_HOST, quirks, login, lambda name: name.startswith("library/"))
 
     def answer(asked: Asked) -> Say:

@@ -44,7 +44,8 @@ class TokenLogin:
     """Bearer tokens of a token server at ``realm``. Strangers get ``anonymous`` rights, users ``allowed`` ones.
 
     ``refuses``: the token server answers 403 where nothing of the scope is granted; others give a token that is good
-    for less. ``lifetime`` in seconds; None leaves ``expires_in`` out. ``refresh`` is the refresh token it takes.
+    for less. ``known_actions``: a scope that names any other is refused with 400, as Quay does. ``lifetime`` in
+    seconds; None leaves ``expires_in`` out. ``refresh`` is the refresh token it takes.
     """
 
     realm: str
@@ -54,6 +55,7 @@ class TokenLogin:
     allowed: frozenset[str] = frozenset({"pull", "push", "delete"})
     lifetime: int | None = 300
     refuses: bool = False
+    known_actions: frozenset[str] = frozenset({"pull", "push", "delete"})
     refresh: str = ""
     field_name: str = "token"
     asked: list[Asked] = field(default_factory=list)
@@ -92,6 +94,8 @@ class TokenLogin:
     def _give(self, scopes: list[str], allowed: frozenset[str]) -> Say:
         parts = [scope.split(":") for scope in scopes]
         wanted = {(name, action) for _, name, actions in parts for action in actions.split(",")}
+        if {action for _, action in wanted} - self.known_actions:
+            return failed(400, "INVALID_REQUEST", "Unable to decode repository and actions")
         granted = {(name, action) for name, action in wanted if action in allowed}
         if self.refuses and wanted and not granted:
             return failed(403, "DENIED", "requested access to the resource is denied")

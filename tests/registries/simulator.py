@@ -35,7 +35,7 @@ class Refusal:
 class Quirks:
     """How a registry differs. ``storage`` is the host that blobs are redirected to; ``immutable`` how the PUT of a tag
     that may not move is refused (``refuses_same``: even at the digest where it stands); ``untag`` the answer to the
-    DELETE of a tag."""
+    DELETE of a tag, ``untag_takes_image`` whether the image goes with it, and all its tags."""
 
     page: int = 100
     heeds_n: bool = True
@@ -45,6 +45,7 @@ class Quirks:
     mounts: bool = True
     referrers: bool = True
     untag: int = 202
+    untag_takes_image: bool = False
     storage: str = ""
     immutable: Refusal = Refusal(400, "TAG_INVALID", "immutable")
     refuses_same: bool = False
@@ -163,7 +164,10 @@ class Simulator:
         repo = self.repos[name]
         if reference not in repo.tags:
             return failed(404, "MANIFEST_UNKNOWN", "manifest unknown")
-        del repo.tags[reference]
+        digest = repo.tags.pop(reference)
+        if self.quirks.untag_takes_image:
+            del repo.manifests[digest]
+            repo.tags = {tag: at for tag, at in repo.tags.items() if at != digest}
         return Say(202)
 
     def _blob(self, asked: Asked, name: str, rest: str) -> Say:

@@ -15,17 +15,16 @@ from typing import Any
 import msgspec
 
 from tagflow.domain.history import ACTIONS, Entry, Parent, Ran, Record, Release, State
-from tagflow.domain.reference import Digest, digest_of, is_digest
+from tagflow.domain.reference import Digest, is_digest
 from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
 from tagflow.errors import Conflict, StoreError
-from tagflow.stores.port import EMPTY_CONTENT, EMPTY_TYPE, OCI_MANIFEST, Descriptor, Manifest, Store
+from tagflow.stores.port import EMPTY, EMPTY_CONTENT, OCI_MANIFEST, Manifest, Store
 
 ARTIFACT_TYPE = "application/vnd.tagflow.record.v1+json"
 PREFIX = "io.tagflow.record."
 CREATED = "org.opencontainers.image.created"
 _PAUSES = (0.05, 0.2, 0.5)
 """Seconds before a record that the registry refused for its blob is put again."""
-EMPTY = Descriptor(EMPTY_TYPE, digest_of(EMPTY_CONTENT), len(EMPTY_CONTENT))
 
 
 class _Ran(msgspec.Struct, frozen=True, rename="kebab"):

@@ -185,6 +185,11 @@ class TagMoved(Conflict):
         self.repository, self.tag, self.expected, self.actual = repository, tag, expected, actual
 
 
+EMPTY = Descriptor(EMPTY_TYPE, digest_of(EMPTY_CONTENT), len(EMPTY_CONTENT))
+"""The blob that stands where an artifact has no configuration or layer (image-spec 1.1, "Guidance for an Empty
+Descriptor")."""
+
+
 Chunks = Callable[[], Iterator[bytes]]
 """A factory of the content of a blob: called again when an upload has to start over."""
 

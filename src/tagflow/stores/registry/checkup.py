@@ -152,7 +152,7 @@ def _referrers(there: bool, status: int) -> Check:
 def _deletion(sessions: Sequence[Session]) -> Iterator[Check]:
     """Ask for the removal of a tag that cannot exist; a registry that removes tags answers that there is none."""
     tag = f"_tagflow.doctor.{secrets.token_hex(6)}"
-    answer = _first_told(sessions, lambda it: it.write("DELETE", f"manifests/{tag}", once=True))
+    answer = _first_told(sessions, lambda it: it.remove(tag))
     if isinstance(answer, Answer) and answer.status in (202, 404):
         detail = f"seems to be possible (HTTP {answer.status} for a tag that is not there)"
         yield Check("tag deletion", True, detail)

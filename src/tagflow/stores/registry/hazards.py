@@ -41,6 +41,7 @@ HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
 
 _HARBOR: tuple[Hazard, ...] = (
     ("immutability", f"Harbor's immutability rules: {_MUTABLE}"),
+    ("rollback of new tags", "Harbor removes no tag through this API: a tag that is new cannot be taken back"),
     ("retention", f"Harbor's tag retention, and garbage collection of untagged artifacts: {_RETENTION}"),
 )
 _JFROG: tuple[Hazard, ...] = (("retention", f"`maxUniqueTags` of the repository deletes old tags: {_RETENTION}"),)

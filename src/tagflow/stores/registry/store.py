@@ -26,6 +26,7 @@ from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import Answer, Settings
 from tagflow.stores.registry.patience import Patience, Transient
 from tagflow.stores.registry.referrers import ReferrersTag, parse_referrers, unique
+from tagflow.stores.registry.removal import Removal, undeletable
 from tagflow.stores.registry.session import Session
 from tagflow.stores.registry.uploads import Upload, mount
 from tagflow.stores.stream import matches
@@ -47,12 +48,13 @@ class RegistryHost:
         self._connection = Connection(host, settings, keychain)
         self._lock = threading.Lock()
         self._stores: dict[str, RegistryStore] = {}
+        self._removal = Removal()
 
     def store(self, path: str) -> RegistryStore:
         """The repository at ``path``; the same path gives the same store."""
         with self._lock:
             if path not in self._stores:
-                self._stores[path] = RegistryStore(self._connection, path)
+                self._stores[path] = RegistryStore(self._connection, path, self._removal)
             return self._stores[path]
 
     def ping(self) -> Health:
@@ -75,8 +77,8 @@ class RegistryHost:
 class RegistryStore:
     """One repository of a registry: a :class:`~tagflow.stores.port.Store`."""
 
-    def __init__(self, connection: Connection, path: str) -> None:
-        self._repository = Repository(connection.host, path)
+    def __init__(self, connection: Connection, path: str, removal: Removal) -> None:
+        self._repository, self._removal = Repository(connection.host, path), removal
         self._session = Session(connection, self._repository)
         self._referrers_tag = ReferrersTag(self)
 
@@ -146,24 +148,20 @@ class RegistryStore:
         return None
 
     def untag(self, tag: str, expected: Digest) -> None:
-        """DELETE of the tag, never of a digest."""
+        """DELETE of the tag, never of a digest, and only where a registry has shown that nothing else goes with it."""
         actual = self.resolve(tag)
         if actual != expected:
             raise TagMoved(self._repository, tag, expected, actual)
+        if reason := self._removal.refusal(self, self._session):
+            raise undeletable(self._repository, tag, reason)
         try:
-            answer = self._session.write("DELETE", f"manifests/{tag}", once=True)
+            answer = self._session.remove(tag)
         except Transient as failure:
             if self.resolve(tag) is None:
                 return
             raise failure.error from failure
-        if answer.status == 403 or answer.status >= 500:
-            raise refusal(answer, self._repository, f"remove tag {tag}")
         if self.resolve(tag) is not None:
-            raise StoreError(
-                "tag.undeletable",
-                f"{self._repository}: the registry does not remove tags; {tag} stays (HTTP {answer.status})",
-                hint="Remove it with the registry's own tools, or leave it.",
-            )
+            raise undeletable(self._repository, tag, f"HTTP {answer.status}")
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether a blob is there. Where a redirect leads to storage that refuses a HEAD, a GET is begun instead."""
