@@ -38,6 +38,7 @@ BESIDE = {
     "__main__.py": {"tagflow.cli.main"},
     "errors.py": set[str](),
     "cli/wiring.py": {"tagflow.stores"},  # puts the house together: knows which store is which
+    "cli/files.py": {"tagflow.stores.files"},  # files for users are replaced as those of a layout are
     # A SOURCE names its medium.
     "flows/sources.py": {"tagflow.stores.layout.store", "tagflow.stores.archive.reader"},
 }

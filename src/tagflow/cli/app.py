@@ -202,13 +202,24 @@ def apply(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE")
 def status(
     session: Session,
     names: Annotated[list[str] | None, typer.Argument(metavar="[ENV|NAME|VERSION|DIGEST]…")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page too, with a timeline for each environment."),
+    ] = None,
 ) -> None:
     """Show which version runs where."""
     from tagflow.cli import documents, show, wiring
-    from tagflow.flows.status import status as find
 
-    context = wiring.context(session)
-    rows = find(context, names or [])
+    if html is None:
+        from tagflow.flows.status import status as find
+
+        context = wiring.context(session)
+        rows = find(context, names or [])
+    else:
+        from tagflow.cli.report.write import write_report
+
+        context = wiring.context(session)
+        rows = write_report(session, context, names or [], html)
     session.emit(documents.status(rows), lambda: show.status(rows, context.now()))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tagflow.domain.history import Condition, Entry
 from tagflow.domain.reference import Digest
+from tagflow.domain.tagging import RecordTag
 from tagflow.errors import UsageError
 from tagflow.flows.context import Context
 from tagflow.flows.observe import Observer, Sight
@@ -54,20 +55,33 @@ def history(context: Context, environment: str, names: Sequence[str], limit: int
     images = [context.image(name) for name in names] or list(context.policy.images)
     observer = Observer(context)
     sights = observer.sights([observer.place(image, chosen) for image in images])
-    told = [it for sight in sights.values() for it in _records(observer, sight, limit)]
-    order = {image.name: position for position, image in enumerate(images)}
+    found = chronicle(observer, environment, list(sights.values()), limit)
+    return replace(found, entries=found.entries[:limit])
+
+
+def chronicle(observer: Observer, environment: str, sights: Sequence[Sight], limit: int | None) -> Chronicle:
+    """What the records of these images tell, as many as ``limit`` of each.
+
+    :raises Conflict: ``history.broken``.
+    """
+    told = [it for sight in sights for it in _records(observer, sight, limit)]
+    order = {sight.place.image.name: position for position, sight in enumerate(sights)}
     told.sort(
         key=lambda it: (-it.entry.record.release.number, order[it.image], -it.entry.tag.sequence, str(it.entry.tag))
     )
     present = tuple(
         Present(sight.place.image.name, sight.standing.digest, sight.standing.condition, len(sight.standing.heads))
-        for sight in sights.values()
+        for sight in sights
     )
-    return Chronicle(environment, tuple(told[:limit]), present)
+    return Chronicle(environment, tuple(told), present)
+
+
+def newest(sight: Sight, limit: int | None) -> list[RecordTag]:
+    """The records of one image, highest sequence first, as many as ``limit``."""
+    return sorted(sight.records, key=lambda tag: (-tag.sequence, str(tag)))[:limit]
 
 
 def _records(observer: Observer, sight: Sight, limit: int | None) -> list[Told]:
-    newest = sorted(sight.records, key=lambda tag: (-tag.sequence, str(tag)))[:limit]
     heads = {entry.tag for entry in sight.standing.heads}
     under_way = sight.standing.head if sight.standing.condition == "interrupted" else None
     return [
@@ -77,5 +91,5 @@ def _records(observer: Observer, sight: Sight, limit: int | None) -> list[Told]:
             is_head=entry.tag in heads,
             open=under_way is not None and entry.tag == under_way.tag,
         )
-        for entry in observer.entries(sight.place.history, newest).values()
+        for entry in observer.entries(sight.place.history, newest(sight, limit)).values()
     ]

@@ -120,11 +120,17 @@ class Observer:
 
         :raises Conflict: ``history.broken``.
         """
-        fresh = [tag for tag in tags if (repository, tag) not in self._entries]
-        for entry in each(lambda tag: self._read(repository, tag), fresh, threads=self._context.threads):
-            if entry is not None:
-                self._entries[repository, entry.tag] = entry
+        self.read_all((repository, tag) for tag in tags)
         return {tag: self._entries[repository, tag] for tag in tags if (repository, tag) in self._entries}
+
+    def read_all(self, records: Iterable[tuple[Repository, RecordTag]]) -> None:
+        """Read records of any repositories, side by side, so that :meth:`entries` answers at once.
+
+        :raises Conflict: ``history.broken``.
+        """
+        fresh = [it for it in dict.fromkeys(records) if it not in self._entries]
+        found = each(lambda it: (it, self._read(*it)), fresh, threads=self._context.threads)
+        self._entries.update({it: entry for it, entry in found if entry is not None})
 
     def _ask(self, question: tuple[str, Repository, str]) -> None:
         kind, repository, tag = question

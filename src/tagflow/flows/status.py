@@ -60,6 +60,11 @@ def status(context: Context, names: Sequence[str]) -> list[Row]:
 
     :raises NotFound: ``status.unknown`` for a word that is none of these.
     """
+    return look(context, Observer(context), names)
+
+
+def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row]:
+    """:func:`status`, by an observer that is asked for more afterwards."""
     narrow = parse_filter(context, names)
     images = [image for image in context.policy.images if not narrow.images or image.name in narrow.images]
     environments = [
@@ -67,7 +72,7 @@ def status(context: Context, names: Sequence[str]) -> list[Row]:
         for environment in context.policy.environments
         if not narrow.environments or environment.name in narrow.environments
     ]
-    return _rows(context, images, environments, narrow)
+    return _rows(context, observer, images, environments, narrow)
 
 
 def parse_filter(context: Context, names: Sequence[str]) -> Filter:
@@ -102,8 +107,9 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
     )
 
 
-def _rows(context: Context, images: list[Image], environments: list[Environment], narrow: Filter) -> list[Row]:
-    observer = Observer(context)
+def _rows(
+    context: Context, observer: Observer, images: list[Image], environments: list[Environment], narrow: Filter
+) -> list[Row]:
     places = {
         (image, environment): observer.place(image, environment) for image in images for environment in environments
     }

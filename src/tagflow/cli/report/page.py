@@ -1,0 +1,68 @@
+"""The page as one string: the same report always gives the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from importlib.resources import files
+from string import Template
+
+from tagflow.cli.report.markup import Html, element, joined, text
+from tagflow.cli.report.matrix import matrix
+from tagflow.cli.report.timeline import SIGNS, moment, timeline
+from tagflow.flows.report import Report
+
+
+def render(report: Report, *, registry: str, made: datetime, version: str) -> str:
+    """One page that needs nothing beside itself: no network, no other file, no permission to run more than its script.
+
+    ``registry`` is the policy's, ``made`` when the registries were asked, ``version`` of tagflow.
+    """
+    style, script = _file("style.css"), _file("script.js")
+    told = element("strong", registry)
+    return Template(_file("page.html")).substitute(
+        title=text(f"What runs where: {registry}"),
+        about=joined([told, ", as seen at ", moment(made)]),
+        style=style,
+        style_hash=_source(style),
+        script=script,
+        script_hash=_source(script),
+        counts=_counts(report),
+        actions=joined(element("option", action, value=action) for action in SIGNS),
+        chips=joined(_chip(it.environment) for it in report.timelines),
+        matrix=matrix(report),
+        legend=text("In a row, equal letters stand for equal digests: the same image, byte for byte."),
+        timelines=joined(timeline(it) for it in report.timelines) or element("p", "Nothing is shown."),
+        footer=text(f"Made by tagflow {version} at {made.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z. Times are UTC."),
+    )
+
+
+def _file(name: str) -> str:
+    return files("tagflow.cli.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _source(content: str) -> str:
+    """What a Content-Security-Policy calls this content, and only this (CSP 3, "hash-source")."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _counts(report: Report) -> Html:
+    cells = [cell for row in report.rows for cell in row.cells]
+    counted = {
+        "images": len(report.rows),
+        "environments": len(report.timelines),
+        "moved by hand": sum(cell.state == "unrecorded" for cell in cells),
+        "interrupted": sum(cell.state == "interrupted" for cell in cells),
+        "held versions": sum(len(cell.holds) for cell in cells),
+    }
+    alarming = ("moved by hand", "interrupted", "held versions")
+    return joined(_count(name, number, alarm=name in alarming and number > 0) for name, number in counted.items())
+
+
+def _count(name: str, number: int, *, alarm: bool) -> Html:
+    return element("li", element("b", str(number)), f" {name}", class_="alarm" if alarm else None)
+
+
+def _chip(environment: str) -> Html:
+    return element("button", environment, type="button", class_="chip", data_chip=environment, aria_pressed="true")

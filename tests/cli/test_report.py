@@ -1,0 +1,237 @@
+"""`status --html`: one page, read in a real browser as a person reads it, and written so that nothing can hurt it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tagflow.cli.report.page import render
+from tagflow.domain.reference import Repository, digest_of
+from tagflow.flows.history import Present
+from tagflow.flows.report import Report, Timeline
+from tagflow.flows.status import Cell, Row
+from tagflow.stores.layout.store import LayoutStore
+from tests import images
+from tests.browser import Page, browser
+from tests.cli.runner import Desk
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'&\x1b[31m\u202e"
+)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """Two images: a promotion, a rollback with a hold, a promotion of one image, one moved by hand."""
+    desk = Desk(tmp_path_factory.mktemp("scene"))
+    desk.write(POLICY)
+    desk.through("v1.0", "dev", "test", "prod")
+    desk.through("v1.1", "dev", "test", "prod")
+    assert desk.quickly("rollback", "prod", "--reason", "the start page is blank").status == 0
+    desk.through("v1.2", "dev")
+    assert desk.quickly("promote", "frontend=v1.2", "--to", "test", TAGFLOW_ACTOR="bob").status == 0
+    store = LayoutStore(Repository(f"oci:{desk.path}/registry", "back_end"))
+    images.index(store, seed="by hand", tag="test")
+    return desk
+
+
+POLICY = """\
+version: 1
+registry: oci:./registry
+images: {frontend: frontend, backend: back_end}
+environments: {dev: {}, test: {}, prod: {floating: [latest]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser(tmp_path_factory.mktemp("browser")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(window: Page, scene: Desk, tmp_path: Path) -> Page:
+    """The page of the scene, opened."""
+    path = tmp_path / "status.html"
+    assert scene.quickly("status", "--html", str(path)).status == 0
+    window.open(path)
+    return window
+
+
+def row(page: Page, image: str) -> list[str]:
+    return page.shown(f'tr[data-image="{image}"] td')
+
+
+def test_matrix(page: Page) -> None:
+    assert page.shown("thead th") == ["Image", "dev", "test", "prod"]
+    dev, test, prod = row(page, "frontend")
+    assert dev.startswith("A v1.2")
+    assert test.startswith("A v1.2")
+    assert "by bob" in test
+    assert prod.startswith("B v1.0")
+    assert "holds v1.1" in prod
+    assert "moved by hand" in row(page, "backend")[1]
+    assert page.shown(".counts li") == [
+        "2 images", "3 environments", "1 moved by hand", "0 interrupted", "2 held versions",
+    ]  # fmt: skip
+
+
+def test_filter(page: Page) -> None:
+    page.press("/")
+    page.type("frontend v1.2")
+    assert page.shown("tbody th") == ["frontend"]
+    assert page.shown("#found") == ["1 of 2 images, 2 of 10 events"]
+    page.press("Escape")
+    assert page.shown("tbody th") == ["frontend", "backend"]
+    page.run("state.value = 'attention'; state.dispatchEvent(new Event('change'))")
+    assert page.shown("tbody th") == ["backend"]
+    page.click("#clear")
+    page.run("new Promise((done) => setTimeout(done))")
+    assert page.shown("tbody th") == ["frontend", "backend"]
+    page.click('[data-chip="test"]')
+    assert page.shown("thead th") == ["Image", "dev", "prod"]
+    assert page.shown(".timeline h3") == ["dev", "prod"]
+
+
+def test_timeline(page: Page) -> None:
+    events = page.shown("#env-prod .event")
+    assert [re.search(r"push|promote|rollback|adopt|abort|drift", it)[0] for it in events] == [  # type: ignore[index]
+        "rollback", "promote", "promote",
+    ]  # fmt: skip
+    assert "the start page is blank" in events[0]
+    assert "frontend v1.1 → v1.0" in events[0]
+    assert "holds v1.1" in events[0]
+    assert "drift" in page.shown("#env-test .event")[0]
+    page.run("action.value = 'rollback'; action.dispatchEvent(new Event('change'))")
+    assert [len(page.shown(f"#env-{name} .event")) for name in ("dev", "test", "prod")] == [0, 0, 1]
+    assert page.shown("#env-dev .none") == ["No event matches."]
+
+
+def test_follow_a_cell_to_its_timeline(page: Page) -> None:
+    page.click('tr[data-image="backend"] [data-env="prod"] a')
+    assert page.run("document.activeElement.id") == "env-prod"
+    assert page.run("location.hash") == "#env-prod"
+    assert all("backend" in it and "frontend" not in it for it in page.shown("#env-prod .event"))
+
+
+def test_nothing_from_outside_and_no_complaint(page: Page) -> None:
+    assert [it["request"]["url"] for it in page.heard("Network.requestWillBeSent")] == [page.run("location.href")]
+    assert page.heard("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+
+
+def test_every_control_has_a_name(page: Page) -> None:
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    named = {
+        "button",
+        "link",
+        "searchbox",
+        "combobox",
+        "table",
+        "columnheader",
+        "rowheader",
+        "search",
+        "region",
+        "group",
+    }
+    found = [(it["role"]["value"], it.get("name", {}).get("value", "")) for it in nodes if not it["ignored"]]
+    assert [it for it in found if it[0] in named and not it[1]] == []
+    assert {role for role, _ in found} >= named
+    assert ("table", "Which version of each image runs in each environment") in found
+
+
+def test_light_and_dark(page: Page) -> None:
+    colours = "getComputedStyle(document.body).backgroundColor"
+    assert page.run(colours) == "rgb(246, 247, 249)"
+    page.click("#theme")
+    assert page.run(colours) == "rgb(17, 21, 28)"
+
+
+@pytest.mark.parametrize("width", [320, 390, 800, 1600])
+def test_fits_any_window(page: Page, tmp_path: Path, width: int) -> None:
+    """The matrix scrolls in itself; the page never sideways."""
+    page.picture(tmp_path / "shot.png", width=width, height=800)
+    assert page.run("document.documentElement.scrollWidth") == width
+
+
+def test_without_scripts_everything_is_there(page: Page, scene: Desk, tmp_path: Path) -> None:
+    page.open(tmp_path / "status.html", scripts=False)
+    assert len(page.shown(".event")) == 10
+    assert len(page.shown("tbody tr")) == 2
+    assert page.shown("#controls") == page.shown("#theme") == []
+
+
+def test_hostile_names(window: Page, tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    desk.build("v1.0")
+    assert desk.quickly("promote", "v1.0", "--to", "dev", "--reason", HOSTILE, TAGFLOW_ACTOR=HOSTILE).status == 0
+    assert desk.quickly("status", "--html", "page.html").status == 0
+    window.open(tmp_path / "page.html")
+    assert window.run("document.title").startswith("What runs where")
+    assert "document.title='owned'" in window.shown("td .since")[0]
+    assert "document.title='owned'" in window.shown(".reason")[0]
+    assert "\\x1b[31m\\x202e" in window.shown(".reason")[0]
+    assert window.run("document.images.length") == 0
+    assert window.heard("Log.entryAdded", "Runtime.exceptionThrown") == []
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", (tmp_path / "page.html").read_text())
+
+
+def test_hostile_names_that_no_policy_would_let_in(window: Page, tmp_path: Path) -> None:
+    held = Cell("prod", HOSTILE, digest_of(b""), START, HOSTILE, "recorded", (HOSTILE,))
+    timeline = Timeline("prod", (Present(HOSTILE, digest_of(b""), "unrecorded", 2),), (), 7)
+    report = Report((Row(HOSTILE, (held,)),), (timeline,))
+    (tmp_path / "page.html").write_text(render(report, registry=HOSTILE, made=START, version="1"))
+    window.open(tmp_path / "page.html")
+    assert window.run("document.title").startswith("What runs where: </script>")
+    assert window.run("[document.images.length, document.scripts.length]") == [0, 1]
+    assert window.run("document.querySelector('tbody tr').dataset.image").startswith("</script><script>")
+    assert window.heard("Log.entryAdded", "Runtime.exceptionThrown") == []
+
+
+def test_narrowed_and_as_json(scene: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "status.html"
+    document = scene.json("status", "prod", "frontend", "--html", str(path))
+    assert [cell["environment"] for cell in document["result"]["images"][0]["environments"]] == ["prod"]
+    text = path.read_text()
+    assert 'id="env-prod"' in text
+    assert 'id="env-dev"' not in text
+    assert "backend" not in text
+
+
+def test_the_same_table_beside_it(scene: Desk, tmp_path: Path) -> None:
+    plain = scene.quickly("status")
+    done = scene.quickly("status", "--html", str(tmp_path / "a.html"))
+    assert done.out == plain.out
+    assert done.err == f"Wrote {tmp_path / 'a.html'}.\n"
+
+
+@pytest.mark.parametrize("place", ["missing/page.html", ".", "pipe"])
+def test_a_place_that_cannot_be_written_is_refused_first(desk: Desk, place: str) -> None:
+    import os
+
+    os.mkfifo(desk.path / "pipe")
+    desk.write("version: 1\nregistry: 127.0.0.1:1\nimages: {app: app}\nenvironments: {dev: {}}\n")
+    document = desk.json("status", "--html", place)
+    assert document["exit_code"] == 6
+    assert document["error"]["code"] == "file.unwritable"
+    assert document["result"] is None
+
+
+def test_an_old_page_stays_where_a_new_one_fails(desk: Desk) -> None:
+    (desk.path / "page.html").write_text("old")
+    desk.write("version: 1\nregistry: 127.0.0.1:1\nimages: {app: app}\nenvironments: {dev: {}}\n")
+    assert desk.quickly("--timeout", "1s", "status", "--html", "page.html").status == 6
+    assert (desk.path / "page.html").read_text() == "old"
+    assert sorted(it.name for it in desk.path.iterdir() if "page" in it.name) == ["page.html"]
+
+
+def test_a_symbolic_link_is_followed(scene: Desk, tmp_path: Path) -> None:
+    (tmp_path / "link.html").symlink_to(tmp_path / "real.html")
+    assert scene.quickly("status", "--html", str(tmp_path / "link.html")).status == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert "What runs where" in (tmp_path / "real.html").read_text()
