@@ -50,6 +50,41 @@ def test_drift_names_both_digests_and_is_left_to_a_person(world: World) -> None:
     assert problems(list(mend(world).left)) == {("frontend", "prod", "drift")}
 
 
+def test_what_no_record_tells_of_is_adopted_by_the_command_that_is_told() -> None:
+    world = World()
+    digest = world.build("v1.0.0", "frontend")["frontend"]
+    world.hand_move("frontend", "dev", digest)
+    [finding] = check(world)
+    assert (finding.problem, finding.expected, finding.actual) == ("drift", None, digest)
+    assert finding.repair == "tagflow promote frontend=v1.0.0 --to dev"
+    world.promote("frontend=v1.0.0", to="dev")
+    assert check(world) == []
+    assert world.records("frontend", "dev") == [("adopt", "v1.0.0", None)]
+
+
+def test_a_tag_that_was_removed_comes_back_by_the_command_that_is_told(world: World) -> None:
+    digest = world.tag("frontend", "prod")
+    world.hand_remove("frontend", "prod")
+    [finding] = check(world)
+    assert (finding.problem, finding.actual) == ("drift", None)
+    assert finding.repair == "tagflow rollback prod frontend=v1.1.0"
+    world.rollback("prod", "frontend=v1.1.0")
+    assert world.tag("frontend", "prod") == digest
+    assert check(world) == []
+
+
+def test_a_tag_that_was_removed_and_had_no_version_is_left_to_a_person(world: World) -> None:
+    digest = foreign(world, "frontend")
+    world.hand_move("frontend", "prod", digest)
+    world.through("v1.2.0", "dev", "test", "prod")
+    world.rollback("prod")
+    assert world.tag("frontend", "prod") == digest
+    world.hand_remove("frontend", "prod")
+    [finding] = [it for it in check(world) if it.problem == "drift"]
+    assert "a person" in finding.repair
+    assert digest in finding.repair
+
+
 def test_a_missing_combined_tag_is_recreated(world: World) -> None:
     digest = world.tag("backend", "v1.0.0-prod")
     world.hand_remove("backend", "v1.0.0-prod")
@@ -57,6 +92,31 @@ def test_a_missing_combined_tag_is_recreated(world: World) -> None:
     assert (finding.tag, finding.expected, finding.actual) == ("v1.0.0-prod", digest, None)
     assert mend(world).left == ()
     assert world.tag("backend", "v1.0.0-prod") == digest
+
+
+def test_the_highest_combined_tag_missing_moves_no_floating_tag_on_the_way(world: World) -> None:
+    """Floating tags are held to the anchors of the history: what is missing comes back, `latest` never steps down."""
+    before = world.tags("backend")
+    world.hand_remove("backend", "v1.1.0-prod")
+    world.hand_remove("backend", "v1.1.0")
+    assert {(it.problem, it.tag) for it in check(world)} == {
+        ("anchor.missing", "v1.1.0-prod"),
+        ("anchor.missing", "v1.1.0"),
+    }
+    count = len(world.memory.writes)
+    repaired = mend(world)
+    assert repaired.left == ()
+    assert len(repaired.done) == 2, "the version tag is shared by three environments, and put back once"
+    assert world.tags("backend") == before
+    assert {call.detail for call in world.memory.writes[count:]} == {"v1.1.0-prod", "v1.1.0"}
+
+
+def test_floating_tags_do_not_follow_an_anchor_that_somebody_moved(world: World) -> None:
+    before = world.tag("frontend", "latest")
+    world.hand_move("frontend", "v1.1.0-prod", foreign(world, "frontend"))
+    assert {it.problem for it in check(world)} == {"anchor.moved"}
+    assert {it.problem for it in mend(world).left} == {"anchor.moved"}
+    assert world.tag("frontend", "latest") == before
 
 
 def test_a_moved_anchor_is_left_to_a_person(world: World) -> None:

@@ -45,7 +45,8 @@ def repair(context: Context, names: Sequence[str]) -> Repaired:
     for finding in findings:
         if finding.problem in _MENDED:
             done += _put_right(context, finding)
-    return Repaired(tuple(done), tuple(verify(context, names) if done else findings))
+    # Environments of one registry share their version tags.
+    return Repaired(tuple(dict.fromkeys(done)), tuple(verify(context, names) if done else findings))
 
 
 def _finish(context: Context, environment: str) -> list[str]:

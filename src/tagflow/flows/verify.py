@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tagflow.domain.floating import lines_of, winner
@@ -13,6 +13,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag, pin_tag
 from tagflow.errors import Conflict, NotFound, TagflowError
 from tagflow.flows.context import Context
+from tagflow.flows.identify import identify
 from tagflow.flows.observe import Observer, Place, Sight, record_tags
 from tagflow.flows.parallel import each
 from tagflow.flows.records import decode
@@ -93,11 +94,12 @@ class _Check:
             standing,
         )
         yield from _branches(self, standing)
-        yield from _tag(self, standing)
-        yield from _anchors(self, sight, entries)
+        yield from _tag(self, sight)
+        anchors = dict(_expected_anchors(self, sight, entries))
+        yield from _anchors(self, sight, anchors)
         yield from _content(self, standing)
         if entries or sight.combined:
-            yield from _floating(self, sight)
+            yield from _floating(self, sight, anchors)
 
     def finding(
         self,
@@ -159,28 +161,32 @@ def _branches(check: _Check, standing: Standing) -> Iterator[Finding]:
     )
 
 
-def _tag(check: _Check, standing: Standing) -> Iterator[Finding]:
-    environment, image, head = check.place.environment.name, check.place.image.name, standing.head
+def _tag(check: _Check, sight: Sight) -> Iterator[Finding]:
+    standing, environment, head = sight.standing, check.place.environment.name, sight.standing.head
     if standing.condition == "interrupted" and head is not None:
         repair = check.mend
         detail = f"{head.record.action} of {head.record.version or 'nothing'} by {head.record.actor}"
         yield check.finding("interrupted", head.record.digest, standing.digest, repair, tag=environment, detail=detail)
     if standing.condition == "unrecorded":
+        detail = "moved by hand; the next promotion adopts what runs" if head else "no record tells of it yet"
         expected = head.record.digest if head else None
-        back = f"{image}={head.record.version}" if head and head.record.version and standing.digest is None else image
-        repair = f"tagflow rollback {environment} {back}"
-        yield check.finding(
-            "drift",
-            expected,
-            standing.digest,
-            repair,
-            tag=environment,
-            detail="moved by hand; the next promotion adopts what runs",
-        )
+        yield check.finding("drift", expected, standing.digest, _way_back(check, sight), tag=environment, detail=detail)
 
 
-def _anchors(check: _Check, sight: Sight, entries: Sequence[Entry]) -> Iterator[Finding]:
-    expected = dict(_expected_anchors(check, sight, entries))
+def _way_back(check: _Check, sight: Sight) -> str:
+    """The command that brings an environment tag and its history together again."""
+    environment, image, head = check.place.environment.name, check.place.image.name, sight.standing.head
+    if head is None:
+        version = identify(check.observer, sight)
+        return f"tagflow promote {image}={version or 'VERSION'} --to {environment}"
+    if sight.standing.digest is not None:
+        return f"tagflow rollback {environment} {image}"
+    if head.record.version:
+        return f"tagflow rollback {environment} {image}={head.record.version}"
+    return f"a person must put {check.place.repository}:{environment} back at {head.record.digest}"
+
+
+def _anchors(check: _Check, sight: Sight, expected: Mapping[str, Digest]) -> Iterator[Finding]:
     repository = check.place.repository
     check.observer.look_up((repository, tag) for tag in expected if tag in sight.tags)
     for tag, digest in expected.items():
@@ -235,8 +241,10 @@ def _content(check: _Check, standing: Standing) -> Iterator[Finding]:
             yield check.finding("content.missing", digest, None, repair, detail="; ".join(gone))
 
 
-def _floating(check: _Check, sight: Sight) -> Iterator[Finding]:
+def _floating(check: _Check, sight: Sight, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
+    """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
     scheme, repository = sight.scheme, check.place.repository
+    sight = replace(sight, tags=sight.tags | anchors.keys())
     lines: dict[str, Line] = lines_of(scheme, check.place.environment, sight.combined)
     for tag in sight.tags:
         meaning = scheme.read(tag)
@@ -246,7 +254,8 @@ def _floating(check: _Check, sight: Sight) -> Iterator[Finding]:
         best = winner(scheme, tag, line, sight.admitted)
         actual = check.observer.digest(repository, tag) if tag in sight.tags else None
         if best is not None:
-            wanted = check.observer.digest(repository, sight.combined[best])
+            combined = sight.combined[best]
+            wanted = anchors.get(combined) or check.observer.digest(repository, combined)
             if wanted is not None and actual != wanted:
                 detail = f"{tag} belongs to {scheme.version_tag(best)}"
                 yield check.finding("floating.wrong", wanted, actual, check.mend, tag=tag, detail=detail)
