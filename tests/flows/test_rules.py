@@ -318,6 +318,21 @@ class TestAllReasonsAtOnce:
             ("api", "promotion.held"),
         }
 
+    def test_order_and_what_else_can_be_said_without_a_look_at_it(self) -> None:
+        world = world_of("prereleases: deny, soak: 24h, freeze: [{days: [mon], timezone: UTC}], labels: [team]")
+        world.build("v0.9.0-rc.1")
+        with world.unchanged(), fails("promotion.order", 3) as caught:
+            world.promote("web=v0.9.0-rc.1", to="prod")
+        codes = [it["code"] for it in caught[0].details]
+        assert codes == ["promotion.order", "promotion.prerelease", "promotion.frozen"]
+
+    def test_immutable_and_the_rules_for_one_image(self) -> None:
+        world = world_of("soak: 24h, freeze: [{days: [mon], timezone: UTC}]")
+        world.hand_move("web", "v1.0.0-prod", world.build("v1.1.0")["web"])
+        with world.unchanged(), fails("tag.immutable", 3) as caught:
+            world.promote("web=v1.0.0", to="prod")
+        assert [it["code"] for it in caught[0].details] == ["tag.immutable", "promotion.soak", "promotion.frozen"]
+
     def test_order_and_an_interrupted_release_is_a_5(self) -> None:
         """Where several exit statuses apply, the first of 6, 4, 5, 3."""
         world = world_of("")

@@ -49,18 +49,20 @@ class Admission:
         steps: list[Step] = []
         moves: list[Move] = []
         prospects: dict[str, Prospect] = {}
+        entering: list[Choice] = []
         for choice in choices:
             try:
                 step, prospect = self._step(choice, resumes)
                 moves += self._moves(choice)
             except TagflowError as error:
                 refusals.append(error)
+                entering.append(choice)
                 continue
             if step is not None:
                 steps.append(step)
                 prospects[choice.image] = prospect
+                entering.append(choice)
         plan = Plan(self.request, self.context.policy_digest, tuple(steps), tuple(moves), *resumed(resumes))
-        entering = [choice for choice in choices if choice.image in prospects]
         refusals += judge_all(
             self.context, self.observer, self.request, entering, origins, resuming=resumes is not None
         )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from tagflow.domain.history import Stay, stays
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment, Rule
+from tagflow.domain.reference import Digest
 from tagflow.domain.rules import Candidate, judge
+from tagflow.domain.version import Version
 from tagflow.errors import Refused, TagflowError, UsageError
 from tagflow.flows.choose import Choice
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Origin
 from tagflow.flows.identify import identify
-from tagflow.flows.observe import Observer
+from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.parallel import attempt
 from tagflow.stores.port import Manifest, Store
 from tagflow.stores.transfer.copy import labels, normal_platform, platforms
@@ -49,6 +52,24 @@ def check_overrides(environment: Environment, request: Request) -> frozenset[Rul
     return frozenset(chosen)
 
 
+def judge_unseen(
+    context: Context, observer: Observer, request: Request, sight: Sight, version: Version
+) -> list[Refused]:
+    """The reasons against a version that cannot come yet, beside its order: those that need no content and no stay."""
+    environment = context.environment(request.environment)
+    waived = check_overrides(environment, request)
+    candidate = Candidate(
+        image=sight.place.image.name,
+        label=context.scheme.version_tag(version),
+        version=version,
+        digest=Digest(""),
+        running=context.scheme.parse_label(_running(observer, environment, sight)),
+        held=_is_held(context, sight, version),
+    )
+    bare = replace(environment, soak=None, platforms=(), labels=())
+    return [verdict.refusal() for verdict in judge(bare, candidate, context.now(), waived)]
+
+
 def judge_all(
     context: Context,
     observer: Observer,
@@ -78,7 +99,6 @@ def judge_all(
 def _candidate(
     context: Context, observer: Observer, environment: Environment, choice: Choice, origin: Origin | None
 ) -> Candidate:
-    standing = choice.sight.standing
     needs_content = bool(environment.platforms or environment.labels) and not choice.bringing
     store = origin.store if origin else context.stores(choice.source)
     manifest = store.get(origin.reference if origin else choice.digest) if needs_content else None
@@ -87,19 +107,23 @@ def _candidate(
         label=choice.label,
         version=choice.version,
         digest=choice.digest,
-        running=context.scheme.parse_label(_running(observer, environment, choice)),
-        held=any(context.scheme.parse_label(label) == choice.version for label in standing.state.holds),
+        running=context.scheme.parse_label(_running(observer, environment, choice.sight)),
+        held=_is_held(context, choice.sight, choice.version),
         stays=_stays(context, observer, environment, choice) if environment.soak else (),
         platforms=_platforms(store, manifest, environment.platforms) if manifest and environment.platforms else None,
         unset_labels=_unset(store, manifest, environment.labels) if manifest else (),
     )
 
 
-def _running(observer: Observer, environment: Environment, choice: Choice) -> str | None:
-    standing = choice.sight.standing
+def _is_held(context: Context, sight: Sight, version: Version) -> bool:
+    return any(context.scheme.parse_label(label) == version for label in sight.standing.state.holds)
+
+
+def _running(observer: Observer, environment: Environment, sight: Sight) -> str | None:
+    standing = sight.standing
     if standing.condition != "unrecorded" or environment.downgrades:
         return standing.version
-    return identify(observer, choice.sight)
+    return identify(observer, sight)
 
 
 def _stays(context: Context, observer: Observer, environment: Environment, choice: Choice) -> tuple[Stay, ...]:

@@ -8,7 +8,7 @@ from tagflow.flows.admit import Admission
 from tagflow.flows.choose import Choice, Road, sources_of
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Origin
-from tagflow.flows.judge import check_overrides
+from tagflow.flows.judge import check_overrides, judge_unseen
 from tagflow.flows.observe import Observer
 from tagflow.flows.targets import Wish, parse_targets
 
@@ -45,7 +45,7 @@ def decide_promote(context: Context, request: Request) -> Decision:
     }
     environment = {place: sights[place] for place in places}
     observer.look_up(key for wish in wishes for key in roads[wish.image.name].wanted(wish))
-    choices, notes, errors = _choose(request, wishes, roads)
+    choices, notes, errors = _choose(context, request, wishes, roads)
     origins = {
         choice.image: Origin(context.stores(choice.source), choice.digest)
         for choice in choices
@@ -55,7 +55,7 @@ def decide_promote(context: Context, request: Request) -> Decision:
 
 
 def _choose(
-    request: Request, wishes: list[Wish], roads: dict[str, Road]
+    context: Context, request: Request, wishes: list[Wish], roads: dict[str, Road]
 ) -> tuple[list[Choice], list[str], list[TagflowError]]:
     """The choice for each wish. Where ``from`` runs nothing, a named image is an error, one of ``--all`` is skipped."""
     choices: list[Choice] = []
@@ -67,6 +67,8 @@ def _choose(
             choice = road.choose(wish)
         except TagflowError as error:
             errors.append(error)
+            if wish.version is not None and error.code == "promotion.order":
+                errors += judge_unseen(context, road.observer, request, road.target, wish.version)
             continue
         if choice is not None:
             choices.append(choice)
