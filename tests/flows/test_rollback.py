@@ -64,6 +64,29 @@ class TestStack:
         world.rollback("prod")
         assert world.runs("prod") == all_at("v1.1.0")
 
+    def test_a_hold_ends_in_whichever_spelling_it_was(self) -> None:
+        """The tag by which it was held is gone; another spelling of that version has taken its place."""
+        world = World(
+            text="""
+version: 1
+registry: registry.test/acme
+images: {frontend: frontend}
+environments: {dev: {}, prod: {floating: [latest]}}
+"""
+        )
+        for version in ("v1.0", "v1.1"):
+            world.through(version, "dev", "prod")
+        world.rollback("prod")
+        digest = world.tags("frontend")["v1.1"]
+        for suffix in ("", "-dev", "-prod"):
+            world.hand_move("frontend", f"v1.1.0{suffix}", digest)
+            world.hand_remove("frontend", f"v1.1{suffix}")
+        with fails("promotion.held", 3):
+            world.promote("v1.1.0", to="prod")
+        world.promote("v1.1.0", to="prod", override=("hold",), reason="mended")
+        assert world.cell("frontend", "prod").holds == ()
+        assert {str(version) for version in world.sight("frontend", "prod").admitted} == {"1.0", "1.1.0"}
+
     def test_a_hold_is_of_one_environment(self, world: World) -> None:
         world.rollback("prod")
         world.through("v2.0.0", "dev", "test")

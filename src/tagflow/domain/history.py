@@ -58,9 +58,9 @@ class State:
     since: datetime | None = None
     seen: str = ""
 
-    def entered(self, ran: Ran) -> State:
-        """After a promotion: it runs, and is neither held nor void any more."""
-        gone = {ran.version} if ran.version else set()
+    def entered(self, ran: Ran, spellings: Collection[str] = ()) -> State:
+        """After a promotion: it runs, and is neither held nor void any more, in whichever of its spellings it was."""
+        gone = {*spellings, ran.version}
         return replace(
             self,
             stack=(*self.stack, ran)[-DEEPEST:],

@@ -123,19 +123,23 @@ class Admission:
             heads=tuple(str(entry.tag) for entry in standing.heads),
             source="" if choice.source == sight.place.repository and not choice.bringing else str(choice.source),
         )
-        ran = Ran(choice.label, choice.digest, UNNUMBERED)
+        ran, spellings = Ran(choice.label, choice.digest, UNNUMBERED), sight.listed_as(choice.version)
         head = standing.head
         if standing.condition == "interrupted" and resumes is not None and head is not None:
             announced = not announces_again(self.context.policy, sight)
             return replace(step, recorded=announced), Prospect(sight, head.record.state)
         stays = standing.digest == choice.digest
         if standing.condition != "unrecorded" or standing.digest is None:
-            return step, Prospect(sight, standing.state.entered(ran), since=standing.state.since if stays else None)
+            return step, Prospect(
+                sight, standing.state.entered(ran, spellings), since=standing.state.since if stays else None
+            )
         if stays:
-            return replace(step, action="adopt"), Prospect(sight, standing.state.entered(ran))
+            return replace(step, action="adopt"), Prospect(sight, standing.state.entered(ran, spellings))
         found = identify(self.observer, sight)
         adopted = standing.state.adopted(Ran(found, standing.digest, UNNUMBERED))
-        return replace(step, adopts=True, previous_version=found), Prospect(sight, adopted.entered(ran), adopted=found)
+        return replace(step, adopts=True, previous_version=found), Prospect(
+            sight, adopted.entered(ran, spellings), adopted=found
+        )
 
     def _moves(self, choice: Choice) -> list[Move]:
         mover = Mover(self.observer, self.context.scheme, choice.sight)

@@ -49,9 +49,13 @@ class Sight:
 
     def lists_out(self, version: Version) -> str:
         """Why a version with a combined tag is not admitted here (``held``, ``void``, ``announced``), or empty."""
-        listed = self.standing.state.holds | self.standing.state.void
-        label = next((it for it in listed if self.scheme.parse_label(it) == version), None)
+        label = next(iter(self.listed_as(version)), None)
         return self.standing.lists_out(label or self.scheme.version_tag(version))
+
+    def listed_as(self, version: Version) -> tuple[str, ...]:
+        """The spellings in which a version is listed as held or void here."""
+        listed = self.standing.state.holds | self.standing.state.void
+        return tuple(sorted(label for label in listed if self.scheme.parse_label(label) == version))
 
     @cached_property
     def admitted(self) -> frozenset[Version]:

@@ -138,7 +138,7 @@ class _Way:
             )
         found = next(spelling for spelling in self.sight.combined if spelling == version)
         ran = Ran(scheme.version_tag(found), digest, UNNUMBERED)
-        return self._back(state, state.entered(ran), ran, None, [ran.version])
+        return self._back(state, state.entered(ran, self.sight.listed_as(version)), ran, None, [ran.version])
 
     def _back(self, before: State, after: State, target: Ran, depth: int | None, touched: Iterable[str | None]) -> Back:
         sight, standing = self.sight, self.sight.standing
