@@ -58,6 +58,19 @@ class TestSavedPlans:
         with world.unchanged(), fails("plan.stale", 5):
             world.apply(plan)
 
+    def test_begun_and_not_finished_is_stale_with_both_ways_out(self, world: World, plan: Path) -> None:
+        assert world.crash(lambda: world.apply(plan), 5)
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "tagflow promote frontend=v1.1.0" in caught[0].hint
+        assert "tagflow rollback prod" in caught[0].hint
+
+    def test_another_release_begun_and_not_finished(self, world: World, plan: Path) -> None:
+        assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "tagflow rollback prod" in caught[0].hint
+
     def test_a_tag_moved_by_somebody_else(self, world: World, plan: Path) -> None:
         world.hand_move("backend", "prod", world.tags("backend")["v1.1.0"])
         with world.unchanged(), fails("plan.stale", 5):

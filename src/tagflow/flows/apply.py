@@ -12,6 +12,7 @@ from tagflow.domain.plan import Plan, Request, identity
 from tagflow.errors import Conflict, StoreError, TagflowError, UsageError
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision
+from tagflow.flows.interruption import interrupted, refuse_interrupted
 from tagflow.flows.promote import decide_promote
 from tagflow.flows.rollback import decide_rollback
 
@@ -47,14 +48,18 @@ def decide_apply(context: Context, path: Path) -> Decision:
     except TagflowError as error:
         if isinstance(error, StoreError | UsageError):
             raise
-        raise _stale(error.message) from error
+        raise _stale(error.message, error) from error
     if decision.plan.id != saved_id:
-        raise _stale("tags or history are not where it expects them")
+        begun = refuse_interrupted(decision.sights) if interrupted(decision.sights) else None
+        raise _stale(begun.message if begun else "tags or history are not where it expects them", begun)
     return decision
 
 
-def _stale(why: str) -> Conflict:
-    return Conflict("plan.stale", f"the plan is stale: {why}", hint="Make a new plan, and have it approved again.")
+def _stale(why: str, cause: TagflowError | None = None) -> Conflict:
+    """The refusal; where a release was begun and not finished, with the ways out of that first."""
+    anew = "Make a new plan, and have it approved again."
+    out = cause is not None and cause.code == "release.interrupted"
+    return Conflict("plan.stale", f"the plan is stale: {why}", hint=f"{cause.hint}\n{anew}" if cause and out else anew)
 
 
 def _read(path: Path) -> tuple[str, Request, str]:

@@ -20,6 +20,7 @@ from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError,
 from tagflow.flows.announce import Herald
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
+from tagflow.flows.interruption import finish_command
 from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import attempt, each
 from tagflow.flows.travel import through_daemon
@@ -267,8 +268,8 @@ class _Run:
             return f"`tagflow rollback {environment}` finishes it."
         if not self._announced and not self._changed and self._plan.resumes is None:
             return "Run the same command again."
-        targets = " ".join(f"{image}={wanted}" for image, wanted in self._plan.intent)
-        finish = f"tagflow promote {targets} --to {environment}"
+        request = self._plan.request
+        finish = finish_command(environment, self._plan.intent, request.overrides, request.reason)
         return f"Run the same command again (`{finish}`) to finish, or `tagflow rollback {environment}` to go back."
 
     def _with_outcome(self, error: TagflowError) -> TagflowError:

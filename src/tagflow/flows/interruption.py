@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 
 from tagflow.domain.history import Record, Release
 from tagflow.domain.policy import Policy
@@ -43,15 +44,22 @@ def resumed(record: Record | None) -> tuple[Release | None, tuple[tuple[str, str
     return (None, ()) if record is None else (record.release, record.intent)
 
 
+def finish_command(environment: str, intent: Iterable[tuple[str, str]], overrides: Iterable[str], reason: str) -> str:
+    """The promote that finishes a release. What it set aside is asked again for members that no record tells of yet."""
+    words = ["tagflow", "promote", *(f"{image}={wanted}" for image, wanted in intent), "--to", environment]
+    set_aside = [word for rule in overrides for word in ("--override", rule)]
+    return shlex.join([*words, *set_aside, "--reason", reason] if set_aside else words)
+
+
 def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
     """Another change while a release is not finished: the error with both ways out."""
     members = under_way(sights)
     head = members[0].standing.head
     assert head is not None
     environment = head.record.environment
-    targets = " ".join(f"{image}={wanted}" for image, wanted in head.record.intent)
     goes_back = head.record.action in ("rollback", "abort")
-    finish = f"tagflow rollback {environment}" if goes_back else f"tagflow promote {targets} --to {environment}"
+    again = finish_command(environment, head.record.intent, head.record.overrides, head.record.reason)
+    finish = f"tagflow rollback {environment}" if goes_back else again
     names = ", ".join(sight.place.image.name for sight in interrupted(sights))
     return Conflict(
         "release.interrupted",
