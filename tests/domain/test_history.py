@@ -318,6 +318,22 @@ def test_stays(told: list[tuple[Action, str | None, float, int]], stands: str, e
     assert hours(stays(shuffled, standing, START + timedelta(hours=10))) == expected
 
 
+def test_what_is_announced_and_has_not_arrived_ends_no_stay() -> None:
+    entries = chain(("promote", "v1", 0, 1), ("promote", "v2", 3, 2))
+    announced = replace(entries[1], record=replace(entries[1].record, previous_digest=digest("v1")))
+    standing = Standing(digest("v1"), (announced,))
+    assert standing.condition == "interrupted"
+    assert hours(stays([entries[0], announced], standing, START + timedelta(hours=10))) == [("v1", 0, 10)]
+
+
+def test_what_another_writer_announced_in_vain_ends_no_stay() -> None:
+    first = chain(("promote", "v1", 0, 1))
+    won = record("promote", "v2", at=1, parents=first)
+    lost = record("promote", "v3", at=2, parents=first, release=Release("other", 2))
+    standing = Standing(digest("v2"), (won, lost))
+    assert hours(stays([*first, won, lost], standing, START + timedelta(hours=10))) == [("v1", 0, 1), ("v2", 1, 10)]
+
+
 @given(st.lists(st.sampled_from(["v1", "v2", "v3"]), min_size=1, max_size=8))
 def test_stays_of_a_quiet_history_follow_each_other(versions: list[str]) -> None:
     told = [(("promote"), version, float(at), at) for at, version in enumerate(versions)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -182,6 +183,37 @@ class TestPromoteDies:
             assert command[:2] == ["tagflow", "promote"]
             world.promote(*command[2 : command.index("--to")], to="prod")
             assert world.runs("prod") == ALL_NEW, write
+
+    def test_the_hint_says_again_what_was_set_aside(self) -> None:
+        """Members that no record tells of yet are asked for their hold again: the hint has the override, too."""
+
+        def make() -> World:
+            world = before_rollback()
+            world.rollback("prod")
+            return world
+
+        def again(world: World) -> object:
+            return world.promote("v1.1.0", to="prod", override=("hold",), reason="it's mended")
+
+        for write, world in crashes(make, again):
+            if "interrupted" not in world.states("prod").values():
+                continue
+            with fails("release.interrupted", 5) as caught:
+                world.promote("v1.0.0", to="prod")
+            words = shlex.split(caught[0].hint.split("`")[1])
+            end = words.index("--to")
+            assert words[end:] == ["--to", "prod", "--override", "hold", "--reason", "it's mended"]
+            world.promote(*words[2:end], to="prod", override=("hold",), reason=words[-1])
+            assert world.runs("prod") == ALL_NEW, write
+
+    def test_what_still_runs_has_run_all_the_time(self) -> None:
+        before = before_promote().cell("worker", "prod")
+        for write, world in crashes(before_promote, lambda world: self.action(as_bob(world))):
+            cell = world.cell("worker", "prod")
+            if stands(world)["worker"] == "v1.0.0":
+                assert (cell.since, cell.by) == (before.since, "ann"), write
+            else:
+                assert cell.by == "bob"
 
     def test_rollback_abandons_it(self) -> None:
         for write, world in crashes(before_promote, self.action):
@@ -564,6 +596,21 @@ class TestCompensation:
         world.promote("v1.1.0", to="prod")
         assert world.runs("prod") == ALL_NEW
 
+    def test_what_was_never_left_has_run_all_the_time(self) -> None:
+        """A release that fails at one image does not shorten the stay of those whose tags it never moved."""
+        world = before_promote()
+        before = {image: world.cell(image, "prod").since for image in IMAGES}
+
+        def gone(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/back_end", "prod"):
+                raise StoreError("registry.unreachable", "gone")
+
+        with world.hooked(before=gone), fails("registry.unreachable", 6):
+            world.promote("v1.1.0", to="prod")
+        since = {image: world.cell(image, "prod").since for image in IMAGES}
+        assert {image for image in IMAGES if since[image] == before[image]} >= {"backend"}
+        assert since["frontend"] != before["frontend"], "it moved, and came back"
+
 
 class TestCtrlC:
     def test_the_message_lists_what_differs(self) -> None:
@@ -591,6 +638,11 @@ class TestCtrlC:
         with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
             world.promote("v1.1.0", to="prod")
         assert "no environment or floating tag differs" in caught[0].message
+
+
+def as_bob(world: World) -> World:
+    world.actor = "bob"
+    return world
 
 
 def assert_latest(world: World, expected: dict[str, str]) -> None:

@@ -270,9 +270,12 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
     """The unbroken stays that a history tells of, oldest first; one that still lasts ends ``now``.
 
     A stay ends when the next record of another digest was written. What was announced and never arrived did not stay;
-    what was announced twice by one release arrived at the second time at the earliest.
+    what was announced twice by one release arrived at the second time at the earliest. What is announced and has not
+    arrived yet ends no stay either.
     """
-    ordered = sorted(entries, key=lambda entry: entry.place)
+    arrived = standing.head if standing.condition != "interrupted" else None
+    pending = {head.tag for head in standing.heads if head is not arrived}
+    ordered = sorted((entry for entry in entries if entry.tag not in pending), key=lambda entry: entry.place)
     found: list[Stay] = []
     for index, entry in enumerate(ordered):
         record = entry.record

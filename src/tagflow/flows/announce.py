@@ -42,9 +42,10 @@ class Herald:
             draft = replace(draft, state=replace(draft.state, since=prospect.since))
         return self._write(place, draft, parents, seen)
 
-    def abort(self, entry: Entry, place: Place) -> Entry | None:
+    def abort(self, entry: Entry, place: Place, *, left: bool) -> Entry | None:
         """Write that an announced change did not take place, after its environment tag was put back.
 
+        ``left``: the tag had moved meanwhile, or may have; else what runs has been there all the time.
         Nothing is written while another writer's announcement is open beside it: naming that one as a parent would
         take it for settled. The fork stays visible, and the next release joins it.
         """
@@ -65,6 +66,8 @@ class Herald:
             previous_digest=record.digest,
             release=record.release,
         )
+        if head and not left and head.record.digest == sight.standing.digest:
+            draft = replace(draft, state=replace(draft.state, since=head.record.state.since))
         return self._write(place, draft, sight.standing.heads, sight.records)
 
     def _adopted(self, prospect: Prospect) -> Record:

@@ -55,6 +55,8 @@ class _Run:
         self._doubtful: list[Move] = []
         """Moves that were begun and whose end is not known (yet)."""
         self._compensated = False
+        self._left: set[str] = set()
+        """Images whose environment tag was moved, or may have been, and put back."""
         self._announced: dict[str, Entry] = {}
         self._manifests: dict[tuple[str, Digest], Manifest] = {}
         first = decision.number + 1
@@ -220,12 +222,13 @@ class _Run:
                 store.move(move.tag, store.get(move.before), move.after)
         with self._lock:
             self._compensated = True
+            self._left.add(move.image)
             for moves in (self._changed, self._doubtful):
                 if move in moves:
                     moves.remove(move)
 
     def _abort(self, image: str) -> None:
-        self._herald.abort(self._announced[image], self._places[image])
+        self._herald.abort(self._announced[image], self._places[image], left=image in self._left)
 
     def _partly(self, cause: TagflowError) -> PartlyApplied:
         return PartlyApplied(

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagflow.domain.history import Condition
+from tagflow.domain.history import Condition, Record
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
 from tagflow.domain.version import Version, as_version
 from tagflow.errors import NotFound, UsageError
+from tagflow.flows.announce import standing_before
 from tagflow.flows.context import Context
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.suggest import suggestion
@@ -116,25 +117,35 @@ def _rows(
     sights = observer.sights(list(places.values()))
     rows = []
     for image in images:
-        cells = [_cell(sights[places[image, environment]]) for environment in environments]
+        cells = [_cell(observer, sights[places[image, environment]]) for environment in environments]
         kept = tuple(cell for cell in cells if _matches(context, narrow, cell))
         if kept or not narrow.narrows_cells:
             rows.append(Row(image.name, kept))
     return rows
 
 
-def _cell(sight: Sight) -> Cell:
+def _cell(observer: Observer, sight: Sight) -> Cell:
     standing = sight.standing
     recorded = standing.head.record if standing.head and standing.condition == "recorded" else None
+    telling = recorded or _before(observer, sight)
     return Cell(
         environment=sight.place.environment.name,
         version=recorded.version if recorded else None,
         digest=standing.digest,
-        since=recorded.state.since if recorded else None,
-        by=recorded.actor if recorded else None,
+        since=telling.state.since if telling else None,
+        by=telling.actor if telling else None,
         state=standing.condition,
         holds=tuple(sorted(standing.state.holds)),
     )
+
+
+def _before(observer: Observer, sight: Sight) -> Record | None:
+    """The record that tells of what still runs while a release is not finished: the one before it."""
+    head = sight.standing.head
+    if head is None or sight.standing.condition != "interrupted":
+        return None
+    before = standing_before(observer, sight, head).head
+    return before.record if before and before.record.digest == sight.standing.digest else None
 
 
 def _matches(context: Context, narrow: Filter, cell: Cell) -> bool:
