@@ -158,6 +158,9 @@ class MemoryStore:
         if actual != manifest.digest:
             raise TagMoved(self.repository, tag, manifest.digest, actual)
 
+    def place(self, *_: object) -> None:
+        """Nothing: it takes one tag at a time."""
+
     def untag(self, tag: str, expected: Digest) -> None:
         self._begin("untag", tag)
         with self._registry.lock:

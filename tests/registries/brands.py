@@ -21,6 +21,7 @@ ECR_HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 ACR_HOST = "acme.azurecr.io"
 GAR_HOST = "europe-west1-docker.pkg.dev"
 HARBOR_HOST = "harbor.example"
+ZOT_HOST = "zot.example"
 AZURE_REFRESH = "azure-refresh-token"
 GOOGLE_TOKEN = "ya29.simulated"
 IMMUTABLE = {
@@ -37,6 +38,7 @@ IMMUTABLE = {
     "artifact-registry": Refusal(400, "MANIFEST_INVALID", "The repository has enabled tag immutability."),
     "ghcr": Refusal(400, "TAG_INVALID", "never said: GHCR has no immutable tags"),
     "harbor": Refusal(412, "PRECONDITION", "Failed to process request due to 'app:v1.0' configured as immutable."),
+    "zot": Refusal(403, "DENIED", "requested access to the resource is denied"),
 }
 
 
@@ -175,6 +177,14 @@ def harbor(network: Network, home: Path, _stack: ExitStack) -> Brand:
     return Brand("harbor", HARBOR_HOST, registry, environ, "library", login)
 
 
+def zot(network: Network, home: Path, _stack: ExitStack) -> Brand:
+    """A password; several tags in one PUT; an immutable tag is a right that is missing, so a plain 403."""
+    login = BasicLogin('Basic realm="Authorization Required"', _users(USER, SECRET))
+    registry = Simulator(ZOT_HOST, Quirks(multitag=True, immutable=IMMUTABLE["zot"]), login)
+    network.hosts[ZOT_HOST] = registry
+    return Brand("zot", ZOT_HOST, registry, _docker_login(network, home, ZOT_HOST, USER, SECRET), "acme")
+
+
 BRANDS: Mapping[str, Opener] = {
     "docker-hub": docker_hub,
     "ecr": ecr,
@@ -182,6 +192,7 @@ BRANDS: Mapping[str, Opener] = {
     "artifact-registry": artifact_registry,
     "ghcr": ghcr,
     "harbor": harbor,
+    "zot": zot,
 }
 HOSTS = (
     "registry-1.docker.io",
@@ -194,6 +205,7 @@ HOSTS = (
     GAR_HOST,
     "ghcr.io",
     HARBOR_HOST,
+    ZOT_HOST,
 )
 
 

@@ -35,7 +35,8 @@ class Refusal:
 class Quirks:
     """How a registry differs. ``storage`` is the host that blobs are redirected to; ``immutable`` how the PUT of a tag
     that may not move is refused (``refuses_same``: even at the digest where it stands); ``untag`` the answer to the
-    DELETE of a tag, ``untag_takes_image`` whether the image goes with it, and all its tags."""
+    DELETE of a tag, ``untag_takes_image`` whether the image goes with it, and all its tags; ``multitag``: several tags
+    in one PUT."""
 
     page: int = 100
     heeds_n: bool = True
@@ -46,6 +47,7 @@ class Quirks:
     referrers: bool = True
     untag: int = 202
     untag_takes_image: bool = False
+    multitag: bool = False
     storage: str = ""
     immutable: Refusal = Refusal(400, "TAG_INVALID", "immutable")
     refuses_same: bool = False
@@ -136,14 +138,19 @@ class Simulator:
         if ":" in reference:
             if reference != digest:
                 return failed(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+            tags = asked.query.get("tag", []) if self.quirks.multitag else []
         else:
-            stands = repo.tags.get(reference)
+            tags = [reference]
+        for tag in tags:
+            stands = repo.tags.get(tag)
             same = stands == digest and not self.quirks.refuses_same
-            if reference in self.locked and stands and not same:
+            if tag in self.locked and stands and not same:
                 return self.quirks.immutable.say()
-            repo.tags[reference] = digest
+        repo.tags |= dict.fromkeys(tags, digest)
         repo.manifests[digest] = (asked.headers["Content-Type"], asked.body)
         headers = {"Location": f"/v2/{name}/manifests/{digest}", **self._digest(digest)}
+        if ":" in reference and tags:
+            headers["OCI-Tag"] = ", ".join(tags)
         if self.quirks.referrers and "subject" in document:
             headers["OCI-Subject"] = document["subject"]["digest"]
         return Say(201, headers=headers)

@@ -6,7 +6,7 @@ environment tags, each the commit point of its image; 5. floating tags. Each pha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
@@ -23,6 +23,7 @@ from tagflow.flows.decision import Decision, Outcome
 from tagflow.flows.interruption import finish_command
 from tagflow.flows.observe import Observer
 from tagflow.flows.parallel import attempt, each
+from tagflow.flows.together import place_together
 from tagflow.flows.travel import through_daemon
 from tagflow.stores.port import Manifest, Store, TagMoved
 from tagflow.stores.transfer.copy import Copier
@@ -112,6 +113,7 @@ class _Run:
         each(self._write_records, self._plan.steps, threads=self._context.threads)
 
     def _anchor(self) -> None:
+        place_together(self._pending(*_ANCHORS), self._place, threads=self._context.threads)
         each(self._move, self._pending(*_ANCHORS), threads=self._context.threads)
 
     def _commit(self) -> None:
@@ -119,6 +121,7 @@ class _Run:
 
     def _float(self) -> None:
         try:
+            place_together(self._pending("floating"), self._place_doubtfully, threads=self._context.threads)
             each(self._follow, self._pending("floating"), threads=self._context.threads)
         except TagflowError as error:
             if self._changed or self._doubtful:
@@ -163,6 +166,21 @@ class _Run:
         entry = self._herald.announce(step, self._decision.prospects[step.image])
         with self._lock:
             self._announced[step.image] = entry
+
+    def _place(self, moves: Sequence[Move]) -> None:
+        """Several tags of one image to one digest."""
+        image, after = moves[0].image, moves[0].after
+        assert after is not None
+        self._store(image).place(self._manifests[image, after], {move.tag: move.before for move in moves})
+
+    def _place_doubtfully(self, moves: Sequence[Move]) -> None:
+        """As :meth:`_place`, where an interruption is to tell what may have moved."""
+        with self._lock:
+            self._doubtful.extend(moves)
+        with suppress(StoreError):  # told by each move that follows
+            self._place(moves)
+        for move in moves:
+            self._settle(move, changed=False)
 
     def _move(self, move: Move) -> None:
         store = self._store(move.image)

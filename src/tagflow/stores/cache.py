@@ -147,6 +147,9 @@ class CachedStore:
         self._store.move(tag, manifest, expected)
         self._keep(manifest)
 
+    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
+        self._store.place(manifest, moves)
+
     def untag(self, tag: str, expected: Digest) -> None:
         self._store.untag(tag, expected)
 

@@ -232,6 +232,11 @@ class Store(Protocol):
         :raises Refused: ``tag.immutable`` where the medium itself does not let it move.
         """
 
+    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
+        """Put several tags at a manifest that is in this repository, those that stand where ``moves`` says (None: they
+        do not exist), in one request where the medium takes several; else nothing. Each is to be moved afterwards.
+        """
+
     def untag(self, tag: str, expected: Digest) -> None:
         """Remove a tag that stands at ``expected``, and nothing else.
 

@@ -126,6 +126,9 @@ class ArchiveStore:
     def move(self, *_: object, **__: object) -> None:
         self._refuse()
 
+    def place(self, *_: object) -> None:
+        self._refuse()
+
     def untag(self, *_: object, **__: object) -> None:
         self._refuse()
 

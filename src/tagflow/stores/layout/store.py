@@ -83,6 +83,9 @@ class LayoutStore:
                 raise TagMoved(self._repository, tag, expected, current)
             self._list(index, manifest, tag)
 
+    def place(self, *_: object) -> None:
+        """Nothing: a move costs no request here."""
+
     def untag(self, tag: str, expected: Digest) -> None:
         with self._files.changing() as index:
             current = _at(index, tag)

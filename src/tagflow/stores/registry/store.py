@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from tagflow.stores.registry.credentials import Keychain
 from tagflow.stores.registry.downloads import Download
 from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import Answer, Settings
+from tagflow.stores.registry.multitag import MultiTag
 from tagflow.stores.registry.patience import Patience, Transient
 from tagflow.stores.registry.referrers import ReferrersTag, parse_referrers, unique
 from tagflow.stores.registry.removal import Removal, undeletable
@@ -48,13 +49,13 @@ class RegistryHost:
         self._connection = Connection(host, settings, keychain)
         self._lock = threading.Lock()
         self._stores: dict[str, RegistryStore] = {}
-        self._removal = Removal()
+        self._removal, self._multitag = Removal(), MultiTag()
 
     def store(self, path: str) -> RegistryStore:
         """The repository at ``path``; the same path gives the same store."""
         with self._lock:
             if path not in self._stores:
-                self._stores[path] = RegistryStore(self._connection, path, self._removal)
+                self._stores[path] = RegistryStore(self._connection, path, self._removal, self._multitag)
             return self._stores[path]
 
     def ping(self) -> Health:
@@ -77,8 +78,9 @@ class RegistryHost:
 class RegistryStore:
     """One repository of a registry: a :class:`~tagflow.stores.port.Store`."""
 
-    def __init__(self, connection: Connection, path: str, removal: Removal) -> None:
-        self._repository, self._removal = Repository(connection.host, path), removal
+    def __init__(self, connection: Connection, path: str, removal: Removal, multitag: MultiTag) -> None:
+        self._repository = Repository(connection.host, path)
+        self._removal, self._multitag = removal, multitag
         self._session = Session(connection, self._repository)
         self._referrers_tag = ReferrersTag(self)
 
@@ -146,6 +148,10 @@ class RegistryStore:
                 self._check_stored(answer, manifest, tag)
                 return self._read_back(tag, manifest.digest, expected)
         return None
+
+    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
+        """Several tags in one PUT, where the registry proves that it takes them."""
+        self._multitag.place(self, self._session, manifest, moves)
 
     def untag(self, tag: str, expected: Digest) -> None:
         """DELETE of the tag, never of a digest, and only where a registry has shown that nothing else goes with it."""
