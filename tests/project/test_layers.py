@@ -29,15 +29,19 @@ ARROWS = {
         "tagflow.flows",
         "tagflow.cli",
         "tagflow.stores.port",
+        "tagflow.wiring",
     },
 }
 """What each room may import; a package stands for all of its modules."""
 
 BESIDE = {
-    "__init__.py": set[str](),
+    # The names of the library: nothing that stores or the command line know by themselves.
+    "__init__.py": {"tagflow.api", "tagflow.errors", "tagflow.domain.plan", "tagflow.flows"},
+    "api.py": {"tagflow.domain", "tagflow.flows", "tagflow.wiring"},
+    # Puts the house together: knows which store is which.
+    "wiring.py": {"tagflow.config.load", "tagflow.domain", "tagflow.flows", "tagflow.stores"},
     "__main__.py": {"tagflow.cli.main"},
     "errors.py": set[str](),
-    "cli/wiring.py": {"tagflow.stores"},  # puts the house together: knows which store is which
     "cli/files.py": {"tagflow.stores.files"},  # files for users are replaced as those of a layout are
     # A SOURCE names its medium.
     "flows/sources.py": {"tagflow.stores.layout.store", "tagflow.stores.archive.reader"},
@@ -123,7 +127,7 @@ def test_every_medium_has_a_shelf() -> None:
     assert {module.shelf for module in MODULES if module.room == "stores"} == {"__init__", *SHELVES}
 
 
-@pytest.mark.parametrize("place", ["cli/wiring.py", "flows/sources.py"])
+@pytest.mark.parametrize("place", ["wiring.py", "flows/sources.py"])
 def test_media_are_opened_late(place: str) -> None:
     """A command on OCI layouts does not wait for the import of the Docker SDK or of urllib3."""
     module = next(it for it in MODULES if it.place == place)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tagflow.cli import documents, show
 from tagflow.cli.session import Session
-from tagflow.errors import Interrupted, TagflowError, combine
+from tagflow.errors import Interrupted, TagflowError
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
 
@@ -26,17 +26,10 @@ def carry_out(
 
     :raises TagflowError: what refuses or fails; its ``result`` holds what was planned.
     """
-    from tagflow.flows.execute import execute
-    from tagflow.flows.notify import notify
+    from tagflow.flows import release
 
     decision = decide()
-    for note in decision.notes:
-        session.note(f"note: {note}")
-    planned = Outcome(decision.plan.request.environment, decision.plan, gates=decision.gates)
-    if decision.refusals:
-        error = combine(decision.refusals)
-        error.result = planned if decision.plan.moves else None
-        raise error
+    planned = release.settle(context, decision)
     if save is not None:
         from tagflow.flows.apply import save_plan
 
@@ -47,8 +40,7 @@ def carry_out(
         return
     if ask and decision.plan.changes:
         _confirm(planned)
-    outcome = execute(context, decision)
-    notify(context, outcome)
+    outcome = release.carry_out(context, decision)
     session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
 
 

@@ -1,0 +1,177 @@
+"""Puts the house together: the only place that knows which store is which."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagflow.config.load import find_policy, load_policy
+from tagflow.domain.policy import Policy, policy_digest
+from tagflow.domain.reference import LAYOUT, Repository
+from tagflow.flows.context import Context
+from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store
+
+if TYPE_CHECKING:
+    from tagflow.flows.doctor import Examine
+    from tagflow.stores.cache import ManifestFiles
+    from tagflow.stores.registry.credentials import Keychain
+    from tagflow.stores.registry.http import Settings
+    from tagflow.stores.registry.store import RegistryHost
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the outside world gives to one run: for the command line, or for a program that uses tagflow as a library.
+
+    ``seconds`` is the time for the whole run (None: no limit); ``trace`` is told each request; ``writes`` asks for the
+    right to push.
+    """
+
+    environ: Mapping[str, str]
+    warn: Callable[[str], None]
+    trace: Callable[[str], None] = lambda _line: None
+    seconds: float | None = None
+    writes: bool = False
+    progress: Progress = field(default_factory=Silence)
+    actor: str = ""
+
+
+def policy_path(named: str | Path | None, environ: Mapping[str, str]) -> Path:
+    """The policy file: as named, else $TAGFLOW_POLICY, else the nearest one upward."""
+    chosen = named or environ.get("TAGFLOW_POLICY")
+    return Path(chosen) if chosen else find_policy(Path.cwd())
+
+
+def context(path: Path, around: Surroundings) -> Context:
+    """Everything that a flow is given."""
+    policy = load_policy(path)
+    media = _Media(policy, around)
+    return Context(
+        policy=policy,
+        policy_digest=policy_digest(policy),
+        stores=media.store,
+        now=lambda: datetime.now(UTC),
+        new_id=lambda: secrets.token_hex(8),
+        actor=around.actor or actor(around.environ),
+        environ=around.environ,
+        progress=around.progress,
+        warn=around.warn,
+        engine=media.engine,
+        directory=path.parent,
+        deadline=media.deadline,
+    )
+
+
+def examiner(path: Path, around: Surroundings) -> tuple[Policy, Examine]:
+    """The policy, and what looks at its registries for `doctor`."""
+    policy = load_policy(path)
+    return policy, _Media(policy, around).examine
+
+
+def actor(environ: Mapping[str, str]) -> str:
+    """Who does it: $TAGFLOW_ACTOR, else $GITHUB_ACTOR, $GITLAB_USER_LOGIN, else user@host."""
+    for name in ("TAGFLOW_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
+        if environ.get(name):
+            return environ[name]
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+class _Media:
+    """Opens each repository and the engine once."""
+
+    def __init__(self, policy: Policy, around: Surroundings) -> None:
+        self._policy, self._around = policy, around
+        self.deadline = None if around.seconds is None else time.monotonic() + around.seconds
+        self._lock = threading.RLock()
+        self._stores: dict[Repository, Store] = {}
+        self._hosts: dict[str, RegistryHost] = {}
+        self._engine: Engine | None = None
+        self._manifests: ManifestFiles | None = None
+        self._keys: Keychain | None = None
+
+    def store(self, repository: Repository) -> Store:
+        """The store of a repository."""
+        with self._lock:
+            if repository not in self._stores:
+                self._stores[repository] = self._open(repository)
+            return self._stores[repository]
+
+    def engine(self) -> Engine:
+        """The Docker Engine."""
+        from tagflow.stores.docker.engine import Engine as DockerEngine
+        from tagflow.stores.docker.engine import sdk_auth
+
+        with self._lock:
+            if self._engine is None:
+                keychain = self._keychain()
+                self._engine = DockerEngine(
+                    self._around.environ,
+                    credential=lambda it: sdk_auth(keychain.find(it.host, it.path)),
+                    deadline=self.deadline,
+                )
+            return self._engine
+
+    def examine(self, host: str, repositories: Sequence[Repository]) -> Checkup:
+        """A look at a registry, or at a directory of layouts."""
+        if host.startswith(LAYOUT):
+            from tagflow.stores.layout.checkup import examine
+
+            return examine(host, repositories)
+        with self._lock:
+            registry = self._host(host)
+        return registry.examine(repositories, datetime.now(UTC))
+
+    def _open(self, repository: Repository) -> Store:
+        if repository.host.startswith(LAYOUT):
+            from tagflow.stores.layout.store import LayoutStore
+
+            return LayoutStore(repository)
+        from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
+
+        store = self._host(repository.host).store(repository.path)
+        if self._manifests is None:
+            self._manifests = ManifestFiles(default_directory(self._around.environ))
+        return CachedStore(store, self._manifests)
+
+    def _host(self, host: str) -> RegistryHost:
+        from tagflow.stores.registry.store import RegistryHost
+
+        if host not in self._hosts:
+            self._hosts[host] = RegistryHost(host, self._settings(), self._keychain())
+        return self._hosts[host]
+
+    def _settings(self) -> Settings:
+        from tagflow.stores.registry.http import Settings
+
+        return Settings(
+            environ=self._around.environ,
+            insecure=frozenset(self._policy.insecure_registries),
+            policy_host=self._policy.registry.host,
+            deadline=self.deadline,
+            trace=self._around.trace,
+            warn=self._around.warn,
+            writes=self._around.writes,
+            create_repositories=self._policy.create_repositories,
+        )
+
+    def _keychain(self) -> Keychain:
+        """One for the run: a credential helper is started once for each host."""
+        from tagflow.stores.registry.clouds import full_keychain
+
+        with self._lock:
+            if self._keys is None:
+                self._keys = full_keychain(self._settings())
+            return self._keys

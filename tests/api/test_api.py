@@ -1,0 +1,166 @@
+"""tagflow as a library: the example of docs/api.md works, and each method does what its command does."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tagflow
+from tagflow import Conflict, NotFound, Refused, Tagflow, UsageError, errors
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.store import LayoutStore
+from tests import images
+from tests.cli.runner import POLICY, Desk
+from tests.project.source import PACKAGE, ROOT
+
+PAGE = (ROOT / "docs" / "api.md").read_text()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A directory with a policy and two releases to push."""
+    made = Desk(tmp_path)
+    made.write(POLICY)
+    for name in ("frontend", "backend"):
+        for version in ("v1.0", "v1.1"):
+            images.index(LayoutStore(Repository(f"oci:{tmp_path}/build", name)), seed=name + version, tag=version)
+    return made
+
+
+def sources(version: str) -> dict[str, str]:
+    return {name: f"oci:build/{name}:{version}" for name in ("frontend", "backend")}
+
+
+@pytest.fixture
+def flow(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Tagflow:
+    """v1.0 is in prod, v1.1 in test."""
+    monkeypatch.chdir(desk.path)
+    made = Tagflow("promotion.yaml", actor="robot", environ={})
+    for version in ("v1.0", "v1.1"):
+        made.push(version, sources(version))
+        made.promote(version, to="test")
+    made.promote("v1.0", to="prod")
+    return made
+
+
+def running(flow: Tagflow, environment: str) -> set[str | None]:
+    return {cell.version for row in flow.status(environment) for cell in row.cells}
+
+
+def test_the_example_works(tmp_path: Path) -> None:
+    (tmp_path / "promotion.yaml").write_bytes((ROOT / "promotion.yaml").read_bytes())
+    build = [sys.executable, str(ROOT / "examples" / "demo" / "build.py"), "v1.0", "build"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("promotion.order First `tagflow promote")
+    assert "create prod None → sha256:" in done.stdout
+    assert re.search(r"^backend prod v1.0 sha256:[0-9a-f]{64} recorded$", done.stdout, re.M)
+
+
+def test_it_moves_and_goes_back(flow: Tagflow, desk: Desk) -> None:
+    assert flow.promote("v1.1", to="prod", reason="it is faster").applied
+    assert running(flow, "prod") == {"v1.1"}
+    flow.rollback("prod", reason="it is not")
+    assert running(flow, "prod") == {"v1.0"}
+    told = desk.json("history", "prod", "frontend")["result"]["entries"]
+    assert [(entry["version"], entry["actor"], entry["reason"]) for entry in told][:2] == [
+        ("v1.0", "robot", "it is not"),
+        ("v1.1", "robot", "it is faster"),
+    ]
+    with pytest.raises(Refused) as refused:
+        flow.promote("v1.1", to="prod")
+    assert refused.value.code == "promotion.held"
+    flow.promote("v1.1", to="prod", overrides=["hold"], reason="it was the network")
+    assert [it.entry.record.overrides for it in flow.history("prod", "backend", limit=1).entries] == [("hold",)]
+
+
+def test_it_looks(flow: Tagflow) -> None:
+    assert flow.verify() == []
+    assert flow.next_version("minor").next == "v1.2"
+    assert flow.tags("1.0", "prod")[:3] == ["v1.0", "v1.0-prod", "prod"]
+    assert [it.usable for it in flow.doctor()] == [True]
+    assert flow.repair().left == ()
+
+
+def test_it_finds_and_mends(flow: Tagflow, desk: Desk) -> None:
+    index = desk.path / "registry" / "frontend" / "index.json"
+    document = json.loads(index.read_text())
+    name = "org.opencontainers.image.ref.name"
+    document["manifests"] = [it for it in document["manifests"] if it["annotations"][name] != "v1.0-prod"]
+    index.write_text(json.dumps(document))
+    assert ("frontend", "anchor.missing") in [(it.image, it.problem) for it in flow.verify("prod")]
+    assert flow.repair("prod").done
+    assert flow.verify() == []
+
+
+def test_a_dry_run_changes_nothing(flow: Tagflow) -> None:
+    planned = flow.promote("v1.1", to="prod", dry_run=True)
+    assert not planned.applied
+    assert {move.action for move in planned.plan.moves if move.tag == "prod"} == {"move"}
+    assert running(flow, "prod") == {"v1.0"}
+
+
+def test_a_plan_is_saved_and_applied_once(flow: Tagflow, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    planned = flow.promote("v1.1", to="prod", save_plan=plan)
+    assert running(flow, "prod") == {"v1.0"}
+    assert flow.apply(plan).plan.id == planned.plan.id
+    assert running(flow, "prod") == {"v1.1"}
+    with pytest.raises(Conflict, match="stale"):
+        flow.apply(plan)
+
+
+def test_errors_are_those_of_the_commands(flow: Tagflow, desk: Desk) -> None:
+    with pytest.raises(NotFound) as unknown:
+        flow.promote("v9.9", to="test")
+    told = desk.json("promote", "v9.9", "--to", "test")["error"]
+    assert (unknown.value.code, unknown.value.message) == (told["code"], told["message"])
+    with pytest.raises(UsageError):
+        flow.promote(to="test")
+    with pytest.raises(UsageError):
+        Tagflow(desk.path / "nowhere.yaml").status()
+
+
+def test_the_policy_is_found_as_on_the_command_line(flow: Tagflow, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.path / "registry")
+    assert running(Tagflow(), "prod") == {"v1.0"}
+    monkeypatch.chdir("/")
+    found = Tagflow(environ={"TAGFLOW_POLICY": str(desk.path / "promotion.yaml")})
+    assert running(found, "prod") == {"v1.0"}
+
+
+def test_the_names_are_told_alike_in_all_three_places() -> None:
+    """``__all__``, the imports for type checkers, and the homes."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
+    typed = {name.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    homes = {name: module for module, names in tagflow._HOMES.items() for name in names}
+    assert typed == homes
+    assert sorted([*homes, "__version__"]) == sorted(tagflow.__all__)
+    assert set(tagflow.__all__) <= set(dir(tagflow))
+    for name in tagflow.__all__:
+        assert getattr(tagflow, name) is not None
+    with pytest.raises(AttributeError):
+        _ = tagflow.nothing  # type: ignore[attr-defined]
+
+
+def test_importing_it_costs_nearly_nothing() -> None:
+    look = "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules); import tagflow"
+    words = [sys.executable, "-S", "-c", f"{look}; print(*set(sys.modules) - before)", str(PACKAGE.parent)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tagflow"]
+
+
+def test_the_page_names_every_method_and_class() -> None:
+    methods = {name for name in vars(Tagflow) if not name.startswith("_")}
+    assert set(re.findall(r"^\| `(\w+)\(", PAGE, re.M)) == methods
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", PAGE, re.M))
+    kinds = {name for name in tagflow.__all__ if name in vars(errors)} - {"TagflowError"}
+    assert {name: str(vars(errors)[name].exit_status) for name in kinds} == rows
