@@ -217,7 +217,7 @@ class World:
     def push(self, version: str, *sources: str, tmp: Path | None = None, reason: str = "") -> Outcome:
         context, place = self.context(), tmp or Path("/nowhere")
         request = Request("push", self.policy.environments[0].name, (version, *sources), reason=reason)
-        deliveries = parse_deliveries(context, sources)
+        deliveries = parse_deliveries(sources)
         return self.carry_out(decide_push(context, version, deliveries, request, Workspace(place, place)))
 
     def save(self, decision: Decision, path: Path) -> Path:

@@ -122,7 +122,7 @@ def push(
 
     with bar() as progress, tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
         context = wiring.context(session, writes=not dry_run, progress=progress)
-        deliveries = parse_deliveries(context, sources or [])
+        deliveries = parse_deliveries(sources or [])
         work = Workspace(Path.cwd(), Path(scratch), dry_run)
         environment = context.policy.environments[0].name
         request = Request("push", environment, (version, *(sources or ())), reason=reason)

@@ -132,9 +132,10 @@ class Road:
         environment = self.target.place.environment.name
         sources = [sight.place.environment.name for sight in self.sources]
         if not any(self._knows(sight, version) for sight in (*self.sources, self.target)):
+            repositories = dict.fromkeys(str(sight.place.repository) for sight in self.sources)
             return NotFound(
                 "version.not_found",
-                f"{image} has no {tag} in {' or '.join(str(sight.place.repository) for sight in self.sources)}",
+                f"{image} has no {tag} in {' or '.join(repositories)}",
                 hint=f"Look at `tagflow status {image}`; a new build comes in by `tagflow push {tag} {image}=SOURCE`.",
             )
         reasons = [self._reason(sight, version) for sight in self.sources]
@@ -181,30 +182,32 @@ class Road:
         )
 
     def _compare(self, spellings: Sequence[Version]) -> None:
+        stands: dict[str, set[Digest]] = {}
         for sight in (*self.sources, self.target):
-            tags = [tag for tag in map(self.scheme.version_tag, spellings) if tag in sight.tags]
-            stands = {tag: self.observer.digest(sight.place.repository, tag) for tag in tags}
-            digests = {tag: digest for tag, digest in stands.items() if digest is not None}
-            if len(set(digests.values())) > 1:
-                raise same_version(digests)
+            for tag in map(self.scheme.version_tag, spellings):
+                digest = self.observer.digest(sight.place.repository, tag) if tag in sight.tags else None
+                if digest is not None:
+                    stands.setdefault(tag, set()).add(digest)
+        if len(stands) > 1 and len(set().union(*stands.values())) > 1:
+            raise same_version({tag: min(digests) for tag, digests in stands.items()})
 
     def _combined(self, sight: Sight, version: Version) -> str:
         return self.scheme.combined_tag(version, sight.place.environment.name)
 
 
 def sources_of(environments: Iterable[Environment], target: Environment, chosen: str) -> list[Environment]:
-    """The environments that a promotion to ``target`` may come from; just ``chosen`` where the user names one.
-
-    :raises Refused: ``promotion.order`` where the policy does not promote from there.
-    """
+    """The environments that a promotion to ``target`` may come from; just ``chosen`` where the user names one."""
     allowed = [environment for environment in environments if environment.name in target.sources]
-    if not chosen:
-        return allowed
-    if chosen not in target.sources:
-        way = f"from {' or '.join(target.sources)}" if target.sources else "by `tagflow push`"
-        raise Refused(
-            "promotion.order",
-            f"{target.name} is not promoted from {chosen}, but {way}",
-            hint="The order of promotion stands in promotion.yaml (`environments`, `from`).",
-        )
-    return [environment for environment in allowed if environment.name == chosen]
+    return [environment for environment in allowed if chosen in ("", environment.name)]
+
+
+def wrong_source(target: Environment, chosen: str) -> Refused | None:
+    """The refusal (``promotion.order``) where the policy does not promote from the environment that the user names."""
+    if not chosen or chosen in target.sources:
+        return None
+    way = f"from {' or '.join(target.sources)}" if target.sources else "by `tagflow push`"
+    return Refused(
+        "promotion.order",
+        f"{target.name} is not promoted from {chosen}, but {way}",
+        hint="The order of promotion stands in promotion.yaml (`environments`, `from`).",
+    )

@@ -23,11 +23,10 @@ from tagflow.stores.port import Manifest, Store
 from tagflow.stores.transfer.copy import labels, normal_platform, platforms
 
 
-def check_overrides(environment: Environment, request: Request) -> frozenset[Rule]:
-    """The rules that the user sets aside.
+def read_overrides(request: Request) -> frozenset[Rule]:
+    """The rules that the user wants set aside.
 
     :raises UsageError: ``override.unknown``, ``override.reason`` where the reason is missing.
-    :raises Refused: ``override.denied`` where the environment does not let it be set aside.
     """
     chosen: set[Rule] = set()
     for name in request.overrides:
@@ -41,15 +40,22 @@ def check_overrides(environment: Environment, request: Request) -> frozenset[Rul
         chosen.add(rule)
     if chosen and not request.reason.strip():
         raise UsageError("override.reason", "an override needs a reason", hint="Add --reason TEXT; it is recorded.")
-    denied = sorted(chosen - set(environment.overrides))
-    if denied:
-        allowed = ", ".join(environment.overrides) or "none"
-        raise Refused(
+    return frozenset(chosen)
+
+
+def denied_overrides(environment: Environment, request: Request) -> list[TagflowError]:
+    """The refusal of those that the environment does not let be set aside, if there are any."""
+    denied = sorted(read_overrides(request) - set(environment.overrides))
+    if not denied:
+        return []
+    allowed = ", ".join(environment.overrides) or "none"
+    return [
+        Refused(
             "override.denied",
             f"{environment.name} does not let {', '.join(denied)} be overridden",
             hint=f"The policy allows there: {allowed}.",
         )
-    return frozenset(chosen)
+    ]
 
 
 def judge_unseen(
@@ -57,7 +63,7 @@ def judge_unseen(
 ) -> list[Refused]:
     """The reasons against a version that cannot come yet, beside its order: those that need no content and no stay."""
     environment = context.environment(request.environment)
-    waived = check_overrides(environment, request)
+    waived = read_overrides(request) & set(environment.overrides)
     candidate = Candidate(
         image=sight.place.image.name,
         label=context.scheme.version_tag(version),
@@ -81,7 +87,7 @@ def judge_all(
 ) -> list[TagflowError]:
     """Every reason against every choice. A release that is being finished is not asked for soak and freeze again."""
     environment = context.environment(request.environment)
-    waived = check_overrides(environment, request)
+    waived = read_overrides(request) & set(environment.overrides)
     if resuming:
         waived |= {"soak", "freeze"}
     now = context.now()

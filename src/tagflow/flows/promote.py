@@ -5,10 +5,10 @@ from __future__ import annotations
 from tagflow.domain.plan import Request
 from tagflow.errors import NotFound, TagflowError, UsageError, combine
 from tagflow.flows.admit import Admission
-from tagflow.flows.choose import Choice, Road, sources_of
+from tagflow.flows.choose import Choice, Road, sources_of, wrong_source
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Origin
-from tagflow.flows.judge import check_overrides, judge_unseen
+from tagflow.flows.judge import denied_overrides, judge_unseen, read_overrides
 from tagflow.flows.observe import Observer
 from tagflow.flows.targets import Wish, parse_targets
 
@@ -18,13 +18,14 @@ def decide_promote(context: Context, request: Request) -> Decision:
 
     :raises TagflowError: where nothing can be planned at all: usage, not found, order, interrupted release.
     """
+    read_overrides(request)
+    wishes = parse_targets(context, request.targets, everything=request.everything)
     target = context.environment(request.environment)
     if request.source:
         context.environment(request.source)
-    sources = sources_of(context.policy.environments, target, request.source)
-    wishes = parse_targets(context, request.targets, everything=request.everything)
-    check_overrides(target, request)
-    if not sources and any(wish.version is None for wish in wishes):
+    wrong = wrong_source(target, request.source)
+    sources = sources_of(context.policy.environments, target, "" if wrong else request.source)
+    if not (sources or wrong) and any(wish.version is None for wish in wishes):
         raise UsageError(
             "target.invalid",
             f"{target.name} is the first environment: there is none to take a version from",
@@ -45,13 +46,30 @@ def decide_promote(context: Context, request: Request) -> Decision:
     }
     environment = {place: sights[place] for place in places}
     observer.look_up(key for wish in wishes for key in roads[wish.image.name].wanted(wish))
+    if wrong:
+        raise combine([*_absent(wishes, roads), wrong])
     choices, notes, errors = _choose(context, request, wishes, roads)
     origins = {
         choice.image: Origin(context.stores(choice.source), choice.digest)
         for choice in choices
         if choice.source != choice.sight.place.repository
     }
+    errors += denied_overrides(target, request)
     return Admission(context, request, observer, environment, "promote").decide(choices, origins, notes, errors)
+
+
+def _absent(wishes: list[Wish], roads: dict[str, Road]) -> list[TagflowError]:
+    """The versions that are nowhere: the graver error beside a wrong ``--from``."""
+    absent: list[TagflowError] = []
+    for wish in wishes:
+        if wish.version is not None:
+            try:
+                roads[wish.image.name].choose(wish)
+            except NotFound as error:
+                absent.append(error)
+            except TagflowError:
+                continue
+    return absent
 
 
 def _choose(

@@ -16,7 +16,7 @@ from tagflow.flows.choose import Choice, Road
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Origin
 from tagflow.flows.interruption import interrupted
-from tagflow.flows.judge import check_overrides, judge_all
+from tagflow.flows.judge import judge_all
 from tagflow.flows.moves import immutable
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.parallel import each
@@ -50,11 +50,10 @@ class Delivery:
     source: Source
 
 
-def parse_deliveries(context: Context, arguments: Sequence[str]) -> list[Delivery]:
+def parse_deliveries(arguments: Sequence[str]) -> list[Delivery]:
     """Read ``NAME=SOURCE`` arguments.
 
     :raises UsageError: ``source.missing``, ``source.invalid``.
-    :raises NotFound: ``image.not_found``.
     """
     if not arguments:
         raise UsageError("source.missing", "no NAME=SOURCE: nothing says what to push", hint="Name at least one image.")
@@ -67,8 +66,7 @@ def parse_deliveries(context: Context, arguments: Sequence[str]) -> list[Deliver
             )
         if name in found:
             raise UsageError("source.invalid", f"{name!r} is named twice", hint="Name each image once.")
-        source = parse_source(text)
-        found[name] = Delivery(context.image(name).name, source)
+        found[name] = Delivery(name, parse_source(text))
     return list(found.values())
 
 
@@ -79,10 +77,13 @@ def decide_push(
 
     Outside a dry run, images of a daemon go to the registry under a scratch tag first, once the rules have said yes:
     only the daemon's push tells their digest.
+
+    :raises UsageError: ``version.invalid``, ``version.precision``, ``version.ambiguous``.
+    :raises NotFound: ``image.not_found``, ``source.not_found``.
     """
     wanted = context.scheme.parse_version(version)
+    each(lambda it: context.image(it.image), deliveries, threads=1)
     environment = context.environment(request.environment)
-    check_overrides(environment, request)
     observer = Observer(context)
     sights = observer.sights([observer.place(image, environment) for image in context.policy.images])
     by_name = {place.image.name: sight for place, sight in sights.items()}

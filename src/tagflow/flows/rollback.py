@@ -45,8 +45,8 @@ def decide_rollback(context: Context, request: Request) -> Decision:
     :raises NotFound: ``rollback.nothing``, ``version.not_found``, ``content.missing``.
     :raises Conflict: ``rollback.ambiguous``, ``release.interrupted``.
     """
-    environment = context.environment(request.environment)
     wishes = parse_targets(context, request.targets) if request.targets else []
+    environment = context.environment(request.environment)
     observer = Observer(context)
     sights = observer.sights([observer.place(image, environment) for image in context.policy.images])
     resumes: Record | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tagflow.domain.policy import Image
 from tagflow.domain.version import Version
-from tagflow.errors import NotFound, UsageError
+from tagflow.errors import NotFound, TagflowError, UsageError, combine
 from tagflow.flows.context import Context
 from tagflow.flows.suggest import suggestion
 
@@ -24,7 +24,7 @@ def parse_targets(context: Context, targets: Sequence[str], *, everything: bool 
     """Read ``VERSION``, ``NAME``, ``NAME=VERSION`` arguments, in the policy's order of images.
 
     :raises UsageError: ``target.missing``, ``target.invalid`` for none, empty, repeated or contradicting arguments.
-    :raises NotFound: ``image.not_found``.
+    :raises NotFound: ``image.not_found``, once every argument makes sense otherwise.
     """
     if everything:
         if targets:
@@ -36,27 +36,53 @@ def parse_targets(context: Context, targets: Sequence[str], *, everything: bool 
             "no TARGET: nothing says what to move",
             hint="Name a VERSION, an image NAME, NAME=VERSION, or --all.",
         )
-    default: Version | None = None
-    named: dict[str, Wish] = {}
+    reading = _Reading(context)
+    unknown: list[TagflowError] = []
     for target in targets:
+        try:
+            reading.add(target)
+        except NotFound as error:
+            unknown.append(error)
+    if unknown:
+        raise combine(unknown)
+    return reading.wishes()
+
+
+class _Reading:
+    """Targets as they are read, one after the other."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._default: Version | None = None
+        self._named: dict[str, Wish] = {}
+
+    def add(self, target: str) -> None:
+        """Read one more."""
         name, equals, text = target.partition("=")
-        if equals or any(image.name == target for image in context.policy.images):
-            if not name or (equals and not text):
-                raise UsageError("target.invalid", f"{target!r} is incomplete", hint="Write NAME=VERSION.")
-            if name in named:
-                raise UsageError("target.invalid", f"{name!r} is named twice", hint="Name each image once.")
-            named[name] = Wish(context.image(name), context.scheme.parse_version(text) if equals else None)
-        elif default is not None:
-            raise UsageError(
-                "target.invalid",
-                f"{target!r} is a second VERSION",
-                hint="One VERSION for all images; NAME=VERSION for one.",
-            )
-        else:
-            default = _version(context, target)
-    if default is not None:
-        named = {image.name: Wish(image, default) for image in context.policy.images} | named
-    return sorted(named.values(), key=lambda wish: context.policy.images.index(wish.image))
+        images = self._context.policy.images
+        if equals or any(image.name == target for image in images):
+            self._add_image(target, name, text if equals else None)
+            return
+        version = _version(self._context, target)
+        if self._default is not None:
+            hint = "One VERSION for all images; NAME=VERSION for one."
+            raise UsageError("target.invalid", f"{target!r} is a second VERSION", hint=hint)
+        self._default = version
+
+    def _add_image(self, target: str, name: str, text: str | None) -> None:
+        if not name or text == "":
+            raise UsageError("target.invalid", f"{target!r} is incomplete", hint="Write NAME=VERSION.")
+        if name in self._named:
+            raise UsageError("target.invalid", f"{name!r} is named twice", hint="Name each image once.")
+        version = None if text is None else self._context.scheme.parse_version(text)
+        self._named[name] = Wish(self._context.image(name), version)
+
+    def wishes(self) -> list[Wish]:
+        """All that was read, in the policy's order of images."""
+        images, named = self._context.policy.images, self._named
+        if self._default is not None:
+            named = {image.name: Wish(image, self._default) for image in images} | named
+        return sorted(named.values(), key=lambda wish: images.index(wish.image))
 
 
 def _version(context: Context, target: str) -> Version:
