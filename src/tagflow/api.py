@@ -67,7 +67,7 @@ class Tagflow:
         request = Request("push", environment, (version, *arguments), reason=reason)
         with tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
             work = Workspace(Path.cwd(), Path(scratch), dry_run)
-            decision = decide_push(context, version, parse_deliveries(context, arguments), request, work)
+            decision = decide_push(context, version, parse_deliveries(arguments), request, work)
             return _finish(context, decision, dry_run=dry_run)
 
     def promote(
