@@ -42,6 +42,7 @@ BESIDE = {
     "wiring.py": {"tagflow.config.load", "tagflow.domain", "tagflow.flows", "tagflow.stores"},
     "__main__.py": {"tagflow.cli.main"},
     "errors.py": set[str](),
+    "cli/completion/known.py": {"tagflow.stores.cache", "tagflow.stores.layout.store"},  # asks nobody, only the disk
     "cli/files.py": {"tagflow.stores.files"},  # files for users are replaced as those of a layout are
     # A SOURCE names its medium.
     "flows/sources.py": {"tagflow.stores.layout.store", "tagflow.stores.archive.reader"},

@@ -95,7 +95,7 @@ def test_first_promotion_on_a_registry(clone: Path, registry: RegistryServer) ->
 @pytest.mark.parametrize(("page", "words"), TYPED)
 def test_commands_and_options_exist(page: Path, words: list[str]) -> None:
     name, *rest = words
-    if name not in ("--help", "--version"):
+    if name not in ("--help", "--version", "--install-completion", "--show-completion"):
         command = known()[name]
         assert "--help" in rest or command.make_context(name, rest).command is command
 

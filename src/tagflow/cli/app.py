@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tagflow import __version__
+from tagflow.cli.completion import words
 from tagflow.cli.options import Output, PolicyFile, Timeout, Verbose, command
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
@@ -23,7 +24,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Targets = Annotated[list[str] | None, typer.Argument(metavar="TARGET…", help="VERSION, NAME or NAME=VERSION.")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TARGET…", help="VERSION, NAME or NAME=VERSION.", autocompletion=words.targets),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and exit as it would.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -72,8 +76,11 @@ def init(
 @command(app, "tags")
 def tags(
     session: Session,
-    version: Annotated[str, typer.Argument(metavar="VERSION")],
-    env: Annotated[list[str] | None, typer.Option("--env", metavar="ENV", help="Only for this environment.")] = None,
+    version: Annotated[str, typer.Argument(metavar="VERSION", autocompletion=words.versions)],
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="ENV", help="Only for this environment.", autocompletion=words.environments),
+    ] = None,
 ) -> None:
     """Print the tags that a version gets, one a line; no network."""
     from tagflow.cli import documents, wiring
@@ -86,7 +93,9 @@ def tags(
 @command(app, "next")
 def next_(
     session: Session,
-    part: Annotated[str, typer.Argument(metavar="[major|minor|patch|prerelease]")] = "patch",
+    part: Annotated[
+        str, typer.Argument(metavar="[major|minor|patch|prerelease]", autocompletion=words.parts)
+    ] = "patch",
 ) -> None:
     """Print the version after the highest of all images."""
     from tagflow.cli import documents, wiring
@@ -103,10 +112,14 @@ def next_(
 @command(app, "push")
 def push(
     session: Session,
-    version: Annotated[str, typer.Argument(metavar="VERSION")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", autocompletion=words.versions)],
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME=SOURCE…", help="docker-daemon:, docker://, oci:, docker-archive:"),
+        typer.Argument(
+            metavar="NAME=SOURCE…",
+            help="docker-daemon:, docker://, oci:, docker-archive:",
+            autocompletion=words.deliveries,
+        ),
     ] = None,
     dry_run: DryRun = False,
     reason: Reason = "",
@@ -133,12 +146,25 @@ def push(
 def promote(
     session: Session,
     targets: Targets = None,
-    to: Annotated[str, typer.Option("--to", metavar="ENV", help="The environment to promote to.")] = "",
-    from_: Annotated[str, typer.Option("--from", metavar="ENV", help="Where several lead there: which one.")] = "",
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="ENV", help="The environment to promote to.", autocompletion=words.environments),
+    ] = "",
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="ENV", help="Where several lead there: which one.", autocompletion=words.environments
+        ),
+    ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every image, as the environment before runs it.")] = False,
     override: Annotated[
         list[str] | None,
-        typer.Option("--override", metavar="RULE", help="hold, soak, freeze or downgrades; needs --reason."),
+        typer.Option(
+            "--override",
+            metavar="RULE",
+            help="hold, soak, freeze or downgrades; needs --reason.",
+            autocompletion=words.rules,
+        ),
     ] = None,
     dry_run: DryRun = False,
     reason: Reason = "",
@@ -167,7 +193,7 @@ def promote(
 @command(app, "rollback")
 def rollback(
     session: Session,
-    environment: Annotated[str, typer.Argument(metavar="ENV")],
+    environment: Annotated[str, typer.Argument(metavar="ENV", autocompletion=words.environments)],
     targets: Targets = None,
     dry_run: DryRun = False,
     reason: Reason = "",
@@ -201,7 +227,9 @@ def apply(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE")
 @command(app, "status")
 def status(
     session: Session,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[ENV|NAME|VERSION|DIGEST]…")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENV|NAME|VERSION|DIGEST]…", autocompletion=words.shown)
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page too, with a timeline for each environment."),
@@ -226,8 +254,8 @@ def status(
 @command(app, "history")
 def history(
     session: Session,
-    environment: Annotated[str, typer.Argument(metavar="ENV")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")] = None,
+    environment: Annotated[str, typer.Argument(metavar="ENV", autocompletion=words.environments)],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", autocompletion=words.images)] = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N only.")] = None,
 ) -> None:
     """Show who moved what, when, why, from what to what; newest first."""
@@ -241,7 +269,9 @@ def history(
 @command(app, "verify")
 def verify(
     session: Session,
-    environments: Annotated[list[str] | None, typer.Argument(metavar="[ENV]…")] = None,
+    environments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ENV]…", autocompletion=words.environments)
+    ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no judgement.")] = False,
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
@@ -270,8 +300,8 @@ def verify(
 @command(app, "pull")
 def pull(
     session: Session,
-    what: Annotated[str, typer.Argument(metavar="ENV|VERSION")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")] = None,
+    what: Annotated[str, typer.Argument(metavar="ENV|VERSION", autocompletion=words.pulled)],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", autocompletion=words.images)] = None,
 ) -> None:
     """Pull what an environment runs, or a version, through the Docker Engine, by digest."""
     from tagflow.cli import documents, show, wiring

@@ -41,7 +41,14 @@ def run(arguments: Sequence[str]) -> int:
 
     session = _guess_session(arguments)
     try:
-        status = get_command(app).main(args=list(arguments), prog_name="tagflow", standalone_mode=False)
+        command = get_command(app)
+        if "_TAGFLOW_COMPLETE" in os.environ or any(it.endswith("-completion") for it in arguments):
+            from tagflow.cli.completion.shells import prepare, serve
+
+            prepare()
+            if serve(arguments):
+                return 0
+        status = command.main(args=list(arguments), prog_name="tagflow", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except TagflowError as error:
         try:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tagflow.cli.completion import words
 from tagflow.cli.session import Session
 from tagflow.errors import Interrupted
 
@@ -19,7 +20,10 @@ PolicyFile = Annotated[
     ),
 ]
 Output = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="text|json", help="What standard output carries.")
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="text|json", help="What standard output carries.", autocompletion=words.outputs
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show each request on standard error.")]
 Timeout = Annotated[

@@ -63,6 +63,14 @@ class ManifestFiles:
         """Whether anything of a repository was kept."""
         return self._folder(repository).is_dir()
 
+    def newest(self, repository: Repository, limit: int) -> Iterator[Manifest]:
+        """The manifests of a repository that were kept last, at most ``limit``; their hashes are not looked at."""
+        with suppress(OSError):
+            files = sorted(self._folder(repository).iterdir(), key=lambda it: it.stat().st_mtime_ns, reverse=True)
+            for path in files[:limit]:
+                line, _, content = path.read_bytes().partition(b"\n")
+                yield Manifest(line.decode(errors="replace"), content)
+
     def write(self, repository: Repository, manifest: Manifest) -> None:
         """Keep a manifest, where that is possible."""
         path = self._path(repository, manifest.digest)
