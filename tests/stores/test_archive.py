@@ -20,7 +20,7 @@ from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import NotFound, StoreError, TagflowError, UsageError
 from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.layout.store import LayoutStore
-from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, Descriptor, Store
+from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Store
 from tagflow.stores.transfer.copy import copy_image, missing, platforms
 from tests import images
 from tests.memory import MemoryRegistry
@@ -188,6 +188,57 @@ class TestDocker:
             open_archive(tmp_path / "none.tar")
         assert caught.value.code == "source.not_found"
         assert caught.value.exit_status == 4
+
+
+class TestBothInOne:
+    """What `docker save` writes since Docker 25: its own description and an OCI layout of the same blobs."""
+
+    @staticmethod
+    def members(directory: Path, manifest: Manifest, **changes: Member) -> dict[str, Member]:
+        """An archive whose manifest.json describes ``manifest``, which is somewhere in the layout."""
+        names = [f"blobs/{blob.digest.replace(':', '/')}" for blob in manifest.blobs]
+        described = json.dumps([item(names[0], names[1:], "app:v1.0")]).encode()
+        return {**oci_members(directory), "manifest.json": described, **changes}
+
+    @pytest.fixture
+    def layout(self, tmp_path: Path) -> LayoutStore:
+        return LayoutStore(Repository(f"oci:{tmp_path}", "app"))
+
+    def test_an_image_keeps_its_digest(self, tmp_path: Path, layout: LayoutStore, target: Store) -> None:
+        manifest = images.image(layout, tag="v1.0")
+        source = open_archive(write(tmp_path / "app.tar", self.members(tmp_path / "app", manifest)))
+        assert copy_image(source, target, "v1.0") == manifest
+
+    def test_an_index_keeps_its_digest(self, tmp_path: Path, layout: LayoutStore, target: Store) -> None:
+        root = images.index(layout, tag="v1.0")
+        child = layout.get(root.children[0].digest)
+        source = open_archive(write(tmp_path / "app.tar", self.members(tmp_path / "app", child)))
+        assert copy_image(source, target, "v1.0") == root
+        assert missing(target, root.digest) == []
+
+    def test_of_an_index_in_parts_the_part_is_taken(self, tmp_path: Path, layout: LayoutStore, target: Store) -> None:
+        root = images.index(layout, tag="v1.0")
+        child, other = (layout.get(it.digest) for it in root.children)
+        members = self.members(tmp_path / "app", child)
+        del members[f"blobs/{other.digest.replace(':', '/')}"]
+        source = open_archive(write(tmp_path / "app.tar", members))
+        assert copy_image(source, target, source.sole()) == child
+
+    def test_a_manifest_without_its_layers_is_not_believed(self, tmp_path: Path, layout: LayoutStore) -> None:
+        """Docker 25.0.0 wrote such."""
+        manifest = images.image(layout)
+        empty = Manifest(OCI_MANIFEST, json.dumps({**manifest.document, "layers": []}).encode())
+        layout.put(empty, "v1.0")
+        source = open_archive(write(tmp_path / "app.tar", self.members(tmp_path / "app", manifest)))
+        assert source.get("v1.0").media_type == DOCKER_MANIFEST
+        assert len(source.get("v1.0").blobs) == len(manifest.blobs)
+
+    @pytest.mark.parametrize("index", [b'{"schemaVersion": 2, "manifests": null}', b'{"schemaVersion": 2}'])
+    def test_a_layout_that_lists_nothing(self, tmp_path: Path, layout: LayoutStore, index: bytes) -> None:
+        manifest = images.image(layout, tag="v1.0")
+        members = self.members(tmp_path / "app", manifest, **{"index.json": index})
+        made = open_archive(write(tmp_path / "app.tar", members)).get("v1.0")
+        assert [blob.digest for blob in made.blobs] == [blob.digest for blob in manifest.blobs]
 
 
 class TestLayoutInTar:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tagflow.domain.reference import digest_of
 from tagflow.errors import StoreError
-from tagflow.stores.layout.index import REF_NAME, new_index, parse_index
+from tagflow.stores.layout.index import new_index, parse_index
+from tagflow.stores.layout.names import REF_NAME
 from tagflow.stores.port import OCI_MANIFEST, Manifest
 
 MANIFESTS = [Manifest(OCI_MANIFEST, json.dumps({"schemaVersion": 2, "n": number}).encode()) for number in range(4)]

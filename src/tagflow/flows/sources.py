@@ -56,14 +56,17 @@ def open_source(context: Context, source: Source, base: Path) -> Origin:
         return _remote(context, source)
     if source.transport == "oci:":
         return _layout(source, base)
+    first, _, name = source.text.partition(":")
+    if name and not (base / source.text).exists() and (base / first).is_file():
+        return archive(base / first, name)
     return archive(base / source.text)
 
 
-def archive(path: Path) -> Origin:
-    """The one image of a docker-archive file."""
+def archive(path: Path, name: str = "") -> Origin:
+    """The image of that name in a docker-archive file; without a name, its only one."""
     from tagflow.stores.archive.reader import open_archive
 
-    store = open_archive(path)
+    store = open_archive(path, name)
     return Origin(store, store.sole())
 
 
@@ -79,15 +82,30 @@ def _remote(context: Context, source: Source) -> Origin:
 def _layout(source: Source, base: Path) -> Origin:
     from tagflow.stores.layout.store import LayoutStore
 
-    directory, _, tag = source.text.rpartition(":")
-    if not directory or not is_tag(tag):
-        directory, tag = source.text, ""
-    path = (base / directory).resolve()
+    path, name = _place(source.text, base)
     if not path.is_dir():
-        raise NotFound("source.not_found", f"there is no directory {directory}", hint="oci:DIR[:TAG] names a layout.")
+        raise _no_layout(source, path)
     store = LayoutStore(Repository(f"oci:{path.parent}", path.name), path)
-    digest = store.resolve(tag) if tag else store.sole()
+    digest = store.named(name) if name else store.sole()
     if digest is None:
         told = ", ".join(store.tags()) or "no tags"
         raise NotFound("source.not_found", f"there is no {source}", hint=f"It has: {told}.")
     return Origin(store, digest)
+
+
+def _place(text: str, base: Path) -> tuple[Path, str]:
+    """The directory in ``DIR[:NAME]``, and the name: a tag, or where that gives a directory, a whole reference, for
+    ``docker.io/app:v1`` is a name too."""
+    directory, _, tag = text.rpartition(":")
+    with_tag = bool(directory) and is_tag(tag)
+    first, _, rest = text.partition(":")
+    if rest and not (with_tag and (base / directory).is_dir()) and (base / first).is_dir():
+        return (base / first).resolve(), rest
+    return ((base / directory).resolve(), tag) if with_tag else ((base / text).resolve(), "")
+
+
+def _no_layout(source: Source, path: Path) -> NotFound:
+    hint = "oci:DIR[:TAG] names a layout."
+    if path.is_file():
+        hint = f"It is a file: docker-archive:{source.text} reads an OCI layout in a tar too."
+    return NotFound("source.not_found", f"there is no directory {path}", hint=hint)

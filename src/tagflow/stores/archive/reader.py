@@ -1,7 +1,7 @@
 """An image in a tar file as a store to copy from: what ``docker save`` writes, or an OCI layout in a tar.
 
-Docker's archive (`manifest.json`, docker/docker image-spec v1.2) has no manifest as registries know it, so one is made.
-Its configuration is the archive's, byte for byte: the image keeps its ID.
+Docker's archive (`manifest.json`, docker/docker image-spec v1.2) has no manifest as registries know it before Docker
+25, so one is made. Its configuration is the archive's, byte for byte: the image keeps its ID.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from tagflow.domain.reference import Digest, Repository, is_digest, is_tag, parse_reference
+from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.archive.files import ArchiveFiles, Member
-from tagflow.stores.layout.index import REF_NAME, guess_type, parse_index
-from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, MANIFEST_TYPES, Descriptor, Manifest
-from tagflow.stores.stream import matches, verified
+from tagflow.stores.archive.stored import as_pushed, blobs, layout_index, stored
+from tagflow.stores.layout.names import is_named, names_of, tag_of
+from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, Descriptor, Manifest
+from tagflow.stores.stream import verified
 
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar"
-_CONTAINERD_NAME = "io.containerd.image.name"
 
 
 class _Item(msgspec.Struct):
@@ -63,11 +63,11 @@ def open_archive(path: Path, name: str = "") -> ArchiveStore:
     choices = _items(files, described) if described else _entries(files)
     choice = _choose(files, choices, name)
     if isinstance(choice.source, Descriptor):
-        places = _blobs(files)
-        root = _stored(files, places, choice.source.digest, choice.source.media_type)
+        places = blobs(files)
+        root = stored(files, places, choice.source.digest, choice.source.media_type)
     else:
-        root, places = _made(files, choice.source)
-    return ArchiveStore(files, root, frozenset(map(_tag, choice.names)) - {""}, places)
+        root, places = _saved(files, choice.source)
+    return ArchiveStore(files, root, frozenset(map(tag_of, choice.names)) - {""}, places)
 
 
 class ArchiveStore:
@@ -100,7 +100,7 @@ class ArchiveStore:
             return self._root
         if not is_digest(reference) or not self.has(Digest(reference)):
             raise NotFound("manifest.not_found", f"{self._files.path} has no manifest {reference}")
-        return _stored(self._files, self._places, Digest(reference), "")
+        return stored(self._files, self._places, Digest(reference), "")
 
     def has(self, digest: Digest) -> bool:
         return digest == self._root.digest or digest in self._places
@@ -146,18 +146,13 @@ def _items(files: ArchiveFiles, described: Member) -> list[_Choice]:
 
 def _entries(files: ArchiveFiles) -> list[_Choice]:
     """The images of an OCI layout in a tar."""
-    described = files.find("index.json")
-    if described is None or files.find("oci-layout") is None:
+    index = layout_index(files)
+    if index is None:
         raise files.invalid("it has neither a manifest.json nor an OCI layout")
-    try:
-        index = parse_index(files.read(described, MANIFEST_LIMIT), f"{files.path}: index.json")
-    except StoreError as exc:
-        raise files.invalid(exc.message) from exc
     choices: dict[Digest, _Choice] = {}
     for entry in index.entries:
         found = choices.get(entry.descriptor.digest)
-        named = (entry.descriptor.annotations.get(key, "") for key in (_CONTAINERD_NAME, REF_NAME))
-        names = (*(found.names if found else ()), *(name for name in named if name))
+        names = (*(found.names if found else ()), *names_of(entry.descriptor))
         choices[entry.descriptor.digest] = _Choice(entry.descriptor.digest, names, entry.descriptor)
     return list(choices.values())
 
@@ -165,7 +160,7 @@ def _entries(files: ArchiveFiles) -> list[_Choice]:
 def _choose(files: ArchiveFiles, choices: list[_Choice], name: str) -> _Choice:
     names = ", ".join(sorted({known for choice in choices for known in choice.names})) or "none has a name"
     if name:
-        matching = [choice for choice in choices if _is_named(choice, name)]
+        matching = [choice for choice in choices if is_named(choice.names, name)]
         if not matching:
             raise NotFound("source.not_found", f"{files.path} holds no image {name}", hint=f"It holds: {names}.")
     else:
@@ -173,28 +168,16 @@ def _choose(files: ArchiveFiles, choices: list[_Choice], name: str) -> _Choice:
     if not matching:
         raise files.invalid("it holds no image")
     if len({choice.key for choice in matching}) > 1:
-        hint = f"Save the one you mean into a file of its own. It holds: {names}."
+        hint = f"Name one: docker-archive:{files.path}:NAME[:TAG]. It holds: {names}."
         raise UsageError("source.ambiguous", f"{files.path} holds {len(matching)} images", hint=hint)
     return matching[0]
 
 
-def _is_named(choice: _Choice, name: str) -> bool:
-    return name in choice.names or _full(name) in {_full(known) for known in choice.names}
-
-
-def _full(name: str) -> str:
-    """A name as Docker normalises it."""
-    try:
-        return str(parse_reference(name))
-    except UsageError:
-        return name
-
-
-def _tag(name: str) -> str:
-    """The tag in ``REPO:TAG``, or what is only a tag; else empty."""
-    last = name.rpartition("/")[2]
-    tag = last.partition(":")[2] if ":" in last else name
-    return tag if is_tag(tag) else ""
+def _saved(files: ArchiveFiles, item: _Item) -> tuple[Manifest, Mapping[Digest, Member]]:
+    """The manifest that an image of Docker's archive was pushed under, where that is kept in it; else one is made."""
+    config, places = _digest(files, files.member(item.Config)), blobs(files)
+    root = as_pushed(files, places, config, len(item.Layers or ()))
+    return (root, places) if root else _made(files, item)
 
 
 def _made(files: ArchiveFiles, item: _Item) -> tuple[Manifest, Mapping[Digest, Member]]:
@@ -237,27 +220,6 @@ def _digest(files: ArchiveFiles, member: Member) -> Digest:
     for chunk in files.chunks(member):
         hasher.update(chunk)
     return Digest("sha256:" + hasher.hexdigest())
-
-
-def _blobs(files: ArchiveFiles) -> Mapping[Digest, Member]:
-    """The blobs of an OCI layout, by the digest that their path says."""
-    places = {}
-    for name, member in files.members.items():
-        folder, _, digits = name.rpartition("/")
-        digest = f"{folder.removeprefix('blobs/')}:{digits}"
-        if folder.startswith("blobs/") and is_digest(digest):
-            places[Digest(digest)] = member
-    return places
-
-
-def _stored(files: ArchiveFiles, places: Mapping[Digest, Member], digest: Digest, media_type: str) -> Manifest:
-    member = places.get(digest)
-    if member is None:
-        raise files.invalid(f"it has no manifest {digest}, which its index.json names")
-    content = files.read(member, MANIFEST_LIMIT)
-    if not matches(content, digest):
-        raise files.invalid(f"the content of {member.name!r} does not have that digest")
-    return Manifest(media_type if media_type in MANIFEST_TYPES else guess_type(content), content)
 
 
 def _decode(files: ArchiveFiles, content: bytes, kind: Any, name: str) -> Any:

@@ -14,9 +14,9 @@ import msgspec
 
 from tagflow.domain.reference import Digest, is_digest, is_tag
 from tagflow.errors import StoreError
+from tagflow.stores.layout.names import REF_NAME
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 
-REF_NAME = "org.opencontainers.image.ref.name"
 _NEW: Mapping[str, bytes] = {
     "schemaVersion": b"2",
     "mediaType": msgspec.json.encode(OCI_INDEX),

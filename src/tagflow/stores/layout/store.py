@@ -14,6 +14,7 @@ from tagflow.domain.reference import LAYOUT, Digest, Repository, is_digest
 from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.layout.files import LayoutFiles
 from tagflow.stores.layout.index import LayoutIndex, corrupt, guess_type
+from tagflow.stores.layout.names import is_named, names_of
 from tagflow.stores.port import MANIFEST_LIMIT, OCI_MANIFEST, Chunks, Descriptor, Manifest, TagMoved
 from tagflow.stores.stream import matches, verified
 
@@ -53,6 +54,22 @@ class LayoutStore:
             hint = f"Name one: oci:{directory}:TAG. There are: {names}."
             raise UsageError("source.ambiguous", f"{directory} holds {len(digests)} images", hint=hint)
         return digests.pop()
+
+    def named(self, name: str) -> Digest | None:
+        """The image of that name: a tag, or a reference as other tools write them; None where there is none.
+
+        :raises UsageError: ``source.ambiguous``: it is the name of several.
+        """
+        exact = self.resolve(name)
+        if exact is not None:
+            return exact
+        entries = [entry.descriptor for entry in self._files.index().entries]
+        found = {entry.digest: names_of(entry) for entry in entries if is_named(names_of(entry), name)}
+        if len(found) > 1:
+            names = ", ".join(sorted({each for names in found.values() for each in names}))
+            message = f"{self._files.directory} holds {len(found)} images called {name}"
+            raise UsageError("source.ambiguous", message, hint=f"Name one in full. There are: {names}.")
+        return next(iter(found), None)
 
     def get(self, reference: str) -> Manifest:
         index = self._files.index()

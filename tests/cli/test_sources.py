@@ -1,0 +1,111 @@
+"""The SOURCE of a push, as the tools that made it call it."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.names import CONTAINERD_NAME, REF_NAME
+from tagflow.stores.layout.store import LayoutStore
+from tagflow.stores.port import Manifest
+from tests import images
+from tests.cli.runner import Desk
+
+POLICY = "version: 1\nregistry: oci:./registry\nimages: {app: app}\nenvironments: {dev: {}}\n"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    return desk
+
+
+def layout(desk: Desk, *annotations: dict[str, str]) -> list[Manifest]:
+    """A layout whose images carry these annotations."""
+    store = LayoutStore(Repository(f"oci:{desk.path}", "build"))
+    made = [images.index(store, seed=str(number), tag=f"t{number}") for number in range(len(annotations))]
+    file = desk.path / "build/index.json"
+    document = json.loads(file.read_bytes())
+    for entry, names in zip(document["manifests"], annotations, strict=True):
+        entry["annotations"] = names
+    file.write_text(json.dumps(document))
+    return made
+
+
+def pushed(desk: Desk, source: str) -> str | None:
+    done = desk.quickly("push", "v1.0", f"app={source}")
+    assert done.status == 0, done.err
+    return desk.tag("app", "v1.0")
+
+
+def refused(desk: Desk, source: str, code: str, status: int) -> dict[str, Any]:
+    document = desk.json("push", "v1.0", f"app={source}")
+    assert (document["error"]["code"], document["exit_code"]) == (code, status)
+    assert desk.tag("app", "v1.0") is None
+    error: dict[str, Any] = document["error"]
+    return error
+
+
+BUILDX = {CONTAINERD_NAME: "docker.io/library/app:v7", REF_NAME: "v7"}
+FULL = {REF_NAME: "registry.example:5000/team/app:v7"}
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (BUILDX, "v7"),
+        (BUILDX, "docker.io/library/app:v7"),
+        (BUILDX, "app:v7"),
+        (FULL, "v7"),
+        (FULL, "registry.example:5000/team/app:v7"),
+        ({CONTAINERD_NAME: "docker.io/acme/app:v7"}, "acme/app:v7"),
+        ({REF_NAME: "team/app"}, "team/app"),
+    ],
+)
+def test_names_in_a_layout(desk: Desk, names: dict[str, str], name: str) -> None:
+    _, wanted = layout(desk, {REF_NAME: "v6", CONTAINERD_NAME: "docker.io/library/other:v6"}, names)
+    assert pushed(desk, f"oci:build:{name}") == wanted.digest
+
+
+def test_one_without_a_name(desk: Desk) -> None:
+    [wanted] = layout(desk, {})
+    assert pushed(desk, "oci:./build") == wanted.digest
+
+
+def test_a_tag_that_several_have(desk: Desk) -> None:
+    layout(desk, {REF_NAME: "docker.io/a/app:v7"}, {REF_NAME: "docker.io/b/app:v7"})
+    error = refused(desk, "oci:build:v7", "source.ambiguous", 2)
+    assert "docker.io/a/app:v7, docker.io/b/app:v7" in error["hint"]
+
+
+def test_a_name_that_is_not_there(desk: Desk) -> None:
+    layout(desk, BUILDX)
+    for name in ("v8", "app:v8", "docker.io/other/app:v7"):
+        refused(desk, f"oci:build:{name}", "source.not_found", 4)
+
+
+def archive(desk: Desk) -> None:
+    with tarfile.open(desk.path / "app.tar", "w") as tar:
+        for path in sorted((desk.path / "build").rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                tar.add(path, str(path.relative_to(desk.path / "build")))
+
+
+def test_a_name_in_an_archive(desk: Desk) -> None:
+    _, wanted = layout(desk, {REF_NAME: "v6"}, BUILDX)
+    archive(desk)
+    assert "docker-archive:" in refused(desk, "docker-archive:app.tar", "source.ambiguous", 2)["hint"]
+    assert pushed(desk, "docker-archive:app.tar:app:v7") == wanted.digest
+
+
+def test_a_tar_is_no_directory(desk: Desk) -> None:
+    layout(desk, BUILDX)
+    archive(desk)
+    error = refused(desk, "oci:app.tar", "source.not_found", 4)
+    assert "docker-archive:app.tar" in error["hint"]
