@@ -18,7 +18,7 @@ from tagflow.config.load import find_policy, load_policy
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import LAYOUT, Repository
 from tagflow.flows.context import Context
-from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store
+from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store, Stores
 
 if TYPE_CHECKING:
     from tagflow.flows.doctor import Examine
@@ -75,6 +75,11 @@ def examiner(path: Path, around: Surroundings) -> tuple[Policy, Examine]:
     """The policy, and what looks at its registries for `doctor`."""
     policy = load_policy(path)
     return policy, _Media(policy, around).examine
+
+
+def stores(policy: Policy, around: Surroundings) -> Stores:
+    """The repositories of a policy that is not in a file yet."""
+    return _Media(policy, around).store
 
 
 def actor(environ: Mapping[str, str]) -> str:

@@ -31,8 +31,7 @@ images:
 {images}
 
 # How tags are written. In `combined`, {{version}} is the whole version tag.
-#tags:
-#  version: "v{{version}}"
+{tags}
 #  combined: "{{version}}-{{environment}}"
 
 # In order of promotion: an image enters the first by `tagflow push`, each other by `tagflow promote`.
@@ -91,8 +90,11 @@ def template(
     registry: str = REGISTRY,
     images: Sequence[str] = ("app",),
     environments: Sequence[str] = ("dev", "test", "staging", "prod"),
+    version: str = "",
 ) -> str:
     """The text of a policy for these images and environments (in order of promotion), which loads as it stands.
+
+    ``version`` is the template of version tags where it is not the default.
 
     :raises UsageError: ``policy.invalid`` where a name cannot be one.
     """
@@ -103,6 +105,7 @@ def template(
         address=ADDRESS,
         registry=_quoted(registry),
         images="\n".join(f"  {_quoted(name)}: {_quoted(path)}" for name, path in paths.items()),
+        tags=f'tags:\n  version: "{version}"' if version else '#tags:\n#  version: "v{version}"',
         environments="\n".join(f"  {_quoted(name)}:" for name in environments),
         options=_options(registry, environments),
     )

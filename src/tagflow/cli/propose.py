@@ -1,0 +1,122 @@
+"""What `init` proposes, from what it found: pure, so that every guess is tested without a machine around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from tagflow.config.compose import Built
+from tagflow.domain.reference import parse_reference
+from tagflow.errors import UsageError
+
+_ORDER = (
+    "dev", "develop", "development", "int", "integration", "test", "testing", "qa", "uat", "stage", "staging",
+    "preprod", "production", "prod", "live",
+)  # fmt: skip
+"""Usual names of environments, in the order in which images usually pass through them."""
+_VERSION = re.compile(r"(v?)\d+(?:\.\d+){1,2}(?:-([a-z0-9]+(?:-[a-z0-9]+)*))?")
+_REMOTE = re.compile(r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[^/:@]+)(?::\d+)?[:/]+(?P<path>.+?)(?:\.git)?/*")
+_REGISTRIES = {"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}
+
+
+@dataclass(frozen=True)
+class Clues:
+    """What lies around: the services of a compose file, the address of git's remote, repositories of the daemon."""
+
+    compose: str = ""
+    built: tuple[Built, ...] = ()
+    remote: str = ""
+    local: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to write; empty: nothing is known. ``because`` says where each guess comes from, a line each."""
+
+    registry: str = ""
+    images: tuple[str, ...] = ()
+    because: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Custom:
+    """What tags that are there already show: environments in order, and how versions are written."""
+
+    environments: tuple[str, ...] = ()
+    version: str = ""
+
+
+def propose(clues: Clues, registry: str = "", images: tuple[str, ...] = ()) -> Proposal:
+    """Images from compose, else git; their registry from compose, else the daemon, else git. What is given stays."""
+    because: list[str] = []
+    prefix, built = together([it.image or it.service for it in clues.built])
+    host, repository = _remote(clues.remote)
+    if not images:
+        named = {clues.compose: built, "git remote": (repository,) if repository else ()}
+        where, images = next(((where, it) for where, it in named.items() if it), ("", ()))
+        because += [f"{where}: {', '.join(images)}"] if images else []
+    if not registry:
+        places = {clues.compose: prefix, "images of this machine": _local(clues.local, images), "git remote": host}
+        where, registry = next(((where, it) for where, it in places.items() if it), ("", ""))
+        because += [f"{where}: registry {registry}"] if registry else []
+    return Proposal(registry, images, tuple(because))
+
+
+def together(names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The registry that names of images have in common (or an empty string), and what is left of each."""
+    places = [place for name in names if (place := _place(name))]
+    hosts = {host for host, _ in places if host}
+    if len(hosts) != 1:
+        return "", _unique(path[-1] for _, path in places)
+    levels = zip(*(path[:-1] for host, path in places if host), strict=False)
+    common = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    images = ("/".join(path[len(common) :] if host else path) for host, path in places)
+    return "/".join([*hosts, *common]), _unique(images)
+
+
+def custom(tags: Iterable[str]) -> Custom:
+    """What tags show. An environment is a tag that versions are combined with too, or one of a usual name."""
+    known = frozenset(tags)
+    versions = [match for tag in known if (match := _VERSION.fullmatch(tag))]
+    combined = {match[2] for match in versions if match[2]}
+    found = {tag for tag in known if tag in combined or tag in _ORDER}
+    letters = sum(1 if match[1] else -1 for match in versions)
+    environments = tuple(sorted(found, key=_turn)) if len(found) > 1 else ()
+    return Custom(environments, "{version}" if letters < 0 else "")
+
+
+def _turn(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else _ORDER.index("stage"), name)
+
+
+def _place(name: str) -> tuple[str, list[str]] | None:
+    """Host and path of an image; no host for one that nobody has given a registry yet."""
+    try:
+        repository = parse_reference(name).repository
+    except UsageError:
+        return None
+    return (repository.host, repository.path.split("/")) if "/" in name else ("", [name])
+
+
+def _remote(address: str) -> tuple[str, str]:
+    """The registry and the image that belong to the repository of a git remote; empty where that is not known."""
+    match = _REMOTE.fullmatch(address)
+    if match is None:
+        return "", ""
+    *owner, repository = match["path"].lower().split("/")
+    registry = _REGISTRIES.get(match["host"].lower(), "")
+    return "/".join([registry, *owner]) if registry and owner else "", repository
+
+
+def _local(repositories: Iterable[str], images: Sequence[str]) -> str:
+    """The one registry below which this machine has images of these names."""
+    tails = tuple(f"/{image}" for image in images)
+    found = [name for name in repositories if tails and name.endswith(tails)]
+    registries = {together([name])[0] for name in found}
+    return registries.pop() if len(registries) == 1 else ""
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,194 @@
+"""`init` looks around, proposes what loads, and never stands in the way."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tagflow.cli.propose import Clues, Custom, Proposal, custom, propose, together
+from tagflow.config.compose import Built, read_compose
+from tagflow.config.load import load_policy
+from tagflow.domain.policy import Policy
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.store import LayoutStore
+from tagflow.stores.port import Store
+from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.store import RegistryHost
+from tests import images
+from tests.cli.runner import Desk
+from tests.servers import RegistryServer, require
+
+COMPOSE = """
+x-base: &base
+  restart: always
+services:
+  web:
+    <<: *base
+    build: ./web
+    image: ghcr.io/acme/shop-web:${TAG:-dev}
+  api:
+    build: {context: ., target: api}
+    image: ghcr.io/acme/shop-api
+  db:
+    image: postgres:16
+"""
+
+
+def written(desk: Desk) -> Policy:
+    return load_policy(desk.path / "promotion.yaml")
+
+
+def names(policy: Policy) -> list[str]:
+    return [it.name for it in policy.images]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_images_and_registry_from_compose(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text(COMPOSE)
+    done = desk.quickly("init")
+    assert done.status == 0
+    policy = written(desk)
+    assert str(policy.registry) == "ghcr.io/acme"
+    assert names(policy) == ["shop-web", "shop-api"]
+    assert done.err.splitlines() == [
+        "found compose.yaml: shop-web, shop-api",
+        "found compose.yaml: registry ghcr.io/acme",
+    ]
+
+
+def test_options_win(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text(COMPOSE)
+    done = desk.quickly("init", "--registry", "oci:./here", "--image", "mine", "--env", "one", "--env", "two")
+    assert (done.status, done.err) == (0, "")
+    policy = written(desk)
+    assert policy.registry.is_layout
+    assert names(policy) == ["mine"]
+    assert [it.name for it in policy.environments] == ["one", "two"]
+
+
+def test_json_is_the_path_alone(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text(COMPOSE)
+    assert desk.json("init")["result"] == {"path": "promotion.yaml"}
+
+
+def test_the_remote_of_git(desk: Desk) -> None:
+    git = [require("git"), "-C", str(desk.path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "remote", "add", "origin", "git@github.com:Acme/Shop.git"], check=True)
+    assert desk.quickly("init").status == 0
+    assert str(written(desk).registry) == "ghcr.io/acme"
+    assert names(written(desk)) == ["shop"]
+
+
+@pytest.mark.parametrize(
+    "text", ["services: [", "\x00", "- a\n- b", "services: {a: {build: ., image: [x]}}", "services:\n"]
+)
+def test_a_broken_compose_file_is_no_error(desk: Desk, text: str) -> None:
+    (desk.path / "compose.yaml").write_text(text)
+    (desk.path / "docker-compose.yml").mkdir()
+    assert desk.quickly("init").status == 0
+    assert written(desk).images
+
+
+def test_names_that_no_policy_could_have(desk: Desk) -> None:
+    """A service called as an environment is: the proposal would not load, so it is not made."""
+    (desk.path / "compose.yaml").write_text("services: {dev: {build: .}, latest: {build: .}}")
+    done = desk.quickly("init")
+    assert (done.status, done.err) == (0, "")
+    assert names(written(desk)) == ["app"]
+
+
+def test_without_git_and_docker(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text(COMPOSE)
+    assert desk.quickly("init", PATH="/nowhere").status == 0
+    assert names(written(desk)) == ["shop-web", "shop-api"]
+
+
+def fill(store: Store, *tags: str) -> None:
+    for tag in tags:
+        images.image(store, tag=tag)
+
+
+@pytest.mark.registry
+def test_tags_of_a_registry_that_is_named(desk: Desk, registry: RegistryServer, request: pytest.FixtureRequest) -> None:
+    fresh = registry.fresh("init")
+    host = RegistryHost(registry.host, Settings(environ={}))
+    request.addfinalizer(host.close)
+    fill(host.store(fresh.path), "1.0", "1.0-qa", "1.1", "latest", "qa", "live", "1.1-live")
+    namespace, _, name = str(fresh).rpartition("/")
+    done = desk.quickly("init", "--registry", namespace, "--image", name)
+    assert done.status == 0
+    policy = written(desk)
+    assert [it.name for it in policy.environments] == ["qa", "live"]
+    assert policy.templates.version == "{version}"
+    assert f"tags in {namespace}: environments qa, live" in done.err
+
+
+def test_layouts_of_a_folder_that_is_named(desk: Desk) -> None:
+    for name in ("web", "api"):
+        fill(LayoutStore(Repository(f"oci:{desk.path}/images", name)), "v1.0", "dev", "prod")
+    assert desk.quickly("init", "--registry", "oci:./images").status == 0
+    assert names(written(desk)) == ["api", "web"]
+    assert [it.name for it in written(desk).environments] == ["dev", "prod"]
+
+
+def test_a_registry_that_does_not_answer_is_no_error(desk: Desk) -> None:
+    done = desk.quickly("init", "--registry", "127.0.0.1:1/acme", "--image", "web")
+    assert (done.status, done.err) == (0, "")
+    assert [it.name for it in written(desk).environments] == ["dev", "test", "staging", "prod"]
+
+
+def test_a_registry_that_keeps_silent_is_not_waited_for(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = f"127.0.0.1:{silent.getsockname()[1]}/acme"
+        done = desk.tagflow("init", "--registry", registry, "--image", "web")
+    assert (done.status, done.err) == (0, "")
+
+
+def test_editors_find_the_schema(desk: Desk) -> None:
+    desk.quickly("init")
+    first = (desk.path / "promotion.yaml").read_text().splitlines()[0]
+    assert first.startswith("# yaml-language-server: $schema=https://")
+
+
+@pytest.mark.parametrize(
+    ("clues", "proposal"),
+    [
+        (Clues(), ("", ())),
+        (Clues(remote="https://gitlab.com/group/sub/shop.git"), ("registry.gitlab.com/group/sub", ("shop",))),
+        (Clues(remote="ssh://git@git.example.com:2222/acme/shop"), ("", ("shop",))),
+        (Clues(remote="/srv/git/shop.git"), ("", ())),
+        (Clues("c", (Built("web", ""),), local=("a.io:5000/x/web", "postgres")), ("a.io:5000/x", ("web",))),
+        (Clues("c", (Built("web", ""),), local=("a.io/x/web", "b.io/y/web")), ("", ("web",))),
+        (Clues("c", (Built("web", ""), Built("api", "acme/api"))), ("docker.io/acme", ("web", "api"))),
+    ],
+)
+def test_proposals(clues: Clues, proposal: tuple[str, tuple[str, ...]]) -> None:
+    made = propose(clues)
+    assert isinstance(made, Proposal)
+    assert (made.registry, made.images) == proposal
+
+
+def test_what_names_have_in_common() -> None:
+    assert together(["ghcr.io/acme/shop/web", "ghcr.io/acme/api:v1"]) == ("ghcr.io/acme", ("shop/web", "api"))
+    assert together(["a.io/x/web", "b.io/y/api"]) == ("", ("web", "api"))
+    assert together(["not a name", "web"]) == ("", ("web",))
+
+
+def test_what_tags_show() -> None:
+    assert custom(["v1.0", "v1.0-blue", "blue", "prod"]) == Custom(("blue", "prod"))
+    assert custom(["1.0", "v1.1", "1.2", "latest", "prod"]) == Custom((), "{version}")
+    assert custom([]) == Custom()
+
+
+def test_compose() -> None:
+    assert read_compose(COMPOSE) == [Built("web", "ghcr.io/acme/shop-web"), Built("api", "ghcr.io/acme/shop-api")]
+    assert read_compose("services: {a: {build: ., image: '${REGISTRY}/a'}}") == [Built("a", "")]
+    assert read_compose("services: {a: {build: ., image: 'localhost:5000/a:${T}'}}") == [Built("a", "localhost:5000/a")]
