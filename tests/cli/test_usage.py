@@ -9,9 +9,11 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tagflow.cli.release import _answer
 from tests.cli.runner import POLICY, Desk, surroundings
 
 
@@ -195,6 +197,33 @@ class TestPlacesOfOptions:
     def test_the_one_after_wins(self, desk: Desk) -> None:
         assert desk.quickly("-o", "json", "tags", "v1.0", "-o", "text").out.startswith("v1.0\n")
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["-vo", "json", "tags"],
+            ["-vojson", "tags"],
+            ["tags", "-vo", "json"],
+            ["-f", "promotion.yaml", "-o", "json", "tags"],
+            ["-fpromotion.yaml", "-ojson", "tags"],
+            ["-o", "json", "tags", "v1.0", "-o"],
+        ],
+        ids=" ".join,
+    )
+    def test_an_error_is_a_document_however_json_is_asked_for(self, desk: Desk, arguments: list[str]) -> None:
+        done = desk.quickly(*arguments)
+        assert done.status == 2
+        assert (done.document["command"], done.document["exit_code"]) == ("tags", 2)
+
+    def test_no_option_follows_two_dashes(self, desk: Desk) -> None:
+        done = desk.quickly("tags", "--", "-o", "json")
+        assert (done.status, done.out) == (2, "")
+
+    def test_version_as_a_document(self, desk: Desk) -> None:
+        from tagflow import __version__
+
+        for arguments in (["--version", "-o", "json"], ["-o", "json", "--version"]):
+            assert desk.quickly(*arguments).document["result"] == {"version": __version__}
+
     def test_version(self, desk: Desk) -> None:
         from tagflow import __version__
 
@@ -207,6 +236,18 @@ class TestPlacesOfOptions:
         done = desk.quickly(*arguments)
         assert done.status == 0
         assert "Usage" in done.out or "usage" in done.out
+
+    def test_help_needs_eighty_columns(self, desk: Desk) -> None:
+        done = desk.quickly("--help", COLUMNS="80")
+        commands = done.out.partition("Commands:")[2]
+        assert commands
+        assert "..." not in commands
+        assert max(map(len, done.out.splitlines())) <= 80
+
+    def test_help_says_what_every_argument_is(self, desk: Desk) -> None:
+        usage = desk.quickly("history", "--help", COLUMNS="80").out
+        assert usage.startswith("Usage: tagflow history [OPTIONS] ENV [NAME]…\n")
+        assert "[NAME]…  Only these images." in usage
 
     def test_targets_that_look_like_options(self, desk: Desk) -> None:
         assert desk.quickly("promote", "--to", "dev", "--", "-x").status in (2, 4)
@@ -233,6 +274,10 @@ class TestActor:
 
 
 class TestText:
+    def test_tags_of_an_environment_named_twice(self, desk: Desk) -> None:
+        done = desk.quickly("tags", "v1.0", "--env", "dev", "--env", "dev")
+        assert done.out.split() == ["v1.0", "v1.0-dev", "dev"]
+
     def test_tags_one_a_line(self, desk: Desk) -> None:
         done = desk.quickly("tags", "v1.0", "--env", "prod")
         assert sorted(done.out.splitlines()) == ["latest", "prod", "v1.0", "v1.0-prod"]
@@ -315,8 +360,55 @@ class TestText:
         os.close(write)
         assert done.stderr == b""
 
+    @pytest.mark.parametrize(
+        "arguments", [["tags", "v1.0"], ["tags", "v1.0", "-o", "json"], ["next", "x", "-o", "json"]]
+    )
+    def test_a_full_disk(self, desk: Desk, arguments: list[str]) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "tagflow", *arguments],
+                cwd=desk.path,
+                env=surroundings(desk.path, {}),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+            )
+        code, status = (b"usage.invalid", 2) if "x" in arguments else (b"output.unwritable", 6)
+        assert done.stderr.startswith(b"error[" + code)
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == status
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_closed_streams(self, desk: Desk, closed: str) -> None:
+        desk.build("v1.0")
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m tagflow promote v1.0 --to dev {closed}"],
+            cwd=desk.path,
+            env=surroundings(desk.path, {}),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert desk.tag("frontend", "dev") is not None
+
 
 class TestTerminal:
+    def test_the_end_of_the_input_is_no(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        shown = at_terminal(desk, ["promote", "v1.0", "--to", "dev"], {}, answer="\x04").replace("\r", "")
+        assert "[y/N] \n" in shown
+        assert "not confirmed: nothing was changed" in shown
+        assert desk.tag("frontend", "dev") is None
+
+    def test_ctrl_c_at_the_question_is_no(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt() -> str:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(readline=interrupt))
+        assert _answer() == ""
+
     def test_it_asks_and_no_is_no(self, desk: Desk) -> None:
         desk.build("v1.0")
         shown = at_terminal(desk, ["promote", "v1.0", "--to", "dev"], {}, answer="n\n")

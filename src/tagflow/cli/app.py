@@ -26,7 +26,9 @@ app = typer.Typer(
 
 Targets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TARGET…", help="VERSION, NAME or NAME=VERSION.", autocompletion=words.targets),
+    typer.Argument(
+        metavar="TARGET…", help="VERSION (all images), NAME, or NAME=VERSION.", autocompletion=words.targets
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and exit as it would.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
@@ -34,6 +36,12 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Save = Annotated[
     Path | None, typer.Option("--save-plan", metavar="FILE", help="Save the plan for `apply`; change nothing.")
 ]
+
+
+def _version(context: typer.Context, asked: bool) -> None:
+    if asked:
+        context.obj.emit({"version": __version__}, lambda: f"tagflow {__version__}")
+        raise typer.Exit
 
 
 @app.callback(invoke_without_command=False)
@@ -45,17 +53,11 @@ def root(
     timeout: Timeout = None,
     version: Annotated[  # noqa: ARG001 - it acts by its callback
         bool,
-        typer.Option("--version", is_eager=True, callback=lambda it: _version(it), help="Say which tagflow this is."),
+        typer.Option("--version", is_eager=True, callback=_version, help="Say which tagflow this is."),
     ] = False,
 ) -> None:
     """Global options, before the command."""
     context.obj = Session(policy_file=policy_file, output=output, verbose=verbose, timeout=timeout)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"tagflow {__version__}")
-        raise typer.Exit
 
 
 @command(app, "init")
@@ -76,10 +78,14 @@ def init(
 @command(app, "tags")
 def tags(
     session: Session,
-    version: Annotated[str, typer.Argument(metavar="VERSION", autocompletion=words.versions)],
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="As v1.0, 1.2.3 or 1.2.0-rc.1.", autocompletion=words.versions)
+    ],
     env: Annotated[
         list[str] | None,
-        typer.Option("--env", metavar="ENV", help="Only for this environment.", autocompletion=words.environments),
+        typer.Option(
+            "--env", metavar="ENV", help="Only for this environment; repeatable.", autocompletion=words.environments
+        ),
     ] = None,
 ) -> None:
     """Print the tags that a version gets, one a line; no network."""
@@ -94,7 +100,7 @@ def tags(
 def next_(
     session: Session,
     part: Annotated[
-        str, typer.Argument(metavar="[major|minor|patch|prerelease]", autocompletion=words.parts)
+        str, typer.Argument(metavar="[major|minor|patch|prerelease]", help="What goes up.", autocompletion=words.parts)
     ] = "patch",
 ) -> None:
     """Print the version after the highest of all images."""
@@ -112,19 +118,21 @@ def next_(
 @command(app, "push")
 def push(
     session: Session,
-    version: Annotated[str, typer.Argument(metavar="VERSION", autocompletion=words.versions)],
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="As v1.0, 1.2.3 or 1.2.0-rc.1.", autocompletion=words.versions)
+    ],
     sources: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="NAME=SOURCE…",
-            help="docker-daemon:, docker://, oci:, docker-archive:",
+            help="docker-daemon:NAME[:TAG], docker://HOST/REPO[:TAG|@DIGEST], oci:DIR[:TAG], docker-archive:FILE.tar.",
             autocompletion=words.deliveries,
         ),
     ] = None,
     dry_run: DryRun = False,
     reason: Reason = "",
 ) -> None:
-    """Bring images in as a version, and promote them to the first environment."""
+    """Bring builds in as a version, into the first environment."""
     import tempfile
 
     from tagflow.cli import wiring
@@ -153,7 +161,7 @@ def promote(
     from_: Annotated[
         str,
         typer.Option(
-            "--from", metavar="ENV", help="Where several lead there: which one.", autocompletion=words.environments
+            "--from", metavar="ENV", help="Which one, where several lead there.", autocompletion=words.environments
         ),
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every image, as the environment before runs it.")] = False,
@@ -162,7 +170,7 @@ def promote(
         typer.Option(
             "--override",
             metavar="RULE",
-            help="hold, soak, freeze or downgrades; needs --reason.",
+            help="Set a rule aside: hold, soak, freeze or downgrades; repeatable, needs --reason.",
             autocompletion=words.rules,
         ),
     ] = None,
@@ -171,7 +179,7 @@ def promote(
     yes: Yes = False,
     save_plan: Save = None,
 ) -> None:
-    """Promote images: the digest that was admitted to one environment enters the next."""
+    """Move images on to an environment, by the digest they have."""
     from tagflow.cli import wiring
     from tagflow.cli.progress import bar
     from tagflow.cli.release import carry_out
@@ -193,7 +201,9 @@ def promote(
 @command(app, "rollback")
 def rollback(
     session: Session,
-    environment: Annotated[str, typer.Argument(metavar="ENV", autocompletion=words.environments)],
+    environment: Annotated[
+        str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=words.environments)
+    ],
     targets: Targets = None,
     dry_run: DryRun = False,
     reason: Reason = "",
@@ -212,7 +222,9 @@ def rollback(
 
 
 @command(app, "apply")
-def apply(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+def apply(
+    session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan that --save-plan wrote.")]
+) -> None:
     """Carry out a saved plan, if everything is still as it was."""
     from tagflow.cli import wiring
     from tagflow.cli.progress import bar
@@ -228,7 +240,10 @@ def apply(session: Session, file: Annotated[Path, typer.Argument(metavar="FILE")
 def status(
     session: Session,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ENV|NAME|VERSION|DIGEST]…", autocompletion=words.shown)
+        list[str] | None,
+        typer.Argument(
+            metavar="[ENV|NAME|VERSION|DIGEST]…", help="Only these; default all.", autocompletion=words.shown
+        ),
     ] = None,
     html: Annotated[
         Path | None,
@@ -254,8 +269,12 @@ def status(
 @command(app, "history")
 def history(
     session: Session,
-    environment: Annotated[str, typer.Argument(metavar="ENV", autocompletion=words.environments)],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", autocompletion=words.images)] = None,
+    environment: Annotated[
+        str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=words.environments)
+    ],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="Only these images.", autocompletion=words.images)
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N only.")] = None,
 ) -> None:
     """Show who moved what, when, why, from what to what; newest first."""
@@ -270,7 +289,8 @@ def history(
 def verify(
     session: Session,
     environments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ENV]…", autocompletion=words.environments)
+        list[str] | None,
+        typer.Argument(metavar="[ENV]…", help="Only these environments.", autocompletion=words.environments),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no judgement.")] = False,
 ) -> None:
@@ -300,10 +320,14 @@ def verify(
 @command(app, "pull")
 def pull(
     session: Session,
-    what: Annotated[str, typer.Argument(metavar="ENV|VERSION", autocompletion=words.pulled)],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", autocompletion=words.images)] = None,
+    what: Annotated[
+        str, typer.Argument(metavar="ENV|VERSION", help="An environment, or a version.", autocompletion=words.pulled)
+    ],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="Only these images.", autocompletion=words.images)
+    ] = None,
 ) -> None:
-    """Pull what an environment runs, or a version, through the Docker Engine, by digest."""
+    """Pull what an environment runs, or a version, into Docker."""
     from tagflow.cli import documents, show, wiring
     from tagflow.cli.progress import bar
     from tagflow.flows.pull import pull as fetch
@@ -315,7 +339,7 @@ def pull(
 
 @command(app, "doctor")
 def doctor(session: Session) -> None:
-    """Look at every registry of the policy: reachable, credential, rights, features, hazards."""
+    """Look at each registry: reachable, credential, features, hazards."""
     from tagflow.cli import documents, show, wiring
     from tagflow.flows.doctor import doctor as examine
     from tagflow.flows.doctor import refuse

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
+from tagflow.cli.guess import guess_session
 from tagflow.cli.session import Session
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
 
@@ -15,6 +16,7 @@ from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run tagflow and end the process with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
@@ -22,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     status = run(given)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read standard output has seen enough, as with `tagflow history | head`.
+    except OSError:
+        # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if status == Interrupted.exit_status:
         # Requests that are still waiting for an answer must not keep the process.
@@ -32,34 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
+def _open_closed_streams() -> None:
+    """Give whoever closed a standard stream (``>&-``) the null device, so that no other file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit status."""
-    from typer._click.exceptions import ClickException, NoArgsIsHelpError
-    from typer.main import get_command
-
-    from tagflow.cli.app import app
-
-    session = _guess_session(arguments)
+    session = guess_session(arguments)
     try:
-        command = get_command(app)
-        if "_TAGFLOW_COMPLETE" in os.environ or any(it.endswith("-completion") for it in arguments):
-            from tagflow.cli.completion.shells import prepare, serve
-
-            prepare()
-            if serve(arguments):
-                return 0
-        status = command.main(args=list(arguments), prog_name="tagflow", standalone_mode=False)
-        return status if isinstance(status, int) else 0
+        return _run(arguments, session)
     except TagflowError as error:
         try:
             return session.fail(error, _result(error))
         except BrokenPipeError:
             return error.exit_status
-    except NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
-        return UsageError.exit_status
-    except ClickException as error:
-        return session.fail(_usage(error))
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
@@ -68,6 +59,29 @@ def run(arguments: Sequence[str]) -> int:
         )
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets one clear line too
         return session.fail(_bug(error))
+
+
+def _run(arguments: Sequence[str], session: Session) -> int:
+    from typer._click.exceptions import ClickException, NoArgsIsHelpError
+    from typer.main import get_command
+
+    from tagflow.cli.app import app
+
+    command = get_command(app)
+    if "_TAGFLOW_COMPLETE" in os.environ or any(it.endswith("-completion") for it in arguments):
+        from tagflow.cli.completion.shells import prepare, serve
+
+        prepare()
+        if serve(arguments):
+            return 0
+    try:
+        status = command.main(args=list(arguments), prog_name="tagflow", standalone_mode=False, obj=session)
+    except NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
+        return UsageError.exit_status
+    except ClickException as error:
+        raise _usage(error) from error
+    return status if isinstance(status, int) else 0
 
 
 def _usage(error: object) -> UsageError:
@@ -100,22 +114,6 @@ def _result(error: TagflowError) -> object:
     from tagflow.flows.decision import Outcome
 
     return outcome(error.result) if isinstance(error.result, Outcome) else error.result
-
-
-def _guess_session(arguments: Sequence[str]) -> Session:
-    """What an error needs to know before, or although, the arguments could not be parsed."""
-    output, command = None, ""
-    rest = iter(arguments)
-    for word in rest:
-        if word in ("-o", "--output"):
-            output = next(rest, None)
-        elif word.startswith("--output=") or (word.startswith("-o") and not word.startswith("--")):
-            output = word.removeprefix("--output=").removeprefix("-o")
-        elif word in ("-f", "--policy", "--timeout"):
-            next(rest, None)
-        elif not word.startswith("-") and not command:
-            command = word
-    return Session(command=command, output=output)
 
 
 def _terminate(_signal: int, _frame: object) -> None:

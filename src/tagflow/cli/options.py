@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tagflow.cli.completion import words
 from tagflow.cli.session import Session
@@ -34,6 +35,13 @@ Timeout = Annotated[
 _GLOBALS: dict[str, Any] = {"policy_file": PolicyFile, "output": Output, "verbose": Verbose, "timeout": Timeout}
 
 
+class _Command(TyperCommand):
+    """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
+
+
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function ``(session, …)`` as a command that takes the global options too."""
 
@@ -57,7 +65,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         parameters = [*own, *(_parameter(key, annotation) for key, annotation in _GLOBALS.items())]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name)(run)
+        app.command(name, cls=_Command)(run)
         return function
 
     return register

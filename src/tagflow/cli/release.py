@@ -49,10 +49,21 @@ def _confirm(planned: Outcome) -> None:
         return
     print(show.plan(planned.plan), file=sys.stderr)
     print("Carry it out? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+    if _answer() in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
         "run.interrupted", "not confirmed: nothing was changed", hint="--yes answers the question."
     )
     error.result = planned
     raise error
+
+
+def _answer() -> str:
+    """What the user types; nothing for Ctrl-C and Ctrl-D, which leave the cursor behind the question."""
+    try:
+        line = sys.stdin.readline()
+    except KeyboardInterrupt:
+        line = ""
+    if not line:
+        print(file=sys.stderr)
+    return line.strip().lower()

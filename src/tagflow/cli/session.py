@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 from tagflow.cli.text import clean, is_fancy, styled
 from tagflow.domain.duration import parse_duration
-from tagflow.errors import TagflowError, UsageError
+from tagflow.errors import StoreError, TagflowError, UsageError
 
 DOCUMENT_VERSION = 1
 
@@ -51,13 +52,23 @@ class Session:
         return self.output == "json"
 
     def emit(self, result: object, text: Callable[[], str]) -> None:
-        """Show a result: as one JSON document, or as text."""
-        if self.is_json:
-            self._document(result, None, 0)
+        """Show a result: as one JSON document, or as text.
+
+        :raises StoreError: ``output.unwritable``.
+        """
+        shown = self._document(result, None, 0) if self.is_json else text()
+        if not shown:
             return
-        shown = text()
-        if shown:
-            print(shown)
+        try:
+            print(shown, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise StoreError(
+                "output.unwritable",
+                f"standard output cannot be written: {exc.strerror}",
+                hint="What the command did is done; `tagflow status` shows what runs where.",
+            ) from exc
 
     def note(self, message: str) -> None:
         """Tell the user something beside the result, on standard error."""
@@ -65,8 +76,9 @@ class Session:
 
     def fail(self, error: TagflowError, result: object = None) -> int:
         """Tell of an error, and say the exit status."""
-        if self.is_json:
-            self._document(result, error, error.exit_status)
+        if self.is_json and error.code != "output.unwritable":
+            with contextlib.suppress(OSError):  # the error itself is told on standard error
+                print(self._document(result, error, error.exit_status), flush=True)
         fancy = is_fancy(sys.stderr)
         lines = [f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}"]
         if error.hint:
@@ -74,7 +86,7 @@ class Session:
         print("\n".join(lines), file=sys.stderr)
         return error.exit_status
 
-    def _document(self, result: object, error: TagflowError | None, status: int) -> None:
+    def _document(self, result: object, error: TagflowError | None, status: int) -> str:
         document = {
             "tagflow": DOCUMENT_VERSION,
             "command": self.command,
@@ -83,8 +95,7 @@ class Session:
             "result": result,
             "error": None if error is None else _error(error),
         }
-        json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-        print(flush=True)
+        return json.dumps(document, indent=2, ensure_ascii=False)
 
     @property
     def environ(self) -> Mapping[str, str]:

@@ -38,7 +38,7 @@ def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
 
     :raises NotFound: ``environment.empty``, ``version.not_found``, ``image.not_found``.
     """
-    images = [context.image(name) for name in names] or list(context.policy.images)
+    images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
     is_environment = any(environment.name == what for environment in context.policy.environments)
     find = _in_environment if is_environment else _as_version
     wanted = each(lambda image: find(context, what, image), images, threads=context.threads)

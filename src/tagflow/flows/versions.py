@@ -22,7 +22,7 @@ class Next:
 def computed_tags(context: Context, version: str, environments: Sequence[str]) -> tuple[str, list[ComputedTag]]:
     """The version tag, and every tag that the version gets in the environments (all where none is named)."""
     scheme = context.scheme
-    chosen = [context.environment(name) for name in environments] or list(context.policy.environments)
+    chosen = [context.environment(name) for name in dict.fromkeys(environments)] or list(context.policy.environments)
     wanted = scheme.parse_version(version)
     return scheme.version_tag(wanted), scheme.tags(wanted, chosen)
 
