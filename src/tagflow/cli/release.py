@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tagflow.cli import documents, show
+from tagflow.cli import ci, documents, show
 from tagflow.cli.session import Session
 from tagflow.errors import Interrupted, TagflowError
 from tagflow.flows.context import Context
@@ -26,6 +26,24 @@ def carry_out(
 
     :raises TagflowError: what refuses or fails; its ``result`` holds what was planned.
     """
+    try:
+        outcome = _outcome(session, context, decide, dry_run=dry_run, ask=ask, save=save)
+    except TagflowError as error:
+        ci.tell_failure(error, session.environ, session.note)
+        raise
+    ci.tell(outcome, session.environ, session.note)
+    session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
+
+
+def _outcome(
+    session: Session,
+    context: Context,
+    decide: Callable[[], Decision],
+    *,
+    dry_run: bool,
+    ask: bool,
+    save: Path | None,
+) -> Outcome:
     from tagflow.flows import release
 
     decision = decide()
@@ -36,12 +54,10 @@ def carry_out(
         save_plan(decision.plan, save)
         session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
     if dry_run or save is not None:
-        session.emit(documents.outcome(planned), lambda: show.outcome(planned))
-        return
+        return planned
     if ask and decision.plan.changes:
         _confirm(planned)
-    outcome = release.carry_out(context, decision)
-    session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
+    return release.carry_out(context, decision)
 
 
 def _confirm(planned: Outcome) -> None:

@@ -1,0 +1,145 @@
+"""What GitHub Actions takes from a step: outputs for later steps, and a summary of the job in Markdown.
+
+``$GITHUB_OUTPUT`` and ``$GITHUB_STEP_SUMMARY`` name files that a step appends to ("Workflow commands for GitHub
+Actions"). Other systems that set these variables get the same. The result never depends on it: what cannot be
+written is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+from tagflow.cli.text import clean
+
+if TYPE_CHECKING:
+    from tagflow.domain.plan import Move, Plan
+    from tagflow.errors import TagflowError
+    from tagflow.flows.decision import Outcome
+
+_SIGNS = {"create": "+", "move": "~", "keep": "="}
+_LARGEST = 900_000
+"""Characters of a summary; GitHub refuses one of more than 1 MiB."""
+_PUNCTUATION = re.compile(r"[^\w\s.,/=+;-]")
+
+_HIDDEN = ("record", "pin")
+"""Kinds of tags that no later step asks for."""
+
+Warn = Callable[[str], None]
+
+
+def tell(outcome: Outcome, environ: Mapping[str, str], warn: Warn) -> None:
+    """Hand on what a push, promotion, rollback or apply came to; a dry run has a summary, and no outputs."""
+    if outcome.applied:
+        _append("GITHUB_OUTPUT", environ, warn, lambda: outputs(outcome.plan))
+    _append("GITHUB_STEP_SUMMARY", environ, warn, lambda: summary(outcome))
+
+
+def tell_failure(error: TagflowError, environ: Mapping[str, str], warn: Warn) -> None:
+    """Hand on why it did not come to anything."""
+    _append("GITHUB_STEP_SUMMARY", environ, warn, lambda: failure(error))
+
+
+def outputs(plan: Plan) -> str:
+    """``version``, ``digest`` and ``tags`` as GITHUB_OUTPUT takes them.
+
+    Of several images, those that differ stand one a line as ``NAME=VERSION`` and ``NAME=DIGEST``. ``tags`` are whole
+    references, one a line. Each value stands between delimiters that nobody could have foreseen.
+    """
+    versions = {image: _version(plan, image) for image in _images(plan)}
+    digests = {move.image: move.after or "" for move in plan.moves if move.kind == "environment"}
+    tags = [f"{move.repository}:{move.tag}" for move in plan.moves if move.after and move.kind not in _HIDDEN]
+    return "".join(
+        _output(name, value)
+        for name, value in (("version", _listed(versions)), ("digest", _listed(digests)), ("tags", "\n".join(tags)))
+    )
+
+
+def summary(it: Outcome) -> str:
+    """What happened, as Markdown; nothing in it can be taken for markup."""
+    request = it.plan.request
+    done = "Dry run" if not it.applied else "Done" if it.plan.changes else "Nothing to do"
+    release = f", release {_code(it.release)}" if it.release else ""
+    lines = [f"### tagflow {request.command} → {_literal(it.environment)}", "", f"{done}{release}.", ""]
+    lines += [_literal(request.reason), ""] if request.reason else []
+    lines += ["| Image | Version | Digest | Tags |", "| --- | --- | --- | --- |"]
+    lines += [_row(it.plan, image) for image in _images(it.plan)]
+    lines += [""] + [f"- {_literal(gate.image)}: gate {_literal(gate.gate)} passed" for gate in it.gates if gate.passed]
+    return _cut("\n".join(lines).rstrip()) + "\n\n"
+
+
+def failure(error: TagflowError) -> str:
+    """Why nothing happened, or not all, as Markdown."""
+    told = [f"- {_literal(line)}" for line in error.message.splitlines()]
+    hints = [f"- {_literal(line)}" for line in error.hint.splitlines()]
+    lines = [f"### tagflow: {_code(error.code)}", "", *told]
+    lines += ["", "What to do:", "", *hints] if hints else []
+    return _cut("\n".join(lines)) + "\n\n"
+
+
+def _row(plan: Plan, image: str) -> str:
+    step = next((step for step in plan.steps if step.image == image), None)
+    version = _code(_version(plan, image)) or "unknown"
+    before = f"{_code(step.previous_version) or 'nothing'} → " if step else ""
+    moves = [move for move in plan.moves if move.image == image]
+    digest = next((move.after for move in moves if move.kind == "environment" and move.after), None)
+    return f"| {_code(image)} | {before}{version} | {_code(digest)} | {' '.join(map(_tag, moves))} |"
+
+
+def _tag(move: Move) -> str:
+    return f"{_SIGNS[move.action]} {_code(move.tag)}"
+
+
+def _images(plan: Plan) -> Iterable[str]:
+    return dict.fromkeys(move.image for move in plan.moves)
+
+
+def _version(plan: Plan, image: str) -> str:
+    """The version that an image has now: of its step, else, where nothing changes, of the tag that stays."""
+    step = next((step.version for step in plan.steps if step.image == image), None)
+    tags = (move.tag for move in plan.moves if move.image == image and move.kind == "version")
+    return step or next(tags, "")
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    """One value where all are equal, else ``NAME=VALUE`` a line."""
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return "\n".join(f"{name}={value}" for name, value in values.items())
+
+
+def _output(name: str, value: str) -> str:
+    delimiter = f"tagflow_{secrets.token_hex(16)}"
+    return f"{name}<<{delimiter}\n{clean(value)}\n{delimiter}\n"
+
+
+def _append(variable: str, environ: Mapping[str, str], warn: Warn, text: Callable[[], str]) -> None:
+    path = environ.get(variable)
+    if not path:
+        return
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), "ab") as file:
+            file.write(text().encode(errors="backslashreplace"))
+    except OSError as exc:
+        warn(f"warning: cannot write ${variable} ({path}): {exc.strerror}")
+
+
+def _code(text: str | None) -> str:
+    return f"<code>{escape(_flat(text)).replace('|', '&#124;')}</code>" if text else ""
+
+
+def _literal(text: str) -> str:
+    """Text in which Markdown finds no markup: a character reference never is (CommonMark 0.31, 2.5)."""
+    return _PUNCTUATION.sub(lambda match: f"&#{ord(match[0])};", _flat(text))
+
+
+def _flat(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LARGEST else text[:_LARGEST].rpartition("\n")[0] + "\n\n(shortened)"
