@@ -140,7 +140,10 @@ class MemoryStore:
                 self._content.tags[tag] = manifest.digest
         self._end("put", detail)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
+    def create(self, tag: str, manifest: Manifest) -> None:
+        self.move(tag, manifest, None)
+
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
         self._begin("move", tag)
         with self._registry.lock:
             self._store(manifest)
@@ -158,8 +161,9 @@ class MemoryStore:
         if actual != manifest.digest:
             raise TagMoved(self.repository, tag, manifest.digest, actual)
 
-    def place(self, *_: object) -> None:
+    def place(self, *_: object, **__: object) -> bool:
         """Nothing: it takes one tag at a time."""
+        return False
 
     def untag(self, tag: str, expected: Digest) -> None:
         self._begin("untag", tag)

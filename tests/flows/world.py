@@ -160,7 +160,7 @@ class World:
         context = self.context()
         observer = Observer(context)
         where = self.history_repository(image, environment)
-        tags = record_tags(observer.tags(where), context.environment(environment))
+        tags = record_tags(observer.tags(where)).get(environment, frozenset())
         entries = sorted(observer.entries(where, sorted(tags, key=str)).values(), key=lambda entry: entry.place)
         return [(it.record.action, it.record.version, it.record.previous_version) for it in entries]
 

@@ -211,6 +211,27 @@ class TestMove:
         assert store.resolve("prod") == manifest.digest
 
 
+class TestCreate:
+    def test_gives_a_name(self, store: Store) -> None:
+        manifest = images.image(store)
+        store.create("v1.0-prod", manifest)
+        assert store.resolve("v1.0-prod") == manifest.digest
+
+    def test_gives_a_name_that_a_list_did_not_have(self, store: Store) -> None:
+        manifest = images.image(store, tag="v1.0")
+        assert "v1.0-prod" not in store.tags()
+        store.create("v1.0-prod", manifest)
+        assert store.resolve("v1.0-prod") == manifest.digest
+
+    @pytest.mark.parametrize("listed", [False, True])
+    def test_refuses_when_it_stands_elsewhere(self, store: Store, listed: bool) -> None:
+        first, second = images.image(store, tag="v1.0-prod"), images.image(store, content=b"2")
+        assert not listed or "v1.0-prod" in store.tags()
+        with pytest.raises(TagMoved):
+            store.create("v1.0-prod", second)
+        assert store.resolve("v1.0-prod") == first.digest
+
+
 def removed(store: Store, tag: str, expected: Digest) -> bool:
     """Whether the medium can remove tags: not all can."""
     try:

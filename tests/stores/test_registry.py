@@ -74,6 +74,30 @@ class TestRequests:
         store.move("prod", manifest, None)
         assert [request.method for request in proxy.requests] == ["HEAD"]
 
+    def test_a_move_after_a_look_takes_two(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
+    ) -> None:
+        manifest = images.image(direct, tag="v1")
+        store.move("prod", manifest, None, looked=True)
+        assert [request.method for request in proxy.requests] == ["PUT", "HEAD"]
+
+    def test_a_new_name_takes_one_where_the_list_did_not_have_it(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
+    ) -> None:
+        manifest = images.image(direct, tag="v1")
+        store.tags()
+        store.create("v1-prod", manifest)
+        assert [request.method for request in proxy.requests] == ["GET", "PUT"]
+
+    def test_a_list_is_not_believed_for_long(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tagflow.stores.registry.store._RECENT", 0.0)
+        manifest = images.image(direct, tag="v1")
+        store.tags()
+        store.create("v1-prod", manifest)
+        assert [request.method for request in proxy.requests] == ["GET", "HEAD", "PUT", "HEAD"]
+
     def test_resolving_pulls_nothing(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
         images.image(direct, tag="v1")
         assert store.resolve("v1")
@@ -138,6 +162,22 @@ class TestMove:
         with pytest.raises(TagMoved) as caught:
             store.move("prod", ours, None)
         assert (caught.value.expected, caught.value.actual) == (ours.digest, theirs.digest)
+
+    def test_a_look_is_worth_one_try(
+        self, direct: RegistryStore, connect: Callable[..., RegistryHost], proxy: FaultProxy
+    ) -> None:
+        """Before the next try the tag is looked at again."""
+        ours, theirs = images.image(direct, content=b"ours", tag="v1"), images.image(direct, content=b"theirs")
+
+        def meanwhile(line: str) -> None:
+            if " 503 " in line:
+                direct.put(theirs, "prod")
+
+        proxy.add(method="PUT", status=503)
+        store = connect(proxy.host, trace=meanwhile).store(direct.repository.path)
+        with pytest.raises(TagMoved):
+            store.move("prod", ours, None, looked=True)
+        assert direct.resolve("prod") == theirs.digest
 
     def test_a_registry_that_fails(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
         manifest = images.image(direct, tag="v1")

@@ -152,12 +152,13 @@ class Admission:
         ]
 
     def _prefetch(self, choices: Sequence[Choice]) -> None:
-        wanted = [
-            key
+        self.observer.look_up(
+            question
             for choice in choices
-            for key in Mover(self.observer, self.context.scheme, choice.sight).wanted([choice.version])
-        ]
-        self.observer.look_up(wanted)
+            for question in Mover(self.observer, self.context.scheme, choice.sight).wanted(
+                [choice.version], {*choice.sight.admitted, choice.version}
+            )
+        )
 
 
 def _release_of(sight: Sight) -> str:

@@ -26,10 +26,10 @@ class Herald:
     def announce(self, step: Step, prospect: Prospect) -> Entry:
         """Write an image's records: what is adopted, where something is, then the intent. Returns the last."""
         place, standing = prospect.sight.place, prospect.sight.standing
-        parents, seen = standing.heads, prospect.sight.records
+        parents, seen, first = standing.heads, prospect.sight.records, prospect.sight.is_new
         if step.adopts:
-            adopted = self._write(place, self._adopted(prospect), parents, seen)
-            parents, seen = (adopted,), seen | {adopted.tag}
+            adopted = self._write(place, self._adopted(prospect), parents, seen, first=first)
+            parents, seen, first = (adopted,), seen | {adopted.tag}, False
         draft = replace(
             self._draft(place, _numbered(prospect.state, self.release, self.adoption)),
             action=step.action,
@@ -40,7 +40,7 @@ class Herald:
         )
         if prospect.since is not None:
             draft = replace(draft, state=replace(draft.state, since=prospect.since))
-        return self._write(place, draft, parents, seen)
+        return self._write(place, draft, parents, seen, first=first)
 
     def abort(self, entry: Entry, place: Place, *, left: bool) -> Entry | None:
         """Write that an announced change did not take place, after its environment tag was put back.
@@ -107,13 +107,15 @@ class Herald:
             intent=self.plan.intent,
         )
 
-    def _write(self, place: Place, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag]) -> Entry:
+    def _write(
+        self, place: Place, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag], *, first: bool = False
+    ) -> Entry:
         record = replace(
             draft,
             parents=tuple(Parent(parent.tag, parent.digest) for parent in parents),
             state=replace(draft.state, seen=fingerprint(seen)),
         )
-        return records.write(self.context.stores(place.history), record)
+        return records.write(self.context.stores(place.history), record, first=first)
 
 
 def standing_before(observer: Observer, sight: Sight, entry: Entry) -> Standing:

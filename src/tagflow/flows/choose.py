@@ -11,7 +11,7 @@ from tagflow.domain.tagging import TagScheme, same_version
 from tagflow.domain.version import Version
 from tagflow.errors import Conflict, NotFound, Refused, TagflowError, UsageError
 from tagflow.flows.identify import identify
-from tagflow.flows.observe import Observer, Sight
+from tagflow.flows.observe import Observer, Place, Question, Sight
 from tagflow.flows.targets import Wish
 
 
@@ -60,16 +60,14 @@ class Road:
             self._disagree(f"run {', '.join(map(self.scheme.version_tag, running))}")
         return self._named(running[0])
 
-    def wanted(self, wish: Wish) -> list[tuple[Repository, str]]:
-        """The tags whose digests :meth:`choose` asks for."""
+    def wanted(self, wish: Wish) -> list[Question]:
+        """What :meth:`choose` asks for."""
         versions = [wish.version] if wish.version else [v for v in map(self._running, self.sources) if v is not None]
+        sources = [sight.place for sight in self.sources]
         return [
-            (sight.place.repository, tag)
+            question
             for version in versions
-            for sight in (self.target, *self.sources)
-            for spelling in self.scheme.spellings(version, sight.tags)
-            for tag in (self.scheme.version_tag(spelling), self._combined(sight, spelling))
-            if tag in sight.tags
+            for question in named(self.observer, self.scheme, version, self.target.place, sources)
         ]
 
     def spell(self, version: Version) -> Version:
@@ -191,8 +189,20 @@ class Road:
         if len(stands) > 1 and len(set().union(*stands.values())) > 1:
             raise same_version({tag: min(digests) for tag, digests in stands.items()})
 
-    def _combined(self, sight: Sight, version: Version) -> str:
-        return self.scheme.combined_tag(version, sight.place.environment.name)
+
+def named(
+    observer: Observer, scheme: TagScheme, version: Version, target: Place, sources: Sequence[Place]
+) -> list[Question]:
+    """Where the tags of a version stand, in every spelling; of the one that it comes from, what is there."""
+    origin = sources[0] if sources else target
+    found = []
+    for place in dict.fromkeys((target, *sources)):
+        for spelling in scheme.spellings(version, observer.tags(place.repository)):
+            combined = scheme.combined_tag(spelling, place.environment.name)
+            comes_from = combined if sources else scheme.version_tag(spelling)
+            for tag in (scheme.version_tag(spelling), combined):
+                found.append(Question(place.repository, tag, content=place == origin and tag == comes_from))
+    return found
 
 
 def sources_of(environments: Iterable[Environment], target: Environment, chosen: str) -> list[Environment]:

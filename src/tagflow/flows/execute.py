@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 
 from tagflow.domain.floating import winner
@@ -22,7 +23,7 @@ from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
 from tagflow.flows.interruption import finish_command
 from tagflow.flows.observe import Observer
-from tagflow.flows.parallel import attempt, each
+from tagflow.flows.parallel import attempt, each, run_all
 from tagflow.flows.together import place_together
 from tagflow.flows.travel import through_daemon
 from tagflow.stores.port import Manifest, Store, TagMoved
@@ -55,6 +56,8 @@ class _Run:
         self._changed: list[Move] = []
         self._doubtful: list[Move] = []
         """Moves that were begun and whose end is not known (yet)."""
+        self._looked: set[Move] = set()
+        self._placed: set[Move] = set()
         self._compensated = False
         self._left: set[str] = set()
         """Images whose environment tag was moved, or may have been, and put back."""
@@ -96,7 +99,7 @@ class _Run:
                 target = self._context.stores(self._places[image].repository)
                 copier.copy(origin.store, target, origin.reference, referrers=self._context.policy.referrers)
 
-            each(copy, self._decision.origins, threads=4)
+            each(copy, self._decision.origins, threads=self._context.threads)
 
     def _get_manifests(self) -> None:
         """Have every manifest at hand that a tag will move to, before anything is announced."""
@@ -105,19 +108,29 @@ class _Run:
         }
 
         def get(key: tuple[str, Digest]) -> tuple[tuple[str, Digest], Manifest]:
-            return key, self._store(key[0]).get(key[1])
+            return key, self._decision.observer.manifest(self._places[key[0]].repository, key[1])
 
         self._manifests |= dict(each(get, wanted, threads=self._context.threads))
 
     def _announce(self) -> None:
-        each(self._write_records, self._plan.steps, threads=self._context.threads)
+        follows = [] if self._pending(*_ANCHORS) else self._pending("environment")
+        self._do([partial(self._write_records, step) for step in self._plan.steps], before=follows)
 
     def _anchor(self) -> None:
-        place_together(self._pending(*_ANCHORS), self._place, threads=self._context.threads)
-        each(self._move, self._pending(*_ANCHORS), threads=self._context.threads)
+        anchors = self._pending(*_ANCHORS)
+        place_together(anchors, self._place, threads=self._context.threads)
+        self._do([partial(self._create, move) for move in anchors], before=self._pending("environment"))
 
     def _commit(self) -> None:
-        each(self._move_for_sure, self._pending("environment"), threads=self._context.threads)
+        moves = self._pending("environment")
+        self._do([partial(self._move_for_sure, move) for move in moves], before=self._pending("floating"))
+
+    def _do(self, writes: Sequence[Callable[[], None]], before: Sequence[Move]) -> None:
+        """Write, and look meanwhile whether the tags that come next stand where they are expected: a round less."""
+        tasks = list(writes)
+        if writes:
+            tasks += [partial(self._look, move) for move in before]
+        run_all(tasks, threads=self._context.threads)
 
     def _float(self) -> None:
         try:
@@ -167,11 +180,28 @@ class _Run:
         with self._lock:
             self._announced[step.image] = entry
 
+    def _look(self, move: Move) -> None:
+        """See a tag where it is expected. Where it is not, the move finds that out anew, and says so."""
+        if self._store(move.image).resolve(move.tag) == move.before:
+            with self._lock:
+                self._looked.add(move)
+
+    def _create(self, move: Move) -> None:
+        assert move.after is not None
+        if move in self._placed:
+            return self._move(move)
+        return self._store(move.image).create(move.tag, self._manifests[move.image, move.after])
+
     def _place(self, moves: Sequence[Move]) -> None:
         """Several tags of one image to one digest."""
         image, after = moves[0].image, moves[0].after
         assert after is not None
-        self._store(image).place(self._manifests[image, after], {move.tag: move.before for move in moves})
+        looked = self._looked.issuperset(moves)
+        wanted = {move.tag: move.before for move in moves}
+        if self._store(image).place(self._manifests[image, after], wanted, looked=looked):
+            with self._lock:
+                self._looked.difference_update(moves)
+                self._placed.update(moves)
 
     def _place_doubtfully(self, moves: Sequence[Move]) -> None:
         """As :meth:`_place`, where an interruption is to tell what may have moved."""
@@ -188,7 +218,7 @@ class _Run:
             assert move.before is not None
             store.untag(move.tag, move.before)
         else:
-            store.move(move.tag, self._manifests[move.image, move.after], move.before)
+            store.move(move.tag, self._manifests[move.image, move.after], move.before, looked=move in self._looked)
 
     def _move_for_sure(self, move: Move) -> None:
         """Move a tag whose place matters. Where the answer is lost, look where the tag stands."""

@@ -58,6 +58,11 @@ def decide_finish(context: Context, environment: str) -> Decision | None:
     if head is None or {sight.place.image.name for sight in members} != {image for image, _ in head.record.intent}:
         return None
     todo = [finishing(context, sight) for sight in members]
+    observer.look_up(
+        question
+        for it in todo
+        for question in Mover(observer, context.scheme, it.sight).wanted(it.touched, it.sight.admitted)
+    )
     try:
         moves = [move for it in todo for move in finishing_moves(context, observer, it)]
     except TagflowError:
@@ -73,7 +78,6 @@ def finishing_moves(context: Context, observer: Observer, it: Finishing) -> list
     :raises Refused: ``tag.immutable`` where an anchor stands elsewhere.
     """
     mover = Mover(observer, context.scheme, it.sight)
-    observer.look_up(mover.wanted(it.touched))
     version, digest = context.scheme.parse_label(it.step.version), it.step.digest
     entering = it.step.action in ("push", "promote") and version is not None and digest is not None
     out = {context.scheme.parse_label(label) for label in it.prospect.state.holds | it.prospect.state.void}

@@ -64,6 +64,7 @@ def chronicle(observer: Observer, environment: str, sights: Sequence[Sight], lim
 
     :raises Conflict: ``history.broken``.
     """
+    observer.read_all((it.place.history, tag) for it in sights for tag in newest(it, limit))
     told = [it for sight in sights for it in _records(observer, sight, limit)]
     order = {sight.place.image.name: position for position, sight in enumerate(sights)}
     told.sort(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tagflow.flows.observe import Observer, Sight
+from tagflow.flows.observe import Observer, Question, Sight
 
 _MOST = 64
 """How many tags of each kind are looked at: an adoption is rare, yet must not ask for ten thousand digests."""
@@ -19,7 +19,7 @@ def identify(observer: Observer, sight: Sight) -> str | None:
     repository = sight.place.repository
     combined = sorted(sight.combined.items(), reverse=True)[:_MOST]
     candidates = combined + scheme.versions(sight.tags)[:_MOST]
-    observer.look_up((repository, tag) for _, tag in candidates)
+    observer.look_up(Question(repository, tag) for _, tag in candidates)
     found = (version for version, tag in candidates if observer.digest(repository, tag) == digest)
     version = next(found, None)
     return None if version is None else scheme.version_tag(version)

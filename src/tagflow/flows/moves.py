@@ -11,7 +11,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import Kind, TagScheme, pin_tag
 from tagflow.domain.version import Version
 from tagflow.errors import Refused
-from tagflow.flows.observe import Observer, Sight
+from tagflow.flows.observe import Observer, Place, Question, Sight
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Mover:
                 moves.append(self.move(tag, "floating", digest))
         return moves
 
-    def wanted(self, versions: Iterable[Version]) -> list[tuple[Repository, str]]:
-        """The tags whose digests these moves ask for, so that they are looked up side by side."""
+    def wanted(self, versions: Iterable[Version], admitted: Collection[Version]) -> list[Question]:
+        """What the moves of some versions ask for, so that it is asked side by side."""
         place, environment = self.sight.place, self.sight.place.environment
         chosen = list(versions)
         tags = [self.scheme.version_tag(version) for version in chosen]
@@ -106,9 +106,23 @@ class Mover:
         if self.sight.standing.digest is not None:
             tags.append(pin_tag(self.sight.standing.digest))
         for tag, line in lines_of(self.scheme, environment, chosen).items():
-            best = winner(self.scheme, tag, line, self.sight.admitted)
-            tags += [tag] + ([self.sight.combined[best]] if best else [])
-        return [(place.repository, tag) for tag in dict.fromkeys(tags) if tag in self.sight.tags]
+            best = winner(self.scheme, tag, line, admitted)
+            tags += [tag] + ([self.sight.combined[best]] if best and best in self.sight.combined else [])
+        return [Question(place.repository, tag) for tag in dict.fromkeys(tags)]
+
+
+def guesses(observer: Observer, scheme: TagScheme, place: Place, version: Version | None) -> list[Question]:
+    """What the moves of a version (None: not known yet) will ask for, as far as the tag list alone tells.
+
+    The version that runs is most likely the highest that ran. Where it is another one, its tag is asked for later.
+    """
+    combined = scheme.combined(observer.tags(place.repository), place.environment.name)
+    ran = max((known for known in combined if known != version), default=None)
+    tags = [
+        *lines_of(scheme, place.environment, [version] if version else []),
+        *([] if ran is None else [combined[ran]]),
+    ]
+    return [Question(place.repository, tag) for tag in tags]
 
 
 def immutable(repository: str, tag: str, actual: Digest | None, wanted: Digest) -> Refused:

@@ -41,6 +41,14 @@ def each(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> lis
     return [result for result in results if not isinstance(result, TagflowError)]
 
 
+def run_all(tasks: Iterable[Callable[[], object]], *, threads: int) -> None:
+    """Do different things side by side.
+
+    :raises TagflowError: the gravest, telling all.
+    """
+    each(lambda task: task(), tasks, threads=threads)
+
+
 def _caught(function: Callable[[T], R], item: T) -> R | TagflowError:
     try:
         return function(item)

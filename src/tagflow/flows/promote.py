@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tagflow.domain.plan import Request
+from tagflow.domain.policy import Environment
 from tagflow.errors import NotFound, TagflowError, UsageError, combine
 from tagflow.flows.admit import Admission
-from tagflow.flows.choose import Choice, Road, sources_of, wrong_source
+from tagflow.flows.choose import Choice, Road, named, sources_of, wrong_source
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Origin
 from tagflow.flows.judge import denied_overrides, judge_unseen, read_overrides
-from tagflow.flows.observe import Observer
+from tagflow.flows.moves import guesses
+from tagflow.flows.observe import Observer, Question
 from tagflow.flows.targets import Wish, parse_targets
 
 
@@ -34,7 +38,8 @@ def decide_promote(context: Context, request: Request) -> Decision:
     observer = Observer(context)
     places = [observer.place(image, target) for image in context.policy.images]
     wished = [observer.place(wish.image, source) for wish in wishes for source in sources]
-    sights = observer.sights(places + wished)
+    observer.list_all(it.repository for it in places + wished)
+    sights = observer.sights(places + wished, _foreseen(context, observer, target, sources, wishes))
     roads = {
         wish.image.name: Road(
             observer,
@@ -45,7 +50,7 @@ def decide_promote(context: Context, request: Request) -> Decision:
         for wish in wishes
     }
     environment = {place: sights[place] for place in places}
-    observer.look_up(key for wish in wishes for key in roads[wish.image.name].wanted(wish))
+    observer.look_up(question for wish in wishes for question in roads[wish.image.name].wanted(wish))
     if wrong:
         raise combine([*_absent(wishes, roads), wrong])
     choices, notes, errors = _choose(context, request, wishes, roads)
@@ -56,6 +61,19 @@ def decide_promote(context: Context, request: Request) -> Decision:
     }
     errors += denied_overrides(target, request)
     return Admission(context, request, observer, environment, "promote").decide(choices, origins, notes, errors)
+
+
+def _foreseen(
+    context: Context, observer: Observer, target: Environment, sources: list[Environment], wishes: list[Wish]
+) -> Iterator[Question]:
+    """What will be asked about the versions that the user named: it need not wait for the records."""
+    scheme = context.scheme
+    for wish in wishes:
+        place = observer.place(wish.image, target)
+        yield from guesses(observer, scheme, place, wish.version)
+        if wish.version is not None:
+            origins = [observer.place(wish.image, source) for source in sources]
+            yield from named(observer, scheme, wish.version, place, origins)
 
 
 def _absent(wishes: list[Wish], roads: dict[str, Road]) -> list[TagflowError]:

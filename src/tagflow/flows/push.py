@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from tagflow.domain.tagging import scratch_tag
 from tagflow.domain.version import Version
 from tagflow.errors import StoreError, UsageError, combine
 from tagflow.flows.admit import Admission
-from tagflow.flows.choose import Choice, Road
+from tagflow.flows.choose import Choice, Road, named
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Origin
 from tagflow.flows.interruption import interrupted
 from tagflow.flows.judge import judge_all
-from tagflow.flows.moves import immutable
-from tagflow.flows.observe import Observer, Sight
+from tagflow.flows.moves import guesses, immutable
+from tagflow.flows.observe import Observer, Place, Question, Sight
 from tagflow.flows.parallel import each
 from tagflow.flows.sources import Source, archive, open_source, parse_source
 from tagflow.flows.travel import clear
@@ -85,10 +85,14 @@ def decide_push(
     each(lambda it: context.image(it.image), deliveries, threads=1)
     environment = context.environment(request.environment)
     observer = Observer(context)
-    sights = observer.sights([observer.place(image, environment) for image in context.policy.images])
+    places = [observer.place(image, environment) for image in context.policy.images]
+    observer.list_all(it.repository for it in places)
+    names = {it.image for it in deliveries}
+    coming = [it for it in places if it.image.name in names]
+    sights = observer.sights(places, _foreseen(context, observer, wanted, coming))
     by_name = {place.image.name: sight for place, sight in sights.items()}
     pushes = [_Push(context, observer, wanted, by_name[it.image], it.source, work) for it in deliveries]
-    found = each(_Push.choose, pushes, threads=4)
+    found = each(_Push.choose, pushes, threads=context.threads)
     origins = {choice.image: origin for choice, origin in found if origin is not None}
     choices = [choice for choice, _ in found]
     admission = Admission(context, request, observer, sights, "push")
@@ -100,6 +104,14 @@ def decide_push(
         raise combine(refusals)
     brought = each(lambda pair: pair[0].bring(pair[1]), list(zip(pushes, choices, strict=True)), threads=4)
     return admission.decide(brought, origins)
+
+
+def _foreseen(context: Context, observer: Observer, version: Version, places: Sequence[Place]) -> Iterator[Question]:
+    """What will be asked about the version: it need not wait for the records."""
+    for place in places:
+        found = named(observer, context.scheme, version, place, ())
+        yield from (replace(question, content=False) for question in found)
+        yield from guesses(observer, context.scheme, place, version)
 
 
 @dataclass(frozen=True)

@@ -99,14 +99,14 @@ def decode(tag: RecordTag, manifest: Manifest) -> Entry:
     return Entry(tag, manifest.digest, record)
 
 
-def write(store: Store, record: Record) -> Entry:
+def write(store: Store, record: Record, *, first: bool) -> Entry:
     """Store a record under its own tag and return it. Writing the same record again changes nothing.
 
-    One request where the repository has records already: then it has the empty blob too.
+    One request, unless it is the ``first`` record of the repository: all others find the empty blob there.
     """
     manifest = encode(record)
     tag = record_tag(record.environment, record.sequence, manifest.digest)
-    if not record.parents:
+    if first:
         _write_empty(store)
     for pause in _PAUSES:
         try:

@@ -19,7 +19,7 @@ from tagflow.flows.identify import identify
 from tagflow.flows.interruption import interrupted, refuse_interrupted, resumed, under_way
 from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight
-from tagflow.flows.parallel import each
+from tagflow.flows.parallel import each, run_all
 from tagflow.flows.targets import parse_targets
 from tagflow.stores.transfer.copy import missing
 
@@ -37,6 +37,13 @@ class Back:
     def digest(self) -> Digest | None:
         """Where the environment tag goes; None: to nowhere, as before."""
         return self.step.digest if self.step else self.sight.standing.digest
+
+    @property
+    def admitted(self) -> frozenset[Version]:
+        """What is admitted afterwards."""
+        state, scheme = self.prospect.state, self.sight.scheme
+        out = {scheme.parse_label(label) for label in state.holds | state.void}
+        return frozenset(version for version in self.sight.combined if version not in out)
 
 
 def decide_rollback(context: Context, request: Request) -> Decision:
@@ -61,8 +68,11 @@ def decide_rollback(context: Context, request: Request) -> Decision:
         )
     else:
         backs = _last_release(context, observer, sights)
-    _prove(context, backs)
-    moves = [move for back in backs for move in _moves(context, observer, back)]
+    movers = [(back, Mover(observer, context.scheme, back.sight)) for back in backs]
+    asking = [question for back, mover in movers for question in mover.wanted(back.touched, back.admitted)]
+    proofs: list[Callable[[], None]] = [partial(_prove, context, back) for back in backs]
+    run_all([*proofs, partial(observer.look_up, asking)], threads=context.threads)
+    moves = [move for back, mover in movers for move in _moves(back, mover)]
     steps = {back.step: back.prospect for back in backs if back.step is not None}
     plan = Plan(request, context.policy_digest, tuple(steps), tuple(moves), *resumed(resumes))
     return Decision(plan, observer, sights, {step.image: prospect for step, prospect in steps.items()})
@@ -278,41 +288,31 @@ def _abandon(observer: Observer, sight: Sight) -> Back:
     return Back(sight, step, Prospect(sight, state, since=since), versions(sight, [record.version]))
 
 
-def _moves(context: Context, observer: Observer, back: Back) -> list[Move]:
-    scheme, sight = context.scheme, back.sight
-    mover = Mover(observer, scheme, sight)
-    state = back.prospect.state
-    out = {scheme.parse_label(label) for label in state.holds | state.void}
-    admitted = {version for version in sight.combined if version not in out}
-    observer.look_up(mover.wanted(back.touched))
+def _moves(back: Back, mover: Mover) -> list[Move]:
     return [
         *mover.pins(back.digest),
         mover.environment(back.digest),
-        *mover.floating(back.touched, admitted, {}),
+        *mover.floating(back.touched, back.admitted, {}),
     ]
 
 
-def _prove(context: Context, backs: Sequence[Back]) -> None:
-    """See that everything to go back to exists, down to the last blob.
+def _prove(context: Context, back: Back) -> None:
+    """See that what an image goes back to exists, down to the last blob.
 
     :raises NotFound: ``content.missing``, naming exactly what is not there.
     """
-
-    def prove(back: Back) -> None:
-        if back.digest is None or back.digest == back.sight.standing.digest:
-            return
-        gone = missing(context.stores(back.sight.place.repository), back.digest)
-        if gone:
-            place = back.sight.place
-            told = (back.step and back.step.version) or "what ran before"
-            raise NotFound(
-                "content.missing",
-                f"{place.told}: {told} ({back.digest}) is not whole any more:\n  " + "\n  ".join(gone),
-                hint=f"Go further back: `tagflow rollback {place.environment.name} {place.image.name}=VERSION`, "
-                "or push the image again.",
-            )
-
-    each(prove, backs, threads=context.threads)
+    if back.digest is None or back.digest == back.sight.standing.digest:
+        return
+    gone = missing(context.stores(back.sight.place.repository), back.digest)
+    if gone:
+        place = back.sight.place
+        told = (back.step and back.step.version) or "what ran before"
+        raise NotFound(
+            "content.missing",
+            f"{place.told}: {told} ({back.digest}) is not whole any more:\n  " + "\n  ".join(gone),
+            hint=f"Go further back: `tagflow rollback {place.environment.name} {place.image.name}=VERSION`, "
+            "or push the image again.",
+        )
 
 
 def _collect(ways: Iterable[Callable[[], Back]]) -> list[Back]:

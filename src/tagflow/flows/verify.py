@@ -9,12 +9,12 @@ from typing import Literal
 from tagflow.domain.floating import lines_of, winner
 from tagflow.domain.history import Entry, Standing
 from tagflow.domain.policy import Line
-from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag, pin_tag
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.tagging import RecordTag, TagScheme, pin_tag
 from tagflow.errors import Conflict, NotFound, TagflowError
 from tagflow.flows.context import Context
 from tagflow.flows.identify import identify
-from tagflow.flows.observe import Observer, Place, Sight, record_tags
+from tagflow.flows.observe import Observer, Place, Question, Sight
 from tagflow.flows.parallel import each
 from tagflow.flows.records import decode
 from tagflow.stores.transfer.copy import missing
@@ -55,8 +55,12 @@ def verify(context: Context, names: Sequence[str]) -> list[Finding]:
     observer = Observer(context)
     places = [observer.place(image, environment) for environment in environments for image in context.policy.images]
     observer.list_all(dict.fromkeys(repository for it in places for repository in (it.repository, it.history)))
-    found = each(lambda place: list(_Check(context, observer, place).findings()), places, threads=context.threads)
-    return [finding for findings in found for finding in findings]
+    observer.look_up(Question(it.repository, it.environment.name) for it in places)
+    read = _read_all(context, observer, places)
+    checks = [_check(observer, context.scheme, place, read[place]) for place in places]
+    observer.look_up(question for check in checks for question in check.questions())
+    gone = _missing(context, {(it.place.repository, digest) for it in checks for digest in it.wanted()})
+    return [finding for check in checks for finding in check.findings(gone)]
 
 
 def refuse(findings: Sequence[Finding], result: object) -> Conflict:
@@ -71,35 +75,100 @@ def refuse(findings: Sequence[Finding], result: object) -> Conflict:
     return error
 
 
+_Read = tuple[list[Entry], list[str]]
+"""The records of one place that can be read, and why each of the others cannot."""
+_Gone = Mapping[tuple[Repository, Digest], list[str]]
+"""What of an image is not there."""
+
+
+def _read_all(context: Context, observer: Observer, places: Sequence[Place]) -> dict[Place, _Read]:
+    """Every record of every place, asked for anew, side by side."""
+
+    def read(key: tuple[Place, RecordTag]) -> tuple[Place, Entry | str]:
+        place, tag = key
+        try:
+            return place, decode(tag, context.stores(place.history).get(str(tag)))
+        except (NotFound, Conflict) as error:
+            return place, error.message
+
+    found: dict[Place, _Read] = {place: ([], []) for place in places}
+    keys = [(place, tag) for place in places for tag in sorted(observer.records(place), key=str)]
+    for place, entry in each(read, keys, threads=context.threads):
+        entries, unread = found[place]
+        if isinstance(entry, Entry):
+            entries.append(entry)
+        else:
+            unread.append(entry)
+    return found
+
+
+def _missing(context: Context, wanted: Iterable[tuple[Repository, Digest]]) -> _Gone:
+    """What is missing of each image; environments that run the same ask once."""
+
+    def look(key: tuple[Repository, Digest]) -> tuple[tuple[Repository, Digest], list[str]]:
+        try:
+            return key, missing(context.stores(key[0]), key[1], threads=4)
+        except TagflowError as error:
+            return key, [error.message]
+
+    return dict(each(look, wanted, threads=context.threads))
+
+
+def _check(observer: Observer, scheme: TagScheme, place: Place, read: _Read) -> _Check:
+    entries, unread = read
+    standing = Standing(observer.digest(place.repository, place.environment.name), _heads(entries))
+    records = frozenset(entry.tag for entry in entries)
+    return _Check(observer, Sight(place, scheme, observer.tags(place.repository), records, standing), entries, unread)
+
+
 @dataclass(frozen=True)
 class _Check:
     """The check of one image in one environment."""
 
-    context: Context
     observer: Observer
-    place: Place
+    sight: Sight
+    entries: Sequence[Entry]
+    unread: Sequence[str]
 
-    def findings(self) -> Iterator[Finding]:
+    @property
+    def place(self) -> Place:
+        """Where it looks."""
+        return self.sight.place
+
+    def questions(self) -> Iterator[Question]:
+        """Where which tags stand, as far as the check asks."""
+        repository, combined = self.place.repository, self.sight.combined
+        for tag, _ in _entered(self.sight, self.entries):
+            yield Question(repository, tag)
+        for tag, line in _lines(self.sight).items():
+            best = winner(self.sight.scheme, tag, line, self.sight.admitted)
+            yield Question(repository, tag)
+            if best is not None:
+                yield Question(repository, combined[best])
+        for entry in self.entries:
+            if entry.record.action == "adopt" and entry.record.digest is not None:
+                yield Question(repository, pin_tag(entry.record.digest))
+                if (version := self.sight.scheme.parse_label(entry.record.version)) in combined and version:
+                    yield Question(repository, combined[version])
+
+    def wanted(self) -> dict[Digest, str | None]:
+        """What must be whole, and its version: what runs, and what a rollback may go back to."""
+        standing = self.sight.standing
+        wanted = {ran.digest: ran.version for ran in standing.state.stack}
+        if standing.digest is not None:
+            wanted.setdefault(standing.digest, standing.version)
+        return wanted
+
+    def findings(self, gone: _Gone) -> Iterator[Finding]:
         """What is wrong, in the order in which it should be mended."""
-        entries, broken = self._read()
-        yield from broken
-        heads = _heads(entries)
-        digest = self.observer.digest(self.place.repository, self.place.environment.name)
-        standing = Standing(digest, heads)
-        sight = Sight(
-            self.place,
-            self.context.scheme,
-            self.observer.tags(self.place.repository),
-            frozenset(entry.tag for entry in entries),
-            standing,
-        )
-        yield from _branches(self, standing)
-        yield from _tag(self, sight)
-        anchors = dict(_expected_anchors(self, sight, entries))
-        yield from _anchors(self, sight, anchors)
-        yield from _content(self, standing)
-        if entries or sight.combined:
-            yield from _floating(self, sight, anchors)
+        yield from _broken(self)
+        yield from _branches(self)
+        yield from _tag(self)
+        anchors = dict(_expected_anchors(self))
+        yield from _anchors(self, anchors)
+        yield from _content(self, gone)
+        if self.entries or self.sight.combined:
+            yield from _floating(self, anchors)
 
     def finding(
         self,
@@ -121,29 +190,17 @@ class _Check:
         """The command that mends what needs no judgement."""
         return f"tagflow verify {self.place.environment.name} --repair"
 
-    def _read(self) -> tuple[list[Entry], list[Finding]]:
-        """All records that can be read, and a finding for each that cannot."""
-        tags = sorted(record_tags(self.observer.tags(self.place.history), self.place.environment), key=str)
-        results = each(self._record, tags, threads=self.context.threads)
-        entries = [entry for entry, _ in results if entry is not None]
-        broken = [finding for _, finding in results if finding is not None]
-        known = {(entry.tag, entry.digest) for entry in entries}
-        for entry in entries:
-            for parent in entry.record.parents:
-                if (parent.tag, parent.digest) not in known:
-                    broken.append(self._broken(parent.digest, f"{entry.tag} names {parent.tag}, which is not there"))
-        return entries, broken
 
-    def _record(self, tag: RecordTag) -> tuple[Entry | None, Finding | None]:
-        store = self.context.stores(self.place.history)
-        try:
-            return decode(tag, store.get(str(tag))), None
-        except (NotFound, Conflict) as error:
-            return None, self._broken(None, error.message)
-
-    def _broken(self, expected: Digest | None, detail: str) -> Finding:
-        repair = "a person must find out who changed the records: tagflow never does"
-        return self.finding("history.broken", expected, None, repair, detail=detail)
+def _broken(check: _Check) -> Iterator[Finding]:
+    repair = "a person must find out who changed the records: tagflow never does"
+    for detail in check.unread:
+        yield check.finding("history.broken", None, None, repair, detail=detail)
+    known = {(entry.tag, entry.digest) for entry in check.entries}
+    for entry in check.entries:
+        for parent in entry.record.parents:
+            if (parent.tag, parent.digest) not in known:
+                detail = f"{entry.tag} names {parent.tag}, which is not there"
+                yield check.finding("history.broken", parent.digest, None, repair, detail=detail)
 
 
 def _heads(entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -152,7 +209,8 @@ def _heads(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted((it for it in known if it.tag not in named), key=lambda it: it.place, reverse=True))
 
 
-def _branches(check: _Check, standing: Standing) -> Iterator[Finding]:
+def _branches(check: _Check) -> Iterator[Finding]:
+    standing = check.sight.standing
     if len(standing.heads) < 2 or standing.head is None:
         return
     others = ", ".join(str(entry.tag) for entry in standing.heads if entry is not standing.head)
@@ -161,8 +219,8 @@ def _branches(check: _Check, standing: Standing) -> Iterator[Finding]:
     )
 
 
-def _tag(check: _Check, sight: Sight) -> Iterator[Finding]:
-    standing, environment, head = sight.standing, check.place.environment.name, sight.standing.head
+def _tag(check: _Check) -> Iterator[Finding]:
+    standing, environment, head = check.sight.standing, check.place.environment.name, check.sight.standing.head
     if standing.condition == "interrupted" and head is not None:
         repair = check.mend
         detail = f"{head.record.action} of {head.record.version or 'nothing'} by {head.record.actor}"
@@ -170,27 +228,27 @@ def _tag(check: _Check, sight: Sight) -> Iterator[Finding]:
     if standing.condition == "unrecorded":
         detail = "moved by hand; the next promotion adopts what runs" if head else "no record tells of it yet"
         expected = head.record.digest if head else None
-        yield check.finding("drift", expected, standing.digest, _way_back(check, sight), tag=environment, detail=detail)
+        yield check.finding("drift", expected, standing.digest, _way_back(check), tag=environment, detail=detail)
 
 
-def _way_back(check: _Check, sight: Sight) -> str:
+def _way_back(check: _Check) -> str:
     """The command that brings an environment tag and its history together again."""
-    environment, image, head = check.place.environment.name, check.place.image.name, sight.standing.head
+    environment, image, standing = check.place.environment.name, check.place.image.name, check.sight.standing
+    head = standing.head
     if head is None:
-        version = identify(check.observer, sight)
+        version = identify(check.observer, check.sight)
         return f"tagflow promote {image}={version or 'VERSION'} --to {environment}"
-    if sight.standing.digest is not None:
+    if standing.digest is not None:
         return f"tagflow rollback {environment} {image}"
     if head.record.version:
         return f"tagflow rollback {environment} {image}={head.record.version}"
     return f"a person must put {check.place.repository}:{environment} back at {head.record.digest}"
 
 
-def _anchors(check: _Check, sight: Sight, expected: Mapping[str, Digest]) -> Iterator[Finding]:
+def _anchors(check: _Check, expected: Mapping[str, Digest]) -> Iterator[Finding]:
     repository = check.place.repository
-    check.observer.look_up((repository, tag) for tag in expected if tag in sight.tags)
     for tag, digest in expected.items():
-        actual = check.observer.digest(repository, tag) if tag in sight.tags else None
+        actual = check.observer.digest(repository, tag) if tag in check.sight.tags else None
         if actual is None:
             yield check.finding("anchor.missing", digest, None, check.mend, tag=tag)
         elif actual != digest:
@@ -198,26 +256,31 @@ def _anchors(check: _Check, sight: Sight, expected: Mapping[str, Digest]) -> Ite
             yield check.finding("anchor.moved", digest, actual, repair, tag=tag)
 
 
-def _expected_anchors(check: _Check, sight: Sight, entries: Sequence[Entry]) -> Iterator[tuple[str, Digest]]:
+def _expected_anchors(check: _Check) -> Iterator[tuple[str, Digest]]:
     """Version and combined tag of everything that entered, and the pin of everything that left without one."""
-    scheme, environment, standing = sight.scheme, check.place.environment.name, sight.standing
-    held: set[Digest] = set()
-    for entry in entries:
-        record, version = entry.record, sight.scheme.parse_label(entry.record.version)
-        if record.digest is None or version is None or record.action not in ("push", "promote"):
-            continue
-        if sight.lists_out(version) in ("void", "announced") or _is_lost(entry, standing):
-            continue
-        held.add(record.digest)
-        yield scheme.version_tag(version), record.digest
-        yield scheme.combined_tag(version, environment), record.digest
-    for entry in entries:
+    sight, standing = check.sight, check.sight.standing
+    entered = dict(_entered(sight, check.entries))
+    yield from entered.items()
+    held = set(entered.values())
+    for entry in check.entries:
         digest = entry.record.digest
         if entry.record.action == "adopt" and digest is not None and digest not in held and digest != standing.digest:
-            version = scheme.parse_label(entry.record.version)
+            version = sight.scheme.parse_label(entry.record.version)
             combined = sight.combined.get(version) if version else None
             if combined is None or check.observer.digest(check.place.repository, combined) != digest:
                 yield pin_tag(digest), digest
+
+
+def _entered(sight: Sight, entries: Iterable[Entry]) -> Iterator[tuple[str, Digest]]:
+    scheme, environment = sight.scheme, sight.place.environment.name
+    for entry in entries:
+        record, version = entry.record, scheme.parse_label(entry.record.version)
+        if record.digest is None or version is None or record.action not in ("push", "promote"):
+            continue
+        if sight.lists_out(version) in ("void", "announced") or _is_lost(entry, sight.standing):
+            continue
+        yield scheme.version_tag(version), record.digest
+        yield scheme.combined_tag(version, environment), record.digest
 
 
 def _is_lost(entry: Entry, standing: Standing) -> bool:
@@ -225,39 +288,37 @@ def _is_lost(entry: Entry, standing: Standing) -> bool:
     return entry in standing.heads and entry != standing.head
 
 
-def _content(check: _Check, standing: Standing) -> Iterator[Finding]:
+def _content(check: _Check, gone: _Gone) -> Iterator[Finding]:
     """What runs, and what a rollback may go back to, must be whole."""
-    wanted = {ran.digest: ran.version for ran in standing.state.stack}
-    if standing.digest is not None:
-        wanted.setdefault(standing.digest, standing.version)
-    store = check.context.stores(check.place.repository)
-    for digest, version in wanted.items():
-        try:
-            gone = missing(store, digest)
-        except TagflowError as error:
-            gone = [error.message]
-        if gone:
+    for digest, version in check.wanted().items():
+        if lost := gone[check.place.repository, digest]:
             repair = f"push {version or digest} again, from wherever it still is whole"
-            yield check.finding("content.missing", digest, None, repair, detail="; ".join(gone))
+            yield check.finding("content.missing", digest, None, repair, detail="; ".join(lost))
 
 
-def _floating(check: _Check, sight: Sight, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
-    """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
-    scheme, repository = sight.scheme, check.place.repository
-    sight = replace(sight, tags=sight.tags | anchors.keys())
-    lines: dict[str, Line] = lines_of(scheme, check.place.environment, sight.combined)
+def _lines(sight: Sight) -> dict[str, Line]:
+    """The floating tags that there are, or should be."""
+    environment = sight.place.environment
+    lines: dict[str, Line] = lines_of(sight.scheme, environment, sight.combined)
     for tag in sight.tags:
-        meaning = scheme.read(tag)
-        if meaning and meaning.kind == "floating" and meaning.line in check.place.environment.floating:
+        meaning = sight.scheme.read(tag)
+        if meaning and meaning.kind == "floating" and meaning.line in environment.floating:
             lines.setdefault(tag, meaning.line)
-    for tag, line in sorted(lines.items()):
-        best = winner(scheme, tag, line, sight.admitted)
-        actual = check.observer.digest(repository, tag) if tag in sight.tags else None
+    return lines
+
+
+def _floating(check: _Check, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
+    """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
+    repository, tags = check.place.repository, check.sight.tags
+    sight = replace(check.sight, tags=tags | anchors.keys())
+    for tag, line in sorted(_lines(sight).items()):
+        best = winner(sight.scheme, tag, line, sight.admitted)
+        actual = check.observer.digest(repository, tag) if tag in tags else None
         if best is not None:
             combined = sight.combined[best]
             wanted = anchors.get(combined) or check.observer.digest(repository, combined)
             if wanted is not None and actual != wanted:
-                detail = f"{tag} belongs to {scheme.version_tag(best)}"
+                detail = f"{tag} belongs to {sight.scheme.version_tag(best)}"
                 yield check.finding("floating.wrong", wanted, actual, check.mend, tag=tag, detail=detail)
         elif actual is not None:
             repair = f"remove {repository}:{tag}, or promote a version of its line"

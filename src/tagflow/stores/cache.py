@@ -22,6 +22,8 @@ LIMIT = 256 * 1024 * 1024
 """Bytes on disk; the oldest files go first."""
 _SWEEP_EVERY = 1000
 _KEPT = 0.9
+_FINGERPRINT = 12
+"""Hex digits of a digest that a tag may end with."""
 
 
 def default_directory(environ: Mapping[str, str] = os.environ) -> Path:
@@ -59,9 +61,12 @@ class ManifestFiles:
             path.unlink()
         return None
 
-    def knows(self, repository: Repository) -> bool:
-        """Whether anything of a repository was kept."""
-        return self._folder(repository).is_dir()
+    def kept(self, repository: Repository) -> list[str]:
+        """The digests of a repository that were kept."""
+        try:
+            return [name.replace("-", ":", 1) for name in os.listdir(self._folder(repository))]
+        except OSError:
+            return []
 
     def newest(self, repository: Repository, limit: int) -> Iterator[Manifest]:
         """The manifests of a repository that were kept last, at most ``limit``; their hashes are not looked at."""
@@ -117,7 +122,8 @@ class CachedStore:
 
     def __init__(self, store: Store, files: ManifestFiles) -> None:
         self._store, self._files = store, files
-        self._is_new = not files.knows(store.repository)
+        self._fingerprints: set[str] | None = None
+        self._met: set[str] = set()
 
     @property
     def repository(self) -> Repository:
@@ -130,33 +136,35 @@ class CachedStore:
         return self._store.resolve(tag)
 
     def get(self, reference: str) -> Manifest:
-        """As any store. A tag is asked for its digest first, which is free where reading a manifest counts.
-
-        Not where nothing of the repository is known yet: that would be one more round trip, for nothing.
+        """As any store. A tag whose manifest is likely to be here is asked for its digest only: that is free where
+        reading a manifest counts. Any other is read: to ask first would be one more round trip.
         """
-        if self._is_new and not is_digest(reference):
-            return self._keep(self._store.get(reference))
-        digest = Digest(reference) if is_digest(reference) else self._store.resolve(reference)
+        if is_digest(reference):
+            return self._read(Digest(reference))
+        if not self._is_known(reference):
+            return self._keep(self._store.get(reference), reference)
+        digest = self._store.resolve(reference)
         if digest is None:
             raise NotFound("manifest.not_found", f"{self.repository} has no manifest {reference}")
-        known = self._files.read(self.repository, digest)
-        if known is None:
-            known = self._keep(self._store.get(digest))
-        return known
+        return self._read(digest)
 
     def has(self, digest: Digest) -> bool:
         return self._store.has(digest)
 
     def put(self, manifest: Manifest, tag: str | None = None) -> None:
         self._store.put(manifest, tag)
-        self._keep(manifest)
+        self._keep(manifest, tag)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
-        self._store.move(tag, manifest, expected)
-        self._keep(manifest)
+    def create(self, tag: str, manifest: Manifest) -> None:
+        self._store.create(tag, manifest)
+        self._keep(manifest, tag)
 
-    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
-        self._store.place(manifest, moves)
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
+        self._store.move(tag, manifest, expected, looked=looked)
+        self._keep(manifest, tag)
+
+    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
+        return self._store.place(manifest, moves, looked=looked)
 
     def untag(self, tag: str, expected: Digest) -> None:
         self._store.untag(tag, expected)
@@ -176,7 +184,19 @@ class CachedStore:
     def referrers(self, digest: Digest) -> list[Descriptor]:
         return self._store.referrers(digest)
 
-    def _keep(self, manifest: Manifest) -> Manifest:
+    def _keep(self, manifest: Manifest, tag: str | None = None) -> Manifest:
         self._files.write(self.repository, manifest)
-        self._is_new = False
+        if tag is not None:
+            self._met.add(tag)
         return manifest
+
+    def _read(self, digest: Digest) -> Manifest:
+        return self._files.read(self.repository, digest) or self._keep(self._store.get(digest))
+
+    def _is_known(self, tag: str) -> bool:
+        """Whether a tag was read or written in this run, or ends with the first digits of a digest that was here
+        before, as the tags of records do."""
+        if self._fingerprints is None:
+            kept = self._files.kept(self.repository)
+            self._fingerprints = {digest.partition(":")[2][:_FINGERPRINT] for digest in kept}
+        return tag in self._met or tag[-_FINGERPRINT:] in self._fingerprints

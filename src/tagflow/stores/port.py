@@ -222,19 +222,30 @@ class Store(Protocol):
         Everything that it names must be there already.
         """
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
+    def create(self, tag: str, manifest: Manifest) -> None:
+        """Give a manifest a tag that nothing had when the caller looked: one that never moves.
+
+        As :meth:`move` from None, but with fewer questions where each costs a round trip: a list of tags from a moment
+        ago is the look, and the medium's answer with the digest is the proof.
+
+        :raises TagMoved: it stands elsewhere.
+        """
+
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
         """Move a tag from ``expected`` (None: it does not exist) to a manifest that is in this repository or is stored
         with it; as close to compare-and-swap as the medium allows: checked before, read back after.
 
-        A tag that stands at the manifest already is left alone.
+        A tag that stands at the manifest already is left alone. ``looked``: the caller has just resolved it, for many
+        tags side by side, and a medium that can do no better need not look again.
 
         :raises TagMoved: it stands elsewhere, before or after.
         :raises Refused: ``tag.immutable`` where the medium itself does not let it move.
         """
 
-    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
+    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
         """Put several tags at a manifest that is in this repository, those that stand where ``moves`` says (None: they
-        do not exist), in one request where the medium takes several; else nothing. Each is to be moved afterwards.
+        do not exist), in one request where the medium takes several; else nothing, and False. Each is to be moved
+        afterwards. ``looked`` as for :meth:`move`.
         """
 
     def untag(self, tag: str, expected: Digest) -> None:

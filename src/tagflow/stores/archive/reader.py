@@ -123,10 +123,13 @@ class ArchiveStore:
     def put(self, *_: object, **__: object) -> None:
         self._refuse()
 
+    def create(self, *_: object, **__: object) -> None:
+        self._refuse()
+
     def move(self, *_: object, **__: object) -> None:
         self._refuse()
 
-    def place(self, *_: object) -> None:
+    def place(self, *_: object, **__: object) -> NoReturn:
         self._refuse()
 
     def untag(self, *_: object, **__: object) -> None:

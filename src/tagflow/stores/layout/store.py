@@ -90,7 +90,10 @@ class LayoutStore:
             with self._files.changing() as index:
                 self._list(index, manifest, tag)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
+    def create(self, tag: str, manifest: Manifest) -> None:
+        self.move(tag, manifest, None)
+
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:  # noqa: ARG002
         self._store(manifest)
         with self._files.changing() as index:
             current = _at(index, tag)
@@ -100,8 +103,9 @@ class LayoutStore:
                 raise TagMoved(self._repository, tag, expected, current)
             self._list(index, manifest, tag)
 
-    def place(self, *_: object) -> None:
+    def place(self, *_: object, **__: object) -> bool:
         """Nothing: a move costs no request here."""
+        return False
 
     def untag(self, tag: str, expected: Digest) -> None:
         with self._files.changing() as index:

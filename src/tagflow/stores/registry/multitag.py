@@ -7,12 +7,11 @@ Others answer 201 as well, and set no tag. So only the header counts.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
-from tagflow.domain.reference import Digest
-from tagflow.stores.port import Manifest, Store
+from tagflow.stores.port import Manifest
 from tagflow.stores.registry.http import Answer
 from tagflow.stores.registry.patience import Transient
 from tagflow.stores.registry.session import Session
@@ -25,17 +24,19 @@ class MultiTag:
         self._trial = threading.Lock()
         self._works: bool | None = None
 
-    def place(self, store: Store, session: Session, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
-        """Put those tags at a manifest that still stand where ``moves`` says; none, where the registry does not do it.
+    def place(self, session: Session, manifest: Manifest, stand: Callable[[], list[str]]) -> bool:
+        """Put the tags that still ``stand`` where they are expected at a manifest. False where the registry surely set
+        none, for it does not do that.
 
         :raises StoreError: as :meth:`Session.write`.
         """
         if self._works:
-            self._put(store, session, manifest, moves)
-            return
+            return self._put(session, manifest, stand()) is not False
         with self._trying() as trying:
             if trying:
-                self._works = self._put(store, session, manifest, moves)
+                self._works = self._put(session, manifest, stand())
+                return self._works is not False
+        return False
 
     @contextmanager
     def _trying(self) -> Iterator[bool]:
@@ -48,11 +49,8 @@ class MultiTag:
         finally:
             self._trial.release()
 
-    def _put(
-        self, store: Store, session: Session, manifest: Manifest, moves: Mapping[str, Digest | None]
-    ) -> bool | None:
+    def _put(self, session: Session, manifest: Manifest, wanted: list[str]) -> bool | None:
         """Whether the registry took them; None where that is not known."""
-        wanted = [tag for tag, before in moves.items() if store.resolve(tag) == before]
         if not wanted:
             return None
         target = f"manifests/{manifest.digest}?{urlencode([('tag', tag) for tag in wanted])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -36,6 +37,8 @@ _PAGE_SIZE = 1000
 _PAGE_LIMIT = 32 * 1024 * 1024
 """Bytes. distribution 2.8 gives all tags at once."""
 _MOST_TAGS = 1_000_000
+_RECENT = 10.0
+"""Seconds for which a list of tags is believed when a tag that never moves is created."""
 _NO_HEAD = (400, 401, 403, 405)
 
 
@@ -83,6 +86,7 @@ class RegistryStore:
         self._removal, self._multitag = removal, multitag
         self._session = Session(connection, self._repository)
         self._referrers_tag = ReferrersTag(self)
+        self._listed: tuple[float, frozenset[str]] | None = None
 
     @property
     def repository(self) -> Repository:
@@ -98,7 +102,9 @@ class RegistryStore:
             found.update(read_tags(self._expect(answer, "list tags")))
             if len(found) > _MOST_TAGS:
                 raise invalid(answer.url, f"lists more than {_MOST_TAGS} tags")
-        return sorted(filter(is_tag, found))
+        tags = sorted(filter(is_tag, found))
+        self._listed = (time.monotonic(), frozenset(tags))
+        return tags
 
     def resolve(self, tag: str) -> Digest | None:
         """The digest at which a tag stands, by a HEAD: registries count a GET as a pull."""
@@ -134,24 +140,36 @@ class RegistryStore:
         """
         self._check_stored(self._put(manifest, tag), manifest, tag)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None) -> None:
+    def create(self, tag: str, manifest: Manifest) -> None:
+        """PUT where a recent list does not have the tag; else check first."""
+        if self._listed_without(tag):
+            return self.put(manifest, tag)
+        return self.move(tag, manifest, None)
+
+    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
         """Check, PUT, read back: registries have no compare-and-swap. Every further try checks anew."""
         patience = self._session.patience()
-        while (actual := self.resolve(tag)) != manifest.digest:
+        actual = expected if looked and expected != manifest.digest else self.resolve(tag)
+        while actual != manifest.digest:
             if actual != expected:
                 raise TagMoved(self._repository, tag, expected, actual)
             try:
                 answer = self._put(manifest, tag, once=True)
             except Transient as failure:
                 self._wait(patience, failure, tag, manifest.digest)
+                actual = self.resolve(tag)
             else:
                 self._check_stored(answer, manifest, tag)
                 return self._read_back(tag, manifest.digest, expected)
         return None
 
-    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None]) -> None:
+    def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
         """Several tags in one PUT, where the registry proves that it takes them."""
-        self._multitag.place(self, self._session, manifest, moves)
+
+        def stand() -> list[str]:
+            return [tag for tag, before in moves.items() if looked or self._stands(tag, before)]
+
+        return self._multitag.place(self._session, manifest, stand)
 
     def untag(self, tag: str, expected: Digest) -> None:
         """DELETE of the tag, never of a digest, and only where a registry has shown that nothing else goes with it."""
@@ -198,6 +216,16 @@ class RegistryStore:
             self._expect(answer, f"list what refers to {digest}")
             found += parse_referrers(answer.body, f"{self._repository}, referrers of {digest}")
         return unique(found)
+
+    def _stands(self, tag: str, before: Digest | None) -> bool:
+        return (before is None and self._listed_without(tag)) or self.resolve(tag) == before
+
+    def _listed_without(self, tag: str) -> bool:
+        """Whether the tag was not there when the tags were listed, a moment ago."""
+        if self._listed is None:
+            return False
+        moment, tags = self._listed
+        return tag not in tags and time.monotonic() - moment < _RECENT
 
     def _head(self, reference: str) -> Answer | None:
         answer = self._session.read("HEAD", f"manifests/{reference}")

@@ -40,11 +40,13 @@ def find_attachments(crew: Crew, store: Store, subjects: Iterable[Manifest]) -> 
     found: dict[Digest, Manifest] = {}
     tags: dict[Digest, list[str]] = {}
     while level:
-        lists = crew.map(partial(_hanging_on, store), [manifest.digest for manifest in level])
-        roots = {root.digest: root for listed, _ in lists for root in listed}
-        for tag, manifest in (pair for _, tagged in lists for pair in tagged.items()):
-            roots[manifest.digest] = manifest.descriptor
-            tags.setdefault(manifest.digest, []).append(tag)
+        ways = [(manifest.digest, suffix) for manifest in level for suffix in ("", *SUFFIXES)]
+        roots: dict[Digest, Descriptor] = {}
+        for listed, tagged in crew.map(partial(_hanging_on, store), ways):
+            roots |= {root.digest: root for root in listed}
+            for tag, manifest in tagged.items():
+                roots[manifest.digest] = manifest.descriptor
+                tags.setdefault(manifest.digest, []).append(tag)
         tree = read_trees(crew, store, [root for digest, root in roots.items() if digest not in seen])
         complete(store, [descriptor for descriptor in tree.absent if descriptor.digest not in roots])
         level = [manifest for manifest in tree.manifests if manifest.digest not in seen]
@@ -96,9 +98,11 @@ def _payloads(manifest: Manifest) -> set[Digest]:
     return {blob.digest for blob in manifest.blobs[1:]}
 
 
-def _hanging_on(store: Store, digest: Digest) -> tuple[list[Descriptor], dict[str, Manifest]]:
-    tagged = {}
-    for tag in (f"{digest.replace(':', '-')}.{suffix}" for suffix in SUFFIXES):
-        if (at := store.resolve(tag)) is not None:
-            tagged[tag] = store.get(at)
-    return store.referrers(digest), tagged
+def _hanging_on(store: Store, way: tuple[Digest, str]) -> tuple[list[Descriptor], dict[str, Manifest]]:
+    """What hangs on a manifest by the tag with a suffix, or by ``subject`` where there is none."""
+    digest, suffix = way
+    if not suffix:
+        return store.referrers(digest), {}
+    tag = f"{digest.replace(':', '-')}.{suffix}"
+    at = store.resolve(tag)
+    return [], {} if at is None else {tag: store.get(at)}

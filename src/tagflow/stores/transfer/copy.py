@@ -118,14 +118,18 @@ class Copier:
             self._homes[key] = target.repository
 
     def _is_there(self, source: Store, target: Store, blob: Descriptor) -> bool:
-        """Whether a blob needs no bytes: the target has it, or takes it over from a neighbour, or may go without."""
+        """Whether a blob needs no bytes: the target takes it over from a neighbour, or has it, or may go without.
+
+        Without a neighbour, writing the blob finds out by itself whether it is there.
+        """
         home = self._homes.get((target.repository.host, blob.digest))
-        if home == target.repository or target.has_blob(blob.digest):
+        if home == target.repository:
             return True
-        neighbours = {source.repository, home} - {None, target.repository}
-        for neighbour in neighbours:
-            if neighbour and neighbour.host == target.repository.host and target.mount(blob, neighbour):
-                return True
+        near = [it for it in dict.fromkeys((home, source.repository)) if it and it.host == target.repository.host]
+        if (near or blob.foreign) and target.has_blob(blob.digest):
+            return True
+        if any(target.mount(blob, neighbour) for neighbour in near if neighbour != target.repository):
+            return True
         return blob.foreign and not source.has_blob(blob.digest)
 
 

@@ -55,19 +55,17 @@ def missing(store: Store, digest: Digest, *, threads: int = 8) -> list[str]:
     Foreign layers may be absent. Every manifest is asked for anew, so a cache in between hides nothing.
     """
     with Crew(threads) as crew:
-        if not store.has(digest):
-            return [f"manifest {digest}"]
         try:
             tree = read_tree(crew, store, digest)
         except NotFound:
             return [f"manifest {digest}"]
-        lines = [_line("manifest", child) for child in tree.absent]
-        there = crew.map(lambda manifest: store.has(manifest.digest), tree.manifests)
-        lost = [manifest.descriptor for manifest, found in zip(tree.manifests, there, strict=True) if not found]
-        lines += [_line("manifest", descriptor) for descriptor in lost]
-        blobs = [blob for blob in blobs_of(tree.manifests) if not blob.foreign]
-        there = crew.map(lambda blob: store.has_blob(blob.digest), blobs)
-        return lines + [_line("blob", blob) for blob, found in zip(blobs, there, strict=True) if not found]
+        parts = [("manifest", store.has, manifest.descriptor) for manifest in tree.manifests]
+        parts += [("blob", store.has_blob, blob) for blob in blobs_of(tree.manifests) if not blob.foreign]
+        there = crew.map(lambda part: part[1](part[2].digest), parts)
+        lost = [(kind, descriptor) for (kind, _, descriptor), found in zip(parts, there, strict=True) if not found]
+        if any(descriptor.digest == digest for _, descriptor in lost):
+            return [f"manifest {digest}"]
+        return [_line("manifest", child) for child in tree.absent] + [_line(*it) for it in lost]
 
 
 def _grow(crew: Crew, store: Store, roots: tuple[Manifest, ...]) -> Tree:

@@ -1,0 +1,119 @@
+"""Requests and rounds of whole commands on a real registry. A round is the time that one answer takes to come."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.speed.conftest import FLOATING, OpenBench
+from tests.speed.rounds import Bench, Cost
+
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which threads wait"),
+]
+
+CRANE_TAG = 4
+"""Requests, one after the other, that `crane tag` makes: version check, manifest, HEAD, PUT."""
+
+
+def ready(bench: Bench) -> Bench:
+    """v1.0.0 runs everywhere, v1.1.0 in dev and test."""
+    bench.build("v1.0.0", "v1.1.0")
+    for version, environment in (("v1.0.0", "dev"), ("v1.0.0", "test"), ("v1.0.0", "prod")):
+        bench.done("promote", version, "--to", environment)
+    for environment in ("dev", "test"):
+        bench.done("promote", "v1.1.0", "--to", environment)
+    return bench
+
+
+def within(cost: Cost, *, rounds: int, requests: int) -> None:
+    """Hold a command to its budget."""
+    assert cost.rounds <= rounds, str(cost)
+    assert len(cost.requests) <= requests, str(cost)
+    assert cost.twice == [], str(cost)
+
+
+class TestOneImage:
+    """With nothing in the cache, as on a fresh CI machine."""
+
+    def test_enters_an_environment(self, bench: OpenBench) -> None:
+        """Tags; digests and records; then record, combined tag, environment tag, and a look at it."""
+        one = bench()
+        one.build("v1.0.0")
+        one.done("promote", "v1.0.0", "--to", "dev")
+        cost = one.run("promote", "v1.0.0", "--to", "test")
+        within(cost, rounds=6, requests=10)
+        assert cost.count("HEAD") == 4
+        assert cost.count("PUT") == 3
+        assert cost.rounds < 3 * CRANE_TAG
+
+    def test_follows_another(self, bench: OpenBench) -> None:
+        """The environment's record, its tag, and the combined tag of what runs there come in."""
+        within(ready(bench()).run("promote", "v1.1.0", "--to", "prod"), rounds=6, requests=13)
+
+    def test_is_the_first_in_its_repository(self, bench: OpenBench) -> None:
+        """The empty blob that every record names is brought in, once."""
+        one = bench()
+        one.build("v1.0.0")
+        within(one.run("promote", "v1.0.0", "--to", "dev"), rounds=9, requests=10)
+
+    def test_by_its_name(self, bench: OpenBench) -> None:
+        """Only a record tells which version that is: one round more."""
+        within(ready(bench()).run("promote", "svc-0", "--to", "prod"), rounds=7, requests=13)
+
+    def test_is_there_already(self, bench: OpenBench) -> None:
+        one = ready(bench())
+        within(one.run("promote", "v1.1.0", "--to", "test"), rounds=2, requests=9)
+
+    def test_with_floating_tags(self, bench: OpenBench) -> None:
+        """They move when the environment tag stands; before, it is tried whether one request could move both."""
+        within(ready(bench(environments=FLOATING)).run("promote", "v1.1.0", "--to", "prod"), rounds=9, requests=22)
+
+    def test_goes_back(self, bench: OpenBench) -> None:
+        """Three rounds prove that every manifest and blob of the target is there."""
+        one = ready(bench())
+        one.done("promote", "v1.1.0", "--to", "prod")
+        within(one.run("rollback", "prod"), rounds=8, requests=21)
+
+    def test_is_looked_at(self, bench: OpenBench) -> None:
+        one = ready(bench())
+        within(one.run("status"), rounds=2, requests=7)
+        warm = one.run("status", cold=False)
+        within(warm, rounds=2, requests=7)
+        assert warm.count("GET") == 1  # records that were read before are only asked for their digest
+        within(one.run("verify"), rounds=8, requests=36)
+
+
+@pytest.mark.usefixtures("many_threads")
+def test_rounds_do_not_grow_with_images(bench: OpenBench) -> None:
+    """What is asked of four images is asked side by side, by each command."""
+    costs = {}
+    for count in (1, 4):
+        some = ready(bench(count))
+        host = f"{some.proxy.host}/{some.namespace}"
+        sources = [f"{name}=docker://{host}/{name}:v1.1.0" for name in some.names]
+        costs[count] = {
+            "promote": some.run("promote", "v1.1.0", "--to", "prod"),
+            "status": some.run("status"),
+            "rollback": some.run("rollback", "prod"),
+            "history": some.run("history", "prod"),
+            "verify": some.run("verify"),
+            "push": some.run("push", "v1.2.0", *sources),
+        }
+    for command, cost in costs[4].items():
+        assert cost.rounds <= costs[1][command].rounds, f"{command}: {cost}"
+        assert len(cost.requests) <= 4 * len(costs[1][command].requests), f"{command}: {cost}"
+        assert cost.twice == [], f"{command}: {cost}"
+
+
+def test_each_new_version_costs_the_same(bench: OpenBench) -> None:
+    """The tenth promotion asks no more than the second: history that grows is not read again."""
+    one = bench()
+    versions = [f"v1.{number}.0" for number in range(6)]
+    one.build(*versions)
+    for version in versions:
+        one.done("promote", version, "--to", "dev")
+        cost = one.run("promote", version, "--to", "test")
+        assert len(cost.requests) <= 13, str(cost)
