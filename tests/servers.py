@@ -89,7 +89,7 @@ def running_registry(
     *,
     delete: bool = True,
     auth: Mapping[str, Any] | None = None,
-    tls: Mapping[str, str] | None = None,
+    tls: Mapping[str, Any] | None = None,
     **known: Any,
 ) -> Iterator[RegistryServer]:
     """A registry with its storage below ``root``; ``auth`` and ``tls`` as in distribution's configuration file."""
@@ -116,7 +116,7 @@ def running_registry(
 
 
 def _configuration(
-    root: Path, port: int, delete: bool, auth: Mapping[str, Any] | None, tls: Mapping[str, str] | None
+    root: Path, port: int, delete: bool, auth: Mapping[str, Any] | None, tls: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     http: dict[str, Any] = {"addr": f"127.0.0.1:{port}", "secret": "tests"}
     config: dict[str, Any] = {

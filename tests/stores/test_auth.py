@@ -15,7 +15,7 @@ from tagflow.stores.registry.http import Settings
 from tagflow.stores.registry.patience import Pace
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
-from tests.servers import PASSWORD, USERNAME, RegistryServer
+from tests.servers import PASSWORD, USERNAME, RegistryServer, make_certificate, running_registry
 from tests.standin import Asked, Say, Script, StandIn, standin
 from tests.tokenserver import REFRESH_TOKEN, TokenServer
 
@@ -324,3 +324,24 @@ def test_tls_that_is_not_trusted(tls_registry: RegistryServer, tmp_path: Path) -
         host.store("a/b").tags()
     assert caught.value.code == "registry.untrusted"
     assert f"certs.d/{tls_registry.host}" in caught.value.hint
+
+
+def test_a_certificate_of_ours(tmp_path: Path) -> None:
+    """As Docker keeps it: certs.d/HOST/client.cert and client.key."""
+    ca, certificate, key = make_certificate(tmp_path / "server")
+    authority, own, own_key = make_certificate(tmp_path / "client")
+    tls = {"certificate": str(certificate), "key": str(key), "clientcas": [str(authority)]}
+    with running_registry(tmp_path / "registry", tls=tls) as server:
+        directory = tmp_path / ".docker/certs.d" / server.host
+        directory.mkdir(parents=True)
+        (directory / "ca.crt").write_bytes(ca.read_bytes())
+        with pytest.raises(StoreError, match="asks for a certificate of ours") as caught:
+            connected(server.host, tmp_path).store("a/b").tags()
+        assert (caught.value.code, "client.key" in caught.value.hint) == ("registry.untrusted", True)
+        (directory / "client.cert").write_bytes(own.read_bytes())
+        (directory / "client.key").write_bytes(own_key.read_bytes())
+        assert images.image(connected(server.host, tmp_path).store("a/b"), tag="v1")
+
+
+def connected(host: str, home: Path) -> RegistryHost:
+    return RegistryHost(host, Settings(environ={"HOME": str(home)}, pace=QUICK))

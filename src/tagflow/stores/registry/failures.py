@@ -89,6 +89,12 @@ def _untrusted(url: str, exc: Exception) -> StoreError:
             f"the certificate of {host} is not trusted",
             hint=f"Put its authority into /etc/docker/certs.d/{host}/ca.crt, or point SSL_CERT_FILE at it.",
         )
+    if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text:
+        return StoreError(
+            "registry.untrusted",
+            f"{host} asks for a certificate of ours, and does not accept what it got",
+            hint=f"Put it into /etc/docker/certs.d/{host}/client.cert, and its private key into client.key there.",
+        )
     return StoreError(
         "registry.untrusted",
         f"{host} does not speak TLS as it should",
