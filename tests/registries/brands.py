@@ -25,7 +25,12 @@ ZOT_HOST = "zot.example"
 AZURE_REFRESH = "azure-refresh-token"
 GOOGLE_TOKEN = "ya29.simulated"
 IMMUTABLE = {
-    "docker-hub": Refusal(403, "DENIED", "requested access to the resource is denied"),
+    "docker-hub": Refusal(
+        403,
+        "DENIED",
+        "requested access to the resource is denied - This tag is already assigned to an image in this repository and"
+        " cannot be updated due to immutability settings. To push this image, use a different tag.",
+    ),
     "ecr": Refusal(
         400,
         "TAG_INVALID",

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.domain.reference import Digest, Repository, digest_of
-from tagflow.errors import Refused, StoreError
+from tagflow.errors import Refused, StoreError, TagflowError
 from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from tagflow.stores.registry.answers import explanation, is_immutable, refusal
 from tagflow.stores.registry.http import Answer, Settings
 from tagflow.stores.registry.patience import Pace
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
-from tests.standin import Asked, Say, Script, StandIn
+from tests.standin import Asked, Say, Script, StandIn, standin
 
 QUICK = Pace(attempts=3, first=0.01, budget=2.0)
 MANIFEST = Manifest(OCI_MANIFEST, b'{"schemaVersion":2}')
@@ -107,6 +107,34 @@ class TestImmutableTags:
     def test_a_plain_403_of_docker_hub_is_its_rule(self) -> None:
         assert is_immutable(Answer(403, {}), "docker.io")
         assert not is_immutable(Answer(403, {}), "ghcr.io")
+
+
+def test_a_401_without_a_challenge_is_a_refusal() -> None:
+    """GitLab's answer to who is logged in and may not move a tag."""
+    challenge = {"WWW-Authenticate": "Basic realm=x"}
+
+    def gitlab(detail: str) -> Script:
+        error = {"code": "UNAUTHORIZED", "message": "not allowed", "detail": detail}
+        refused = Say(401, json.dumps({"errors": [error]}).encode())
+
+        def script(asked: Asked) -> Say:
+            if not asked.authorization:
+                return Say(401, headers=challenge)
+            return refused if asked.method == "PUT" else at(OTHER)
+
+        return script
+
+    for detail, code in (
+        ('tag "prod" is immutable', "tag.immutable"),
+        ('tag "prod" is protected', "registry.denied"),
+    ):
+        with standin(gitlab(detail)) as server:
+            environ = {"TAGFLOW_REGISTRY_USERNAME": "a", "TAGFLOW_REGISTRY_PASSWORD": "b"}
+            host = RegistryHost(server.host, Settings(environ=environ, policy_host=server.host, pace=QUICK))
+            with pytest.raises(TagflowError) as caught:
+                host.store("a/b").move("prod", MANIFEST, OTHER)
+            assert caught.value.code == code
+            host.close()
 
 
 class TestRefusals:

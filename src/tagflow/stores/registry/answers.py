@@ -110,8 +110,9 @@ def is_immutable(answer: Answer, host: str) -> bool:
     """Whether a refused PUT of a tag says that the tag may not move there.
 
     ECR answers 400 TAG_INVALID, Artifact Registry 400 "tag immutability", Harbor 412, Azure 405
-    REGISTRY_DISALLOWED_OPERATION, Quay "cannot be overwritten". Docker Hub answers a plain 403; it refuses missing
-    rights with 401, so that there is no doubt. Elsewhere a plain 403 may mean either.
+    REGISTRY_DISALLOWED_OPERATION, Quay "cannot be overwritten", GitLab "is immutable" as the detail. Docker Hub answers
+    403, with "immutability settings" in the message; it refuses missing rights with 401, so that there is no doubt.
+    Elsewhere a plain 403 may mean either.
     """
     if answer.status == 412 or (answer.status == 403 and host == "docker.io"):
         return True
@@ -129,7 +130,7 @@ def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
     told = explanation(answer)
     if answer.status == 404 and not codes(answer) & _UNKNOWN_CONTENT:
         return _no_repository(repository, doing)
-    if answer.status == 403:
+    if answer.status in (401, 403):
         hint = "Check the rights of this user, and the registry's rules for this repository and tag."
         return StoreError("registry.denied", f"{repository}: not allowed to {doing} ({told})", hint=hint)
     if answer.status >= 500:

@@ -139,5 +139,7 @@ class Connection:
             self.settings.warn(f"{self.host}: {rate}; then it refuses until the window moves on (log in for more)")
 
     def _asks_for_login(self, answer: Answer) -> bool:
-        """Only the registry itself may ask for its credentials, not where it sends us."""
-        return answer.status == 401 and links.origin(answer.url) == links.origin(self.base)
+        """Only the registry itself may ask for its credentials, not where it sends us; and who is logged in is refused,
+        not asked, by a 401 without a challenge: so GitLab answers for a protected tag."""
+        asks = "WWW-Authenticate" in answer.headers or not self._auth.scheme
+        return answer.status == 401 and asks and links.origin(answer.url) == links.origin(self.base)
