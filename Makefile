@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 WORKERS := auto
 PYTEST_ARGS :=
 
-.PHONY: help demo test check lint types format clean
+.PHONY: help demo test check lint types docs reference format clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -25,7 +25,7 @@ demo: $(READY) ## Promote a small application from dev to prod and back, on disk
 test: $(READY) ## Run the tests; those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-check: lint types test ## Run all that CI runs: formatting, lint, types, tests.
+check: lint types test docs ## Run all that CI runs: formatting, lint, types, tests, documentation.
 
 lint: $(READY)
 	$(BIN)/ruff format --check
@@ -34,14 +34,20 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs ## Build the documentation as a site, in ./site; every link and anchor is checked.
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+
+reference: $(READY) ## Write the pages that are made from the code: commands, keys of the policy.
+	$(BIN)/python tools/reference.py
+
 format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 clean: ## Remove everything that was made here: .venv, ./demo, caches.
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	[ ! -e demo/.made-by-demo ] || rm -rf demo
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON); do \
@@ -54,3 +60,7 @@ $(READY): pyproject.toml
 	echo "tagflow needs Python 3.11 or newer with its venv module; tried: $(PYTHON)." >&2; \
 	echo "On Debian or Ubuntu: apt-get install python3 python3-venv. Elsewhere: https://www.python.org/downloads/" >&2; \
 	exit 1
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable '.[docs]'
+	touch $@

@@ -5,12 +5,34 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.project.source import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+_MARKED = re.compile(r"^(?:<!-- (not run|exits (\d+)): (.+?) -->\n)?```(\w*)\n(.*?)^```", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block. The comment before it may say that no test runs it, or which exit status it ends with; and why."""
+
+    kind: str
+    body: str
+    status: int = 0
+    left_out: str = ""
+    reason: str = ""
+
+
+def blocks(page: Path, title: str = "") -> list[Block]:
+    """The code blocks of a page, or of one section of it."""
+    text = section(page, title) if title else page.read_text()
+    return [
+        Block(kind, body, int(status or 0), reason if mark == "not run" else "", reason)
+        for mark, status, reason, kind, body in _MARKED.findall(text)
+    ]
 
 
 def section(page: Path, title: str) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typer.main import get_command
 
 from tagflow.cli.app import app
 from tests.project.pages import PAGES, commands, links, script, section
+from tests.project.reader import type_in
 from tests.project.source import ROOT
 from tests.servers import RegistryServer
 
@@ -42,22 +40,6 @@ def clone(tmp_path: Path) -> Path:
     for name in ("promotion.yaml", "examples/demo/build.py"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     return tmp_path
-
-
-def type_in(text: str, folder: Path) -> str:
-    """Run shell commands as a reader would, stopping at the first that fails; what they print."""
-    programs = Path(sys.executable).parent
-    done = subprocess.run(
-        ["sh", "-eu"],
-        input=text,
-        cwd=folder,
-        env={"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder), "TAGFLOW_ACTOR": "reader"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def running(folder: Path) -> dict[tuple[str, str], str]:

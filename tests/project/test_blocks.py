@@ -1,0 +1,122 @@
+"""Every command block of the documentation is run, or says in a comment before it why not.
+
+A page is one session: its blocks are typed in order, in a folder in which what the page supposes is there. Registries
+that need an account are played by a real docker-registry on loopback: only the address is another.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.project.pages import PAGES, Block, blocks
+from tests.project.reader import type_in
+from tests.project.source import ROOT
+from tests.servers import RegistryServer
+
+HOWTO = ROOT / "docs" / "howto"
+README = ROOT / "README.md"
+REGISTRIES = sorted(page for page in HOWTO.glob("*.md") if "tagflow init" in page.read_text())
+ON_DISK = [ROOT / "docs" / "json.md", HOWTO / "shell.md"]
+ANYWHERE = [ROOT / "docs" / "completion.md"]
+ELSEWHERE = {
+    README: "test_pages.py, which looks at what came of it",
+    ROOT / "CONTRIBUTING.md": "make and pytest: whoever reads this has just run them",
+}
+PAGES_PLAYED = {*REGISTRIES, *ON_DISK, *ANYWHERE, ROOT / "docs" / "tutorial.md", *ELSEWHERE}
+_DAEMON = re.compile(r"docker-daemon:(\w+):(build|next)")
+_VERSIONS = {"build": "v1.0", "next": "v1.1"}
+
+
+def typed(page: Path) -> list[Block]:
+    """What a reader of a page types, without what needs an account or the network."""
+    return [block for block in blocks(page) if block.kind == "sh" and not block.left_out]
+
+
+def play(page: Path, folder: Path, address: str = "", instead: str = "") -> str:
+    """Type in a page: ``instead`` of the registry ``address``; what it prints. Images are built as layouts on disk."""
+    told = []
+    place = folder
+    for block in typed(page):
+        body = block.body.replace(address, instead) if address else block.body
+        body = _DAEMON.sub(lambda match: f"oci:build/{match[1]}:{_VERSIONS[match[2]]}", body)
+        told.append(type_in(body, place, block.status))
+        if entered := re.search(r"^mkdir (\w+) && cd \1$", body, re.M):
+            place = place / entered[1]
+    return "\n".join(told)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with what of a clone the pages speak about."""
+    for name in ("examples/demo/build.py", "examples/ci/promote.sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def built(clone: Path) -> Path:
+    """The same, with two releases built."""
+    for version in _VERSIONS.values():
+        build = [sys.executable, "examples/demo/build.py", version, "build"]
+        subprocess.run(build, cwd=clone, check=True, capture_output=True)
+    return clone
+
+
+def prod(folder: Path) -> set[str]:
+    document = json.loads(type_in("tagflow status prod -o json", folder))
+    return {cell["version"] for image in document["result"]["images"] for cell in image["environments"]}
+
+
+@pytest.mark.registry
+def test_the_tutorial(clone: Path, registry: RegistryServer) -> None:
+    told = play(ROOT / "docs" / "tutorial.md", clone, "localhost:5000/shop", str(registry.fresh("tutorial")))
+    assert "v1.0-prod\n" in told
+    assert prod(clone) == {"v1.1"}
+    assert prod(clone / "shop") == {"v1.0"}
+    assert "the start page is blank" in told
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("page", REGISTRIES, ids=lambda page: page.stem)
+def test_each_registry(page: Path, built: Path, registry: RegistryServer) -> None:
+    (address,) = re.findall(r"tagflow init --registry (\S+)", page.read_text())
+    play(page, built, address, str(registry.fresh("howto")))
+    assert prod(built) == {"v1.0"}
+
+
+@pytest.mark.parametrize("page", ON_DISK, ids=lambda page: page.stem)
+def test_pages_about_a_release_that_is_there(page: Path, built: Path) -> None:
+    """v1.0 is in dev, test and prod."""
+    type_in(
+        """
+        tagflow init --registry oci:./images --image frontend --image backend --env dev --env test --env prod
+        tagflow push v1.0 frontend=oci:build/frontend:v1.0 backend=oci:build/backend:v1.0
+        tagflow promote v1.0 --to test
+        tagflow promote v1.0 --to prod
+        """,
+        built,
+    )
+    assert re.search(r"^(frontend|backend)[ @]sha256:[0-9a-f]{64}$", play(page, built), re.M)
+
+
+@pytest.mark.parametrize("page", ANYWHERE, ids=lambda page: page.stem)
+def test_pages_that_suppose_nothing(page: Path, tmp_path: Path) -> None:
+    assert play(page, tmp_path).strip()
+
+
+def test_every_registry_has_a_page() -> None:
+    assert len(REGISTRIES) == 11
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_block_is_left_out_silently(page: Path) -> None:
+    assert page in PAGES_PLAYED or typed(page) == []
+    assert [block.body for block in blocks(page) if block.left_out and block.kind != "sh"] == []

@@ -1,0 +1,98 @@
+"""What the documentation takes from the code is what the code says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.cli.runner import Desk
+from tests.project.pages import PAGES
+from tests.project.source import ROOT
+
+
+def tool(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    spec = util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+REFERENCE = tool("reference")
+JSON = (ROOT / "docs" / "json.md").read_text()
+
+
+def test_pages_made_from_the_code_are_not_stale() -> None:
+    stale = [path.name for path, text in REFERENCE.pages().items() if path.read_text() != text]
+    assert stale == [], "run `make reference` and look at what changed"
+
+
+def test_the_command_page_has_every_command_and_option() -> None:
+    text = REFERENCE.commands()
+    assert "\n## promote\n" in text
+    assert "| `--save-plan FILE` |" in text
+    assert re.search(r"^tagflow rollback .*ENV", text, re.M)
+
+
+def test_the_table_has_keys_at_every_depth() -> None:
+    text = REFERENCE.keys()
+    for key in ("registry", "environments.NAME.freeze[].timezone", "notify[].webhook", "images.NAME.repository"):
+        assert f"| `{key}` |" in text
+
+
+def keys(value: object) -> Iterator[str]:
+    """Every key of a JSON value."""
+    for it in value if isinstance(value, list) else [value]:
+        if isinstance(it, Mapping):
+            yield from it
+            for inner in it.values():
+                yield from keys(inner)
+
+
+POLICY = """\
+version: 1
+registry: oci:./registry
+images: {frontend: frontend}
+environments:
+  dev: {}
+  prod: {gates: [{name: scan, run: "true"}]}
+"""
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> dict[str, Any]:
+    """The result of every command that needs no daemon."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    desk.build("v1.0", "frontend")
+    moved = (
+        desk.json("promote", "v1.0", "--to", "dev")["result"] | desk.json("promote", "v1.0", "--to", "prod")["result"]
+    )
+    found = {"push, promote, rollback, apply": moved}
+    for words in (["status"], ["history", "prod"], ["tags", "v1.0"], ["next"], ["doctor"]):
+        found[words[0]] = desk.json(*words)["result"]
+    return found
+
+
+def test_the_json_page_has_every_key(documents: dict[str, Any]) -> None:
+    rows = {
+        row: set(re.findall(r"`(\w+)`", text)) for row, text in re.findall(r"^\| (`\w+.*?) \| (.+) \|$", JSON, re.M)
+    }
+    for command, result in documents.items():
+        row = ", ".join(f"`{name}`" for name in command.split(", "))
+        assert set(keys(result)) == rows[row], command
+
+
+def test_pages_name_no_address_of_this_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"/work/|/tmp/|pypi\.org/simple", page.read_text()), page

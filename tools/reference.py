@@ -1,0 +1,139 @@
+"""Write what the documentation takes from the code: docs/commands.md, and the table of keys in docs/policy.md.
+
+`make reference` runs it; a test fails where a page is not what this would write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from tagflow.cli.app import app
+from tagflow.config.schema import schema
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN, END = "<!-- made from the schema by `make reference`: -->\n", "<!-- : made from the schema -->"
+COMMANDS = """\
+# Commands
+
+Made from the command line itself: `tagflow COMMAND --help` says the same. What a TARGET, a SOURCE and an ENV are is
+told [below](#arguments), how a command ends in [Exit status](exit-codes.md), what `-o json` prints in [JSON](json.md).
+"""
+ARGUMENTS = """
+## Arguments
+
+| argument | what it is |
+| --- | --- |
+| ENV | an environment of promotion.yaml |
+| VERSION | a release, `v1.0` or `1.0` |
+| NAME | an image of promotion.yaml |
+| TARGET | `VERSION`: every image (at most one) · `NAME`: what the environment before runs of it · `NAME=VERSION`: one image at one version, also beside a VERSION for the others |
+| SOURCE | `docker-daemon:NAME[:TAG]` · `docker://HOST/REPOSITORY[:TAG\\|@DIGEST]` · `oci:DIR[:TAG]` · `docker-archive:FILE.tar` |
+| DURATION | `45s`, `90m`, `1h30m`, `7d` |
+"""  # noqa: E501 - a row of a table is one line
+
+
+def commands() -> str:
+    """The page of all commands."""
+    group: Any = get_command(app)
+    context = typer.Context(group, info_name="tagflow")
+    parts = [COMMANDS, "\n## Options of every command\n", *_options(group.params), ARGUMENTS]
+    shared = {option for parameter in group.params for option in parameter.opts}
+    for name, command in group.commands.items():
+        usage = command.get_usage(typer.Context(command, info_name=name, parent=context)).removeprefix("Usage: ")
+        line = re.sub(r"[{}]", "", " ".join(usage.split()))
+        parts += [f"\n## {name}\n", command.help, f"\n```text\n{line}\n```\n"]
+        own = [it for it in command.params if not shared.intersection(it.opts) and it.name != "help"]
+        parts += _arguments(own) + _options(own)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
+
+
+def _arguments(parameters: Iterable[Any]) -> list[str]:
+    told = [it for it in parameters if it.param_type_name == "argument" and it.help]
+    return [f"{it.metavar}: {_words(it.help)}\n" for it in told]
+
+
+def _options(parameters: Iterable[Any]) -> list[str]:
+    rows = [
+        f"| `{', '.join(sorted(it.opts, key=len))}{_value(it)}` | {_words(it.help)} |"
+        for it in parameters
+        if it.param_type_name == "option" and not it.hidden
+    ]
+    return ["| option | |", "| --- | --- |", *rows] if rows else []
+
+
+def _value(option: Any) -> str:
+    return "" if option.is_flag or not option.metavar else f" {option.metavar}".replace("|", "\\|")
+
+
+def keys() -> str:
+    """Every key of promotion.yaml as a table."""
+    shapes = schema()["$defs"]
+    rows = "\n".join(f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(shapes))
+    return f"| key | value | default | |\n| --- | --- | --- | --- |\n{rows}\n"
+
+
+def _keys(shapes: Mapping[str, Any], shape: str = "Document", above: str = "") -> Iterator[tuple[str, str, str, str]]:
+    required = shapes[shape].get("required", ())
+    for name, it in shapes[shape]["properties"].items():
+        default = "required" if name in required else f"`{json.dumps(it['default'])}`" if "default" in it else ""
+        inner, suffix = _inside(it)
+        plain = default if not inner else "required" if name in required else ""
+        yield f"{above}{name}", _kind(it), plain, _words(it["description"])
+        if inner:
+            yield from _keys(shapes, inner, f"{above}{name}{suffix}.")
+
+
+def _inside(it: Mapping[str, Any]) -> tuple[str, str]:
+    """The shape whose keys a value has, and how one gets there: by a name, an entry of a list, or at once."""
+    named = it.get("additionalProperties") or {}
+    for holder, suffix in ((it, ""), (it.get("items") or {}, "[]"), *((one, ".NAME") for one in _choices(named))):
+        if "$ref" in holder:
+            return str(holder["$ref"]).rpartition("/")[2], suffix
+    return "", ""
+
+
+def _choices(it: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [it, *it.get("anyOf", ())]
+
+
+def _kind(it: Mapping[str, Any]) -> str:
+    if "enum" in it:
+        return ", ".join(f"`{value}`" for value in it["enum"])
+    if it.get("type") == "array":
+        return f"list: {_kind(it['items'])}"
+    if "$ref" in it or it.get("type") == "object":
+        return "mapping"
+    return str(it.get("title") or {"boolean": "true or false", "string": "text"}.get(it.get("type", ""), "text"))
+
+
+def _words(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def policy(page: str) -> str:
+    """docs/policy.md with the table as it should be."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin, "docs/policy.md has lost the beginning of its table"
+    assert end, "docs/policy.md has lost the end of its table"
+    return f"{before}{begin}\n{keys()}\n{end}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is made, in part or whole, as it should be."""
+    os.environ.setdefault("COLUMNS", "80")
+    path = DOCS / "policy.md"
+    return {DOCS / "commands.md": commands(), path: policy(path.read_text())}
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)
