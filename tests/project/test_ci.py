@@ -1,0 +1,244 @@
+"""What CI systems take from this repository: valid after their published schemas, and its shell parts run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.cli.runner import Desk
+from tests.project.pages import blocks
+from tests.project.source import ROOT
+
+CI = ROOT / "examples" / "ci"
+HOWTO = ROOT / "docs" / "howto"
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+HEAD, TEMPLATE = (ROOT / "templates" / "tagflow.yml").read_text().split("\n---\n")
+COMPONENT_HEAD = yaml.safe_load(HEAD)
+SHOWN = [("github-actions", "github-actions.yml"), ("gitlab-ci", "gitlab-ci.yml"), ("jenkins", "Jenkinsfile"),
+         ("shell", "promote.sh")]  # fmt: skip
+
+
+def check(document: Any, name: str) -> None:
+    """Hold a document against a schema as SchemaStore publishes it."""
+    text = (resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / f"{name}.json").read_text()
+    schema = json.loads(text)
+    kind = jsonschema.validators.validator_for(schema)
+    assert [f"{error.json_path}: {error.message}" for error in kind(schema).iter_errors(document)] == []
+
+
+def workflow(text: str) -> Any:
+    """A workflow; `on` is a word there, and no truth value."""
+    document = yaml.safe_load(text)
+    return {"on" if key is True else key: value for key, value in document.items()}
+
+
+def component(**inputs: str) -> Any:
+    """The job that GitLab makes of the component, once the inputs are filled in."""
+    given = COMPONENT_HEAD["spec"]["inputs"].items()
+    values = {name: str(it.get("default", "")) for name, it in given} | inputs
+    return yaml.safe_load(re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: values[match[1]], TEMPLATE))
+
+
+def test_the_schemas_find_mistakes() -> None:
+    with pytest.raises(AssertionError, match="imputs"):
+        check(ACTION | {"imputs": {}}, "github-actions")
+    with pytest.raises(AssertionError):
+        check({"job": {"script": 1}}, "gitlab-ci")
+
+
+def test_action() -> None:
+    check(ACTION, "github-actions")
+
+
+def test_workflow() -> None:
+    document = workflow((CI / "github-actions.yml").read_text())
+    check(document, "github-workflows")
+    steps = [step for job in document["jobs"].values() for step in job["steps"]]
+    used = [step["with"] for step in steps if step.get("uses", "").startswith("tagflow/tagflow@")]
+    assert len(used) == 3
+    assert all(set(given) <= set(ACTION["inputs"]) for given in used)
+
+
+def test_gitlab() -> None:
+    check(yaml.safe_load((CI / "gitlab-ci.yml").read_text()), "gitlab-ci")
+    check(COMPONENT_HEAD, "gitlab-ci")
+    check(component(command="status"), "gitlab-ci")
+    asked = set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", TEMPLATE))
+    assert asked == set(COMPONENT_HEAD["spec"]["inputs"])
+
+
+def test_the_component_is_included_with_inputs_that_it_has() -> None:
+    (including,) = [it.body for it in blocks(HOWTO / "gitlab-ci.md") if "component:" in it.body]
+    document = yaml.safe_load(including)
+    check(document, "gitlab-ci")
+    assert set(document["include"][0]["inputs"]) <= set(COMPONENT_HEAD["spec"]["inputs"])
+
+
+@pytest.mark.parametrize(("page", "file"), SHOWN)
+def test_pages_show_the_files(page: str, file: str) -> None:
+    assert (CI / file).read_text() in [block.body for block in blocks(HOWTO / f"{page}.md")]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A directory with a policy, and v1.0 put there by a build job."""
+    made = Desk(tmp_path)
+    made.write(
+        "version: 1\nregistry: oci:./registry\nimages: {frontend: frontend, backend: back_end}\n"
+        "environments: {dev: , test: , prod: }\n"
+    )
+    made.build("v1.0")
+    return made
+
+
+def run(desk: Desk, shell: list[str], script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a step of a CI system: nobody to answer, tagflow on the PATH."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    given = {"PATH": path, "HOME": str(desk.path), "TAGFLOW_ACTOR": "", **environ}
+    return subprocess.run(
+        [*shell, script],
+        cwd=desk.path,
+        env=given,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def act(desk: Desk, command: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
+    """The last step of the action, as a runner starts it; and its outputs. What the first installs is there already."""
+    temporary = desk.path / "runner"
+    (temporary / "tagflow" / "bin").mkdir(parents=True, exist_ok=True)
+    program = temporary / "tagflow" / "bin" / "tagflow"
+    if not program.exists():
+        program.symlink_to(Path(sys.executable).parent / "tagflow")
+    output, summary = temporary / "output", temporary / "summary"
+    for file in (output, summary):
+        file.write_text("")
+    step = ACTION["runs"]["steps"][-1]
+    inputs = {name: given.get("default", "") for name, given in ACTION["inputs"].items()} | {"command": command}
+    environ = {
+        name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda match: inputs[match[1]], value)
+        for name, value in step["env"].items()
+    }
+    done = run(
+        desk,
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"],
+        step["run"],
+        **environ,
+        RUNNER_TEMP=str(temporary),
+        GITHUB_ACTION_PATH=str(ROOT),
+        GITHUB_ACTOR="octocat",
+        GITHUB_OUTPUT=str(output),
+        GITHUB_STEP_SUMMARY=str(summary),
+    )
+    found = re.findall(r"^(\w+)<<(\S+)\n(.*?)\n\2$", output.read_text(), re.M | re.S)
+    return done, {name: value for name, _, value in found}
+
+
+def test_the_action_promotes(desk: Desk) -> None:
+    done, outputs = act(desk, 'promote v1.0 --to dev --reason "it\'s ready"')
+    assert done.returncode == 0, done.stderr
+    assert outputs["version"] == "v1.0"
+    assert outputs["digest"].splitlines() == [
+        f"{name}={desk.tag(path, 'dev')}" for name, path in (("frontend", "frontend"), ("backend", "back_end"))
+    ]
+    assert any(tag.endswith("frontend:v1.0-dev") for tag in outputs["tags"].splitlines())
+    assert set(outputs) == set(ACTION["outputs"])
+    (entry, _) = desk.json("history", "dev")["result"]["entries"]
+    assert (entry["actor"], entry["reason"]) == ("octocat", "it's ready")
+    assert "v1.0" in (desk.path / "runner" / "summary").read_text()
+
+
+def test_the_action_ends_as_tagflow_does(desk: Desk) -> None:
+    done, outputs = act(desk, "promote v1.0 --to prod")
+    assert done.returncode == 3
+    assert outputs == {}
+    assert "promotion.order" in (desk.path / "runner" / "summary").read_text()
+
+
+@pytest.mark.parametrize("command", ["tags $(touch evil)", "tags `touch evil`", "tags v1.0; touch evil", "tags *"])
+def test_the_action_evaluates_nothing(desk: Desk, command: str) -> None:
+    done, _ = act(desk, command)
+    assert done.returncode == 2
+    assert not (desk.path / "evil").exists()
+
+
+def test_the_action_installs_what_it_lies_beside() -> None:
+    """The command of its first step; that it installs is seen by tests/project/test_distribution.py."""
+    step = ACTION["runs"]["steps"][0]
+    assert '"$GITHUB_ACTION_PATH${EXTRAS:+[$EXTRAS]}"' in step["run"]
+    assert set(step["env"]) == {"PYTHON", "EXTRAS"}
+
+
+def test_the_scripts_of_gitlab(desk: Desk) -> None:
+    document = yaml.safe_load((CI / "gitlab-ci.yml").read_text())
+    script = "\n".join(document["test"]["script"] + document["prod"]["script"])
+    done = run(desk, ["sh", "-eu", "-c"], script, CI_COMMIT_TAG="v1.0", GITLAB_USER_LOGIN="ann")
+    assert done.returncode == 0, done.stderr
+    assert (desk.path / "status.html").exists()
+    assert desk.json("history", "prod")["result"]["entries"][0]["reason"] == "release v1.0"
+    assert desk.json("history", "prod")["result"]["entries"][0]["actor"] == "ann"
+
+
+def test_the_script_of_the_component(desk: Desk) -> None:
+    (job,) = component(command="promote v1.0 --to dev").values()
+    done = run(desk, ["sh", "-eu", "-c"], "\n".join(job["script"]))
+    assert done.returncode == 0, done.stderr
+    assert desk.tag("frontend", "dev")
+
+
+def test_the_steps_of_jenkins(desk: Desk) -> None:
+    text = (CI / "Jenkinsfile").read_text()
+    steps = [step for step in re.findall(r"sh '(.*?)'$", text, re.M) if "pip install" not in step]
+    assert len(steps) == 3
+    given = {"VERSION": "v1.0", "ENVIRONMENT": "dev", "BUILD_NUMBER": "17"}
+    for step in steps:
+        done = run(desk, ["sh", "-xe", "-c"], step, **given)
+        assert done.returncode == 0, done.stderr
+    assert desk.json("history", "dev")["result"]["entries"][0]["reason"] == "build 17"
+    assert text.count("{") == text.count("}")
+
+
+def test_the_shell_script(desk: Desk) -> None:
+    done = run(desk, ["sh"], f"{CI / 'promote.sh'}", REASON="nightly")
+    assert done.returncode == 2
+    call = f"{CI / 'promote.sh'} v1.0 dev test"
+    assert run(desk, ["sh", "-c"], call, REASON="nightly").returncode == 0
+    assert desk.json("history", "test")["result"]["entries"][0]["reason"] == "nightly"
+    assert run(desk, ["sh", "-c"], f"{CI / 'promote.sh'} v9.9 dev").returncode == 4
+
+
+def test_the_shell_script_tries_again_where_a_registry_failed(desk: Desk) -> None:
+    program = desk.path / "bin" / "tagflow"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho x >>tries\n[ "$(wc -l <tries)" -ge 3 ] || exit 6\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    done = run(desk, ["sh", "-c"], f"{CI / 'promote.sh'} v1.0 dev", PATH=path, PAUSE="0")
+    assert done.returncode == 0
+    assert (desk.path / "tries").read_text() == "x\n" * 3
+
+
+def test_the_image_is_made_of_what_is_there_and_runs_without_root() -> None:
+    """Building it needs a base image from the network: only its shape is checked here."""
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", "").splitlines()
+    words = [line.split() for line in lines if line and not line.startswith("#")]
+    copied = {name for kind, *rest in words if kind == "COPY" and "--from=build" not in rest for name in rest[:-1]}
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == kept
+    assert all((ROOT / name).exists() for name in copied)
+    last = words[max(number for number, line in enumerate(words) if line[0] == "FROM") :]
+    assert ["USER", "10001"] in last
+    assert ["ENTRYPOINT", '["tagflow"]'] in last
