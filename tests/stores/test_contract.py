@@ -7,12 +7,15 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tagflow.domain.history import Record, Release, State
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import NotFound, StoreError
+from tagflow.flows.records import write
 from tagflow.stores.port import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -139,6 +142,26 @@ class TestManifests:
             store.put(manifest, "v1.0")
         assert store.resolve("v1.0") is None
         assert not store.has(manifest.digest)
+
+    def test_the_blobs_that_it_names_must_be_there(self, store: Store) -> None:
+        images.image(store, content=b"so that the repository exists")
+        absent = {"mediaType": "application/x", "digest": images.absent("config"), "size": 2}
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": absent, "layers": []}
+        with pytest.raises(StoreError) as caught:
+            store.put(Manifest(OCI_MANIFEST, images.as_json(document)), "v1.0")
+        assert caught.value.code == "manifest.incomplete"
+        assert store.resolve("v1.0") is None
+
+    def test_a_record_brings_along_the_blob_that_it_needs(self, store: Store) -> None:
+        """Somebody cleaned up: only the first record of a repository writes it."""
+        digest = images.image(store).digest
+        release = Release("r1", 1)
+        at = datetime(2026, 1, 2, tzinfo=UTC)
+        record = Record(
+            "prod", "app", "promote", "v1.0", digest, None, None, release, ("app",), "ann", "", (), at, (), State()
+        )
+        entry = write(store, record, first=False)
+        assert store.resolve(str(entry.tag)) == entry.digest
 
 
 class TestTags:

@@ -423,9 +423,9 @@ def test_skopeo_reads_what_tagflow_writes(direct: RegistryStore, tmp_path: Path)
     assert entry["digest"] == index.digest
 
 
-def test_a_broken_manifest_is_rejected(direct: RegistryStore) -> None:
+def test_a_manifest_before_its_parts(direct: RegistryStore) -> None:
     images.image(direct)
     config = images.pointer(Descriptor("application/x", images.absent("config"), 2))
     with pytest.raises(StoreError, match="MANIFEST_BLOB_UNKNOWN") as caught:
         images.put(direct, {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}, "v1")
-    assert caught.value.code == "registry.rejected"
+    assert caught.value.code == "manifest.incomplete"

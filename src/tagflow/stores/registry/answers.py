@@ -17,6 +17,7 @@ from tagflow.stores.registry.vendors import ecr
 _IMMUTABLE = re.compile(r"immutab|cannot be overwritten|already exists|disallowed|locked", re.IGNORECASE)
 _IMMUTABLE_CODES = frozenset({"TAG_INVALID", "REGISTRY_DISALLOWED_OPERATION"})
 _UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"})
+_UNKNOWN_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _NO_API = (400, 404, 405, 501)
 _TEXT_LIMIT = 300
 
@@ -123,6 +124,11 @@ def is_immutable(answer: Answer, host: str) -> bool:
 def wants_repository(answer: Answer) -> bool:
     """Whether a write failed because its repository does not exist (``NAME_UNKNOWN``)."""
     return answer.status == 404 and "NAME_UNKNOWN" in codes(answer)
+
+
+def names_unknown_parts(answer: Answer) -> bool:
+    """Whether a refused PUT of a manifest says that something which it names is not there."""
+    return bool(codes(answer) & _UNKNOWN_PARTS)
 
 
 def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:

@@ -13,9 +13,11 @@ from tagflow.errors import NotFound, Refused, StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, Checkup, Chunks, Descriptor, Manifest, TagMoved
 from tagflow.stores.registry.answers import (
     content_digest,
+    explanation,
     has_no_referrers_api,
     is_immutable,
     media_type,
+    names_unknown_parts,
     read_tags,
     refusal,
 )
@@ -267,6 +269,9 @@ class RegistryStore:
                 f"{self._repository}:{tag} is immutable in the registry and stands at {actual}",
                 hint="Except this tag from the registry's rule for immutable tags, or choose another version.",
             )
+        if names_unknown_parts(answer):
+            told = f"{self._repository}: cannot store manifest {tag or manifest.digest} before its parts"
+            raise StoreError("manifest.incomplete", f"{told} ({explanation(answer)})", hint="Run the command again.")
         raise refusal(answer, self._repository, f"store manifest {tag or manifest.digest}")
 
     def _wait(self, patience: Patience, failure: Transient, tag: str, wanted: Digest) -> None:
