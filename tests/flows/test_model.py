@@ -9,12 +9,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, event, settings
+from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -188,12 +188,14 @@ class Machine(RuleBasedStateMachine):
     def roll_back_to(self, chosen: list[str], to: list[What], environment: str) -> None:
         self.command(Command("rollback", environment, dict(zip(chosen, to, strict=False))))
 
-    @rule(image=st.sampled_from(IMAGES), environment=environments, what=st.sampled_from((None, *FOREIGN, *VERSIONS)))
-    def by_hand(self, image: str, environment: str, what: What) -> None:
+    @rule(image=st.sampled_from(IMAGES), environment=environments, data=st.data())
+    def by_hand(self, image: str, environment: str, data: st.DataObject) -> None:
         """Somebody moves or removes an environment tag with another tool."""
         spot, store = self.model.spots[image, environment], self._store(image)
-        assume(what not in (spot.tag, spot.before))
-        assume(what is None or what in FOREIGN or (image, what) in self.model.built)
+        built = [version for version in VERSIONS if (image, version) in self.model.built]
+        # Back to where the last release came from looks like one that was not finished.
+        chosen = [what for what in (None, *FOREIGN, *built) if what not in (spot.tag, spot.before)]
+        what = data.draw(st.sampled_from(chosen))
         if what is None and spot.tag is not None:
             store.untag(environment, self.digests[image, spot.tag])
         elif what is not None:
@@ -208,13 +210,26 @@ class Machine(RuleBasedStateMachine):
         environment=environments,
         write=st.integers(1, 16),
         way=st.sampled_from(["again", "back", "repair"]),
+        twice=st.none() | st.integers(1, 12),
     )
     def die(
-        self, verb: Any, chosen: list[str], version: str, named: bool, environment: str, write: int, way: str
+        self,
+        verb: Any,
+        chosen: list[str],
+        version: str,
+        named: bool,
+        environment: str,
+        write: int,
+        way: str,
+        twice: int | None,
     ) -> None:
-        """A command dies at one of its writes. Then it is run again, or rolled back, or repaired."""
+        """A command dies at one of its writes. Then it is run again, or rolled back, or repaired: what may die, too."""
         wanted: dict[str, What] = dict.fromkeys(chosen, version) if named or verb != "rollback" else {}
         command = Command(verb, "dev" if verb == "push" else environment, wanted, override=verb == "promote")
+        if verb == "promote":  # or most would be refused for want of a build
+            self.build(chosen, version)
+            if environment == "prod":
+                self.command(replace(command, environment="dev"))
         after = deepcopy(self.model)
         if command.model(after):
             self.command(command)
@@ -225,8 +240,41 @@ class Machine(RuleBasedStateMachine):
             return
         self.old_or_new(after)
         self.nothing_lost()
-        self.recover(command, after, told, way)
+        self.shown_and_closed_to_others(command)
+        self.recover(command, after, told, way, twice)
         self.number_anew(command.environment)
+
+    @rule(image=st.sampled_from(IMAGES), data=st.data())
+    def tamper(self, image: str, data: st.DataObject) -> None:
+        """Somebody removes an anchor or moves a floating tag: it is found, and one --repair puts exactly that right."""
+        before, store = self.world.tags(image), self._store(image)
+        entered = [(name, version) for name in ("dev", "prod") for version in self.entered(image, name)]
+        removable = {version for _, version in entered} | {f"{version}-{name}" for name, version in entered}
+        floating = self.model.floating(image)
+        if not removable | floating.keys():
+            return
+        tag = data.draw(st.sampled_from(sorted(removable | floating.keys())))
+        if tag in floating:
+            others = {it for name, it in self.model.built if name == image} - {floating[tag]}
+            if not others:
+                return
+            version = data.draw(st.sampled_from(sorted(others)))
+            store.put(store.get(self.digests[image, version]), tag)
+            expected = {(image, "prod", "floating.wrong", tag)}
+        else:
+            store.untag(tag, before[tag])
+            of_tag = {name for name, version in entered if tag in (version, f"{version}-{name}")}
+            expected = {(image, name, "anchor.missing", tag) for name in of_tag}
+        assert self.found() == self.findings() | expected
+        repair(self.world.context(), [])
+        assert self.world.tags(image) == before
+        event(f"tampered with {'floating tag' if tag in floating else 'anchor'}")
+
+    def entered(self, image: str, environment: str) -> set[str]:
+        """The versions of which a record tells that they came in by push or promote, and that were not given up."""
+        records = self.world.records(image, environment)
+        told = {version for action, version, _ in records if action in ("push", "promote") and version}
+        return told - self.model.spots[image, environment].void
 
     # --- how steps end -----------------------------------------------------------------------------------------
 
@@ -248,25 +296,76 @@ class Machine(RuleBasedStateMachine):
             stands = self.stands(image, environment)
             assert stands in (spot.tag, after.spots[image, environment].tag), (image, environment, stands)
 
-    def recover(self, command: Command, after: Model, told: Mapping[Key, int], way: str) -> None:
+    def shown_and_closed_to_others(self, command: Command) -> None:
+        """What died amid is shown by status and verify, and nobody else changes anything there."""
         environment = command.environment
-        states = {image: self.world.sight(image, environment).standing.condition for image in IMAGES}
-        dead = "interrupted" in states.values()
+        dead = {image for image in IMAGES if self.condition(image, environment) == "interrupted"}
+        assert {
+            image for image, name, problem, _ in self.found() if (name, problem) == (environment, "interrupted")
+        } == dead
+        others = [
+            Command("promote", environment, {image: version}, override=True)
+            for image, version in self.model.built
+            if command.wanted.get(image) != version
+        ]
+        for other in [*others, Command("rollback", environment, {"frontend": None})] if dead else []:
+            if not other.model(deepcopy(self.model)):
+                self.refused(other, "release.interrupted", 5)
+
+    def refused(self, command: Command, code: str, status: int) -> None:
+        before, count = self.world.memory.snapshot(), len(self.world.memory.writes)
+        with pytest.raises(TagflowError) as caught:
+            command.run(self.world)
+        assert (caught.value.code, caught.value.exit_status) == (code, status), (command, caught.value.message)
+        assert self.world.memory.snapshot() == before
+        assert len(self.world.memory.writes) == count
+
+    def recover(self, command: Command, after: Model, told: Mapping[Key, int], way: str, twice: int | None) -> None:
+        dead = self.is_dead(command.environment)
         event(f"{command.verb} died {'amid' if dead else 'outside'}, {way}")
-        if dead and way == "back" and command.verb != "rollback":
+        back = dead and way == "back" and command.verb != "rollback"
+
+        def go() -> None:
+            if back:
+                self.abandon(command.environment)
+            else:
+                self.finish(command, after, way)
+
+        if twice is not None and self.world.crash(go, twice):
+            event("and died again")
+            self.old_or_new(after)
+            self.nothing_lost()
+        go()
+        if back:
+            self.abandoned(command.environment, told)
+        else:
+            self.model = after
+
+    def abandon(self, environment: str) -> None:
+        """Go back; where that is complete but for floating tags, put them right."""
+        if self.is_dead(environment):
             self.world.rollback(environment)
-            self.abandoned(environment, told)
-            return
+        else:
+            repair(self.world.context(), [environment])
+
+    def finish(self, command: Command, after: Model, way: str) -> None:
+        environment = command.environment
         if way == "repair":
             repair(self.world.context(), [environment])
-        if not dead and command.verb == "rollback" and self.arrived(environment, after):
+        if command.verb != "rollback":
+            command.run(self.world)
+        elif self.is_dead(environment):
+            self.world.rollback(environment)
+        elif self.arrived(environment, after):
             repair(self.world.context(), [environment])
-        elif dead and command.verb == "rollback":
-            if not self.arrived(environment, after):
-                self.world.rollback(environment)
         else:
             command.run(self.world)
-        self.model = after
+
+    def is_dead(self, environment: str) -> bool:
+        return any(self.condition(image, environment) == "interrupted" for image in IMAGES)
+
+    def condition(self, image: str, environment: str) -> str:
+        return self.world.sight(image, environment).standing.condition
 
     def arrived(self, environment: str, after: Model) -> bool:
         return all(self.stands(image, environment) == after.spots[image, environment].tag for image in IMAGES)
@@ -337,7 +436,13 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def verify_finds_what_was_moved_by_hand_and_nothing_else(self) -> None:
-        found = {(it.image, it.environment, it.problem, it.tag) for it in verify(self.world.context(), [])}
+        assert self.found() == self.findings()
+
+    def found(self) -> set[tuple[str, str, str, str]]:
+        return {(it.image, it.environment, it.problem, it.tag) for it in verify(self.world.context(), [])}
+
+    def findings(self) -> set[tuple[str, str, str, str]]:
+        """What verify has to say."""
         expected = {
             (image, environment, "drift", environment)
             for (image, environment), spot in self.model.spots.items()
@@ -346,7 +451,7 @@ class Machine(RuleBasedStateMachine):
         for image in IMAGES:
             stale = (MOVABLE - {"dev", "prod"}) & self.world.tags(image).keys() - self.model.floating(image).keys()
             expected |= {(image, "prod", "floating.stale", tag) for tag in stale}
-        assert found == expected
+        return expected
 
 
 def run(machine: type[Machine], examples: int, steps: int) -> None:
