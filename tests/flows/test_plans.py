@@ -12,6 +12,8 @@ from tagflow.domain.plan import Request
 from tagflow.domain.reference import Repository
 from tagflow.errors import TagflowError, UsageError
 from tagflow.flows.rollback import decide_rollback
+from tagflow.flows.verify import verify
+from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tests import images
 from tests.flows.world import World, fails
 
@@ -467,6 +469,28 @@ class TestRecords:
         assert notes["io.tagflow.record.environment"] == "prod"
         assert notes["io.tagflow.record.version"] == "v1.0.0"
         assert notes["io.tagflow.record.release-number"] == "1"
+
+    def test_what_a_later_version_adds_is_passed_over(self, world: World) -> None:
+        """Annotations and parts of the checkpoint that nobody knows yet break no reader."""
+        store = world.memory.open(world.repository("frontend"))
+        [first] = [tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.")]
+        document = json.loads(store.get(first).content)
+        notes = document["annotations"]
+        state = json.loads(notes["io.tagflow.record.state"])
+        state["more"], state["stack"][0]["note"] = {"a": 1}, "b"
+        notes |= {
+            "io.tagflow.record.ticket": "4711",
+            "org.example.note": "hello",
+            "io.tagflow.record.parents": f"{first}@{world.tag('frontend', first)}",
+            "io.tagflow.record.state": json.dumps(state),
+        }
+        later = Manifest(OCI_MANIFEST, json.dumps(document, indent=2).encode())
+        store.put(later, f"_tagflow.prod.000002.{later.digest[7:19]}")
+        assert world.cell("frontend", "prod").version == "v1.0.0"
+        world.promote("v1.1.0", to="prod")
+        world.rollback("prod")
+        assert [action for action, _, _ in world.records("frontend", "prod")] == ["promote"] * 3 + ["rollback"]
+        assert "history.broken" not in {it.problem for it in verify(world.context(), ["prod"])}
 
     def test_a_record_that_somebody_wrote_under_a_false_tag(self, world: World) -> None:
         world.hand_move("frontend", "_tagflow.prod.000009.0123456789ab", world.tags("frontend")["v1.0.0"])
