@@ -180,6 +180,20 @@ def test_an_interrupted_release_is_found_and_finished(write: int) -> None:
         assert not died or set(world.states("prod").values()) == {"recorded"}
 
 
+def test_an_interrupted_release_that_repair_cannot_finish_names_the_command_that_does() -> None:
+    """Where not all records were written, what the rest was to become is asked again, by the command that began it."""
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 2)
+    [finding] = mend(world).left
+    assert (finding.image, finding.problem) == ("frontend", "interrupted")
+    words = finding.repair.split()
+    assert words == ["tagflow", "promote", "frontend=v1.1.0", "backend=v1.1.0", "worker=v1.1.0", "--to", "prod"]
+    world.promote(*words[2:5], to="prod")
+    assert check(world) == []
+
+
 def test_a_fork_is_found_and_joined(world: World) -> None:
     one, two = World(memory=world.memory, actor="one"), World(memory=world.memory, actor="two")
     world.through("v1.2.0", "dev", "test")

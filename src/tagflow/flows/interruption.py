@@ -12,9 +12,12 @@ from tagflow.flows.observe import Place, Sight
 
 
 def interrupted(sights: Mapping[Place, Sight]) -> list[Sight]:
-    """The images whose last release was announced and not finished; those of the latest such release first."""
+    """The images whose last release was announced and not finished; those of the latest such release first.
+
+    Of one that was being abandoned, the images of which that is written down come before those still to follow.
+    """
     found = [sight for sight in sights.values() if sight.standing.condition == "interrupted"]
-    return sorted(found, key=lambda sight: -_number(sight))
+    return sorted(found, key=lambda sight: (-_number(sight), not _is_abandoned(sight)))
 
 
 def under_way(sights: Mapping[Place, Sight]) -> list[Sight]:
@@ -51,6 +54,13 @@ def finish_command(environment: str, intent: Iterable[tuple[str, str]], override
     return shlex.join([*words, *set_aside, "--reason", reason] if set_aside else words)
 
 
+def way_on(record: Record) -> str:
+    """The command that finishes the release of which a record tells."""
+    if record.action in ("rollback", "abort"):
+        return f"tagflow rollback {record.environment}"
+    return finish_command(record.environment, record.intent, record.overrides, record.reason)
+
+
 def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
     """Another change while a release is not finished: the error with both ways out."""
     members = under_way(sights)
@@ -58,15 +68,19 @@ def refuse_interrupted(sights: Mapping[Place, Sight]) -> Conflict:
     assert head is not None
     environment = head.record.environment
     goes_back = head.record.action in ("rollback", "abort")
-    again = finish_command(environment, head.record.intent, head.record.overrides, head.record.reason)
-    finish = f"tagflow rollback {environment}" if goes_back else again
     names = ", ".join(sight.place.image.name for sight in interrupted(sights))
     return Conflict(
         "release.interrupted",
         f"release {head.record.release.number} in {environment} was announced by {head.record.actor} and is not"
         f" finished ({names}): it is still under way, or died",
-        hint=f"Finish it: `{finish}`." + ("" if goes_back else f" Abandon it: `tagflow rollback {environment}`."),
+        hint=f"Finish it: `{way_on(head.record)}`."
+        + ("" if goes_back else f" Abandon it: `tagflow rollback {environment}`."),
     )
+
+
+def _is_abandoned(sight: Sight) -> bool:
+    head = sight.standing.head
+    return head is not None and head.record.action == "abort"
 
 
 def _number(sight: Sight) -> int:

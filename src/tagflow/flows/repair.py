@@ -14,7 +14,7 @@ from tagflow.flows.context import Context
 from tagflow.flows.decision import Prospect
 from tagflow.flows.execute import execute
 from tagflow.flows.finish import decide_finish
-from tagflow.flows.interruption import interrupted
+from tagflow.flows.interruption import interrupted, under_way, way_on
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.verify import Finding, verify
 
@@ -45,8 +45,21 @@ def repair(context: Context, names: Sequence[str]) -> Repaired:
     for finding in findings:
         if finding.problem in _MENDED:
             done += _put_right(context, finding)
+    left = verify(context, names) if done else findings
     # Environments of one registry share their version tags.
-    return Repaired(tuple(dict.fromkeys(done)), tuple(verify(context, names) if done else findings))
+    return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in left))
+
+
+def _left_to_a_person(context: Context, finding: Finding) -> Finding:
+    """A finding with the command that helps where this one did not."""
+    if finding.problem != "interrupted":
+        return finding
+    observer = Observer(context)
+    environment = context.environment(finding.environment)
+    sights = observer.sights([observer.place(image, environment) for image in context.policy.images])
+    members = under_way(sights)
+    head = members[0].standing.head if members else None
+    return replace(finding, repair=way_on(head.record)) if head else finding
 
 
 def _finish(context: Context, environment: str) -> list[str]:
