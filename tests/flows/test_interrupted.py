@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import combinations
 
 import pytest
 
@@ -12,6 +13,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import StoreError, TagflowError
 from tagflow.flows.decision import Outcome
+from tagflow.flows.execute import _Run
 from tests.flows.world import Crash, World, fails
 from tests.memory import WRITES
 
@@ -282,6 +284,36 @@ class TestPromoteDies:
                 assert world.runs("prod") == ALL_OLD, (first, second)
                 assert set(world.states("prod").values()) == {"recorded"}, (first, second)
         return some
+
+
+class TestAbandoningInAnyOrderDies:
+    """Side by side, tags move in no fixed order: any one of the images may have arrived before the release died."""
+
+    @pytest.mark.parametrize(
+        "arrived",
+        [set(them) for count in (1, 2) for them in combinations(IMAGES, count)],
+        ids=lambda them: "+".join(sorted(them)),
+    )
+    def test_it_never_looks_done_while_one_is_left(self, arrived: set[str]) -> None:
+        first = before_promote()
+        for write in range(4, 40):
+            world = first.copy()
+            assert world.crash(lambda: world.promote("v1.1.0", to="prod"), write)  # noqa: B023
+            if all("v1.1.0-prod" in world.tags(image) for image in IMAGES):
+                break
+        assert stands(world) == ALL_OLD
+        for image in arrived:
+            world.hand_move(image, "prod", world.tags(image)["v1.1.0"])
+        for write in range(1, 30):
+            again = world.copy()
+            died = again.crash(lambda: again.rollback("prod"), write)  # noqa: B023
+            if stands(again) != ALL_OLD:
+                assert "interrupted" in again.states("prod").values(), write
+                again.rollback("prod")
+            assert stands(again) == ALL_OLD, write
+            if not died:
+                return
+        raise AssertionError("it never ends")
 
 
 class TestRollbackDies:
@@ -627,6 +659,17 @@ class TestCtrlC:
             if stands(world)[image] == "v1.1.0":
                 assert told, image
             assert all("may be" in line or stands(world)[image] == "v1.1.0" for line in told), image
+
+    def test_what_was_told_is_the_end_of_it(self) -> None:
+        """Side by side, moves are still waiting when an interrupt comes: none begins once the message is made."""
+        world = before_promote()
+        run = _Run(world.context(), world.decide_promote("v1.1.0", to="prod"))
+        run._get_manifests()
+        assert "no environment or floating tag differs" in run._interrupted().message
+        run._commit()
+        run._float()
+        assert stands(world) == ALL_OLD
+        assert_latest(world, ALL_OLD)
 
     def test_early_nothing_differs(self) -> None:
         world = before_promote()

@@ -58,6 +58,8 @@ class _Run:
         """Moves that were begun and whose end is not known (yet)."""
         self._looked: set[Move] = set()
         self._placed: set[Move] = set()
+        self._stopped = False
+        """Whether an interrupt was told: what moves is told then, so nothing more may begin to move."""
         self._compensated = False
         self._left: set[str] = set()
         """Images whose environment tag was moved, or may have been, and put back."""
@@ -113,8 +115,17 @@ class _Run:
         self._manifests |= dict(each(get, wanted, threads=self._context.threads))
 
     def _announce(self) -> None:
+        """Write the records of images whose tags will move before those of images that are there already.
+
+        The first say by themselves that something is under way; the others are like done as soon as they are written.
+        """
         follows = [] if self._pending(*_ANCHORS) else self._pending("environment")
-        self._do([partial(self._write_records, step) for step in self._plan.steps], before=follows)
+        moving = {move.image for move in self._pending("environment")}
+        first = [step for step in self._plan.steps if step.image in moving]
+        there = [step for step in self._plan.steps if step.image not in moving]
+        if there:
+            self._do([partial(self._write_records, step) for step in first], before=[])
+        self._do([partial(self._write_records, step) for step in there or first], before=follows)
 
     def _anchor(self) -> None:
         anchors = self._pending(*_ANCHORS)
@@ -204,13 +215,13 @@ class _Run:
                 self._placed.update(moves)
 
     def _place_doubtfully(self, moves: Sequence[Move]) -> None:
-        """As :meth:`_place`, where an interruption is to tell what may have moved."""
+        """As :meth:`_place`, where an interruption is to tell what may have moved, until each move has followed."""
         with self._lock:
+            if self._stopped:
+                return
             self._doubtful.extend(moves)
         with suppress(StoreError):  # told by each move that follows
             self._place(moves)
-        for move in moves:
-            self._settle(move, changed=False)
 
     def _move(self, move: Move) -> None:
         store = self._store(move.image)
@@ -223,7 +234,10 @@ class _Run:
     def _move_for_sure(self, move: Move) -> None:
         """Move a tag whose place matters. Where the answer is lost, look where the tag stands."""
         with self._lock:
-            self._doubtful.append(move)
+            if self._stopped:
+                return
+            if move not in self._doubtful:
+                self._doubtful.append(move)
         try:
             self._move(move)
         except StoreError:
@@ -287,6 +301,8 @@ class _Run:
         )
 
     def _interrupted(self) -> Interrupted:
+        with self._lock:
+            self._stopped = True
         return Interrupted(
             "run.interrupted", f"interrupted: {self._told()}", hint=self._ways_out(), details=self._differing()
         )
