@@ -105,7 +105,7 @@ class TestConnections:
         opened.send(Request("GET", f"http://{proxy.host}/v2/?signature=s3cr3t", authorization="Bearer s3cr3t"))
         opened.close()
         [line] = lines
-        assert line.startswith(f"GET {proxy.host}/v2/ 200 ")
+        assert line.startswith(f"GET http://{proxy.host}/v2/ 200 ")
         assert line.endswith(" ms")
         assert "s3cr3t" not in line
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from tagflow.stores.port import Progress, Silence
 
+_ROOMY = 70
+"""Columns of a terminal in which everything fits in one line."""
+
 
 @contextmanager
 def bar(*, quiet: bool = False) -> Iterator[Progress]:
@@ -58,15 +61,22 @@ class _Bar:
 
 
 def _make() -> Any:
+    """Rate and remaining time always; where there is room, a bar and the amounts too."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        TaskProgressColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
+    console = Console(stderr=True)
+    shown: tuple[ProgressColumn, ...] = (TaskProgressColumn(),)
+    if console.width >= _ROOMY:
+        shown = BarColumn(), DownloadColumn()
     return Progress(
-        "{task.description}",
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
+        "{task.description}", *shown, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tagflow.cli.text import clean, is_fancy, styled, table
+from tagflow.cli.text import clean, columns, is_fancy, styled, table
 
 if TYPE_CHECKING:
-    from tagflow.domain.plan import Move, Plan
+    from tagflow.domain.plan import Move, Plan, Step
     from tagflow.domain.reference import Digest
     from tagflow.flows.decision import Outcome
     from tagflow.flows.doctor import Diagnosis
@@ -23,24 +23,33 @@ if TYPE_CHECKING:
 
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}
 _STATES = {"interrupted": "red", "unrecorded": "yellow"}
+_SIGN, _WAY = 2, 27
+"""Columns of a move's sign, and of two short digests with an arrow between them."""
 _DONE = {"push": "pushed", "promote": "promoted", "rollback": "rolled back"}
 
 
 def plan(it: Plan) -> str:
     """A plan as terraform shows one: what is created, what moves from where to where, what stays."""
     fancy = is_fancy(sys.stdout)
-    lines = [styled(f"{it.request.command} → {it.request.environment}", "bold", fancy)]
-    versions = {step.image: (step.previous_version, step.version, step.action) for step in it.steps}
+    finishes = f" (finishes release {it.resumes.number})" if it.resumes else ""
+    lines = [styled(f"{it.request.command} → {it.request.environment}", "bold", fancy) + finishes]
+    steps = {step.image: step for step in it.steps}
     for image in dict.fromkeys(move.image for move in it.moves):
-        before, after, action = versions.get(image, (None, None, ""))
-        told = f"  {before or 'nothing'} → {after or 'nothing'}" if action else "  unchanged"
-        if action in ("adopt", "abort"):
-            told += f" ({action})"
-        lines += ["", f"  {styled(clean(image), 'bold', fancy)}{clean(told)}"]
+        lines += ["", f"  {styled(clean(image), 'bold', fancy)}  {clean(_way(steps.get(image)))}"]
         moves = [move for move in it.moves if move.image == image]
-        width = max(len(move.tag) for move in moves)
-        lines += [_move(move, width, fancy) for move in moves]
+        wide = max(len(move.tag) for move in moves)
+        lines += [_move(move, wide, fancy) for move in moves]
     return "\n".join([*lines, "", _count(it)])
+
+
+def _way(step: Step | None) -> str:
+    """From which version to which."""
+    if step is None:
+        return "unchanged"
+    before = step.previous_version or ("unknown" if step.previous_digest else "nothing")
+    after = step.version or ("unknown" if step.digest else "nothing")
+    adopts = " (moved by hand before; that is recorded first)" if step.adopts else ""
+    return f"{before} → {after}" + (f" ({step.action})" if step.action in ("adopt", "abort") else adopts)
 
 
 def outcome(it: Outcome) -> str:
@@ -70,21 +79,22 @@ def status(rows: Sequence[Row], now: datetime) -> str:
     if not rows:
         return "Nowhere."
     fancy = is_fancy(sys.stdout)
-    header = ["IMAGE", "ENVIRONMENT", "VERSION", "DIGEST", "SINCE", "BY", "STATE"]
+    header = ["IMAGE", "ENVIRONMENT", "VERSION", "DIGEST", "SINCE", "AGE", "BY", "STATE"]
     body = [
         [
             styled(clean(row.image), "bold", fancy),
             cell.environment,
             clean(cell.version or "-"),
             _short(cell.digest),
-            age(cell.since, now),
+            _minute(cell.since),
+            _age(cell.since, now),
             clean(cell.by or "-"),
             _state(cell, fancy),
         ]
         for row in rows
         for cell in row.cells
     ]
-    return table(header, body, fancy, spare=["DIGEST", "BY"])
+    return table(header, body, fancy, spare=["DIGEST", "SINCE", "BY", "AGE"])
 
 
 def history(it: Chronicle) -> str:
@@ -102,7 +112,12 @@ def history(it: Chronicle) -> str:
             lines.append(_warned(f"{now.image}: the history is forked: {now.heads} heads", fancy))
     header = ["WHEN", "IMAGE", "SEQ", "ACTION", "VERSION", "DIGEST", "RELEASE", "BY", "WHY"]
     return "\n".join(
-        [*lines, table(header, [_told(told, fancy) for told in it.entries], fancy, spare=["DIGEST", "SEQ", "RELEASE"])]
+        [
+            *lines,
+            table(
+                header, [_told(told, fancy) for told in it.entries], fancy, spare=["DIGEST", "SEQ", "RELEASE"], last=24
+            ),
+        ]
     )
 
 
@@ -113,7 +128,7 @@ def _told(told: Told, fancy: bool) -> list[str]:
     if record.overrides:
         why.append(f"overrides {clean(', '.join(record.overrides))}")
     return [
-        f"{record.at.astimezone(UTC):%Y-%m-%d %H:%M}Z",
+        _minute(record.at),
         styled(clean(told.image), "bold", fancy),
         str(told.entry.tag.sequence),
         action,
@@ -164,15 +179,15 @@ def pulled(images: Iterable[Pulled]) -> str:
     return "\n".join(f"{it.reference}  {it.digest}" for it in images)
 
 
-def age(since: datetime | None, now: datetime) -> str:
-    """A moment and how long ago it was: ``2026-11-23 12:00 (2d)``."""
+def _minute(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z" if moment else "-"
+
+
+def _age(since: datetime | None, now: datetime) -> str:
+    """How long ago, roughly: ``2d``."""
     if since is None:
         return "-"
-    return f"{since.astimezone(UTC):%Y-%m-%d %H:%M}Z ({_rough(now - since)})"
-
-
-def _rough(span: timedelta) -> str:
-    seconds = max(int(span.total_seconds()), 0)
+    seconds = max(int((now - since).total_seconds()), 0)
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
             return f"{seconds // size}{unit}"
@@ -184,10 +199,12 @@ def _state(cell: Cell, fancy: bool) -> str:
     return told + (f"; holds {clean(', '.join(cell.holds))}" if cell.holds else "")
 
 
-def _move(move: Move, width: int, fancy: bool) -> str:
+def _move(move: Move, wide: int, fancy: bool) -> str:
     sign, style = _SIGNS[move.action]
     way = _short(move.after) if move.action != "move" else f"{_short(move.before)} → {_short(move.after)}"
-    return f"    {styled(sign, style, fancy)} {move.tag.ljust(width)}  {way}"
+    room = columns() - 4 - _SIGN
+    gap = "\n" + " " * (4 + _SIGN + 2) if wide + 2 + _WAY > room else " " * (wide - len(move.tag) + 2)
+    return f"    {styled(sign, style, fancy)} {move.tag}{gap}{way}"
 
 
 def _count(it: Plan) -> str:

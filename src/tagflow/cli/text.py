@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TextIO
+from unicodedata import combining, east_asian_width
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-_LAST = 14
-"""Characters of the last column that must fit: it may hold a sentence, which wraps."""
+_LEAST = 10
+"""Columns for a value in a block; with fewer, the terminal wraps."""
 
 
 def clean(text: str) -> str:
@@ -23,8 +25,15 @@ def clean(text: str) -> str:
 
 
 def is_fancy(stream: TextIO) -> bool:
-    """Whether a stream shows colour: a terminal, unless NO_COLOR is set (no-color.org) or it is dumb."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Whether a stream shows colour: a terminal that is not dumb, unless NO_COLOR is set (no-color.org).
+
+    FORCE_COLOR asks for it where nobody can know (force-color.org), as in the log of a CI system; NO_COLOR is stronger.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return os.environ["FORCE_COLOR"] not in ("0", "false")
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def styled(text: str, style: str, fancy: bool) -> str:
@@ -34,26 +43,47 @@ def styled(text: str, style: str, fancy: bool) -> str:
     return "".join(f"\x1b[{_CODES[word]}m" for word in style.split()) + text + "\x1b[0m"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], fancy: bool, *, spare: Sequence[str] = ()) -> str:
-    """Columns as kubectl writes them.
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], fancy: bool, *, spare: Sequence[str] = (), last: int = 14
+) -> str:
+    """Columns as kubectl writes them, the last one wrapped at words to ``last`` columns at the least.
 
-    Where the terminal is narrower, the columns in ``spare`` are left out, first the first; where even that is too
-    wide, each row becomes a block of lines.
+    Where the terminal is narrower, the columns in ``spare`` are left out, first the first. Where even that is too wide,
+    the first column becomes a heading over the rows that share it, and only now the last of ``spare`` may go; in the
+    end each row becomes a block of lines.
     """
-    shown = list(range(len(header)))
-    for title in (*spare, None):
-        cells = [[styled(header[column], "bold", fancy) for column in shown]]
-        cells += [[row[column] for column in shown] for row in rows]
-        widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-        if sum(widths[:-1]) + 2 * (len(widths) - 1) + min(widths[-1], _LAST) <= columns():
-            return "\n".join(_line(row, widths) for row in cells)
-        if title is not None:
-            shown.remove(header.index(title))
+    for headed in (False, True):
+        shown = list(range(int(headed), len(header)))
+        for title in ("", *(spare if headed else spare[:-1])):
+            shown = [column for column in shown if header[column] != title]
+            cells = [[styled(header[column], "bold", fancy) for column in shown]]
+            cells += [[row[column] for column in shown] for row in rows]
+            lines = _laid(cells, columns() - 2 * headed, last)
+            if lines:
+                return "\n".join(_headed(rows, lines, fancy) if headed else lines)
     return "\n".join(_block(header, row, fancy) for row in rows)
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def _laid(cells: Sequence[Sequence[str]], room: int, last: int) -> list[str]:
+    """A text for each row, with line breaks where its last cell wraps; nothing where they do not fit."""
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if before + min(widths[-1], last) > room:
+        return []
+    indent = "\n" + " " * before
+    return [
+        "".join(pad(cell, wide) + "  " for cell, wide in zip(row, widths[:-1], strict=False))
+        + indent.join(wrap(row[-1], room - before))
+        for row in cells
+    ]
+
+
+def _headed(rows: Sequence[Sequence[str]], lines: Sequence[str], fancy: bool) -> Iterator[str]:
+    indented = ["  " + line.replace("\n", "\n  ").rstrip() for line in lines]
+    yield indented[0]
+    for heading, members in groupby(zip(rows, indented[1:], strict=True), key=lambda pair: pair[0][0]):
+        yield styled(heading, "bold", fancy)
+        yield from (line for _, line in members)
 
 
 def columns() -> int:
@@ -62,15 +92,42 @@ def columns() -> int:
 
 
 def _block(header: Sequence[str], row: Sequence[str], fancy: bool) -> str:
-    width = max(map(len, header[1:]))
+    wide = max(map(len, header[1:]))
+    indent = "\n" + " " * (wide + 4)
+    room = columns() - wide - 4
     lines = [styled(row[0], "bold", fancy)]
-    lines += [f"  {title.ljust(width)}  {cell}" for title, cell in zip(header[1:], row[1:], strict=True) if cell]
+    for title, cell in zip(header[1:], row[1:], strict=True):
+        if cell:
+            value = indent.join(wrap(cell, room)) if room >= _LEAST else cell
+            lines.append(f"  {title.ljust(wide)}  {value}")
     return "\n".join(lines)
 
 
-def _pad(cell: str, width: int) -> str:
-    return cell + " " * (width - _width(cell))
+def pad(cell: str, wide: int) -> str:
+    """A text and blanks, so that it takes that many columns."""
+    return cell + " " * (wide - width(cell))
 
 
-def _width(cell: str) -> int:
-    return len(_ESCAPE.sub("", cell))
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: wide characters (UAX 11) take two, those that combine none."""
+    plain = _ESCAPE.sub("", text)
+    if plain.isascii():
+        return len(plain)
+    return sum(0 if combining(it) else 2 if east_asian_width(it) in "WF" else 1 for it in plain)
+
+
+def wrap(text: str, room: int) -> list[str]:
+    """The lines of a text, at most ``room`` columns each, broken at blanks, or anywhere in a word that is longer."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if width(joined) <= room:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in [word] if _ESCAPE.search(word) else word:
+            if lines[-1] and width(lines[-1] + letter) > room:
+                lines.append("")
+            lines[-1] += letter
+    return lines

@@ -39,4 +39,4 @@ def _surroundings(session: Session, writes: bool, progress: Progress) -> wiring.
 
 
 def _trace(line: str) -> None:
-    print(line, file=sys.stderr)
+    sys.stderr.write(f"{line}\n")  # at one stroke: several threads tell

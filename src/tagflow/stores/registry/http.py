@@ -248,9 +248,10 @@ class Transport:
         return urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left)
 
     def _trace(self, request: Request, outcome: str, started: float) -> None:
-        parts = urlsplit(request.url)  # the query of a signed address is a secret
+        parts = urlsplit(request.url)  # the query of a signed address is a secret, as a user in it would be
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         milliseconds = (time.monotonic() - started) * 1000
-        self._settings.trace(f"{request.method} {parts.netloc}{parts.path} {outcome} {milliseconds:.0f} ms")
+        self._settings.trace(f"{request.method} {address} {outcome} {milliseconds:.0f} ms")
 
 
 def _redirect(url: str, location: str | None) -> str:
