@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 WORKERS := auto
 PYTEST_ARGS :=
 
-.PHONY: help demo test check lint types docs reference format clean
+.PHONY: help demo test check lint types docs reference pictures dist format clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -39,6 +39,12 @@ docs: $(VENV)/.docs ## Build the documentation as a site, in ./site; every link 
 
 reference: $(READY) ## Write the pages that are made from the code: commands, keys of the policy.
 	$(BIN)/python tools/reference.py
+
+pictures: $(READY) ## Make the pictures of the README from real runs.
+	$(BIN)/python tools/pictures.py
+
+dist: $(READY) ## Build the source archive and the wheel into ./dist, and try them in a fresh environment.
+	$(BIN)/python tools/dist.py
 
 format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff format

@@ -176,7 +176,7 @@ def test_the_action_evaluates_nothing(desk: Desk, command: str) -> None:
 
 
 def test_the_action_installs_what_it_lies_beside() -> None:
-    """The command of its first step; that it installs is seen by tests/project/test_distribution.py."""
+    """The command of its first step; that a wheel of this source installs is seen by `make dist`."""
     step = ACTION["runs"]["steps"][0]
     assert '"$GITHUB_ACTION_PATH${EXTRAS:+[$EXTRAS]}"' in step["run"]
     assert set(step["env"]) == {"PYTHON", "EXTRAS"}

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from tagflow.cli.app import app
-from tests.project.pages import PAGES, commands, links, script, section
+from tests.project.pages import PAGES, blocks, commands, links, script, section
 from tests.project.reader import type_in
 from tests.project.source import ROOT
 from tests.servers import RegistryServer
@@ -65,13 +65,15 @@ def test_first_promotion_and_way_back_on_disk(clone: Path) -> None:
 
 @pytest.mark.registry
 def test_first_promotion_on_a_registry(clone: Path, registry: RegistryServer) -> None:
-    type_in("python3 examples/demo/build.py v1.0 build", clone)
-    typed = script(README, "On a registry of your own")
-    steps = [line for line in typed.splitlines() if not line.startswith("docker run ")]
-    fresh = registry.fresh("readme")
-    told = type_in("\n".join(steps).replace("localhost:5000/shop", str(fresh)), clone)
+    for version in ("v1.0", "v1.1"):
+        type_in(f"python3 examples/demo/build.py {version} build", clone)
+    typed = "".join(
+        it.body for it in blocks(README, "On a registry of your own") if it.kind == "sh" and not it.left_out
+    )
+    told = type_in(typed.replace("localhost:5000/shop", str(registry.fresh("readme"))), clone)
     assert "v1.1\n" in told
-    assert running(clone / "shop")["frontend", "test"] == "v1.0"
+    assert running(clone / "shop")["frontend", "test"] == "v1.1"
+    assert running(clone / "shop")["frontend", "prod"] == "v1.0"
 
 
 @pytest.mark.parametrize(("page", "words"), TYPED)
