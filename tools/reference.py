@@ -57,7 +57,7 @@ def commands() -> str:
 
 def _arguments(parameters: Iterable[Any]) -> list[str]:
     told = [it for it in parameters if it.param_type_name == "argument" and it.help]
-    return [f"{it.metavar}: {_words(it.help)}\n" for it in told]
+    return [f"`{it.metavar}`: {it.help}\n" for it in told]
 
 
 def _options(parameters: Iterable[Any]) -> list[str]:
