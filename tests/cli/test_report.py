@@ -193,6 +193,21 @@ def test_hostile_names_that_no_policy_would_let_in(window: Page, tmp_path: Path)
     assert window.heard("Log.entryAdded", "Runtime.exceptionThrown") == []
 
 
+def test_interrupted_release(window: Page, tmp_path: Path) -> None:
+    """An environment tag at the digest before its head record: announced, and not arrived."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    desk.through("v1.0", "dev")
+    desk.through("v1.1", "dev")
+    store = LayoutStore(Repository(f"oci:{tmp_path}/registry", "frontend"))
+    store.move("dev", store.get("v1.0"), store.resolve("v1.1"))
+    assert desk.quickly("status", "frontend", "--html", "page.html").status == 0
+    window.open(tmp_path / "page.html")
+    assert "interrupted" in row(window, "frontend")[0]
+    assert ["interrupted" in it for it in window.shown("#env-dev .event")] == [True, False]
+    assert "1 interrupted" in window.shown(".counts li")
+
+
 def test_narrowed_and_as_json(scene: Desk, tmp_path: Path) -> None:
     path = tmp_path / "status.html"
     document = scene.json("status", "prod", "frontend", "--html", str(path))

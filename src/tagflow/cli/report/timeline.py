@@ -72,7 +72,7 @@ def _step(it: Step) -> Html:
         f" {it.previous_version or 'nothing'} → {it.version or 'nothing'} ",
         digest(it.digest),
     ]
-    return element("li", *way, holds(it.held))
+    return element("li", *way, " ", holds(it.held))
 
 
 def _folded(summary: str, name: str, items: Sequence[Html]) -> Html:
