@@ -14,6 +14,8 @@ from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import StoreError, TagflowError
 from tagflow.flows.decision import Outcome
 from tagflow.flows.execute import _Run
+from tagflow.flows.repair import repair
+from tagflow.flows.verify import verify
 from tests.flows.world import Crash, World, fails
 from tests.memory import WRITES
 
@@ -415,6 +417,42 @@ class TestPromoteOverHandMovesDies:
             world.rollback("prod")
             assert stands(world) == dict.fromkeys(IMAGES, "v1.2.0"), write
             assert "interrupted" not in world.states("prod").values(), write
+
+
+class TestDeadAndThenMovedByHand:
+    """Where there is no combined tag yet, what was announced certainly never ran: nothing may bring it in."""
+
+    def make(self) -> World:
+        world = before_promote()
+        world.through("v1.2.0", "dev", "test")
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 4)
+        assert not any("v1.1.0-prod" in world.tags(image) for image in IMAGES)
+        for image in IMAGES:
+            world.hand_move(image, "prod", world.tags(image)["v1.2.0"])
+        return world
+
+    def test_rollback_goes_back_to_what_ran(self) -> None:
+        world = self.make()
+        world.rollback("prod")
+        assert world.runs("prod") == ALL_OLD
+        assert_floating(world, "v1.0.0")
+
+    def test_repair_admits_nothing(self) -> None:
+        world = self.make()
+        with world.unchanged():
+            left = repair(world.context(), ["prod"]).left
+        assert {it.problem for it in left} == {"drift"}
+
+    def test_the_next_promotion_adopts_and_says_so(self) -> None:
+        world = self.make()
+        world.through("v1.3.0", "dev", "test", "prod")
+        for image in IMAGES:
+            assert world.stack(image, "prod") == ["v1.0.0", "v1.2.0", "v1.3.0"]
+            assert "v1.1.0" in world.sight(image, "prod").standing.state.void
+        assert verify(world.context(), ["prod"]) == []
+        world.promote("v1.1.0", to="prod")
+        assert world.runs("prod") == ALL_NEW
+        assert verify(world.context(), ["prod"]) == []
 
 
 class TestFirstReleaseDies:

@@ -192,10 +192,14 @@ def _by_sequence(tag: RecordTag) -> int:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one image stands in one environment: the environment tag's digest against the heads of the history."""
+    """Where one image stands in one environment: the environment tag's digest against the heads of the history.
+
+    ``vain``: what the head announced certainly never arrived, and somebody has moved the tag by hand since.
+    """
 
     digest: Digest | None
     heads: tuple[Entry, ...] = ()
+    vain: bool = False
 
     @property
     def head(self) -> Entry | None:
@@ -230,6 +234,8 @@ class Standing:
         if head is None:
             return State()
         state = head.record.state
+        if self.vain:
+            state = replace(state, stack=state.stack[:-1]).aborted(head.record.version)
         ran = {entry.version for entry in state.stack}
         others = [entry.record for entry in self.heads if entry is not head]
         for other in others:

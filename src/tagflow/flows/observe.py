@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from tagflow.domain.history import Entry, Standing, find_heads
@@ -206,9 +206,10 @@ class Observer:
         return find_heads(records, lambda tags: self.entries(place.history, tags))
 
     def _sight(self, place: Place) -> Sight:
-        standing = Standing(self._digests[place.repository, place.environment.name], self._heads(place))
+        tags, digest = self._tags[place.repository], self._digests[place.repository, place.environment.name]
+        standing = standing_at(place, self._scheme, tags, digest, self._heads(place))
         is_new = not self._recorded[place.history]
-        return Sight(place, self._scheme, self._tags[place.repository], self._records(place), standing, is_new)
+        return Sight(place, self._scheme, tags, self._records(place), standing, is_new)
 
     def _records(self, place: Place) -> frozenset[RecordTag]:
         return self._recorded[place.history].get(place.environment.name, frozenset())
@@ -216,6 +217,20 @@ class Observer:
     def _read(self, repository: Repository, tag: RecordTag) -> None:
         with suppress(NotFound):
             self._entries[repository, tag] = decode(tag, self._context.stores(repository).get(str(tag)))
+
+
+def standing_at(
+    place: Place, scheme: TagScheme, tags: Collection[str], digest: Digest | None, heads: tuple[Entry, ...]
+) -> Standing:
+    """Where a place stands. A combined tag is written before its environment tag moves: where there is none, and
+    somebody moved the environment tag by hand, what was announced last never ran."""
+    standing = Standing(digest, heads)
+    head = standing.head
+    if head is None or digest is None or standing.condition != "unrecorded":
+        return standing
+    version = scheme.parse_label(head.record.version) if head.record.action in ("push", "promote") else None
+    arrived = version is None or version in scheme.combined(tags, place.environment.name)
+    return standing if arrived else replace(standing, vain=True)
 
 
 def record_tags(tags: Iterable[str]) -> Mapping[str, frozenset[RecordTag]]:

@@ -14,7 +14,7 @@ from tagflow.domain.tagging import RecordTag, TagScheme, pin_tag
 from tagflow.errors import Conflict, NotFound, TagflowError
 from tagflow.flows.context import Context
 from tagflow.flows.identify import identify
-from tagflow.flows.observe import Observer, Place, Question, Sight
+from tagflow.flows.observe import Observer, Place, Question, Sight, standing_at
 from tagflow.flows.parallel import each
 from tagflow.flows.records import decode
 from tagflow.stores.transfer.copy import missing
@@ -116,9 +116,10 @@ def _missing(context: Context, wanted: Iterable[tuple[Repository, Digest]]) -> _
 
 def _check(observer: Observer, scheme: TagScheme, place: Place, read: _Read) -> _Check:
     entries, unread = read
-    standing = Standing(observer.digest(place.repository, place.environment.name), _heads(entries))
+    tags, digest = observer.tags(place.repository), observer.digest(place.repository, place.environment.name)
+    standing = standing_at(place, scheme, tags, digest, _heads(entries))
     records = frozenset(entry.tag for entry in entries)
-    return _Check(observer, Sight(place, scheme, observer.tags(place.repository), records, standing), entries, unread)
+    return _Check(observer, Sight(place, scheme, tags, records, standing), entries, unread)
 
 
 @dataclass(frozen=True)
