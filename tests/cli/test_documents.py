@@ -123,6 +123,15 @@ class TestStatus:
             None, None, None, "empty", [],
         )  # fmt: skip
 
+    def test_a_digest_is_named_by_its_first_digits(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        digits = str(desk.tag("frontend", "dev")).removeprefix("sha256:")
+        for name in (digits, f"sha256:{digits}", digits[:12], f"sha256:{digits[:7]}"):
+            (found,) = desk.json("status", name)["result"]["images"]
+            assert (found["image"], len(found["environments"])) == ("frontend", 1)
+        for name in (digits[:6], "sha256:nothing", f"{digits}0"):
+            assert desk.json("status", name)["error"]["code"] == "status.unknown"
+
     def test_of_an_unknown_word(self, desk: Desk) -> None:
         assert desk.json("status", "prdo")["exit_code"] == 4
 

@@ -295,6 +295,16 @@ class TestText:
         assert desk.quickly("next").out == "v1.0.1\n"
         assert desk.quickly("next", "prerelease").out.startswith("v1.0.1-")
 
+    def test_a_combined_tag_is_no_version_but_names_one(self, desk: Desk) -> None:
+        done = desk.quickly("tags", "v1.0-prod")
+        assert "error[version.ambiguous]" in done.err
+        assert "To name that release, write v1.0." in done.err
+
+    def test_pull_of_neither_environment_nor_version(self, desk: Desk) -> None:
+        document = desk.json("pull", "nothing")
+        assert (document["exit_code"], document["error"]["code"]) == (4, "environment.not_found")
+        assert desk.json("pull", "")["exit_code"] == 2
+
     def test_ambiguous_and_imprecise(self, desk: Desk) -> None:
         assert desk.json("tags", "1.0.0-dev")["error"]["code"] == "version.ambiguous"
         desk.write(POLICY.replace("[latest]", "[latest, minor]"))

@@ -216,6 +216,17 @@ def test_templates_whose_tags_cannot_be() -> None:
     assert found.startswith("promotion.yaml:5:18: with these templates, ")
 
 
+@pytest.mark.parametrize(
+    ("combined", "environments", "tag"),
+    [("{environment}{version}", "{a: , a1: }", "a11.2.3"), ("{version}{environment}", "{a: , 1a: }", "1.2.31a")],
+)
+def test_templates_whose_tags_are_those_of_another_environment(combined: str, environments: str, tag: str) -> None:
+    text = MINIMAL.replace("{dev: {}, prod: {}}", environments)
+    (found,) = mistakes(text + f"tags: {{version: '{{version}}', combined: '{combined}'}}\n")
+    assert f"with these templates, {tag} would be read as release 1.2.3 in" in found
+    assert load(text + "tags: {combined: '{environment}.{version}'}\n")
+
+
 class TestRepositories:
     def test_two_images_through_two_registries(self) -> None:
         text = (

@@ -36,6 +36,22 @@ def test_it_is_published() -> None:
     assert published == schema_json(), "write schema_json() to schema/promotion.schema.json"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINIMAL.replace("prod", "rc-eu"),
+        MINIMAL.replace("prod", "'01'"),
+        MINIMAL.replace("prod", "1-01"),
+        MINIMAL.replace("prod", "1a"),
+        MINIMAL.replace("prod", "latest-eu"),
+        MINIMAL + "tags: {version: '{version}', combined: '{environment}.{version}'}\n",
+    ],
+)
+def test_what_loads_passes(text: str) -> None:
+    assert load(text)
+    assert valid(text)
+
+
 def test_it_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     assert json.loads(schema_json())["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -71,6 +87,16 @@ BROKEN = [
     MINIMAL.replace("prod", "latest"),
     MINIMAL.replace("prod", "Prod"),
     MINIMAL.replace("prod", "alpha"),
+    MINIMAL.replace("prod", "rc1"),
+    MINIMAL.replace("prod", "v1"),
+    MINIMAL.replace("prod", "2026-12"),
+    MINIMAL + "tags: {version: 'v'}\n",
+    MINIMAL + "tags: {version: '_{version}'}\n",
+    MINIMAL + "tags: {version: 'v{version}{version}'}\n",
+    MINIMAL + "tags: {combined: '{version}'}\n",
+    MINIMAL + "tags: {combined: '{version}+{environment}'}\n",
+    MINIMAL + "notify: [{webhook: 'ftp://hooks.example.com'}]\n",
+    with_environment("{freeze: [{from: 20 December 2026, to: 2027-01-02}]}"),
     with_environment("{from: dev}"),
     with_environment("{from: []}"),
     with_environment("{soak: 24}"),

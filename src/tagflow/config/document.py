@@ -21,7 +21,10 @@ EnvironmentName = Annotated[
         pattern="^[a-z0-9]+(-[a-z0-9]+)*$",
         max_length=63,
         extra_json_schema={
-            "not": {"enum": ["latest", "alpha", "beta", "rc", "pre", "preview", "snapshot"]},
+            "not": {
+                "pattern": "^(latest|(alpha|beta|rc|pre|preview|snapshot)[0-9]*|"
+                "v?(0|[1-9][0-9]*)(-(?!0[0-9]+$)[0-9a-z-]+)?)$"
+            },
             "patternErrorMessage": "Use lower-case letters and digits, parts joined by '-', as in pre-prod.",
         },
     ),
@@ -68,6 +71,8 @@ Platform = Annotated[
 Label = Annotated[str, Meta(title="a label", min_length=1, examples=["org.opencontainers.image.source"])]
 Command = Annotated[str, Meta(title="a command", min_length=1, examples=["trivy image --exit-code 1 {reference}"])]
 UNIQUE = {"uniqueItems": True}
+DAY = {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+_TAG = "[A-Za-z0-9._-]*"
 
 
 class ImageEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +91,7 @@ class TagsEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             min_length=1,
             description="The tag of a release; {version} is the version without v.",
             examples=["v{version}", "{version}"],
+            extra_json_schema={"pattern": rf"^(?![_.-]){_TAG}\{{version\}}{_TAG}$"},
         ),
     ] = "v{version}"
     combined: Annotated[
@@ -95,6 +101,10 @@ class TagsEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             min_length=1,
             description="The tag of a release in an environment; {version} is the whole version tag here.",
             examples=["{version}-{environment}"],
+            extra_json_schema={
+                "pattern": rf"^(?![_.-]){_TAG}(\{{version\}}{_TAG}\{{environment\}}|"
+                rf"\{{environment\}}{_TAG}\{{version\}}){_TAG}$"
+            },
         ),
     ] = "{version}-{environment}"
 
@@ -108,12 +118,15 @@ class FreezeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ]
         | UnsetType
     ) = UNSET
-    first: Annotated[date, Meta(description="The first day.", examples=["2026-12-20"])] | UnsetType = field(
-        name="from", default=UNSET
-    )
-    last: Annotated[date, Meta(description="The last day, included whole.", examples=["2027-01-02"])] | UnsetType = (
-        field(name="to", default=UNSET)
-    )
+    first: (
+        Annotated[date, Meta(description="The first day.", examples=["2026-12-20"], extra_json_schema=DAY)] | UnsetType
+    ) = field(name="from", default=UNSET)
+    last: (
+        Annotated[
+            date, Meta(description="The last day, included whole.", examples=["2027-01-02"], extra_json_schema=DAY)
+        ]
+        | UnsetType
+    ) = field(name="to", default=UNSET)
     timezone: Annotated[
         str,
         Meta(
@@ -263,7 +276,7 @@ class NotifyEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 min_length=1,
                 description="An address that the outcome is posted to as JSON.",
                 examples=["https://hooks.example.com/promotions"],
-                extra_json_schema={"format": "uri"},
+                extra_json_schema={"format": "uri", "pattern": "^https?://"},
             ),
         ]
         | UnsetType

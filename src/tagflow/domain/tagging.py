@@ -178,8 +178,14 @@ class TagScheme:
                 raise UsageError(
                     "version.ambiguous",
                     f"{tag} would be read as {_tell(meaning)}, not as {_tell(expected)}",
-                    hint="Choose a pre-release or build name that is no environment of this policy.",
+                    hint=self._unambiguous(meaning),
                 )
+
+    def _unambiguous(self, meaning: Meaning | None) -> str:
+        advice = "Choose a pre-release or build name that is no environment of this policy."
+        if meaning is None or meaning.kind != "combined" or meaning.version is None:
+            return advice
+        return f"To name that release, write {self.version_tag(meaning.version)}. {advice}"
 
     # --- what a tag list holds ---------------------------------------------------------------------------------
 
@@ -287,12 +293,23 @@ class TagScheme:
 def check_templates(policy: Policy) -> list[str]:
     """What is wrong with a policy's templates: tags that could be taken for one another, or be invalid."""
     scheme = TagScheme(policy)
-    for text in _SAMPLES:
+    for text in (*_SAMPLES, *_samples_of(policy)):
         try:
             scheme.check(Version.parse(text))
         except TagflowError as error:
             return [f"with these templates, {error.message}"]
     return []
+
+
+def _samples_of(policy: Policy) -> Iterable[str]:
+    """Releases that end or begin with the digits of an environment: where no separator stands between the two, the
+    tag of ``1.2.3`` in ``a1`` is the tag of ``11.2.3`` in ``a``.
+    """
+    for environment in policy.environments:
+        first = re.match("[0-9]+", environment.name)
+        last = re.search("[1-9][0-9]*$", environment.name)
+        yield f"1.2.3{first[0]}" if first else "1.2.3"
+        yield f"{last[0]}1.2.3" if last else "1.2.3"
 
 
 def same_version(spellings: dict[str, Digest]) -> Conflict:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tagflow.domain.policy import Image
 from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.version import as_version
 from tagflow.errors import NotFound
 from tagflow.flows.choose import Road
 from tagflow.flows.context import Context
@@ -36,11 +37,11 @@ class _Wanted:
 def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
     """Pull by digest, then tag locally.
 
-    :raises NotFound: ``environment.empty``, ``version.not_found``, ``image.not_found``.
+    :raises NotFound: ``environment.not_found``, ``environment.empty``, ``version.not_found``, ``image.not_found``.
     """
     images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
-    is_environment = any(environment.name == what for environment in context.policy.environments)
-    find = _in_environment if is_environment else _as_version
+    is_version = context.scheme.parse_label(what) or as_version(what)
+    find = _as_version if is_version else _in_environment
     wanted = each(lambda image: find(context, what, image), images, threads=context.threads)
     engine = context.engine()
 

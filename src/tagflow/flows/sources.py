@@ -38,13 +38,13 @@ def parse_source(text: str) -> Source:
         if text.startswith(transport):
             rest = text.removeprefix(transport)
             if not rest:
-                break
+                raise _invalid(f"{text!r} names nothing")
             return Source(transport, rest)
-    raise UsageError(
-        "source.invalid",
-        f"{text!r} is no SOURCE: it has no transport",
-        hint="Write one of: " + ", ".join(TRANSPORTS) + ".",
-    )
+    raise _invalid(f"{text!r} is no SOURCE: it has no transport")
+
+
+def _invalid(message: str) -> UsageError:
+    return UsageError("source.invalid", message, hint="Write one of: " + ", ".join(TRANSPORTS) + ".")
 
 
 def open_source(context: Context, source: Source, base: Path) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,8 @@ from tagflow.flows.context import Context
 from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.suggest import suggestion
 
-_SHORTEST_DIGEST = 7
-"""Hex digits by which a digest may be named, as git lets a commit be named."""
+_DIGEST = re.compile("(?:sha256:)?([0-9a-f]{7,64})")
+"""How a digest may be named: by its first digits, as git lets a commit be named. Decimal ones may be a version too."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +89,21 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
                 "target.missing", "an argument is empty", hint="An unset variable? Leave it out to see all."
             )
         version = context.scheme.parse_label(name) or as_version(name)
-        digits = name.removeprefix("sha256:")
+        digest = _DIGEST.fullmatch(name)
         if name in environments:
             found["environments"].add(name)
         elif name in images:
             found["images"].add(name)
-        elif name.startswith("sha256:") and len(digits) >= _SHORTEST_DIGEST:
-            found["digests"].add(digits)
-        elif version is not None:
-            versions.add(version)
-        else:
+        elif digest is None and version is None:
             raise NotFound(
                 "status.unknown",
                 f"{name!r} is no environment, image, version or digest",
-                hint=suggestion(name, environments | images) or "A digest is sha256: and at least seven hex digits.",
+                hint=suggestion(name, environments | images)
+                or "A digest is given by at least seven hex digits, with or without sha256: before them.",
             )
+        else:
+            found["digests"] |= {digest[1]} if digest else set()
+            versions |= {version} if version else set()
     return Filter(
         frozenset(found["environments"]), frozenset(found["images"]), frozenset(versions), frozenset(found["digests"])
     )
