@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ ARGUMENTS = """
 | VERSION | a release, `v1.0` or `1.0` |
 | NAME | an image of promotion.yaml |
 | TARGET | `VERSION`: every image (at most one) · `NAME`: what the environment before runs of it · `NAME=VERSION`: one image at one version, also beside a VERSION for the others |
-| SOURCE | `docker-daemon:NAME[:TAG]` · `docker://HOST/REPOSITORY[:TAG\\|@DIGEST]` · `oci:DIR[:TAG]` · `docker-archive:FILE.tar` |
+| SOURCE | `docker-daemon:NAME[:TAG]` · `docker://HOST/REPOSITORY[:TAG]` · `docker://HOST/REPOSITORY@DIGEST` · `oci:DIR[:TAG]` · `docker-archive:FILE.tar` |
 | DURATION | `45s`, `90m`, `1h30m`, `7d` |
 """  # noqa: E501 - a row of a table is one line
 
@@ -62,7 +63,7 @@ def _arguments(parameters: Iterable[Any]) -> list[str]:
 
 def _options(parameters: Iterable[Any]) -> list[str]:
     rows = [
-        f"| `{', '.join(sorted(it.opts, key=len))}{_value(it)}` | {_words(it.help)} |"
+        f"| {_code(', '.join(sorted(it.opts, key=len)) + _value(it))} | {_words(it.help)} |"
         for it in parameters
         if it.param_type_name == "option" and not it.hidden
     ]
@@ -70,7 +71,12 @@ def _options(parameters: Iterable[Any]) -> list[str]:
 
 
 def _value(option: Any) -> str:
-    return "" if option.is_flag or not option.metavar else f" {option.metavar}".replace("|", "\\|")
+    return "" if option.is_flag or not option.metavar else f" {option.metavar}"
+
+
+def _code(text: str) -> str:
+    """Code in the cell of a table; a bar in it is written so that GitHub and the site both show one."""
+    return f"`{text}`" if "|" not in text else f"<code>{escape(text).replace('|', '&#124;')}</code>"
 
 
 def keys() -> str:
@@ -115,7 +121,7 @@ def _kind(it: Mapping[str, Any]) -> str:
 
 
 def _words(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|")
+    return " ".join((text or "").split()).replace("|", "&#124;")
 
 
 def policy(page: str) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from typer.core import TyperGroup
@@ -112,3 +113,10 @@ def test_source_files_that_are_named_exist(page: Path) -> None:
     named = set(re.findall(r"`((?:src/tagflow/|tests/|examples/)?(?:\w+/)+[\w.]+\.(?:py|sh))`", page.read_text()))
     roots = (ROOT, ROOT / "src" / "tagflow")
     assert {name for name in named if not any((root / name).exists() for root in roots)} == set()
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "pictures").glob("*.svg")), ids=lambda it: it.stem)
+def test_pictures_load_nothing(picture: Path) -> None:
+    text = picture.read_text()
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert not re.search(r"url\((?!#)|href=|@import", text)
