@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagflow.cli.session import Session
 from tagflow.cli.text import is_fancy, pad, styled, table, width, wrap
+from tagflow.errors import NotFound
 from tests.cli.runner import Desk
 
 HEADER = ["IMAGE", "ENVIRONMENT", "DIGEST", "BY", "STATE"]
@@ -57,7 +59,23 @@ def test_wide_characters_take_two_columns(monkeypatch: pytest.MonkeyPatch) -> No
 def test_wrapping_loses_nothing(text: str, room: int) -> None:
     lines = wrap(text, room)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-    assert all(width(line) <= room for line in lines)
+    assert all(width(line) <= room or "`" in line for line in lines)
+
+
+def test_commands_stay_whole() -> None:
+    text = "First `tagflow promote frontend=v1.3 --to staging`, then again."
+    assert wrap(text, 24) == ["First", "`tagflow promote frontend=v1.3 --to staging`,", "then again."]
+
+
+def test_errors_wrap_at_a_terminal_only(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = desk.quickly("status", "nowhere", COLUMNS="40").err.splitlines()[0]
+    assert len(line) > 40
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stderr", shown := Tty())
+    Session().fail(NotFound("status.unknown", line, hint="Say which."))
+    lines = shown.getvalue().splitlines()
+    assert len(lines) > 2
+    assert max(map(width, lines)) <= 40
 
 
 class Tty(io.StringIO):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tagflow.cli.text import clean, is_fancy, styled
+from tagflow.cli.text import clean, columns, is_fancy, styled, wrap
 from tagflow.domain.duration import parse_duration
 from tagflow.errors import StoreError, TagflowError, UsageError
 
@@ -80,9 +80,11 @@ class Session:
             with contextlib.suppress(OSError):  # the error itself is told on standard error
                 print(self._document(result, error, error.exit_status), flush=True)
         fancy = is_fancy(sys.stderr)
-        lines = [f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}"]
-        if error.hint:
-            lines += [f"{styled('hint', 'cyan', fancy)}: {clean(line)}" for line in error.hint.splitlines()]
+        told = f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}"
+        lines = told.splitlines()
+        lines += [f"{styled('hint', 'cyan', fancy)}: {clean(line)}" for line in error.hint.splitlines()]
+        if sys.stderr.isatty():  # elsewhere a line stays a line, for whoever searches in it
+            lines = ["\n  ".join(wrap(line, columns() - 2)) for line in lines]
         print("\n".join(lines), file=sys.stderr)
         return error.exit_status
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tagflow.cli.text import clean, columns, is_fancy, styled, table
+from tagflow.cli.text import clean, columns, hung, is_fancy, styled, table
 
 if TYPE_CHECKING:
     from tagflow.domain.plan import Move, Plan, Step
@@ -147,7 +147,7 @@ def findings(found: Iterable[Finding]) -> str:
     for it in found:
         where = clean(f"{it.image} in {it.environment}" + (f": {it.tag}" if it.tag else ""))
         lines = [f"{styled(it.problem, 'yellow', fancy)}  {where}"]
-        lines += [f"  {clean(it.detail)}"] if it.detail else []
+        lines += [f"  {hung(clean(it.detail), 2)}"] if it.detail else []
         lines += [f"  expected {clean(it.expected)}"] if it.expected else []
         lines += [f"  actual   {clean(it.actual)}"] if it.actual else []
         blocks.append("\n".join([*lines, f"  repair   {clean(it.repair)}"]))
@@ -163,10 +163,14 @@ def diagnoses(found: Iterable[Diagnosis]) -> str:
 def _diagnosis(it: Diagnosis, fancy: bool) -> str:
     state = styled("usable", "green", fancy) if it.usable else styled("cannot be used", "red", fancy)
     lines = [f"{styled(clean(it.registry), 'bold', fancy)}  {state}"]
-    width = max((len(check.name) for check in it.checks), default=0)
+    wide = max((len(check.name) for check in it.checks), default=0)
+    if columns() < 2 * wide + _WAY:
+        wide = 0  # each name is told where it ends: there is no room for a column
     for check in it.checks:
         sign, style = ("✓", "green") if check.ok else ("✗", "red") if check.essential else ("!", "yellow")
-        lines.append(f"  {styled(sign, style, fancy)} {check.name.ljust(width)}  {clean(check.detail)}")
+        detail = hung(clean(check.detail), wide + 6) if wide else hung(clean(f"{check.name}: {check.detail}"), 4)
+        name = f"{check.name.ljust(wide)}  " if wide else ""
+        lines.append(f"  {styled(sign, style, fancy)} {name}{detail}")
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from unicodedata import combining, east_asian_width
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_WORD = re.compile(r"(?:`[^`]*`|\S)+")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -116,17 +117,26 @@ def width(text: str) -> int:
     return sum(0 if combining(it) else 2 if east_asian_width(it) in "WF" else 1 for it in plain)
 
 
+def hung(text: str, indent: int) -> str:
+    """A text that begins at column ``indent`` of the terminal, and stays to the right of it."""
+    room = columns() - indent
+    return ("\n" + " " * indent).join(wrap(text, room)) if room >= _LEAST else text
+
+
 def wrap(text: str, room: int) -> list[str]:
-    """The lines of a text, at most ``room`` columns each, broken at blanks, or anywhere in a word that is longer."""
+    """The lines of a text, at most ``room`` columns each, broken at blanks, or anywhere in a word that is longer.
+
+    A command between backticks stays whole, so that it can be copied: the terminal breaks it where it must.
+    """
     lines = [""]
-    for word in text.split(" "):
+    for word in _WORD.findall(text):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
         if width(joined) <= room:
             lines[-1] = joined
             continue
         if lines[-1]:
             lines.append("")
-        for letter in [word] if _ESCAPE.search(word) else word:
+        for letter in [word] if _ESCAPE.search(word) or "`" in word else word:
             if lines[-1] and width(lines[-1] + letter) > room:
                 lines.append("")
             lines[-1] += letter
