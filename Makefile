@@ -13,8 +13,10 @@ READY := $(VENV)/.ready
 # Each worker starts servers of its own; a file stays on one worker, which starts only those that it needs.
 WORKERS := auto
 PYTEST_ARGS :=
+# Only some: start, one, rounds, many, tags, thousand, large, twenty, far. The page is written where all ran.
+BENCHMARKS :=
 
-.PHONY: help demo test check lint types docs reference pictures dist format clean
+.PHONY: help demo test bench check lint types docs reference pictures dist format clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -24,6 +26,9 @@ demo: $(READY) ## Promote a small application from dev to prod and back, on disk
 
 test: $(READY) ## Run the tests; those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+bench: $(READY) ## Measure, beside the tools on the PATH that move images; writes docs/benchmarks.md.
+	$(BIN)/python -m benchmarks $(BENCHMARKS)
 
 check: lint types test docs ## Run all that CI runs: formatting, lint, types, tests, documentation.
 

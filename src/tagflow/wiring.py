@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +57,7 @@ def context(path: Path, around: Surroundings) -> Context:
         policy_digest=policy_digest(policy),
         stores=media.store,
         now=lambda: datetime.now(UTC),
-        new_id=lambda: secrets.token_hex(8),
+        new_id=lambda: os.urandom(8).hex(),
         actor=around.actor or actor(around.environ),
         environ=around.environ,
         progress=around.progress,
@@ -87,6 +84,9 @@ def actor(environ: Mapping[str, str]) -> str:
     for name in ("TAGFLOW_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
         if environ.get(name):
             return environ[name]
+    import getpass  # rarely needed, and slow to import
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 
 import pytest
 
-from tagflow.domain.history import Parent, Ran, Record, Release, State, fingerprint
-from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag, record_tag
-from tagflow.flows.records import encode
-from tagflow.stores.port import Manifest
-from tests.flows.world import START, World
+from tests.flows.world import World
 from tests.memory import Call
+from tests.speed.crowd import following
 
 TAGS, RECORDS = 10_000, 2_000
 POLICY = """
@@ -36,49 +31,13 @@ def crowded() -> World:
     digest = content.tags["v1.0.0"]
     content.tags.update({f"v0.{number}.0": digest for number in range(TAGS)})
     for environment in ("dev", "prod"):
-        old = world.sight("app", environment).standing.head
-        assert old is not None
-        records = write_records(world, environment, content.tags["v1.1.0"], old.record.state)
+        sight = world.sight("app", environment)
+        assert sight.standing.head is not None
+        records = following(sight.standing.head, sight.records, RECORDS)
         content.manifests.update({manifest.digest: manifest for manifest in records.values()})
         content.tags.update({str(tag): manifest.digest for tag, manifest in records.items()})
     world.memory.calls.clear()
     return world
-
-
-def write_records(world: World, environment: str, digest: Digest, state: State) -> dict[RecordTag, Manifest]:
-    """Records that follow those which are there, each the child of the one before."""
-    sight = world.sight("app", environment)
-    seen = {str(tag): tag for tag in sight.records}
-    head = sight.standing.head
-    assert head is not None
-    parent, written = Parent(head.tag, head.digest), dict[RecordTag, Manifest]()
-    for number in range(RECORDS):
-        record = Record(
-            environment=environment,
-            repository="app",
-            action="promote",
-            version="v1.1.0",
-            digest=digest,
-            previous_version="v1.1.0",
-            previous_digest=digest,
-            release=Release(f"r{number}", 10 + number),
-            members=("app",),
-            actor="ann",
-            reason="",
-            overrides=(),
-            at=START + timedelta(minutes=number),
-            parents=(parent,),
-            state=State(
-                (*state.stack, Ran("v1.1.0", digest, Release(f"r{number}", 10 + number))),
-                seen=fingerprint(seen.values()),
-            ),
-        )
-        manifest = encode(record)
-        tag = record_tag(environment, record.sequence, manifest.digest)
-        written[tag] = manifest
-        seen[str(tag)] = tag
-        parent = Parent(tag, manifest.digest)
-    return written
 
 
 def operations(calls: list[Call]) -> Counter[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
 
 from tagflow.config.mistakes import INVALID
 from tagflow.config.wording import shown, suggestion
@@ -13,6 +13,9 @@ from tagflow.domain.policy import PRERELEASE_WORDS
 from tagflow.domain.reference import LAYOUT, Registry, parse_registry
 from tagflow.domain.version import as_version
 from tagflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 PLACEHOLDERS = ("reference", "digest", "image", "version", "environment")
 """What a gate's command may contain in braces."""
@@ -121,6 +124,8 @@ def gate_command(text: str) -> tuple[str, ...]:
 
 def zone(text: str) -> ZoneInfo:
     """A time zone of the IANA database."""
+    from zoneinfo import ZoneInfo, available_timezones  # only where an environment has freeze windows
+
     try:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as exc:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, timedelta
-from typing import Literal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Literal
 
 from tagflow.domain.reference import Digest, Registry, Repository, digest_of
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Line = Literal["latest", "major", "minor"]
 Rule = Literal["hold", "soak", "freeze", "downgrades"]

@@ -6,7 +6,6 @@ from tagflow.errors import combine
 from tagflow.flows.context import Context
 from tagflow.flows.decision import Decision, Outcome
 from tagflow.flows.execute import execute
-from tagflow.flows.notify import notify
 
 
 def settle(context: Context, decision: Decision) -> Outcome:
@@ -30,5 +29,8 @@ def carry_out(context: Context, decision: Decision) -> Outcome:
     :raises TagflowError: as :func:`tagflow.flows.execute.execute`.
     """
     outcome = execute(context, decision)
-    notify(context, outcome)
+    if context.policy.notify:
+        from tagflow.flows.notify import notify  # brings an HTTP client along
+
+        notify(context, outcome)
     return outcome

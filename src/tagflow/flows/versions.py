@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tagflow.domain.tagging import ComputedTag
 from tagflow.domain.version import FIRST, Part, Version
 from tagflow.flows.context import Context
-from tagflow.flows.observe import Observer
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ def computed_tags(context: Context, version: str, environments: Sequence[str]) -
 
 def next_version(context: Context, part: Part) -> Next:
     """The next version after the highest of all images, in all registries of the policy."""
+    from tagflow.flows.observe import Observer  # only here: `tags` asks nobody, and is to be instant
+
     scheme, observer = context.scheme, Observer(context)
     repositories = dict.fromkeys(
         context.policy.repository(image, environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 _TARGET = re.compile(r"\s*<([^<>]*)>")
@@ -67,7 +68,14 @@ def origin(url: str) -> str:
     >>> origin("https://Registry.example/v2/")
     'https://registry.example:443'
     """
-    parts = urlsplit(url)
+    path = url.find("/", url.find("://") + 3)
+    return _origin(url if path < 0 else url[:path])
+
+
+@lru_cache(maxsize=256)
+def _origin(base: str) -> str:
+    """Asked several times for each request, of very few servers."""
+    parts = urlsplit(base)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 

@@ -1,0 +1,1 @@
+"""How fast tagflow is, beside the tools that people know: `make bench` writes docs/benchmarks.md."""

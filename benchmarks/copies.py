@@ -1,0 +1,101 @@
+"""Images on their way to another registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks import peers
+from benchmarks.data import MIB, Yard, large_image, open_store
+from benchmarks.lag import lagging
+from benchmarks.measure import Job, in_turns, ratio, seconds
+from benchmarks.report import Report, ms, times
+from benchmarks.work import Place
+
+RUNS = 3
+TWENTY = 20
+
+
+def one_large_image(place: Place, report: Report) -> None:
+    """512 MiB in four layers."""
+    large_image(open_store(place.server, "large/app"), "v1.0.0", [128 * MIB] * 4)
+    source = f"{place.server.host}/large/app:v1.0.0"
+
+    def push(number: int) -> Job:
+        return _push(place, f"large-{number}", {"app": source})
+
+    def copy(tool: str, number: int) -> Job:
+        namespace = f"large-{tool}-{number}"
+        line = peers.copy(tool, source, f"{place.other.host}/{namespace}:v1.0.0")
+        return place.job(line, _target(place, namespace, ["app"]))
+
+    contestants: dict[str, Callable[[int], Job]] = {"tagflow push": push}
+    contestants |= {tool: partial(copy, tool) for tool in peers.movers()}
+    _compare(report, "One image of 512 MiB in four layers, to another registry", contestants)
+
+
+def twenty_images(place: Place, report: Report) -> None:
+    """Twenty of 50 MiB, two layers each."""
+    names = [f"svc-{number}" for number in range(TWENTY)]
+    for name in names:
+        large_image(open_store(place.server, f"twenty/{name}"), "v1.0.0", [25 * MIB] * 2)
+    sources = {name: f"{place.server.host}/twenty/{name}:v1.0.0" for name in names}
+    contestants: dict[str, Callable[[int], Job]] = {"tagflow push": lambda n: _push(place, f"twenty-{n}", sources)}
+    if peers.has("crane"):
+        listed = place.path / "twenty.txt"
+        listed.write_text("".join(f"{name}\n" for name in names))
+        line = f"xargs -P 4 -I@ crane copy {place.server.host}/twenty/@:v1.0.0 {place.other.host}/crane-{{}}/@:v1.0.0"
+        contestants["crane copy, xargs -P 4"] = lambda n: place.job(
+            f"{line.format(n)} < {listed}", _target(place, f"crane-{n}", names)
+        )
+    _compare(report, "Twenty images of 50 MiB, to another registry", contestants)
+
+
+def side_by_side(place: Place, report: Report) -> None:
+    """Where each request takes 50 ms."""
+    names = [f"svc-{number}" for number in range(10)]
+    for name in names:
+        large_image(open_store(place.server, f"far/{name}"), "v1.0.0", [MIB] * 4)
+    with lagging(place.server.host, 50) as near, lagging(place.other.host, 50) as far:
+        sources = {name: f"{near}/far/{name}:v1.0.0" for name in names}
+
+        def one_by_one(n: int) -> Job:
+            yard = _target(place, f"far-one-{n}", names, far)
+            return place.job(" && ".join(_line({name: source}) for name, source in sources.items()), yard)
+
+        found = in_turns(
+            {"all in one push": lambda n: _push(place, f"far-{n}", sources, far), "one by one": one_by_one}, RUNS
+        )
+    rows = [(name, ms(seconds(it)), times(ratio(it, found["all in one push"]))) for name, it in found.items()]
+    title = "Ten images of four small layers, where each request takes 50 ms"
+    report.add(title, ("", "time", "as long"), rows)
+
+
+def _compare(report: Report, title: str, contestants: dict[str, Callable[[int], Job]]) -> None:
+    found = in_turns(contestants, RUNS)
+    mine = found["tagflow push"]
+    rows = [
+        (
+            name,
+            ms(seconds(it)),
+            times(ratio(it, mine)),
+            ms(max(s.processor for s in it)),
+            f"{max(s.memory for s in it):.0f} MiB",
+        )
+        for name, it in found.items()
+    ]
+    report.add(title, ("", "time", "as long as tagflow", "processor", "memory"), rows)
+
+
+def _push(place: Place, namespace: str, sources: dict[str, str], host: str = "") -> Job:
+    return place.job(_line(sources), _target(place, namespace, list(sources), host))
+
+
+def _line(sources: dict[str, str]) -> str:
+    return "tagflow push v1.0.0 " + " ".join(f"{name}=docker://{source}" for name, source in sources.items())
+
+
+def _target(place: Place, namespace: str, names: list[str], host: str = "") -> Yard:
+    yard = Yard(place.other, namespace, tuple(names), place.path / namespace)
+    yard.write_policy(host)
+    return yard

@@ -1,0 +1,134 @@
+"""Many images at once, and many tags in one repository."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from statistics import median
+
+from tests.speed.crowd import crowd
+
+from benchmarks import peers
+from benchmarks.data import Yard, open_store
+from benchmarks.measure import Job, Sample, in_turns, ratio, seconds
+from benchmarks.report import Report, ms, times
+from benchmarks.work import Place
+from tagflow.stores.port import OCI_INDEX
+
+IMAGES, RUNS = 200, 3
+PER_IMAGE = 3
+"""Tags that a promotion writes: record, combined tag, environment tag."""
+TAGS, RECORDS = 10_000, 2_000
+
+
+def two_hundred_images(place: Place, report: Report) -> None:
+    """Against the registry's own rate, and against a tool that is started once for each tag."""
+    yard = Yard(place.server, "many", tuple(f"svc-{number}" for number in range(IMAGES)), place.path / "many")
+    versions = [f"v1.{number}.0" for number in range(RUNS + 1)]
+    yard.write_policy()
+    yard.build(versions)
+    for version in versions:
+        place.job(f"tagflow promote {version} --to dev", yard).run()
+    place.job(f"tagflow promote {versions[-1]} --to test", yard).run()
+    contestants: dict[str, Callable[[int], Job]] = {
+        "tagflow": lambda n: place.job(f"tagflow promote v1.{n}.0 --to test", yard)
+    }
+    if peers.has("crane"):
+        listed = place.path / "images.txt"
+        listed.write_text("".join(f"{yard.repository(name)}\n" for name in yard.names))
+        line = "xargs -P 8 -I@ sh -c 'crane tag @:v1.{0}.0 v1.{0}.0-crane && crane tag @:v1.{0}.0 crane' < {1}"
+        contestants["crane tag, xargs -P 8"] = lambda n: place.job(line.format(n, listed), yard)
+    limit = median(_put_rate(yard, place) for _ in range(RUNS)) if peers.has("ab") else 0.0
+    found = in_turns(contestants, RUNS)
+    if limit:
+        limit = median([limit, *(_put_rate(yard, place) for _ in range(RUNS - 1))])
+    writes = {"tagflow": PER_IMAGE * IMAGES, "crane tag, xargs -P 8": 2 * IMAGES}
+    rows = [
+        (
+            name,
+            writes[name],
+            ms(seconds(samples)),
+            f"{writes[name] / seconds(samples):.0f}",
+            f"{writes[name] / seconds(samples) / limit:.0%}" if limit else "–",
+            ms(median(it.processor for it in samples)),
+        )
+        for name, samples in found.items()
+    ]
+    if limit:
+        rows.append(("`ab -k -c 16`, one tag again and again", 600, ms(600 / limit), f"{limit:.0f}", "100%", "–"))
+    note = _compared(found)
+    report.add(
+        f"{IMAGES} images at once",
+        ("", "tags written", "time", "tags a second", "of the limit", "processor"),
+        rows,
+        note,
+    )
+
+
+def _compared(found: dict[str, list[Sample]]) -> str:
+    note = "tagflow's time has everything in it: tag lists, records, checks, looks afterwards."
+    if "crane tag, xargs -P 8" in found:
+        other = [Sample(it.seconds / 2, 0, 0) for it in found["crane tag, xargs -P 8"]]
+        mine = [Sample(it.seconds / PER_IMAGE, 0, 0) for it in found["tagflow"]]
+        note += f" For each tag, crane takes {times(ratio(other, mine))} as long."
+    return note
+
+
+def _put_rate(yard: Yard, place: Place) -> float:
+    """Requests a second that the registry takes of one client with 16 connections."""
+    body = place.path / "manifest.json"
+    if not body.exists():
+        body.write_bytes(_manifest(yard))
+    url = f"http://{yard.server.host}/v2/{yard.namespace}/{yard.names[0]}/manifests/ab"
+    command = ["ab", "-q", "-k", "-c", "16", "-n", "600", "-u", str(body), "-T", OCI_INDEX, url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"Requests per second:\s+([0-9.]+)", done.stdout)
+    assert found, done.stdout
+    assert "Non-2xx" not in done.stdout, done.stdout
+    return float(found[1])
+
+
+def _manifest(yard: Yard) -> bytes:
+    return open_store(yard.server, f"{yard.namespace}/{yard.names[0]}").get("v1.0.0").content
+
+
+def many_tags(place: Place, report: Report) -> None:
+    """Ten thousand tags and two thousand records: commands beside the tag list alone."""
+    yard = Yard(place.server, "tags", ("app",), place.path / "tags")
+    yard.write_policy(environments="environments:\n  dev: {}\n  test: {downgrades: allow}\n")
+    yard.build([f"v1.{number}.0" for number in range(RUNS + 1)])
+    for number in range(RUNS + 1):
+        place.job(f"tagflow promote v1.{number}.0 --to dev", yard).run()
+    place.job(f"tagflow promote v1.{RUNS}.0 --to test", yard).run()
+    store = open_store(place.server, f"{yard.namespace}/app")
+    crowd(store, place.server.root / "storage", environment="test", tags=TAGS, records=RECORDS)
+    url = f"http://{yard.server.host}/v2/{yard.namespace}/app/tags/list"
+    fetch = f"python -c \"import urllib.request as u; u.urlopen('{url}').read()\""
+    found = in_turns(
+        {
+            "the tag list alone": lambda _: place.job(fetch, yard),
+            "status": lambda _: place.job("tagflow status", yard),
+            "promote": lambda n: place.job(f"tagflow promote v1.{n}.0 --to test", yard),
+            "rollback": lambda _: place.job("tagflow rollback test", yard),
+        },
+        RUNS,
+    )
+    alone = found["the tag list alone"]
+    rows = [
+        (name, ms(seconds(it)), times(ratio(it, alone)), f"{max(s.memory for s in it):.0f} MiB")
+        for name, it in found.items()
+    ]
+    report.add(f"{TAGS:,} tags and {RECORDS:,} records in one repository", ("", "time", "of the list", "memory"), rows)
+
+
+def a_thousand_images(place: Place, report: Report) -> None:
+    """One policy of a thousand images."""
+    yard = Yard(place.server, "thousand", tuple(f"svc-{number}" for number in range(1000)), place.path / "thousand")
+    yard.write_policy()
+    yard.build(["v1.0.0"])
+    rows = []
+    for command in ("promote v1.0.0 --to dev", "promote v1.0.0 --to test", "status"):
+        sample = place.job(f"tagflow {command}", yard).run()
+        rows.append((f"`{command}`", ms(sample.seconds), f"{sample.memory:.0f} MiB"))
+    report.add("1,000 images in one policy", ("command", "time", "memory"), rows)

@@ -1,0 +1,73 @@
+"""What a command does not need it does not import: start-up is felt in every CI step and at every Tab."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runner import POLICY, Desk, surroundings
+
+LOOK = (
+    "import json, sys; from tagflow.cli.main import run; status = run(sys.argv[1:]);"
+    "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)"
+)
+NETWORK = {"urllib3", "http.client", "ssl", "email", "socket", "concurrent.futures", "logging"}
+HEAVY = {"docker", "rich", "jsonschema", "asyncio", "pydantic", "requests", "boto3"}
+CONFIG = {"yaml", "msgspec", "semver"}
+
+
+def modules(directory: Path, *arguments: str, **environ: str) -> set[str]:
+    """What a command has imported when it is done."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, *arguments],
+        cwd=directory,
+        env=surroundings(directory, environ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, found = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0, done.stderr
+    return set(found)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A policy of layouts with something in them."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    desk.through("v1.0", "dev")
+    return desk
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("promote", "--help")], ids=" ".join)
+def test_help_reads_nothing(desk: Desk, arguments: tuple[str, ...]) -> None:
+    assert modules(desk.path, *arguments) & (CONFIG | NETWORK | HEAVY) == set()
+
+
+def test_tags_talks_to_nobody(desk: Desk) -> None:
+    found = modules(desk.path, "tags", "v1.0", "--env", "prod")
+    assert found & (NETWORK | HEAVY | {"zoneinfo", "secrets", "getpass"}) == set()
+    assert found >= CONFIG
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("history", "dev"),
+        ("verify",),
+        ("next",),
+        ("promote", "v1.0", "--to", "test"),
+        ("rollback", "dev", "v1.0"),
+    ],
+    ids=" ".join,
+)
+def test_layouts_need_no_network(desk: Desk, arguments: tuple[str, ...]) -> None:
+    found = modules(desk.path, *arguments)
+    assert found & (HEAVY | {"urllib3", "ssl", "email"}) == set()
+    assert "concurrent.futures" in found
