@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -11,7 +13,7 @@ from pathlib import Path
 from tests import images
 from tests.servers import RegistryServer
 
-from tagflow.domain.reference import digest_of
+from tagflow.domain.reference import Digest
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Store
 from tagflow.stores.registry.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
@@ -61,7 +63,7 @@ def open_store(server: RegistryServer, path: str) -> Store:
 
 
 def large_image(store: Store, tag: str, sizes: Sequence[int]) -> None:
-    """An image with layers of these sizes (bytes), each of content that nothing compresses."""
+    """An image with layers of these sizes (whole MiB, in bytes)."""
     layers = [_layer(store, size) for size in sizes]
     config = images.add_blob(store, images.as_json({"os": "linux", "architecture": "amd64"}), images.OCI_CONFIG)
     pointers = [images.pointer(layer) for layer in layers]
@@ -70,7 +72,12 @@ def large_image(store: Store, tag: str, sizes: Sequence[int]) -> None:
 
 
 def _layer(store: Store, size: int) -> Descriptor:
-    content = os.urandom(size)
-    blob = Descriptor(images.OCI_LAYER, digest_of(content), size)
-    store.write_blob(blob, lambda: iter([content]))
+    """Content that begins with chance and repeats itself, so that it never lies in memory whole: what a benchmark
+    holds would count as memory of the processes that it starts."""
+    block = os.urandom(MIB)
+    hasher = hashlib.sha256()
+    for _ in range(size // MIB):
+        hasher.update(block)
+    blob = Descriptor(images.OCI_LAYER, Digest(f"sha256:{hasher.hexdigest()}"), size)
+    store.write_blob(blob, lambda: itertools.repeat(block, size // MIB))
     return blob

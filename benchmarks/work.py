@@ -24,15 +24,17 @@ class Place:
     path: Path
     server: RegistryServer
     other: RegistryServer
-    _caches: Iterator[int] = field(default_factory=itertools.count)
+    _homes: Iterator[int] = field(default_factory=itertools.count)
 
     def job(self, command: str, yard: Yard) -> Job:
-        """A shell line in the directory of a policy, with an empty cache."""
-        tools = Path(sys.executable).parent
+        """A shell line in the directory of a policy, at home where nothing is remembered of earlier runs."""
+        tools, home = Path(sys.executable).parent, self.path / f"home-{next(self._homes)}"
+        home.mkdir()
         environ = {
             "PATH": f"{tools}:{os.environ['PATH']}",
-            "HOME": str(self.path),
-            "XDG_CACHE_HOME": str(self.path / f"cache-{next(self._caches)}"),
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "XDG_DATA_HOME": str(home / ".local/share"),
             "TAGFLOW_ACTOR": "bench",
             "LC_ALL": "C.UTF-8",
         }

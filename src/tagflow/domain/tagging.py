@@ -129,16 +129,21 @@ class TagScheme:
     def read(self, tag: str) -> Meaning | None:
         """What a tag means; None for a tag that is none of tagflow's business.
 
-        Environments are recognised by the policy's closed list, longest first, before SemVer sees the tag.
+        Environments are recognised by the policy's closed list, longest first, before SemVer sees the tag. Each tag is
+        read once: a repository may have ten thousand, and several places in it.
         """
+        if tag not in self._meanings:
+            self._meanings[tag] = self._read(tag)
+        return self._meanings[tag]
+
+    def _read(self, tag: str) -> Meaning | None:
         if tag.startswith(PREFIX):
             return self._read_own(tag)
         if tag in self._environments:
             return Meaning("environment", environment=tag)
         if tag == "latest":
             return Meaning("floating", line="latest") if "latest" in self._floating else None
-        for environment in self._longest_first:
-            head, tail = self._combined("\0", environment).split("\0")
+        for environment, head, tail in self._around_version:
             if tag.startswith(head) and tag.endswith(tail) and len(tag) > len(head) + len(tail):
                 version = self._read_version(tag[len(head) : len(tag) - len(tail)])
                 if version is not None:
@@ -255,6 +260,16 @@ class TagScheme:
     @cached_property
     def _longest_first(self) -> tuple[str, ...]:
         return tuple(sorted(self._environments, key=lambda name: (-len(name), name)))
+
+    @cached_property
+    def _around_version(self) -> tuple[tuple[str, str, str], ...]:
+        """What stands before and after the version in each environment's combined tags, longest name first."""
+        split = ((name, self._combined("\0", name).partition("\0")) for name in self._longest_first)
+        return tuple((name, head, tail) for name, (head, _, tail) in split)
+
+    @cached_property
+    def _meanings(self) -> dict[str, Meaning | None]:
+        return {}
 
     @cached_property
     def _floating(self) -> frozenset[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from tagflow.domain.policy import Environment, Image, Policy
@@ -39,9 +40,9 @@ class Context:
     directory: Path | None = None
     deadline: float | None = None
 
-    @property
+    @cached_property
     def scheme(self) -> TagScheme:
-        """The tag engine of the policy."""
+        """The tag engine of the policy: one for the run, for it remembers the tags that it has read."""
         return TagScheme(self.policy)
 
     def environment(self, name: str) -> Environment:
