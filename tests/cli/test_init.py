@@ -111,6 +111,18 @@ def test_without_git_and_docker(desk: Desk) -> None:
     assert names(written(desk)) == ["shop-web", "shop-api"]
 
 
+def test_the_registry_of_local_images(desk: Desk) -> None:
+    """What `docker image ls` prints, played by a script."""
+    (desk.path / "compose.yaml").write_text("services: {web: {build: .}}")
+    program = desk.path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '%s\\n' postgres '<none>' registry.test:5000/acme/web\n")
+    program.chmod(0o755)
+    done = desk.quickly("init", PATH=str(program.parent))
+    assert str(written(desk).registry) == "registry.test:5000/acme"
+    assert "found images of this machine: registry registry.test:5000/acme" in done.err
+
+
 def fill(store: Store, *tags: str) -> None:
     for tag in tags:
         images.image(store, tag=tag)
