@@ -1,6 +1,7 @@
 # tagflow in a container: no compiler, no package manager's cache, not root.
 #   docker build --tag tagflow .
-#   docker run --rm -v "$PWD:/work" -v "$HOME/.docker:/home/tagflow/.docker:ro" tagflow status
+#   docker run --rm --user "$(id -u)" --volume "$PWD:/work" \
+#     --env DOCKER_CONFIG=/docker --volume "$HOME/.docker:/docker:ro" tagflow status
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
