@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib import util
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ def tool(name: str) -> ModuleType:
     return module
 
 
-REFERENCE = tool("reference")
+REFERENCE, SITE = tool("reference"), tool("site")
 JSON = (ROOT / "docs" / "json.md").read_text()
 
 
@@ -91,6 +91,29 @@ def test_the_json_page_has_every_key(documents: dict[str, Any]) -> None:
     for command, result in documents.items():
         row = ", ".join(f"`{name}`" for name in command.split(", "))
         assert set(keys(result)) == rows[row], command
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("../../examples/ci/promote.sh", "https://git.test/tagflow/blob/main/examples/ci/promote.sh"),
+        ("../../examples/ci", "https://git.test/tagflow/tree/main/examples/ci"),
+        ("../registries.md#credentials", "../registries.md#credentials"),
+        ("../../no/such/file", "../../no/such/file"),
+    ],
+)
+def test_links_out_of_the_site_lead_to_the_repository(link: str, leads_to: str) -> None:
+    """What does not exist is left as it is: the strict build complains of it."""
+    page = SimpleNamespace(file=SimpleNamespace(abs_src_path=str(ROOT / "docs" / "howto" / "shell.md")))
+    config = {"docs_dir": str(ROOT / "docs"), "repo_url": "https://git.test/tagflow"}
+    assert SITE.on_page_markdown(f"[it]({link})", page=page, config=config) == f"[it]({leads_to})"
+
+
+def test_the_site_is_built_strictly() -> None:
+    """`--quiet` would hide the warnings that `--strict` counts."""
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "mkdocs build" in line]
+    assert "--strict" in line
+    assert "--quiet" not in line
 
 
 def test_pages_name_no_address_of_this_machine() -> None:
