@@ -18,15 +18,16 @@ TWENTY = 20
 
 def one_large_image(place: Place, report: Report) -> None:
     """512 MiB in four layers."""
-    large_image(open_store(place.server, "large/app"), "v1.0.0", [128 * MIB] * 4)
-    source = f"{place.server.host}/large/app:v1.0.0"
+    for number in range(RUNS):  # another one each time: some tools remember where they have seen a layer
+        large_image(open_store(place.server, "large/app"), f"v1.{number}.0", [128 * MIB] * 4)
+    source = f"{place.server.host}/large/app:v1.{{}}.0"
 
     def push(number: int) -> Job:
-        return _push(place, f"large-{number}", {"app": source})
+        return _push(place, f"large-{number}", {"app": source.format(number)})
 
     def copy(tool: str, number: int) -> Job:
         namespace = f"large-{tool}-{number}"
-        line = peers.copy(tool, source, f"{place.other.host}/{namespace}:v1.0.0")
+        line = peers.copy(tool, source.format(number), f"{place.other.host}/{namespace}:v1.0.0")
         return place.job(line, _target(place, namespace, ["app"]))
 
     contestants: dict[str, Callable[[int], Job]] = {"tagflow push": push}

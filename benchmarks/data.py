@@ -18,7 +18,7 @@ from tagflow.stores.port import OCI_MANIFEST, Descriptor, Store
 from tagflow.stores.registry.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 
-ENVIRONMENTS = "environments:\n  dev: {}\n  test: {}\n"
+ENVIRONMENTS = "environments:\n  dev: {}\n  test: {downgrades: allow}\n"
 MIB = 1024 * 1024
 
 

@@ -16,7 +16,6 @@ from benchmarks.work import Place
 
 STARTS, RUNS = 20, 5
 DELAYS = (0, 20, 100)
-UPWARD = "environments:\n  dev: {}\n  test: {downgrades: allow}\n"
 _ENVIRONMENTS = "environments:\n  dev: {}\n  test: {}\n  prod: {}\n"
 
 
@@ -59,7 +58,7 @@ def _promotions(place: Place, delay: int) -> dict[str, list[Sample]]:
     for version in versions:
         place.job(f"tagflow promote {version} --to dev", yard).run()
     with lagging(place.server.host, delay) as host:
-        yard.write_policy(host, UPWARD)
+        yard.write_policy(host)
         place.job(f"tagflow promote {versions.pop()} --to test", yard).run()
 
         def promote(number: int) -> Job:
