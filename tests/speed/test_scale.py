@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.flows.world import World
+from tests.flows.world import World, fails
 from tests.memory import Call
 from tests.speed.crowd import following
 
@@ -60,3 +60,20 @@ def test_promote(crowded: World) -> None:
 def test_rollback(crowded: World) -> None:
     crowded.rollback("prod", "v1.0.0")
     assert sum(operations(crowded.memory.calls).values()) <= 24, crowded.memory.calls
+
+
+def test_soak_is_told_by_the_newest_record() -> None:
+    world = World(POLICY.replace("downgrades: allow", "soak: 1h"), threads=8)
+    world.through("v1.0.0", "dev")
+    sight = world.sight("app", "dev")
+    assert sight.standing.head is not None
+    content = world.memory.content(world.repository("app"))
+    records = following(sight.standing.head, sight.records, RECORDS)
+    content.manifests.update({manifest.digest: manifest for manifest in records.values()})
+    content.tags.update({str(tag): manifest.digest for tag, manifest in records.items()})
+    with fails("promotion.soak", 3):
+        world.promote("v1.0.0", to="prod")
+    world.later(hours=2)
+    world.memory.calls.clear()
+    assert world.promote("v1.0.0", to="prod").applied
+    assert sum(operations(world.memory.calls).values()) <= 14, world.memory.calls

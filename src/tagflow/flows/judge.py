@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import get_args
 
-from tagflow.domain.history import Stay, stays
+from tagflow.domain.history import Entry, Stay, stays
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment, Rule
 from tagflow.domain.reference import Digest
@@ -133,12 +134,20 @@ def _running(observer: Observer, environment: Environment, sight: Sight) -> str 
 
 
 def _stays(context: Context, observer: Observer, environment: Environment, choice: Choice) -> tuple[Stay, ...]:
-    found: list[Stay] = []
+    """The stays of a digest in the environments that it may come from. Where the head alone tells of one that is long
+    enough, the records below it are not read."""
     places = [observer.place(choice.sight.place.image, context.environment(name)) for name in environment.sources]
-    for place, sight in observer.sights(places).items():
-        entries = observer.entries(place.history, sorted(sight.records, key=str))
-        found += stays(entries.values(), sight.standing, context.now())
-    return tuple(stay for stay in found if stay.digest == choice.digest)
+    sights, now = observer.sights(places).values(), context.now()
+
+    def told(sight: Sight, entries: Iterable[Entry]) -> list[Stay]:
+        return [stay for stay in stays(entries, sight.standing, now) if stay.digest == choice.digest]
+
+    lasting = [stay for it in sights if len(it.standing.heads) == 1 for stay in told(it, it.standing.heads)]
+    if any(stay.end - stay.begin >= (environment.soak or timedelta()) for stay in lasting):
+        return tuple(lasting)
+    observer.read_all((it.place.history, tag) for it in sights for tag in it.records)
+    read = [(it, observer.entries(it.place.history, sorted(it.records, key=str))) for it in sights]
+    return tuple(stay for it, entries in read for stay in told(it, entries.values()))
 
 
 def _platforms(store: Store, manifest: Manifest, wanted: Sequence[str]) -> frozenset[str]:
