@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
+import threading
 from collections.abc import Sequence
 from io import TextIOWrapper
 
+from tagflow.cli.ending import signals
 from tagflow.cli.guess import guess_session
 from tagflow.cli.session import Session
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
@@ -20,15 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.install()
     status = run(given)
     try:
         sys.stdout.flush()
     except OSError:
         # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if status == Interrupted.exit_status:
-        # Requests that are still waiting for an answer must not keep the process.
+    if threading.active_count() > 1:
+        # Requests that still wait for an answer after an interrupt must not keep the process.
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
@@ -54,9 +55,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
-        return session.fail(
-            Interrupted("run.interrupted", "interrupted: no environment or floating tag differs from before")
-        )
+        message = "interrupted: no environment or floating tag differs from before"
+        return session.fail(Interrupted("run.interrupted", message))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets one clear line too
         return session.fail(_bug(error))
 
@@ -114,7 +114,3 @@ def _result(error: TagflowError) -> object:
     from tagflow.flows.decision import Outcome
 
     return outcome(error.result) if isinstance(error.result, Outcome) else error.result
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt

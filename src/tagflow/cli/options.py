@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from tagflow.cli.completion import words
+from tagflow.cli.ending import within
 from tagflow.cli.session import Session
 from tagflow.errors import Interrupted
 
@@ -54,7 +55,8 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
             session = _root().merged(command=name, **globals_given)
             session.check()
             try:
-                function(session, **given)
+                with within(session.patience):
+                    function(session, **given)
             except KeyboardInterrupt:
                 raise Interrupted(
                     "run.interrupted",

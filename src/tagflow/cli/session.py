@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tagflow.cli.ending import signals
 from tagflow.cli.text import clean, columns, is_fancy, styled, wrap
 from tagflow.domain.duration import parse_duration
 from tagflow.errors import StoreError, TagflowError, UsageError
@@ -60,7 +61,8 @@ class Session:
         if not shown:
             return
         try:
-            print(shown, flush=True)
+            with signals.speaking():
+                print(shown, flush=True)
         except BrokenPipeError:
             raise
         except OSError as exc:
@@ -77,7 +79,7 @@ class Session:
     def fail(self, error: TagflowError, result: object = None) -> int:
         """Tell of an error, and say the exit status."""
         if self.is_json and error.code != "output.unwritable":
-            with contextlib.suppress(OSError):  # the error itself is told on standard error
+            with contextlib.suppress(OSError), signals.speaking():  # the error itself is told on standard error
                 print(self._document(result, error, error.exit_status), flush=True)
         fancy = is_fancy(sys.stderr)
         told = f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tagflow.cli.text import clean, columns, hung, is_fancy, styled, table
+from tagflow.cli.text import cell as one_line
+from tagflow.cli.text import columns, hung, is_fancy, styled, table
 
 if TYPE_CHECKING:
     from tagflow.domain.plan import Move, Plan, Step
@@ -35,7 +36,7 @@ def plan(it: Plan) -> str:
     lines = [styled(f"{it.request.command} → {it.request.environment}", "bold", fancy) + finishes]
     steps = {step.image: step for step in it.steps}
     for image in dict.fromkeys(move.image for move in it.moves):
-        lines += ["", f"  {styled(clean(image), 'bold', fancy)}  {clean(_way(steps.get(image)))}"]
+        lines += ["", f"  {styled(one_line(image), 'bold', fancy)}  {one_line(_way(steps.get(image)))}"]
         moves = [move for move in it.moves if move.image == image]
         wide = max(len(move.tag) for move in moves)
         lines += [_move(move, wide, fancy) for move in moves]
@@ -57,7 +58,7 @@ def outcome(it: Outcome) -> str:
     fancy = is_fancy(sys.stdout)
     lines = [plan(it.plan)]
     lines += [
-        f"{styled('✓', 'green', fancy)} {clean(gate.image)}: gate {clean(gate.gate)}"
+        f"{styled('✓', 'green', fancy)} {one_line(gate.image)}: gate {one_line(gate.gate)}"
         for gate in it.gates
         if gate.passed
     ]
@@ -70,7 +71,7 @@ def outcome(it: Outcome) -> str:
         release = f" in release {it.release}" if it.release else ""
         verb = _DONE.get(it.plan.request.command, "changed")
         told = f"{verb} {images}{release}" if images else "tags put right"
-        lines.append(f"{styled('✓', 'green', fancy)} {it.environment}: {clean(told)}")
+        lines.append(f"{styled('✓', 'green', fancy)} {it.environment}: {one_line(told)}")
     return "\n".join(lines)
 
 
@@ -82,13 +83,13 @@ def status(rows: Sequence[Row], now: datetime) -> str:
     header = ["IMAGE", "ENVIRONMENT", "VERSION", "DIGEST", "SINCE", "AGE", "BY", "STATE"]
     body = [
         [
-            styled(clean(row.image), "bold", fancy),
+            styled(one_line(row.image), "bold", fancy),
             cell.environment,
-            clean(cell.version or "-"),
+            one_line(cell.version or "-"),
             _short(cell.digest),
             _minute(cell.since),
             _age(cell.since, now),
-            clean(cell.by or "-"),
+            one_line(cell.by or "-"),
             _state(cell, fancy),
         ]
         for row in rows
@@ -124,18 +125,18 @@ def history(it: Chronicle) -> str:
 def _told(told: Told, fancy: bool) -> list[str]:
     record = told.entry.record
     action = record.action + (styled(" (interrupted)", "red", fancy) if told.open else "")
-    why = [clean(record.reason)] if record.reason else []
+    why = [one_line(record.reason)] if record.reason else []
     if record.overrides:
-        why.append(f"overrides {clean(', '.join(record.overrides))}")
+        why.append(f"overrides {one_line(', '.join(record.overrides))}")
     return [
         _minute(record.at),
-        styled(clean(told.image), "bold", fancy),
+        styled(one_line(told.image), "bold", fancy),
         str(told.entry.tag.sequence),
         action,
-        clean(f"{record.previous_version or '-'} → {record.version or '-'}"),
+        one_line(f"{record.previous_version or '-'} → {record.version or '-'}"),
         _short(record.digest),
-        f"{record.release.number} ({clean(record.release.id)[:8]})",
-        clean(record.actor),
+        f"{record.release.number} ({one_line(record.release.id)[:8]})",
+        one_line(record.actor),
         "; ".join(why),
     ]
 
@@ -145,12 +146,12 @@ def findings(found: Iterable[Finding]) -> str:
     fancy = is_fancy(sys.stdout)
     blocks = []
     for it in found:
-        where = clean(f"{it.image} in {it.environment}" + (f": {it.tag}" if it.tag else ""))
+        where = one_line(f"{it.image} in {it.environment}" + (f": {it.tag}" if it.tag else ""))
         lines = [f"{styled(it.problem, 'yellow', fancy)}  {where}"]
-        lines += [f"  {hung(clean(it.detail), 2)}"] if it.detail else []
-        lines += [f"  expected {clean(it.expected)}"] if it.expected else []
-        lines += [f"  actual   {clean(it.actual)}"] if it.actual else []
-        blocks.append("\n".join([*lines, f"  repair   {clean(it.repair)}"]))
+        lines += [f"  {hung(one_line(it.detail), 2)}"] if it.detail else []
+        lines += [f"  expected {one_line(it.expected)}"] if it.expected else []
+        lines += [f"  actual   {one_line(it.actual)}"] if it.actual else []
+        blocks.append("\n".join([*lines, f"  repair   {one_line(it.repair)}"]))
     return "\n".join(blocks)
 
 
@@ -162,20 +163,20 @@ def diagnoses(found: Iterable[Diagnosis]) -> str:
 
 def _diagnosis(it: Diagnosis, fancy: bool) -> str:
     state = styled("usable", "green", fancy) if it.usable else styled("cannot be used", "red", fancy)
-    lines = [f"{styled(clean(it.registry), 'bold', fancy)}  {state}"]
+    lines = [f"{styled(one_line(it.registry), 'bold', fancy)}  {state}"]
     wide = max((len(check.name) for check in it.checks), default=0)
     if columns() < 2 * wide + _WAY:
         wide = 0  # each name is told where it ends: there is no room for a column
     for check in it.checks:
         sign, style = ("✓", "green") if check.ok else ("✗", "red") if check.essential else ("!", "yellow")
-        detail = hung(clean(check.detail), wide + 6) if wide else hung(clean(f"{check.name}: {check.detail}"), 4)
+        detail = hung(one_line(check.detail), wide + 6) if wide else hung(one_line(f"{check.name}: {check.detail}"), 4)
         name = f"{check.name.ljust(wide)}  " if wide else ""
         lines.append(f"  {styled(sign, style, fancy)} {name}{detail}")
     return "\n".join(lines)
 
 
 def _warned(text: str, fancy: bool) -> str:
-    return f"{styled('!', 'yellow', fancy)} {clean(text)}"
+    return f"{styled('!', 'yellow', fancy)} {one_line(text)}"
 
 
 def pulled(images: Iterable[Pulled]) -> str:
@@ -200,7 +201,7 @@ def _age(since: datetime | None, now: datetime) -> str:
 
 def _state(cell: Cell, fancy: bool) -> str:
     told = styled(cell.state, _STATES.get(cell.state, ""), fancy)
-    return told + (f"; holds {clean(', '.join(cell.holds))}" if cell.holds else "")
+    return told + (f"; holds {one_line(', '.join(cell.holds))}" if cell.holds else "")
 
 
 def _move(move: Move, wide: int, fancy: bool) -> str:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TextIO
 from unicodedata import combining, east_asian_width
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -23,6 +23,11 @@ _LEAST = 10
 def clean(text: str) -> str:
     """Text from outside, with control and direction characters made visible: it cannot move the cursor or lie."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def cell(text: str) -> str:
+    """The same for one cell of a table or one line: a line break cannot add a row that nobody wrote."""
+    return clean(text).replace("\n", "\\x0a").replace("\t", "\\x09")
 
 
 def is_fancy(stream: TextIO) -> bool:

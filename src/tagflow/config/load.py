@@ -11,7 +11,7 @@ from tagflow.config.collisions import check_whole
 from tagflow.config.document import Document, Images, Included
 from tagflow.config.meaning import Listed, read_policy
 from tagflow.config.mistakes import Mark, Mistakes
-from tagflow.config.nodes import parse
+from tagflow.config.nodes import Node, Pairs, parse
 from tagflow.domain.policy import Image, Policy
 from tagflow.errors import UsageError
 
@@ -139,12 +139,25 @@ class _Loader:
             self._included(content, Mark(order, self._beside(name), 1, 1))
 
     def _included(self, content: bytes, start: Mark) -> None:
-        checked = self._checked(content, start, Included)
+        text = self._text(content, start)
+        node = None if text is None else parse(text, start, self._mistakes)
+        if node is None:
+            return
+        if not _lists_images(node):
+            # Not a word of what it says: it may be any file of this machine, and the message end in a public log.
+            message = "an included file is a mapping with the one key 'images', and this file is none"
+            self._mistakes.add(start, message, "For example images: {frontend: frontend}.")
+            return
+        checked = check(node, Included, self._mistakes, fallback=_FALLBACK)
         if checked is not None:
             self._list(checked.value.images, checked)
 
     def _beside(self, name: str) -> str:
         return os.path.normpath(os.path.join(os.path.dirname(self._name), name))
+
+
+def _lists_images(node: Node) -> bool:
+    return isinstance(node, Pairs) and any(key.text == "images" for key, _ in node.pairs)
 
 
 def _read(path: Path | str) -> bytes:

@@ -64,7 +64,8 @@ def _stale(why: str, cause: TagflowError | None = None) -> Conflict:
 
 def _read(path: Path) -> tuple[str, Request, str]:
     try:
-        content = path.read_bytes()[:_LIMIT]
+        with path.open("rb") as file:
+            content = file.read(_LIMIT)
     except OSError as exc:
         raise UsageError("plan.not_found", f"cannot read {path}: {exc.strerror}", hint="Name a saved plan.") from exc
     try:

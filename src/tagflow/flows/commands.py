@@ -15,7 +15,8 @@ from threading import Event, Thread
 from typing import IO
 
 _WITHHELD = ("TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD")
-"""Push rights of tagflow itself. A command that logs in does so by Docker's config or by variables of its own."""
+"""With and without the name of a host behind them: push rights of tagflow itself. A command that logs in does so by
+Docker's config or by variables of its own."""
 _GRACE = 1.0
 """Seconds between asking a command to end and ending it."""
 _SLICE = 0.05
@@ -72,7 +73,7 @@ def run_command(
 
 
 def _start(command: Command, given: IO[bytes]) -> subprocess.Popen[bytes]:
-    environ = {name: value for name, value in command.environ.items() if name not in _WITHHELD}
+    environ = {name: value for name, value in command.environ.items() if not name.startswith(_WITHHELD)}
     try:
         return subprocess.Popen(
             command.argv,

@@ -140,11 +140,11 @@ def _run(context: Context, argv: tuple[str, ...], body: bytes, outcome: Outcome)
     }
     command = Command(argv, {**context.environ, **variables}, body, context.directory)
     try:
-        ended = run_command(command, seconds=_COMMAND_PATIENCE, keep=1)
+        ended = run_command(command, seconds=_COMMAND_PATIENCE, keep=1, deadline=context.deadline)
     except OSError as error:
         context.warn(f"warning: the notice {argv[0]!r} could not start: {error.strerror or error}")
         return
     if ended.status is None:
-        context.warn(f"warning: the notice {argv[0]!r} did not end within {_COMMAND_PATIENCE:.0f} s")
+        context.warn(f"warning: the notice {argv[0]!r} did not end within {ended.limit:.0f} s")
     elif ended.status != 0:
         context.warn(f"warning: the notice {argv[0]!r} failed with exit status {ended.status}")

@@ -18,7 +18,7 @@ def attempt(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> 
     An interrupt cancels what has not begun and is passed on without waiting for the rest.
     """
     todo: Sequence[T] = list(items)
-    if len(todo) <= 1:
+    if len(todo) <= 1 or threads <= 1:
         return [_caught(function, item) for item in todo]
     pool = ThreadPoolExecutor(max_workers=min(threads, len(todo)), thread_name_prefix="tagflow")
     try:

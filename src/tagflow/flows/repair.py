@@ -19,6 +19,7 @@ from tagflow.flows.observe import Observer, Sight
 from tagflow.flows.verify import Finding, verify
 
 _MENDED = ("anchor.missing", "floating.wrong")
+_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,18 @@ class Repaired:
 
 
 def repair(context: Context, names: Sequence[str]) -> Repaired:
-    """Finish interrupted releases, recreate anchors, put floating tags right, join forks; then verify again."""
-    findings = verify(context, names)
+    """Finish interrupted releases, join forks, recreate anchors, put floating tags right, until nothing more can be
+    done without judgement: two releases may be under way at once, and what one leaves is seen when it is finished."""
     done: list[str] = []
-    environments = dict.fromkeys(finding.environment for finding in findings)
-    for environment in environments:
-        problems = {finding.problem for finding in findings if finding.environment == environment}
-        if "interrupted" in problems:
-            done += _finish(context, environment)
-        if "history.fork" in problems:
-            done += _join(context, environment)
-    if done:
+    findings = verify(context, names)
+    for _ in range(_ROUNDS):
+        mended = _mend(context, findings)
+        if not mended:
+            break
+        done += mended
         findings = verify(context, names)
-    for finding in findings:
-        if finding.problem in _MENDED:
-            done += _put_right(context, finding)
-    left = verify(context, names) if done else findings
     # Environments of one registry share their version tags.
-    return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in left))
+    return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in findings))
 
 
 def _left_to_a_person(context: Context, finding: Finding) -> Finding:
@@ -60,6 +55,16 @@ def _left_to_a_person(context: Context, finding: Finding) -> Finding:
     members = under_way(sights)
     head = members[0].standing.head if members else None
     return replace(finding, repair=way_on(head.record)) if head else finding
+
+
+def _mend(context: Context, findings: Sequence[Finding]) -> list[str]:
+    """What is interrupted comes first, then forks: names are put right when it is clear where they belong."""
+    for problem, mend in (("interrupted", _finish), ("history.fork", _join)):
+        environments = dict.fromkeys(finding.environment for finding in findings if finding.problem == problem)
+        done = [line for environment in environments for line in mend(context, environment)]
+        if done:
+            return done
+    return [line for finding in findings if finding.problem in _MENDED for line in _put_right(context, finding)]
 
 
 def _finish(context: Context, environment: str) -> list[str]:

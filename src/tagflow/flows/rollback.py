@@ -303,7 +303,8 @@ def _prove(context: Context, back: Back) -> None:
     """
     if back.digest is None or back.digest == back.sight.standing.digest:
         return
-    gone = missing(context.stores(back.sight.place.repository), back.digest)
+    store = context.stores(back.sight.place.repository)
+    gone = missing(store, back.digest, threads=min(8, context.threads))
     if gone:
         place = back.sight.place
         told = (back.step and back.step.version) or "what ran before"

@@ -107,7 +107,7 @@ def _missing(context: Context, wanted: Iterable[tuple[Repository, Digest]]) -> _
 
     def look(key: tuple[Repository, Digest]) -> tuple[tuple[Repository, Digest], list[str]]:
         try:
-            return key, missing(context.stores(key[0]), key[1], threads=4)
+            return key, missing(context.stores(key[0]), key[1], threads=min(4, context.threads))
         except TagflowError as error:
             return key, [error.message]
 

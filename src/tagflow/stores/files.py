@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LOCK_SECONDS = 60.0
+"""A lock is held for one write; who holds it for longer hangs, or is stopped."""
 
 
 def publish(path: Path, chunks: Iterable[bytes], *, durable: bool = True) -> None:
@@ -41,14 +46,26 @@ def locked(path: Path) -> Iterator[None]:
 
     The system lets go of it when a process dies, so the file is never removed.
 
+    :raises TimeoutError: another holds it for LOCK_SECONDS.
     :raises OSError: it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, LOCK_SECONDS)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise TimeoutError(f"another process holds the lock for {seconds:.0f} s") from None
+        time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter, not a secret
 
 
 def _sync_directory(directory: Path) -> None:

@@ -24,6 +24,9 @@ from tagflow.stores.stream import CHUNK, chunks_of
 _MEMBER_LIMIT = 50_000
 _HEADER_LIMIT = 16 * 1024 * 1024
 _LINK_LIMIT = 8
+_UNPACKED_TIMES, _UNPACKED_LEAST = 100, 64 * 1024 * 1024
+"""A file that unpacks to more than so many times its size, and more than so many bytes, is a bomb: gzip can make a
+thousand out of one, an image makes two to ten."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -109,9 +112,12 @@ class ArchiveFiles:
     def _unzipped(self, file: IO[bytes]) -> IO[bytes]:
         plain = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this function)
         try:
+            limit = max(_UNPACKED_LEAST, os.fstat(file.fileno()).st_size * _UNPACKED_TIMES)
             with gzip.open(file) as content:
                 for chunk in chunks_of(content):
                     plain.write(chunk)
+                    if plain.tell() > limit:
+                        raise self.invalid(f"it unpacks to more than {_UNPACKED_TIMES} times its size")
             plain.flush()
         except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
             plain.close()

@@ -5,7 +5,9 @@ Every file is replaced at one stroke, so readers take no lock. Writers of ``inde
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +25,8 @@ from tagflow.stores.stream import chunks_of
 
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _LOCK = ".tagflow.lock"
+_LIMIT = 256 * 1024 * 1024
+"""Bytes of a file that is read in one piece."""
 _SETTLED_NS = 50_000_000
 """A file that changed later than this before it was looked at may change again within the same time stamp."""
 
@@ -82,7 +86,7 @@ class LayoutFiles:
         path = self.blob(digest)
         with reading(path):
             try:
-                return path.stat().st_size
+                return _regular(path.stat()).st_size
             except FileNotFoundError:
                 return None
 
@@ -191,16 +195,30 @@ def _check_marker(marker: bytes | None, index: LayoutIndex, where: str) -> None:
 def _content(path: Path) -> bytes | None:
     with reading(path):
         try:
+            size = _regular(path.stat()).st_size
+            if size > _LIMIT:
+                raise OSError(errno.EFBIG, f"it has {size} bytes, more than such a file may have")
             return path.read_bytes()
         except FileNotFoundError:
             return None
+
+
+def _regular(status: os.stat_result) -> os.stat_result:
+    """A pipe would never end, a device neither."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return status
 
 
 @contextmanager
 def _exclusively(path: Path) -> Iterator[None]:
     with ExitStack() as held:
         with writing(path):
-            held.enter_context(locked(path))
+            try:
+                held.enter_context(locked(path))
+            except TimeoutError as exc:
+                hint = "Does another tagflow hang, or is one stopped (Ctrl-Z)? `fuser` names who has the file open."
+                raise StoreError("layout.locked", f"{path}: {exc}", hint=hint) from exc
         yield
 
 

@@ -167,7 +167,7 @@ def _exchange(transport: Transport, host: str, token: str) -> str:
         raise _failed(host, "Azure", None, f"HTTP {answer.status} to the exchange of the token")
     try:
         return _EXCHANGED.decode(answer.body).refresh_token
-    except (msgspec.DecodeError, ValueError) as exc:
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise invalid(answer.url, "gives a token answer that cannot be read") from exc
 
 

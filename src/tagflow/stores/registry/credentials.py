@@ -219,7 +219,7 @@ def ask_helper(name: str, address: str, environ: Mapping[str, str]) -> Login:
         raise _helper_failed(name, address, f"failed with status {done.returncode}")
     try:
         answer = _HELPER_ANSWER.decode(done.stdout)
-    except (msgspec.DecodeError, ValueError) as exc:
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise _helper_failed(name, address, "printed what is no credential") from exc
     if answer.Username == IDENTITY_USER:
         return Login(answer.Username, identity_token=answer.Secret)

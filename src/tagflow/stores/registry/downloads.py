@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tagflow.errors import NotFound
 from tagflow.stores.port import Descriptor
 from tagflow.stores.registry.answers import refusal
-from tagflow.stores.registry.http import Stream
+from tagflow.stores.registry.http import SLOW_BYTES, Stream
 from tagflow.stores.registry.patience import Transient
 from tagflow.stores.registry.session import Session
 from tagflow.stores.stream import verified
@@ -29,14 +29,14 @@ class Download:
         return verified(self._blob, self._persistent(), str(self._session.repository))
 
     def _persistent(self) -> Iterator[bytes]:
-        """All bytes in order, asked for again from where they stopped; progress renews the patience."""
+        """All bytes in order, asked for again from where they stopped; real progress renews the patience."""
         patience = self._session.patience()
         while True:
             before = self._received
             try:
                 yield from self._once()
             except Transient as failure:
-                if self._received > before:
+                if self._received - before >= SLOW_BYTES:
                     patience = self._session.patience()
                 patience.wait(failure)
             else:

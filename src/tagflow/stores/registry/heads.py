@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import http.client
 import time
+from collections.abc import Callable
+from socket import socket
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
 
+from tagflow.stores.registry.bounded import in_time
+from tagflow.stores.registry.failures import invalid
+from tagflow.stores.registry.trust import is_forbidden
+
+CONNECT_SECONDS = 10.0
 HEAD_SECONDS = 30.0
 """The longest time for status and headers as a whole, from their first byte on."""
 
@@ -61,23 +69,70 @@ class _Response(http.client.HTTPResponse):
             raise ConnectionResetError("the connection broke off among the headers")
 
 
+def _connected(connection: HTTPConnection, connect: Callable[[], socket]) -> socket:
+    """A new socket. The look-up of a name has no time limit of its own, so both are done by a thread."""
+    seconds = connection.timeout if isinstance(connection.timeout, int | float) else CONNECT_SECONDS
+    try:
+        return in_time(connect, 2 * seconds, lambda late: late.close())  # a name may have two addresses
+    except TimeoutError as exc:
+        raise ConnectTimeoutError(connection, "no connection in time") from exc
+
+
 class _Connection(HTTPConnection):
     response_class = _Response
+
+    def _new_conn(self) -> socket:
+        return _connected(self, super()._new_conn)
 
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+    def _new_conn(self) -> socket:
+        return _connected(self, super()._new_conn)
 
 
-def hurried(manager: urllib3.PoolManager) -> urllib3.PoolManager:
-    """The same pools, with connections of this kind."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+class _Guarded(_Connection):
+    def _new_conn(self) -> socket:
+        return _checked(super()._new_conn())
+
+
+class _SecureGuarded(_SecureConnection):
+    def _new_conn(self) -> socket:
+        return _checked(super()._new_conn())
+
+
+def _checked(connection: socket) -> socket:
+    """A server that a registry named, if its name leads to no address that registries may not send us to.
+
+    :raises StoreError: ``registry.invalid_answer``, before anything was sent.
+    """
+    address = _peer(connection)
+    if is_forbidden(address):
+        connection.close()
+        raise invalid(f"//{address}", "is no public address, and a registry sends us there by another name")
+    return connection
+
+
+def _peer(connection: socket) -> str:
+    return str(connection.getpeername()[0])
+
+
+def _pools(connection: type[HTTPConnection], secure: type[HTTPSConnection]) -> dict[str, type[HTTPConnectionPool]]:
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = secure
+
+    return {"http": Pool, "https": SecurePool}
+
+
+_PLAIN_POOLS = _pools(_Connection, _SecureConnection)
+_GUARDED_POOLS = _pools(_Guarded, _SecureGuarded)
+
+
+def hurried(manager: urllib3.PoolManager, *, guarded: bool = False) -> urllib3.PoolManager:
+    """The same pools, with connections of this kind; ``guarded``: to where a registry sends us."""
+    manager.pool_classes_by_scheme = _GUARDED_POOLS if guarded else _PLAIN_POOLS
     return manager

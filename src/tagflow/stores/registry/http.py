@@ -18,16 +18,17 @@ from tagflow.errors import StoreError
 from tagflow.stores.port import Chunks
 from tagflow.stores.registry import links
 from tagflow.stores.registry.failures import invalid, timed_out, translated, unavailable
+from tagflow.stores.registry.heads import CONNECT_SECONDS
 from tagflow.stores.registry.limiter import Limiter
 from tagflow.stores.registry.patience import Transient, retry_after
-from tagflow.stores.registry.pools import CONNECT_SECONDS, Pools
+from tagflow.stores.registry.pools import Pools
 from tagflow.stores.registry.settings import Settings as Settings
 from tagflow.stores.registry.trust import is_forbidden
 
-READ_SECONDS = 60.0
-"""The longest silence of a server in the middle of an answer."""
 BODY_SECONDS = 120.0
 """The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
+SLOW_SECONDS, SLOW_BYTES = 60.0, 64 * 1024
+"""Content comes at least at this pace, counted while we wait for it, however large it is."""
 ANSWER_LIMIT = 1024 * 1024
 ERROR_LIMIT = 64 * 1024
 CHUNK = 1024 * 1024
@@ -43,7 +44,8 @@ class Request:
     """One request. ``body`` is bytes, or a factory of chunks whose length the headers state.
 
     ``authorization`` is for the address's own host: it does not travel along a redirect to another. ``limit`` is the
-    largest answer in bytes, ``silence`` the longest time without any in seconds; ``follow`` goes along redirects.
+    largest answer in bytes, ``silence`` the longest time without any in seconds, where it is not that of the settings;
+    ``follow`` goes along redirects.
     """
 
     method: str
@@ -53,7 +55,7 @@ class Request:
     authorization: str | None = field(default=None, repr=False)
     limit: int = ANSWER_LIMIT
     follow: bool = False
-    silence: float = READ_SECONDS
+    silence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -209,13 +211,20 @@ class Transport:
                 yield memoryview(chunk)[start : start + SLICE]
 
     def _chunks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        """The content as it arrives; a connection that ends too early is noticed."""
+        """The content as it arrives; a connection that ends too early is noticed, and one that only drips."""
+        waited, received = 0.0, 0
         while True:
             self._timeout(url)
+            began = time.monotonic()
             with translated(url):
                 chunk = response.read1(CHUNK)
             if not chunk:
                 return
+            waited, received = waited + time.monotonic() - began, received + len(chunk)
+            if waited > SLOW_SECONDS:
+                if received < SLOW_BYTES:
+                    raise timed_out(url)
+                waited, received = 0.0, 0
             yield chunk
 
     def _drop(self, url: str, response: urllib3.BaseHTTPResponse) -> None:
@@ -237,12 +246,12 @@ class Transport:
                 raise timed_out(stream.answer.url)
         return bytes(body)
 
-    def _timeout(self, url: str, silence: float = READ_SECONDS) -> urllib3.Timeout:
+    def _timeout(self, url: str, silence: float | None = None) -> urllib3.Timeout:
         """What is left of the time.
 
         :raises StoreError: ``registry.timeout`` where nothing is.
         """
-        left = self._settings.seconds(silence)
+        left = self._settings.seconds(silence or self._settings.silence)
         if left <= 0:
             raise timed_out(url)
         return urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left)

@@ -9,12 +9,10 @@ import urllib3
 
 from tagflow.stores.registry import links
 from tagflow.stores.registry.failures import translated
-from tagflow.stores.registry.heads import hurried
+from tagflow.stores.registry.heads import CONNECT_SECONDS, hurried
 from tagflow.stores.registry.proxies import proxy_for
 from tagflow.stores.registry.settings import Settings
 from tagflow.stores.registry.trust import is_loopback, speaks_tls, tls_context
-
-CONNECT_SECONDS = 10.0
 
 
 class Pools:
@@ -54,13 +52,19 @@ class Pools:
                 pool.clear()
             self._pools.clear()
 
+    def _was_named(self, netloc: str) -> bool:
+        """Whether the user named this server, rather than a registry that sends us there."""
+        with self._probe_lock:
+            return netloc.lower() in map(str.lower, self._bases)
+
     def _open(self, url: str) -> urllib3.PoolManager:
         parts, environ = urlsplit(url), self._settings.environ
         size = max(1, self._settings.threads)
         context = tls_context(parts.netloc, environ) if parts.scheme == "https" else None
         proxy = proxy_for(parts, environ)
         if proxy is None:
-            return hurried(urllib3.PoolManager(1, maxsize=size, ssl_context=context))
+            named = self._was_named(parts.netloc)
+            return hurried(urllib3.PoolManager(1, maxsize=size, ssl_context=context), guarded=not named)
         user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
         headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
         with translated(url):

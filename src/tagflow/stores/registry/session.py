@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,13 +17,15 @@ from tagflow.stores.registry.answers import wants_repository
 from tagflow.stores.registry.clouds import create_repository
 from tagflow.stores.registry.connection import Connection
 from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import READ_SECONDS, Answer, Request, Stream
+from tagflow.stores.registry.http import Answer, Request, Stream
 from tagflow.stores.registry.patience import Patience
 from tagflow.stores.registry.tokens import Scope, Scopes
 
 ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES)}
 """Always all four: a registry converts a manifest, or denies having it, for a client that knows only some."""
 MOST_PAGES = 10_000
+LIST_SECONDS = 600.0
+"""The longest time for all pages of one list."""
 T = TypeVar("T")
 
 
@@ -75,7 +78,7 @@ class Session:
         body: bytes | Chunks = b"",
         once: bool = False,
         source: Repository | None = None,
-        silence: float = READ_SECONDS,
+        silence: float | None = None,
     ) -> Answer:
         """The answer to a request that changes something; ``source`` is a repository that it reads from, ``silence``
         how long the registry may think about it, in seconds.
@@ -115,13 +118,14 @@ class Session:
         :raises StoreError: ``registry.invalid_answer`` where they lead elsewhere, in a circle or nowhere.
         """
         visited: set[str] = set()
+        end = time.monotonic() + LIST_SECONDS
         next_target: str | None = target
         while next_target:
             answer = self.read("GET", next_target, limit=limit)
             yield answer
             visited.add(answer.url)
             next_target = _next_page(answer)
-            if next_target in visited or len(visited) >= MOST_PAGES:
+            if next_target in visited or len(visited) >= MOST_PAGES or (next_target and time.monotonic() > end):
                 raise invalid(answer.url, "gives a list that never ends")
 
     def _creates(self) -> bool:

@@ -14,6 +14,10 @@ def _nobody(_: str) -> None:
     """Tell nobody."""
 
 
+READ_SECONDS = 60.0
+"""The longest silence of a server in the middle of an answer."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a user decides about connections.
@@ -22,7 +26,8 @@ class Settings:
     TAGFLOW_REGISTRY_* variables are for; ``threads`` the connections kept per host; ``deadline`` a
     :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets, ``warn`` what people should
     know; ``writes`` says that tags will be moved, so that push rights are asked for at once; ``create_repositories``
-    that missing ones are created where the registry wants that (ECR).
+    that missing ones are created where the registry wants that (ECR). ``silence`` is the longest time in seconds
+    without a byte of an answer.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -35,6 +40,7 @@ class Settings:
     writes: bool = False
     create_repositories: bool = False
     pace: Pace = field(default_factory=Pace)
+    silence: float = READ_SECONDS
 
     def patience(self) -> Patience:
         """The patience for one operation."""

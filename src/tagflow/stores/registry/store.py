@@ -101,10 +101,10 @@ class RegistryStore:
         for number, answer in enumerate(self._session.pages(f"tags/list?n={_PAGE_SIZE}", _PAGE_LIMIT)):
             if answer.status == 404 and number == 0:
                 return []
-            found.update(read_tags(self._expect(answer, "list tags")))
+            found.update(filter(is_tag, read_tags(self._expect(answer, "list tags"))))
             if len(found) > _MOST_TAGS:
                 raise invalid(answer.url, f"lists more than {_MOST_TAGS} tags")
-        tags = sorted(filter(is_tag, found))
+        tags = sorted(found)
         self._listed = (time.monotonic(), frozenset(tags))
         return tags
 

@@ -87,7 +87,7 @@ def read_token(answer: Answer, received: float) -> Login:
     """
     try:
         document = _TOKEN_ANSWER.decode(answer.body)
-    except (msgspec.DecodeError, ValueError) as exc:
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise invalid(answer.url, "gives a token answer that cannot be read") from exc
     token = document.token or document.access_token or ""
     if not token or not token.isascii() or not token.isprintable() or " " in token:

@@ -24,18 +24,19 @@ class Crew:
     def map(self, work: Callable[[T], R], items: Iterable[T], *, on_failure: Callable[[], None] = _nothing) -> list[R]:
         """The results for all items, in their order.
 
-        When one fails (or the user interrupts), work not begun is dropped, ``on_failure`` may ask the rest to end
-        soon, and once it has ended the first failure is raised.
+        When one fails, work not begun is dropped, ``on_failure`` may ask the rest to end soon, and once it has ended
+        the first failure is raised. When the user interrupts, nothing is waited for.
         """
         futures = [self._pool.submit(work, item) for item in items]
         try:
             for future in as_completed(futures):
                 future.result()
-        except BaseException:
+        except BaseException as failure:
             on_failure()
             for future in futures:
                 future.cancel()
-            wait(futures)
+            if isinstance(failure, Exception):
+                wait(futures)
             raise
         return [future.result() for future in futures]
 

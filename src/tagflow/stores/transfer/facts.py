@@ -16,6 +16,7 @@ CONFIG_TYPES = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+_MOST_PARTS = 4096
 _ATTESTATION = "vnd.docker.reference.type"
 _UNKNOWN = "unknown/unknown"
 _DEFAULT_VARIANTS = {"arm64": "v8", "amd64": "v1"}
@@ -63,6 +64,10 @@ def _parts(store: Store, root: Manifest) -> Iterator[tuple[str, Callable[[], Man
         if part.digest in seen or _is_attestation(part):
             continue
         seen.add(part.digest)
+        if len(seen) > _MOST_PARTS:
+            raise StoreError(
+                "manifest.too_many", f"{store.repository}: {root.digest} has more than {_MOST_PARTS} parts"
+            )
         read = partial(_read, store, root, part.digest)
         if part.is_index:
             waiting += [child for child in reversed(read().children) if child.is_manifest]

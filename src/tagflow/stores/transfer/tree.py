@@ -14,6 +14,10 @@ from tagflow.stores.transfer.crew import Crew
 MANIFEST_COUNT_LIMIT = 4096
 """More manifests than this below one name are taken for an attack or a mistake."""
 
+MANIFEST_BYTES_LIMIT = 64 * 1024 * 1024
+"""Nor may they hold more bytes than this: they are kept in memory."""
+_AT_ONCE = 32
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -77,12 +81,24 @@ def _grow(crew: Crew, store: Store, roots: tuple[Manifest, ...]) -> Tree:
         if len(found) + len(level) > MANIFEST_COUNT_LIMIT:
             message = f"{store.repository}: {roots[0].digest} holds more than {MANIFEST_COUNT_LIMIT} manifests"
             raise StoreError("manifest.too_many", message)
-        answers = crew.map(partial(_fetch, store), level)
+        answers = _fetch_all(crew, store, level, sum(len(manifest.content) for manifest in found.values()))
         absent |= {child.digest: child for child, answer in zip(level, answers, strict=True) if answer is None}
         fresh = [answer for answer in answers if answer is not None]
         found |= {manifest.digest: manifest for manifest in fresh}
         level = _next_level(fresh, found, absent)
     return Tree(roots, tuple(_children_first(roots, found)), tuple(absent.values()))
+
+
+def _fetch_all(crew: Crew, store: Store, level: list[Descriptor], held: int) -> list[Manifest | None]:
+    """The manifests of one level, some at a time; ``held`` is what is in memory already, in bytes."""
+    answers: list[Manifest | None] = []
+    for start in range(0, len(level), _AT_ONCE):
+        answers += crew.map(partial(_fetch, store), level[start : start + _AT_ONCE])
+        held += sum(len(answer.content) for answer in answers[start:] if answer is not None)
+        if held > MANIFEST_BYTES_LIMIT:
+            message = f"{store.repository}: the manifests of one image hold more than {MANIFEST_BYTES_LIMIT} bytes"
+            raise StoreError("manifest.too_many", message)
+    return answers
 
 
 def _next_level(
