@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
+from tagflow.errors import TagflowError
 from tests.proxy import FaultProxy, fault_proxy
+from tests.secrets import check_secrets
 from tests.servers import (
     PASSWORD,
     USERNAME,
@@ -77,3 +80,29 @@ def proxy(_proxied: FaultProxy) -> FaultProxy:
     """A proxy in front of ``registry``, without faults and with nothing asked yet."""
     _proxied.clear()
     return _proxied
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _errors_hold_no_secret() -> Iterator[None]:
+    """Search each error that is made for the planted secrets."""
+    made = TagflowError.__init__
+
+    def checked(self: TagflowError, code: str, message: str, **more: Any) -> None:
+        made(self, code, message, **more)
+        check_secrets(message, self.hint, repr(self.details))
+
+    TagflowError.__init__ = checked  # type: ignore[method-assign]
+    yield
+    TagflowError.__init__ = made  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Search what a test printed and logged."""
+    report: Any = yield
+    if report.passed:
+        try:
+            check_secrets(*(text for _, text in report.sections))
+        except AssertionError as error:
+            report.outcome, report.longrepr = "failed", str(error)
+    return report

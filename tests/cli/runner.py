@@ -18,6 +18,7 @@ from tagflow.cli import main
 from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
 from tests import images
+from tests.secrets import check_secrets
 
 POLICY = """\
 version: 1
@@ -37,6 +38,9 @@ class Done:
     status: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        check_secrets(self.out, self.err)
 
     @property
     def document(self) -> dict[str, Any]:
