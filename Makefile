@@ -16,7 +16,7 @@ PYTEST_ARGS :=
 # Only some: start, one, rounds, many, tags, thousand, large, twenty, far. The page is written where all ran.
 BENCHMARKS :=
 
-.PHONY: help demo test bench check lint types docs reference pictures dist format clean
+.PHONY: help demo test bench check lint types docs reference pictures dist format reliability soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -54,6 +54,15 @@ dist: $(READY) ## Build the source archive and the wheel into ./dist, and try th
 format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+reliability: $(READY) ## Run each command in each storm, and write docs/reliability.md (some minutes).
+	$(BIN)/python -m tests.reliability
+
+soak: $(READY) ## Run 10,000 random releases under faults, and write docs/reliability.md (half an hour or so).
+	$(BIN)/python -m tests.reliability.long
+
+fuzz: $(READY) ## Feed the parsers with far more nonsense than the tests do.
+	TAGFLOW_FUZZ=50 $(BIN)/pytest -n $(WORKERS) -m fuzz $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here: .venv, ./demo, caches.
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import random
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +27,12 @@ class Fault:
 
     ``delay`` seconds come first. Then ``status`` answers instead of the registry; or ``cut`` ends the connection:
     ``before`` the registry hears of the request, ``after`` it did its work, or in the ``middle`` of its answer;
-    or ``edit`` changes a byte of the answer's body; or ``drop_headers`` leaves headers out.
+    or ``edit`` changes a byte of the answer's body; or ``drop_headers`` leaves headers out, ``set_headers`` puts others
+    in the place of those that are there; or the answer stops for ``stall`` seconds in the middle of its body.
+
+    ``reset`` cuts by a TCP reset. ``every``: only about each so-many-th request that
+    matches is troubled, with uneven gaps, so that no client falls into step with it. ``jitter``: up to
+    so many seconds more before each.
     """
 
     method: str = ".*"
@@ -37,8 +44,13 @@ class Fault:
     cut: Literal["", "before", "after", "middle"] = ""
     edit: bool = False
     drop_headers: tuple[str, ...] = ()
+    set_headers: Mapping[str, str] = field(default_factory=dict)
+    stall: float = 0.0
+    reset: bool = False
+    jitter: float = 0.0
     skip: int = 0
     times: int = 1
+    every: int = 1
     strike: Callable[[], None] = lambda: None
     """Called right before the connection is cut."""
 
@@ -49,6 +61,7 @@ class Fault:
         if self.skip:
             self.skip -= 1
             return False
+        self.skip = self.every - 1 + (self.times % 3 if self.every > 1 else 0)
         self.times -= 1
         return True
 
@@ -61,13 +74,11 @@ class FaultProxy:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.connections = 0
+        self.strikes = 0
         self.lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.proxy = self
+        self._listen(0)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
 
     def add(self, **fault: Any) -> None:
         """One fault more; the first that matches strikes."""
@@ -79,7 +90,21 @@ class FaultProxy:
         with self.lock:
             self.faults.clear()
             self.requests.clear()
-            self.connections = 0
+            self.connections = self.strikes = 0
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Nobody listens at this address meanwhile."""
+        port = self._server.server_address[1]
+        self.stop()
+        yield
+        self._listen(port)
+
+    def _listen(self, port: int) -> None:
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.proxy = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
 
     def count(self, method: str = ".*", path: str = ".*") -> int:
         """How many requests matched."""
@@ -99,7 +124,9 @@ class FaultProxy:
     def fault(self, method: str, path: str) -> Fault | None:
         """The fault for a request."""
         with self.lock:
-            return next((fault for fault in self.faults if fault.strikes(method, path)), None)
+            found = next((fault for fault in self.faults if fault.strikes(method, path)), None)
+            self.strikes += found is not None
+            return found
 
     def opened(self, connection: socket.socket) -> None:
         """A client has sent its first request over a connection."""
@@ -156,15 +183,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._counted = True
             proxy.opened(self.connection)
         fault = proxy.fault(self.command, self.path) or Fault()
-        time.sleep(fault.delay)
+        time.sleep(fault.delay + random.uniform(0, fault.jitter))
         if fault.status:
             self._record(fault.status)
             self._drain()
-            self._answer(fault.status, dict(fault.headers), fault.body)
+            self._answer(fault.status, dict(fault.headers), fault.body, Fault())
         elif fault.cut == "before":
             self._record(0)
             fault.strike()
-            self._cut()
+            self._cut(reset=fault.reset)
         else:
             self._forward(fault)
 
@@ -185,10 +212,11 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {k: v for k, v in response.getheaders() if k.lower() not in map(str.lower, fault.drop_headers)}
             if fault.cut == "after":
                 fault.strike()
-                return self._cut()
+                return self._cut(reset=fault.reset)
             if fault.edit and body:
                 body = bytes([body[0] ^ 1]) + body[1:]
-            self._answer(response.status, headers, body, half=fault.cut == "middle")
+            headers |= {name: value for name, value in fault.set_headers.items() if name in headers}
+            self._answer(response.status, headers, body, fault)
         finally:
             upstream.close()
 
@@ -205,7 +233,8 @@ class _Handler(BaseHTTPRequestHandler):
         for _ in self._body():
             pass
 
-    def _answer(self, status: int, headers: dict[str, str], body: bytes, *, half: bool = False) -> None:
+    def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault) -> None:
+        half = fault.cut == "middle" or (fault.stall and body)
         self.send_response_only(status)
         if not any(name.lower() == "content-length" for name in headers):
             headers["Content-Length"] = str(len(body))
@@ -214,15 +243,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body[: len(body) // 2] if half else body)
+        if fault.stall and half and self.command != "HEAD":
+            self.connection.settimeout(fault.stall)
+            with contextlib.suppress(OSError):
+                self.connection.recv(1)  # it ends when the client has gone
         if half:
-            self._cut()
+            self._cut(reset=fault.reset)
 
     def _record(self, status: int) -> None:
         with self.server.proxy.lock:
             self.server.proxy.requests.append(Request(self.command, self.path, status))
 
-    def _cut(self) -> None:
+    def _cut(self, *, reset: bool) -> None:
         self.wfile.flush()
         self.close_connection = True
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.rfile.close()  # the reset goes out when nothing holds the socket any more
+            self.wfile.close()
+            self.connection.close()
+            return
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)

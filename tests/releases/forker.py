@@ -1,6 +1,7 @@
 """tagflow as a process of its own, started in milliseconds: one process imports everything, and forks a child a run.
 
-It reads one request a line on standard input, ``{"argv", "cwd", "environ", "out", "err"}``, and answers with the
+It reads one request a line on standard input, ``{"argv", "cwd", "environ", "out", "err", "silence"}`` (``silence``: the
+longest time in seconds that a registry may say nothing), and answers with the
 child's process id and then, when it has ended, with its exit status (minus the signal that ended it).
 """
 
@@ -20,16 +21,21 @@ from typing import Any
 
 
 def warm_up() -> None:
-    """Import all of tagflow; let the registry client wait milliseconds where it would wait seconds."""
+    """Import all of tagflow."""
     import tagflow
-    from tagflow.stores.registry import http
-    from tagflow.stores.registry.patience import Pace
-    from tagflow.stores.registry.settings import Settings
 
     for module in walk_packages(tagflow.__path__, "tagflow."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    http.Settings = partial(Settings, pace=Pace(first=0.001))  # type: ignore[assignment,misc]
+
+
+def _be_impatient(silence: float) -> None:
+    """Let the registry client wait milliseconds where it would wait seconds."""
+    from tagflow.stores.registry import http
+    from tagflow.stores.registry.patience import Pace
+    from tagflow.stores.registry.settings import Settings
+
+    http.Settings = partial(Settings, pace=Pace(first=0.001), silence=silence)  # type: ignore[assignment,misc]
 
 
 def serve() -> None:
@@ -51,6 +57,7 @@ def _child(request: dict[str, Any]) -> None:
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["environ"])
+        _be_impatient(request["silence"])
         faulthandler.enable()
         from tagflow.cli.main import main
 

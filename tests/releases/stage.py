@@ -26,7 +26,7 @@ from tests.proxy import Fault, FaultProxy
 from tests.servers import RegistryServer
 
 IMAGES = ("api", "web", "worker")
-MOVABLE = ("prod", "latest", "v1")
+MOVABLE = ("dev", "prod", "latest", "v1")
 OLD, NEW = "v1.0.0", "v1.1.0"
 POLICY = """\
 version: 1
@@ -78,9 +78,9 @@ class Cutter(FaultProxy):
             self._cut = None
 
     def fault(self, method: str, path: str) -> Fault | None:
+        if self._cut is None:
+            return super().fault(method, path)
         with self.lock:
-            if self._cut is None:
-                return None
             way, when, number = self._cut
             counts = when == "before" or method not in ("GET", "HEAD")
             self._seen += counts
@@ -151,6 +151,10 @@ class Stage:
     cutter: Cutter
     forker: Forker
     namespace: str
+    docker_config: Path | None = None
+    """The directory of the login, where the registry asks for one."""
+    silence: float = 60.0
+    """Seconds that a registry may say nothing."""
     runs: int = 0
     finished: set[Shape] = field(default_factory=set)
     """What has been finished and verified once: it is not done again for each request that leads there."""
@@ -159,16 +163,21 @@ class Stage:
     def _files(self) -> Path:
         return self.server.root / "storage/docker/registry/v2/repositories" / self.namespace
 
+    @property
+    def _environ(self) -> dict[str, str]:
+        return surroundings(self.path, {"DOCKER_CONFIG": str(self.docker_config)} if self.docker_config else {})
+
     def build(self) -> None:
         """v1.0.0 in dev and prod, v1.1.0 in dev: the state `ahead`; and with v1.1.0 in prod, too: `arrived`."""
         self.path.mkdir(parents=True)
         text = POLICY.format(host=self.cutter.host, namespace=self.namespace)
         (self.path / "promotion.yaml").write_text(text)
-        host = RegistryHost(self.server.host, Settings(writes=True))
+        host = RegistryHost(self.server.host, Settings(environ=self._environ, writes=True))
         for image in IMAGES:
             for version in (OLD, NEW):
                 store = host.store(f"{self.namespace}/{image}")
                 images.image(store, content=f"{image} {version}".encode(), tag=version)
+            images.image(host.store(f"{self.namespace}/builds/{image}"), content=f"{image} new".encode(), tag="new")
         host.close()
         for version, environment in ((OLD, "dev"), (OLD, "prod"), (NEW, "dev")):
             self.done("promote", version, "--to", environment)
@@ -191,7 +200,8 @@ class Stage:
         request = {
             "argv": [*arguments, "-o", "json"],
             "cwd": str(self.path),
-            "environ": surroundings(self.path, {}),
+            "environ": self._environ,
+            "silence": self.silence,
             "out": str(out),
             "err": str(err),
         }
@@ -228,7 +238,7 @@ def shape_of(verb: str, tags: Tags) -> Shape:
 
 
 def movable(tags: Tags) -> Tags:
-    """The environment tag of prod and the floating tags."""
+    """The environment tags and the floating tags."""
     return {key: digest for key, digest in tags.items() if key[1] in MOVABLE}
 
 

@@ -1,0 +1,88 @@
+"""docs/reliability.md: what runs have shown, written by the runs themselves between markers in the page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.reliability.faults import STORMS, Season
+from tests.reliability.matrix import VERBS, Cell
+from tests.reliability.soak import Tally
+
+PAGE = Path(__file__).parents[2] / "docs/reliability.md"
+
+
+def write(part: str, text: str) -> None:
+    """Replace one part of the page."""
+    page = PAGE.read_text()
+    begin, end = f"<!-- {part}: made by a run -->\n", f"<!-- {part}: end -->"
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    assert head != page, f"{PAGE} has no part {part}"
+    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
+
+
+def day() -> str:
+    """Today, in UTC."""
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def matrix(cells: Sequence[Cell]) -> str:
+    """The table of the matrix, and what it took to make it."""
+    statuses: defaultdict[tuple[str, str, Season], set[int]] = defaultdict(set)
+    for cell in cells:
+        statuses[cell.storm, cell.verb, cell.season].add(cell.status)
+
+    def shown(storm: str, verb: str, season: Season) -> str:
+        return ", ".join(map(str, sorted(statuses[storm, verb, season]))) or "–"
+
+    lines = ["| | " + " | ".join(VERBS) + " |", "| --- " * (len(VERBS) + 1) + "|"]
+    for storm in STORMS.values():
+        told = [f"{shown(storm.name, verb, 'passing')} / {shown(storm.name, verb, 'lasting')}" for verb in VERBS]
+        lines.append(f"| {storm.told} | " + " | ".join(told) + " |")
+    counted = {status: sum(cell.status == status for cell in cells) for status in sorted({it.status for it in cells})}
+    outcomes = ", ".join(f"{count} × exit {status}" for status, count in counted.items())
+    slowest = max(cells, key=lambda cell: cell.seconds)
+    lines += [
+        "",
+        f"Made on {day()}: {len(cells)} commands in a storm ({outcomes}; none unknown), which sent"
+        f" {sum(cell.requests for cell in cells):,} requests and met {sum(cell.faults for cell in cells):,} faults;"
+        f" {sum(cell.runs for cell in cells) - len(cells):,} commands in fair weather afterwards, all with exit 0."
+        f" The slowest took {slowest.seconds:.1f} s ({slowest.verb}, {STORMS[slowest.storm].told}).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The cells of the matrix in the page."""
+    part = page.partition("<!-- matrix: made by a run -->")[2].partition("<!-- matrix: end -->")[0]
+    rows = [line for line in part.splitlines() if line.startswith("|") and not re.match(r"\| ---", line)]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def soak(memory: Tally, real: Tally, seed: int, minutes: float) -> str:
+    """The two parts of the soak side by side."""
+    columns = [("in memory", memory), ("a real registry, two processes", real)]
+    rows = {
+        "runs": [f"{it.runs:,}" for _, it in columns],
+        "commands in the storm": [f"{it.commands:,}" for _, it in columns],
+        "operations or requests": [f"{it.operations:,}" for _, it in columns],
+        "faults that struck": [f"{it.faults:,}" for _, it in columns],
+        "changes acknowledged": [f"{it.acknowledged:,}" for _, it in columns],
+        "acknowledged changes missing in the history": ["0", "0"],
+        "runs after which `verify` had another finding than `floating.stale`": ["0", "0"],
+        "runs after which it had that one": [f"{it.stale:,}" for _, it in columns],
+        "what the commands said": [_counted(it.outcomes) for _, it in columns],
+        "what it took in fair weather": [_counted(it.reruns) for _, it in columns],
+    }
+    lines = ["| | " + " | ".join(name for name, _ in columns) + " |", "| --- " * 3 + "|"]
+    lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    lines += ["", f"Made on {day()} in {minutes:.0f} minutes; first seed {seed}."]
+    return "\n".join(lines) + "\n"
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{count:,} × {what}" for what, count in counter.most_common())

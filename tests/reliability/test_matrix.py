@@ -1,0 +1,50 @@
+"""Verbs in storms: a part of the matrix that docs/reliability.md holds whole (`make reliability` makes it anew)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.faults import STORMS, Season
+from tests.reliability.matrix import VERBS, Ground, challenge_of, every_cell, ground
+from tests.reliability.report import PAGE, rows_of
+from tests.servers import RegistryServer
+
+pytestmark = pytest.mark.registry
+_KINDS = list(dict.fromkeys((storm.name, season) for _, storm, season in every_cell()))
+PART = [(VERBS[number % len(VERBS)], *kind) for number, kind in enumerate(_KINDS)]
+"""Each storm once, each verb several times."""
+
+
+@pytest.fixture(scope="module")
+def plain(registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(registry, tmp_path_factory.mktemp("storm")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def locked(token_registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(token_registry, tmp_path_factory.mktemp("storm"), challenge_of(token_registry)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("verb", "storm", "season"), PART)
+def test_the_outcome_is_right_and_nothing_is_lost(
+    request: pytest.FixtureRequest, verb: str, storm: str, season: Season
+) -> None:
+    place: Ground = request.getfixturevalue("locked" if STORMS[storm].login else "plain")
+    cell = place.run(verb, STORMS[storm], season)
+    assert cell.healed == 0
+    if storm not in ("refused", "lost-put", "token"):  # where nobody listens or too little is asked, nothing strikes
+        assert cell.faults, "the storm did not strike"
+
+
+def test_the_page_holds_every_verb_in_every_storm() -> None:
+    header, *rows = rows_of(Path(PAGE).read_text())
+    assert header == ["", *VERBS]
+    assert [row[0] for row in rows] == [storm.told for storm in STORMS.values()]
+    for row in rows:
+        for cell in row[1:]:
+            assert set(cell) <= set("04567, /–"), row
