@@ -77,3 +77,14 @@ def test_soak_is_told_by_the_newest_record() -> None:
     world.memory.calls.clear()
     assert world.promote("v1.0.0", to="prod").applied
     assert sum(operations(world.memory.calls).values()) <= 14, world.memory.calls
+
+
+def test_records_of_one_release_share_what_they_say_of_all() -> None:
+    """Else a release of a thousand images would name each image a thousand times in memory."""
+    names = ", ".join(f"svc-{number}: svc-{number}" for number in range(3))
+    world = World(POLICY.replace("app: app", names))
+    world.through("v1.0.0", "dev")
+    records = [world.sight(image.name, "dev").standing.head for image in world.policy.images]
+    members = {id(entry.record.members) for entry in records if entry}
+    intents = {id(entry.record.intent) for entry in records if entry}
+    assert (len(records), len(members), len(intents)) == (3, 1, 1)

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -162,14 +163,14 @@ def _decode(annotations: Mapping[str, str]) -> Record:
         previous_version=text("previous-version") or None,
         previous_digest=_digest(text("previous-digest")),
         release=Release(text("release"), int(text("release-number"))),
-        members=_split(text("members"), ","),
+        members=_members(text("members")),
         actor=text("actor"),
         reason=text("reason"),
         overrides=_split(text("overrides"), ","),
         at=_moment(annotations[CREATED]),
         parents=tuple(map(_parent, _split(text("parents"), " "))),
         state=_decode_state(text("state")),
-        intent=tuple(map(_wanted, _split(annotations.get(PREFIX + "intent", ""), " "))),
+        intent=_intent(annotations.get(PREFIX + "intent", "")),
     )
 
 
@@ -185,6 +186,17 @@ def _decode_state(text: str) -> State:
         since=document.since,
         seen=document.seen,
     )
+
+
+# The records of one release say the same of all its members: for a thousand images they share it in memory, too.
+@lru_cache(maxsize=256)
+def _members(text: str) -> tuple[str, ...]:
+    return _split(text, ",")
+
+
+@lru_cache(maxsize=256)
+def _intent(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(map(_wanted, _split(text, " ")))
 
 
 def _wanted(text: str) -> tuple[str, str]:
