@@ -88,8 +88,12 @@ class Duel:
         stage = self._stages[0]
         told = "the same command" if (done := stage.tagflow(*command)).status == 0 else f"exit {done.status}"
         if stage.tagflow("verify").status != 0:
-            stage.tagflow("verify", "--repair")
+            left = stage.tagflow("verify", "--repair")
             told += ", then verify --repair"
+            if left.status and {"interrupted", "drift"} & {it["problem"] for it in left.result["findings"]}:
+                stage.tagflow("rollback", "prod", "--yes")
+                stage.tagflow("verify", "--repair")
+                told += ", rollback, verify --repair"
         self.tally.reruns[told] += 1
         left = stage.tagflow("verify")
         problems = {finding["problem"] for finding in left.result["findings"]}
