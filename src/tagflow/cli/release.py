@@ -64,7 +64,6 @@ def _confirm(planned: Outcome) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     print(show.plan(planned.plan), file=sys.stderr)
-    print("Carry it out? [y/N] ", end="", file=sys.stderr, flush=True)
     if _answer() in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
@@ -77,6 +76,7 @@ def _confirm(planned: Outcome) -> None:
 def _answer() -> str:
     """What the user types; nothing for Ctrl-C and Ctrl-D, which leave the cursor behind the question."""
     try:
+        print("Carry it out? [y/N] ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
     except KeyboardInterrupt:
         line = ""
