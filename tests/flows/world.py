@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,7 +68,7 @@ class World:
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._ids = itertools.count(1)
+        self._last_id = 0
         self.policy: Policy = self.load(self.text)
 
     def copy(self) -> World:
@@ -80,7 +79,7 @@ class World:
             its.tags.update(tags)
             its.manifests.update(mine.manifests)
             its.blobs.update(mine.blobs)
-        twin._ids = itertools.count(next(self._ids))
+        twin._last_id = self._last_id
         return twin
 
     @staticmethod
@@ -100,12 +99,16 @@ class World:
             policy_digest=_digest(self.text),
             stores=self.memory.open,
             now=self._tick,
-            new_id=lambda: f"r{next(self._ids):04d}",
+            new_id=self._new_id,
             actor=self.actor,
             environ={"PATH": "/usr/bin:/bin"},
             warn=self.warnings.append,
             threads=self.threads,
         )
+
+    def _new_id(self) -> str:
+        self._last_id += 1
+        return f"r{self._last_id:04d}"
 
     def _tick(self) -> datetime:
         self.now += timedelta(seconds=1)
