@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import combinations
+from threading import Event, Thread, current_thread
 
 import pytest
 
@@ -734,3 +735,97 @@ def assert_latest(world: World, expected: dict[str, str]) -> None:
 
 def test_a_crash_is_no_ordinary_exception() -> None:
     assert not issubclass(Crash, Exception)
+
+
+class TestTwoFail:
+    """Two writers whose changes are both put back: what runs in the end is what the history says."""
+
+    def test_one_gives_up_while_the_other_one_has_moved_the_tag(self) -> None:
+        world = before_promote()
+        world.through("v1.2.0", "dev", "test")
+        late, given_up = world.decide_promote("frontend=v1.2.0", to="prod"), []
+
+        def meanwhile(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                given_up.append(True)
+                with world.hooked(before=_nothing), fails("tag.moved", 5):
+                    world.carry_out(late)
+                raise StoreError("registry.unreachable", "gone")
+
+        with world.hooked(before=meanwhile), fails("registry.unreachable", 6):
+            world.promote("v1.1.0", to="prod")
+        assert given_up == [True]
+        self.assert_nothing_happened(world)
+
+    def test_a_rollback_that_is_put_back_leaves_no_hold(self) -> None:
+        world = before_rollback()
+        world.through("v1.2.0", "dev", "test")
+        late = world.decide_promote("frontend=v1.2.0", to="prod")
+
+        def meanwhile(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                with world.hooked(before=_nothing), fails("tag.moved", 5):
+                    world.carry_out(late)
+                raise StoreError("registry.unreachable", "gone")
+
+        with world.hooked(before=meanwhile), fails("registry.unreachable", 6):
+            world.rollback("prod")
+        assert stands(world) == ALL_NEW
+        assert world.runs("prod") == ALL_NEW
+        assert world.cell("frontend", "prod").holds == ()
+        assert world.stack("frontend", "prod") == ["v1.0.0", "v1.1.0"]
+        assert verify(world.context(), ["prod"]) == []
+
+    def test_one_builds_on_what_the_other_one_puts_back(self) -> None:
+        """The second begins when the first has moved all its tags, and does not know it; it takes them back."""
+        world = before_promote()
+        world.through("v1.2.0", "dev", "test")
+        announced, first_is_over, told, lost = Event(), Event(), [], [False]
+
+        def second() -> None:
+            try:
+                world.promote("frontend=v1.2.0", to="prod")
+            except TagflowError as error:
+                told.append(error.code)
+            finally:
+                announced.set()
+
+        other = Thread(target=second, daemon=True)
+
+        def before(operation: str, repository: Repository, tag: str) -> None:
+            if current_thread() is other:
+                if (operation, tag) == ("move", "prod"):
+                    announced.set()
+                    assert first_is_over.wait(10)
+            elif lost[0] and operation == "resolve":
+                lost[0] = False
+                raise StoreError("registry.unreachable", "gone")
+
+        def after(operation: str, repository: Repository, tag: str) -> None:
+            moved = (operation, repository.path, tag) == ("move", "acme/worker", "prod")
+            if moved and not announced.is_set():
+                other.start()
+                assert announced.wait(10)
+                lost[0] = True
+                raise StoreError("registry.unreachable", "gone")
+
+        with world.hooked(before, after):
+            with fails("registry.unreachable", 6):
+                world.promote("v1.1.0", to="prod")
+            first_is_over.set()
+            other.join(10)
+        assert told == ["tag.moved"]
+        self.assert_nothing_happened(world)
+
+    def assert_nothing_happened(self, world: World) -> None:
+        assert stands(world) == ALL_OLD
+        assert world.runs("prod") == ALL_OLD
+        assert set(world.states("prod").values()) == {"recorded"}
+        assert verify(world.context(), ["prod"]) == []
+        assert world.stack("frontend", "prod") == ["v1.0.0"]
+        for version in ("v1.1.0", "v1.2.0"):
+            assert world.sight("frontend", "prod").standing.lists_out(version) == "void"
+
+
+def _nothing(operation: str, repository: Repository, tag: str) -> None:
+    """No mischief."""

@@ -47,18 +47,25 @@ class Herald:
 
         ``left``: the tag had moved meanwhile, or may have; else what runs has been there all the time.
         Nothing is written while another writer's announcement is open beside it: naming that one as a parent would
-        take it for settled. The fork stays visible, and the next release joins it.
+        take it for settled. The fork stays visible, and the next release joins it. But where another writer found the
+        tag moved, took this one for settled, and wrote its own record after it, that is set right.
         """
         observer = Observer(self.context)
         sight = observer.sights([place])[place]
-        others = [head for head in sight.standing.heads if head.tag != entry.tag]
-        if len(others) == len(sight.standing.heads) or any(it.record.digest != sight.standing.digest for it in others):
+        if not _is_open(entry, sight.standing, left=left):
             return None
         record = entry.record
         before = standing_before(observer, sight, entry)
+        state = _without(entry, before, sight.standing).aborted(record.version)
+        if before.condition == "interrupted" and record.action != "abort":
+            # It was announced after another writer's change, which was put back since: that one arrived as little.
+            taken = before.head
+            assert taken is not None
+            before = standing_before(observer, replace(sight, standing=before), taken)
+            state = before.state.aborted(taken.record.version).aborted(record.version)
         head = before.head
         draft = replace(
-            self._draft(place, before.state.aborted(record.version)),
+            self._draft(place, state),
             action="abort",
             version=head.record.version if head else None,
             digest=head.record.digest if head else None,
@@ -126,6 +133,23 @@ def standing_before(observer: Observer, sight: Sight, entry: Entry) -> Standing:
     heads = others + tuple(parent for tag, parent in parents.items() if tag not in named)
     digest = sight.standing.digest
     return Standing(entry.record.previous_digest if digest == entry.record.digest else digest, heads)
+
+
+def _without(entry: Entry, before: Standing, standing: Standing) -> State:
+    """The state before an announcement. Where others wrote after it, their holds are not its own."""
+    if entry in standing.heads:
+        return before.state
+    kept = [head.record.state.holds for head in before.heads if head not in standing.heads]
+    return replace(before.state, holds=before.state.holds - entry.record.state.holds.difference(*kept))
+
+
+def _is_open(entry: Entry, standing: Standing, *, left: bool) -> bool:
+    """Whether it is for the writer of an announcement to say that it did not take place."""
+    others = [head for head in standing.heads if head.tag != entry.tag]
+    if len(others) == len(standing.heads):
+        # Others wrote after it. Where they say that what it announced runs, they saw its tag before it was put back.
+        return left and all(head.record.digest == entry.record.digest != standing.digest for head in others)
+    return all(head.record.digest == standing.digest for head in others)
 
 
 def _numbered(state: State, release: Release, adoption: Release) -> State:
