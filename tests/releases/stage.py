@@ -153,6 +153,8 @@ class Stage:
     namespace: str
     docker_config: Path | None = None
     """The directory of the login, where the registry asks for one."""
+    docker_host: str = ""
+    """The daemon, where a command needs one."""
     silence: float = 60.0
     """Seconds that a registry may say nothing."""
     runs: int = 0
@@ -165,7 +167,8 @@ class Stage:
 
     @property
     def _environ(self) -> dict[str, str]:
-        return surroundings(self.path, {"DOCKER_CONFIG": str(self.docker_config)} if self.docker_config else {})
+        login = {"DOCKER_CONFIG": str(self.docker_config)} if self.docker_config else {}
+        return surroundings(self.path, login | ({"DOCKER_HOST": self.docker_host} if self.docker_host else {}))
 
     def build(self) -> None:
         """v1.0.0 in dev and prod, v1.1.0 in dev: the state `ahead`; and with v1.1.0 in prod, too: `arrived`."""

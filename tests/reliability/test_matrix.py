@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from tests.daemons import Daemon, running_daemon
 from tests.reliability.faults import STORMS, Season
 from tests.reliability.matrix import VERBS, Ground, challenge_of, every_cell, ground
 from tests.reliability.report import PAGE, rows_of
@@ -14,7 +16,10 @@ from tests.servers import RegistryServer
 
 pytestmark = pytest.mark.registry
 _KINDS = list(dict.fromkeys((storm.name, season) for _, storm, season in every_cell()))
-PART = [(VERBS[number % len(VERBS)], *kind) for number, kind in enumerate(_KINDS)]
+PART = [
+    pytest.param(verb, *kind, marks=[pytest.mark.engine] if verb == "pull" else [])
+    for verb, kind in zip(cycle(VERBS), _KINDS, strict=False)
+]
 """Each storm once, each verb several times."""
 
 
@@ -30,11 +35,19 @@ def locked(token_registry: RegistryServer, tmp_path_factory: pytest.TempPathFact
         yield made
 
 
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Daemon]:
+    with running_daemon() as daemon:
+        yield daemon
+
+
 @pytest.mark.parametrize(("verb", "storm", "season"), PART)
 def test_the_outcome_is_right_and_nothing_is_lost(
     request: pytest.FixtureRequest, verb: str, storm: str, season: Season
 ) -> None:
     place: Ground = request.getfixturevalue("locked" if STORMS[storm].login else "plain")
+    if verb == "pull":
+        place.attach(request.getfixturevalue("machine"))
     cell = place.run(verb, STORMS[storm], season)
     assert cell.healed == 0
     if storm not in ("refused", "lost-put", "token"):  # where nobody listens or too little is asked, nothing strikes
