@@ -16,10 +16,11 @@ def _nothing() -> None:
 
 
 class Crew:
-    """A pool of threads. Work given to it must not give it work and wait: that could wait forever."""
+    """A pool of threads; with one thread, the caller's own. Work given to it must not give it work and wait: that
+    could wait forever."""
 
     def __init__(self, threads: int = 8) -> None:
-        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="tagflow-store")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tagflow-store") if threads > 1 else None
 
     def map(self, work: Callable[[T], R], items: Iterable[T], *, on_failure: Callable[[], None] = _nothing) -> list[R]:
         """The results for all items, in their order.
@@ -27,6 +28,8 @@ class Crew:
         When one fails, work not begun is dropped, ``on_failure`` may ask the rest to end soon, and once it has ended
         the first failure is raised. When the user interrupts, nothing is waited for.
         """
+        if self._pool is None:
+            return _in_turn(work, items, on_failure)
         futures = [self._pool.submit(work, item) for item in items]
         try:
             for future in as_completed(futures):
@@ -46,4 +49,13 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+
+def _in_turn(work: Callable[[T], R], items: Iterable[T], on_failure: Callable[[], None]) -> list[R]:
+    try:
+        return [work(item) for item in items]
+    except BaseException:
+        on_failure()
+        raise
