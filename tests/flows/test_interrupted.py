@@ -667,6 +667,30 @@ class TestCompensation:
         world.promote("v1.1.0", to="prod")
         assert world.runs("prod") == ALL_NEW
 
+    def test_a_lost_answer_when_it_is_put_back(self) -> None:
+        """What was put back is put back, whether or not the registry's answer arrives."""
+        world = before_promote()
+        gone = StoreError("registry.unreachable", "gone")
+        moves: list[str] = []
+
+        def before(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod"):
+                moves.append(repository.path)
+                if repository.path == "acme/worker":
+                    raise gone
+
+        def after(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod") and moves.count(repository.path) > 1:
+                raise gone
+
+        with world.hooked(before, after), fails("registry.unreachable", 6) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert isinstance(caught[0].result, Outcome)
+        assert caught[0].result.compensated
+        assert stands(world) == ALL_OLD
+        assert world.runs("prod") == ALL_OLD
+        assert verify(world.context(), ["prod"]) == []
+
     def test_what_was_never_left_has_run_all_the_time(self) -> None:
         """A release that fails at one image does not shorten the stay of those whose tags it never moved."""
         world = before_promote()

@@ -276,12 +276,17 @@ class _Run:
     def _put_back(self, move: Move) -> None:
         """Put back what still stands at what this release wrote; what somebody moved since is theirs."""
         store = self._store(move.image)
-        with suppress(TagMoved):
+        try:
             if move.before is None:
                 if move.after is not None and store.resolve(move.tag) is not None:
                     store.untag(move.tag, move.after)
             else:
                 store.move(move.tag, store.get(move.before), move.after)
+        except TagMoved:
+            pass
+        except StoreError:  # the answer is lost, perhaps, and it is done
+            if store.resolve(move.tag) != move.before:
+                raise
         with self._lock:
             self._compensated = True
             self._left.add(move.image)
