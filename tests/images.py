@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tagflow.domain.reference import Digest, digest_of
+from tagflow.stores.artifact import EMPTY_CONTENT, EMPTY_TYPE
 from tagflow.stores.port import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
-    EMPTY_CONTENT,
-    EMPTY_TYPE,
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tagflow.domain.reference import Digest, Repository, digest_of
+from tagflow.stores.artifact import EMPTY_CONTENT
 from tagflow.stores.layout.store import LayoutStore
-from tagflow.stores.port import EMPTY_CONTENT, Manifest, Store
+from tagflow.stores.port import Manifest, Store
 from tagflow.stores.registry.http import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images

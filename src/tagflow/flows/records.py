@@ -6,7 +6,6 @@ for Artifact Usage"), and annotations. So any registry keeps it, and crane, oras
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +18,8 @@ from tagflow.domain.history import ACTIONS, Entry, Parent, Ran, Record, Release,
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
 from tagflow.errors import Conflict, StoreError
-from tagflow.stores.port import EMPTY, EMPTY_CONTENT, OCI_MANIFEST, Manifest, Store
+from tagflow.stores.artifact import artifact, write_empty
+from tagflow.stores.port import Manifest, Store
 
 ARTIFACT_TYPE = "application/vnd.tagflow.record.v1+json"
 PREFIX = "io.tagflow.record."
@@ -72,17 +72,8 @@ def encode(record: Record) -> Manifest:
         "parents": " ".join(f"{parent.tag}@{parent.digest}" for parent in record.parents),
         "state": _encode_state(record.state),
     }
-    empty = {"mediaType": EMPTY.media_type, "digest": EMPTY.digest, "size": EMPTY.size}
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": ARTIFACT_TYPE,
-        "config": empty,
-        "layers": [empty],
-        "annotations": {CREATED: stamp(record.at)} | {PREFIX + key: text or "" for key, text in texts.items()},
-    }
-    return Manifest(
-        OCI_MANIFEST, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return artifact(
+        ARTIFACT_TYPE, {CREATED: stamp(record.at)} | {PREFIX + key: text or "" for key, text in texts.items()}
     )
 
 
@@ -108,7 +99,7 @@ def write(store: Store, record: Record, *, first: bool) -> Entry:
     manifest = encode(record)
     tag = record_tag(record.environment, record.sequence, manifest.digest)
     if first:
-        _write_empty(store)
+        write_empty(store)
     for pause in _PAUSES:
         try:
             store.put(manifest, str(tag))
@@ -118,14 +109,10 @@ def write(store: Store, record: Record, *, first: bool) -> Entry:
             if not error.code.startswith(("blob.", "manifest.")):
                 raise
             time.sleep(pause)
-            _write_empty(store)
+            write_empty(store)
     else:
         store.put(manifest, str(tag))
     return Entry(tag, manifest.digest, record)
-
-
-def _write_empty(store: Store) -> None:
-    store.write_blob(EMPTY, lambda: iter([EMPTY_CONTENT]))
 
 
 def _broken(tag: RecordTag, why: str) -> Conflict:

@@ -26,8 +26,6 @@ MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
 MANIFEST_LIMIT = 4 * 1024 * 1024
 """Bytes. distribution-spec 1.1: registries should accept manifests up to 4 MiB."""
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-EMPTY_CONTENT = b"{}"
 
 
 @dataclass(frozen=True)
@@ -183,11 +181,6 @@ class TagMoved(Conflict):
             hint="Look at `tagflow status`, then run the command again.",
         )
         self.repository, self.tag, self.expected, self.actual = repository, tag, expected, actual
-
-
-EMPTY = Descriptor(EMPTY_TYPE, digest_of(EMPTY_CONTENT), len(EMPTY_CONTENT))
-"""The blob that stands where an artifact has no configuration or layer (image-spec 1.1, "Guidance for an Empty
-Descriptor")."""
 
 
 Chunks = Callable[[], Iterator[bytes]]

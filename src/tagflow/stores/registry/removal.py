@@ -9,11 +9,10 @@ from __future__ import annotations
 import secrets
 import threading
 
-import msgspec
-
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
-from tagflow.stores.port import EMPTY, EMPTY_CONTENT, OCI_MANIFEST, Manifest, Store
+from tagflow.stores.artifact import artifact, write_empty
+from tagflow.stores.port import Store
 from tagflow.stores.registry.answers import refusal
 from tagflow.stores.registry.patience import Transient
 from tagflow.stores.registry.session import Session
@@ -61,8 +60,8 @@ def _tried(store: Store, session: Session) -> str:
         raise refusal(answer, store.repository, "remove tags")
     if answer.status not in _POSSIBLE:
         return f"HTTP {answer.status}"
-    store.write_blob(EMPTY, lambda: iter([EMPTY_CONTENT]))
-    manifest = _artifact(nonce)
+    write_empty(store)
+    manifest = artifact(ARTIFACT_TYPE, {"io.tagflow.trial": nonce})
     for tag in (first, second):
         store.put(manifest, tag)
     answer = session.remove(first)
@@ -70,16 +69,3 @@ def _tried(store: Store, session: Session) -> str:
         return "it would remove the image with all its tags"
     session.remove(second)
     return "" if store.resolve(first) is None else f"HTTP {answer.status}"
-
-
-def _artifact(nonce: str) -> Manifest:
-    empty = {"mediaType": EMPTY.media_type, "digest": EMPTY.digest, "size": EMPTY.size}
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": ARTIFACT_TYPE,
-        "config": empty,
-        "layers": [empty],
-        "annotations": {"io.tagflow.trial": nonce},
-    }
-    return Manifest(OCI_MANIFEST, msgspec.json.encode(document))
