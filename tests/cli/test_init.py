@@ -204,3 +204,12 @@ def test_compose() -> None:
     assert read_compose(COMPOSE) == [Built("web", "ghcr.io/acme/shop-web"), Built("api", "ghcr.io/acme/shop-api")]
     assert read_compose("services: {a: {build: ., image: '${REGISTRY}/a'}}") == [Built("a", "")]
     assert read_compose("services: {a: {build: ., image: 'localhost:5000/a:${T}'}}") == [Built("a", "localhost:5000/a")]
+
+
+def test_what_is_asked_for_wrongly_has_no_place_in_a_file(desk: Desk) -> None:
+    done = desk.tagflow("init", "--registry", "http://x/y", "--env", "a b")
+    assert done.status == 2
+    assert "'http://x/y' is not a registry. Write HOST" in done.err
+    assert "environments.a b: 'a b' is not an environment name." in done.err
+    assert "promotion.yaml" not in done.err
+    assert not (desk.path / "promotion.yaml").exists()

@@ -57,7 +57,7 @@ class Command:
     override: bool = False
 
     def model(self, model: Model) -> set[str]:
-        """What the contract says comes of it."""
+        """What is to come of it."""
         if self.verb == "rollback":
             return model.rollback(self.environment, self.wanted)
         wanted = {image: version for image, version in self.wanted.items() if version is not None}

@@ -57,7 +57,7 @@ def finish(stage: Stage, verb: Verb, before: Tags, between: Tags) -> None:
         return
     complete = all(is_there(verb, between, image) for image in IMAGES)
     if verb.command[0] == "rollback" and complete:
-        # Complete but for its answer: the contract says to name the VERSION, for twice would go one further back.
+        # Complete but for its answer: the VERSION is named, for twice would go one further back.
         stage.done(*verb.command, verb.wanted)
     else:
         stage.done(*(verb.again or verb.command))

@@ -46,7 +46,7 @@ def write_policy(
     if not force and os.path.lexists(path):
         raise _exists(path)
     wish = Wish(registry, tuple(dict.fromkeys(images)), tuple(dict.fromkeys(environments)))
-    wish.text()  # what is asked for is wrong or right by itself
+    _check(wish)
     text = _text(session, wish, path.parent)
     try:
         # O_EXCL: two at once, or a symbolic link, never overwrite what is there.
@@ -58,6 +58,15 @@ def write_policy(
     except OSError as exc:
         raise StoreError("init.unwritable", f"cannot write {path}: {exc.strerror}", hint="Look at its folder.") from exc
     return path
+
+
+def _check(wish: Wish) -> None:
+    """What is asked for is wrong or right by itself, whatever lies around; and no file has a place for it yet."""
+    try:
+        wish.text()
+    except UsageError as error:
+        told = [f"{it['message']}. {it['hint']}".strip() for it in error.details]
+        raise UsageError(error.code, "\n".join(told)) from error
 
 
 def _exists(path: Path) -> UsageError:
