@@ -89,6 +89,23 @@ class TestRequests:
         store.create("v1-prod", manifest)
         assert [request.method for request in proxy.requests] == ["GET", "PUT"]
 
+    def test_a_new_name_takes_one_where_there_was_no_repository(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
+    ) -> None:
+        assert store.tags() == []
+        store.create("v1-prod", images.image(direct))
+        assert [request.method for request in proxy.requests] == ["GET", "PUT"]
+
+    def test_a_list_that_nobody_gives_proves_nothing(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
+    ) -> None:
+        first, second = images.image(direct, tag="v1-prod"), images.image(direct, content=b"another")
+        proxy.add(status=404, times=1)
+        assert store.tags() == []
+        with pytest.raises(TagMoved):
+            store.create("v1-prod", second)
+        assert direct.resolve("v1-prod") == first.digest
+
     def test_a_list_is_not_believed_for_long(
         self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -121,8 +121,8 @@ def is_immutable(answer: Answer, host: str) -> bool:
     return 400 <= answer.status < 500 and (said or bool(codes(answer) & _IMMUTABLE_CODES))
 
 
-def wants_repository(answer: Answer) -> bool:
-    """Whether a write failed because its repository does not exist (``NAME_UNKNOWN``)."""
+def knows_no_repository(answer: Answer) -> bool:
+    """Whether a registry says that the repository does not exist (``NAME_UNKNOWN``)."""
     return answer.status == 404 and "NAME_UNKNOWN" in codes(answer)
 
 

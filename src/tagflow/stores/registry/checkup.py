@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import TagflowError
 from tagflow.stores.port import Check, Checkup
-from tagflow.stores.registry.answers import explanation, has_no_referrers_api, refusal, wants_repository
+from tagflow.stores.registry.answers import explanation, has_no_referrers_api, knows_no_repository, refusal
 from tagflow.stores.registry.clouds import can_create
 from tagflow.stores.registry.connection import Connection, Health
 from tagflow.stores.registry.hazards import hazards
@@ -124,7 +124,7 @@ def _push(connection: Connection, repository: Repository) -> TagflowError | None
         answer = session.write("POST", "blobs/uploads/")
     except TagflowError as error:
         return error
-    if wants_repository(answer) and connection.settings.create_repositories and can_create(repository):
+    if knows_no_repository(answer) and connection.settings.create_repositories and can_create(repository):
         return None  # the first push creates it
     if answer.status not in (201, 202):
         return refusal(answer, repository, "push")
@@ -170,7 +170,7 @@ def _first_told(sessions: Sequence[Session], ask: Callable[[Session], Answer]) -
             return error
         except Transient as failure:
             return failure.error
-        if not wants_repository(answer):
+        if not knows_no_repository(answer):
             return answer
     return None
 

@@ -13,7 +13,7 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Chunks
 from tagflow.stores.registry import links
-from tagflow.stores.registry.answers import wants_repository
+from tagflow.stores.registry.answers import knows_no_repository
 from tagflow.stores.registry.clouds import create_repository
 from tagflow.stores.registry.connection import Connection
 from tagflow.stores.registry.failures import invalid
@@ -92,7 +92,7 @@ class Session:
         size = {} if callable(body) else {"Content-Length": str(len(body))}
         request = Request(method, self._url(target), {**size, **(headers or {})}, body, silence=silence)
         answer = self._connection.send(request, scopes, once=once)
-        if wants_repository(answer) and self._creates():
+        if knows_no_repository(answer) and self._creates():
             return self._connection.send(request, scopes, once=once)
         return answer
 

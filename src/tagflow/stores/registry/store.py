@@ -16,6 +16,7 @@ from tagflow.stores.registry.answers import (
     explanation,
     has_no_referrers_api,
     is_immutable,
+    knows_no_repository,
     media_type,
     names_unknown_parts,
     read_tags,
@@ -99,8 +100,10 @@ class RegistryStore:
         """All tags; names that are none (distribution-spec 1.1, "Pulling manifests") are left out."""
         found: set[str] = set()
         for number, answer in enumerate(self._session.pages(f"tags/list?n={_PAGE_SIZE}", _PAGE_LIMIT)):
-            if answer.status == 404 and number == 0:
-                return []
+            if number == 0 and knows_no_repository(answer):
+                break
+            if number == 0 and answer.status == 404:
+                return []  # why, nobody knows: no proof that a tag is not there
             found.update(filter(is_tag, read_tags(self._expect(answer, "list tags"))))
             if len(found) > _MOST_TAGS:
                 raise invalid(answer.url, f"lists more than {_MOST_TAGS} tags")
