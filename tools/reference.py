@@ -16,7 +16,8 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from tagflow.cli.app import app
+from tagflow.cli.app import app, build
+from tagflow.cli.commands import COMMANDS as COMMAND_NAMES
 from tagflow.config.schema import schema
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -47,7 +48,8 @@ def commands() -> str:
     context = typer.Context(group, info_name="tagflow")
     parts = [COMMANDS, "\n## Options of every command\n", *_options(group.params), ARGUMENTS]
     shared = {option for parameter in group.params for option in parameter.opts}
-    for name, command in group.commands.items():
+    for name in COMMAND_NAMES:
+        command = build(name)
         usage = command.get_usage(typer.Context(command, info_name=name, parent=context)).removeprefix("Usage: ")
         line = re.sub(r"[{}]", "", " ".join(usage.split()))
         parts += [f"\n## {name}\n", command.help, f"\n```text\n{line}\n```\n"]

@@ -10,10 +10,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from typer.core import TyperGroup
-from typer.main import get_command
 
-from tagflow.cli.app import app
+from tagflow.cli.app import build
+from tagflow.cli.commands import COMMANDS
 from tests.project.pages import PAGES, blocks, commands, links, script, section
 from tests.project.reader import type_in
 from tests.project.source import ROOT
@@ -29,9 +28,7 @@ TYPED = [
 
 def known() -> Mapping[str, Any]:
     """The commands by name."""
-    group = get_command(app)
-    assert isinstance(group, TyperGroup)
-    return group.commands
+    return {name: build(name) for name in COMMANDS}
 
 
 @pytest.fixture

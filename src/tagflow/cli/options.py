@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typer.main import get_command
 
 from tagflow.cli.completion import words
 from tagflow.cli.ending import within
@@ -43,8 +44,11 @@ class _Command(TyperCommand):
         return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function ``(session, …)`` as a command that takes the global options too."""
+_commands: dict[str, typer.Typer] = {}
+
+
+def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function ``(session, …)`` a command that takes the global options too."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
@@ -67,10 +71,17 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         parameters = [*own, *(_parameter(key, annotation) for key, annotation in _GLOBALS.items())]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, cls=_Command)(run)
+        # Alone in an app of its own: Typer builds all commands of an app at once, and one is enough.
+        _commands[name] = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        _commands[name].command(name, cls=_Command)(run)
         return function
 
     return register
+
+
+def registered(name: str) -> Any:
+    """The command of that name, built; its module has been imported."""
+    return get_command(_commands[name])
 
 
 def _root() -> Session:

@@ -1,0 +1,21 @@
+"""The commands: thin. Each reads its arguments, runs one verb, and shows the result.
+
+A new command is a function under :func:`tagflow.cli.options.command` in a module of this folder, and a line here.
+"""
+
+COMMANDS = {
+    "init": "policy",
+    "tags": "policy",
+    "next": "policy",
+    "push": "releases",
+    "promote": "releases",
+    "rollback": "releases",
+    "apply": "releases",
+    "status": "looks",
+    "history": "looks",
+    "verify": "looks",
+    "pull": "machine",
+    "doctor": "machine",
+    "schema": "policy",
+}
+"""Each command, in the order of `--help`, and its module: only the module of the command that is named is imported."""

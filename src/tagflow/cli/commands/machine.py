@@ -1,0 +1,48 @@
+"""This machine and the registries: pull, doctor."""
+
+# What a command runs is imported where it runs: none waits for the imports of the others.
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tagflow.cli.arguments import Names
+from tagflow.cli.completion import words
+from tagflow.cli.options import command
+from tagflow.cli.session import Session
+
+
+@command("pull")
+def pull(
+    session: Session,
+    what: Annotated[
+        str, typer.Argument(metavar="ENV|VERSION", help="An environment, or a version.", autocompletion=words.pulled)
+    ],
+    names: Names = None,
+) -> None:
+    """Pull what an environment runs, or a version, into Docker."""
+    from tagflow.cli import documents, show, wiring
+    from tagflow.cli.progress import bar
+    from tagflow.flows.pull import pull as fetch
+
+    with bar() as progress:
+        images = fetch(wiring.context(session, progress=progress), what, names or [])
+    session.emit(documents.pulled(images), lambda: show.pulled(images))
+
+
+@command("doctor")
+def doctor(session: Session) -> None:
+    """Look at each registry: reachable, credential, features, hazards."""
+    from tagflow.cli import documents, show, wiring
+    from tagflow.flows.doctor import doctor as examine
+    from tagflow.flows.doctor import refuse
+
+    found = examine(*wiring.examiner(session))
+    document = documents.doctor(found)
+    usable = all(it.usable for it in found)
+    if usable or not session.is_json:
+        session.emit(document, lambda: show.diagnoses(found))
+    if not usable:
+        raise refuse(found, document)

@@ -1,0 +1,77 @@
+"""The policy and what follows from it alone: init, tags, next, schema."""
+
+# What a command runs is imported where it runs: none waits for the imports of the others.
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tagflow.cli.arguments import VersionText
+from tagflow.cli.completion import words
+from tagflow.cli.options import command
+from tagflow.cli.session import Session
+from tagflow.errors import UsageError
+
+
+@command("init")
+def init(
+    session: Session,
+    registry: Annotated[str, typer.Option("--registry", metavar="R", help="HOST[:PORT][/NAMESPACE], or oci:DIR.")] = "",
+    image: Annotated[list[str] | None, typer.Option("--image", metavar="NAME", help="An image; repeatable.")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", metavar="NAME", help="An environment, in order.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
+) -> None:
+    """Write a commented promotion.yaml."""
+    from tagflow.cli.initialise import write_policy
+
+    path = write_policy(session, registry, image or [], env or [], force=force)
+    session.emit({"path": str(path)}, lambda: f"Wrote {path}. Next: `tagflow push VERSION NAME=SOURCE`.")
+
+
+@command("tags")
+def tags(
+    session: Session,
+    version: VersionText,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env", metavar="ENV", help="Only for this environment; repeatable.", autocompletion=words.environments
+        ),
+    ] = None,
+) -> None:
+    """Print the tags that a version gets, one a line; no network."""
+    from tagflow.cli import documents, wiring
+    from tagflow.flows.versions import computed_tags
+
+    label, computed = computed_tags(wiring.context(session), version, env or [])
+    session.emit(documents.tags(label, computed), lambda: "\n".join(it.tag for it in computed))
+
+
+@command("next")
+def next_(
+    session: Session,
+    part: Annotated[
+        str, typer.Argument(metavar="[major|minor|patch|prerelease]", help="What goes up.", autocompletion=words.parts)
+    ] = "patch",
+) -> None:
+    """Print the version after the highest of all images."""
+    from tagflow.cli import documents, wiring
+    from tagflow.domain.version import PARTS
+    from tagflow.flows.versions import next_version
+
+    chosen = next((known for known in PARTS if known == part), None)
+    if chosen is None:
+        raise UsageError("usage.invalid", f"{part!r} is no part of a version", hint=f"Use {', '.join(PARTS)}.")
+    found = next_version(wiring.context(session), chosen)
+    session.emit(documents.next_version(found), lambda: found.next)
+
+
+@command("schema")
+def schema(session: Session) -> None:
+    """Print the JSON Schema of promotion.yaml."""
+    from tagflow.config.schema import schema as describe
+    from tagflow.config.schema import schema_json
+
+    session.emit(describe(), lambda: schema_json().rstrip("\n"))

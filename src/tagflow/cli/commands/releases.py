@@ -1,0 +1,133 @@
+"""What moves tags: push, promote, rollback, apply."""
+
+# What a command runs is imported where it runs: none waits for the imports of the others.
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagflow.cli.arguments import DryRun, EnvironmentName, Reason, SavePlan, Targets, VersionText, Yes
+from tagflow.cli.completion import words
+from tagflow.cli.options import command
+from tagflow.cli.session import Session
+from tagflow.errors import UsageError
+
+
+@command("push")
+def push(
+    session: Session,
+    version: VersionText,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=SOURCE…",
+            help="docker-daemon:NAME[:TAG], docker://HOST/REPO[:TAG|@DIGEST], oci:DIR[:TAG], docker-archive:FILE.tar.",
+            autocompletion=words.deliveries,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    reason: Reason = "",
+) -> None:
+    """Bring builds in as a version, into the first environment."""
+    import tempfile
+
+    from tagflow.cli import wiring
+    from tagflow.cli.progress import bar
+    from tagflow.cli.release import carry_out
+    from tagflow.domain.plan import Request
+    from tagflow.flows.push import Workspace, decide_push, parse_deliveries
+
+    with bar() as progress, tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
+        context = wiring.context(session, writes=not dry_run, progress=progress)
+        deliveries = parse_deliveries(sources or [])
+        work = Workspace(Path.cwd(), Path(scratch), dry_run)
+        environment = context.policy.environments[0].name
+        request = Request("push", environment, (version, *(sources or ())), reason=reason)
+        carry_out(session, context, lambda: decide_push(context, version, deliveries, request, work), dry_run=dry_run)
+
+
+@command("promote")
+def promote(
+    session: Session,
+    targets: Targets = None,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="ENV", help="The environment to promote to.", autocompletion=words.environments),
+    ] = "",
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="ENV", help="Which one, where several lead there.", autocompletion=words.environments
+        ),
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every image, as the environment before runs it.")] = False,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--override",
+            metavar="RULE",
+            help="Set a rule aside: hold, soak, freeze or downgrades; repeatable, needs --reason.",
+            autocompletion=words.rules,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    save_plan: SavePlan = None,
+) -> None:
+    """Move images on to an environment, by the digest they have."""
+    from tagflow.cli import wiring
+    from tagflow.cli.progress import bar
+    from tagflow.cli.release import carry_out
+    from tagflow.domain.plan import Request
+    from tagflow.flows.promote import decide_promote
+
+    if not to:
+        raise UsageError("usage.invalid", "--to is missing", hint="Name the environment: --to ENV.")
+    request = Request(
+        "promote", to, tuple(targets or ()), everything, from_, tuple(dict.fromkeys(override or ())), reason
+    )
+    with bar() as progress:
+        context = wiring.context(session, writes=not dry_run and save_plan is None, progress=progress)
+        carry_out(
+            session, context, lambda: decide_promote(context, request), dry_run=dry_run, ask=not yes, save=save_plan
+        )
+
+
+@command("rollback")
+def rollback(
+    session: Session,
+    environment: EnvironmentName,
+    targets: Targets = None,
+    dry_run: DryRun = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    save_plan: SavePlan = None,
+) -> None:
+    """Go back to what ran before, or to a named version."""
+    from tagflow.cli import wiring
+    from tagflow.cli.release import carry_out
+    from tagflow.domain.plan import Request
+    from tagflow.flows.rollback import decide_rollback
+
+    request = Request("rollback", environment, tuple(targets or ()), reason=reason)
+    context = wiring.context(session, writes=not dry_run and save_plan is None)
+    carry_out(session, context, lambda: decide_rollback(context, request), dry_run=dry_run, ask=not yes, save=save_plan)
+
+
+@command("apply")
+def apply(
+    session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan that --save-plan wrote.")]
+) -> None:
+    """Carry out a saved plan, if everything is still as it was."""
+    from tagflow.cli import wiring
+    from tagflow.cli.progress import bar
+    from tagflow.cli.release import carry_out
+    from tagflow.flows.apply import decide_apply
+
+    with bar() as progress:
+        context = wiring.context(session, writes=True, progress=progress)
+        carry_out(session, context, lambda: decide_apply(context, file))
