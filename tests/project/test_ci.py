@@ -168,6 +168,60 @@ def test_the_action_ends_as_tagflow_does(desk: Desk) -> None:
     assert "promotion.order" in (desk.path / "runner" / "summary").read_text()
 
 
+HOSTILE = {
+    # What is typed behind `promote v1.0 --to dev`: the words that tagflow is given.
+    r'--reason "see \"SHOP-1\" now" --dry-run': ["--reason", 'see "SHOP-1" now', "--dry-run"],
+    "--reason \"it's ready\" --dry-run": ["--reason", "it's ready", "--dry-run"],
+    r"--reason it\'s\ ready --dry-run": ["--reason", "it's ready", "--dry-run"],
+    "--reason '$(touch evil) `touch evil`' --dry-run": ["--reason", "$(touch evil) `touch evil`", "--dry-run"],
+    '--reason "a; touch evil | b && c > evil # d" --dry-run': [
+        "--reason", "a; touch evil | b && c > evil # d", "--dry-run"
+    ],
+    "--reason '' --dry-run": ["--reason", "", "--dry-run"],
+    "--reason 'END OF THE COMMAND * ~ {a,b} %s \\n' --dry-run": [
+        "--reason", "END OF THE COMMAND * ~ {a,b} %s \\n", "--dry-run"
+    ],
+    "--reason 'größer – ✓' --dry-run": ["--reason", "größer – ✓", "--dry-run"],
+}  # fmt: skip
+BROKEN = ["--reason it's ready --dry-run", '--reason "not closed --dry-run', "--dry-run --reason end\\"]
+"""Here a shell or xargs would lose what follows, and the rest would be a command of its own."""
+
+
+def played(desk: Desk) -> list[str] | None:
+    """A program in the place of tagflow that tells what it was given; None where it did not run."""
+    told = desk.path / "told"
+    program = desk.path / "runner" / "tagflow" / "bin" / "tagflow"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    if not program.exists():
+        program.write_text(f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open({str(told)!r}, 'w'))\n")
+        program.chmod(0o755)
+    return json.loads(told.read_text()) if told.exists() else None
+
+
+@pytest.mark.parametrize(("typed", "given"), HOSTILE.items(), ids=range(len(HOSTILE)))
+def test_the_action_hands_on_every_word(desk: Desk, typed: str, given: list[str]) -> None:
+    played(desk)
+    done, _ = act(desk, f"promote v1.0 --to dev {typed}")
+    assert done.returncode == 0, done.stderr
+    assert played(desk) == ["promote", "v1.0", "--to", "dev", *given]
+    assert not (desk.path / "evil").exists()
+
+
+@pytest.mark.parametrize("typed", BROKEN)
+def test_the_action_runs_nothing_of_a_command_that_it_cannot_split(desk: Desk, typed: str) -> None:
+    played(desk)
+    done, _ = act(desk, f"promote v1.0 --to dev {typed}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("::error title=tagflow::The command was not run")
+    assert played(desk) is None
+
+
+def test_a_dry_run_of_the_action_is_one(desk: Desk) -> None:
+    done, _ = act(desk, r'promote v1.0 --to dev --reason "see \"SHOP-1\" now" --dry-run')
+    assert done.returncode == 0, done.stderr
+    assert desk.tag("frontend", "dev") is None
+
+
 @pytest.mark.parametrize("command", ["tags $(touch evil)", "tags `touch evil`", "tags v1.0; touch evil", "tags *"])
 def test_the_action_evaluates_nothing(desk: Desk, command: str) -> None:
     done, _ = act(desk, command)
@@ -192,11 +246,60 @@ def test_the_scripts_of_gitlab(desk: Desk) -> None:
     assert desk.json("history", "prod")["result"]["entries"][0]["actor"] == "ann"
 
 
+def run_component(desk: Desk, command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The job of the component, as GitLab makes it: inputs are filled in once the file has been read."""
+    (job,) = component(command="$[[ inputs.command ]]").values()
+    script = "\n".join(line.replace("$[[ inputs.command ]]", command) for line in job["script"])
+    return run(desk, ["sh", "-eu", "-c"], script, **environ)
+
+
 def test_the_script_of_the_component(desk: Desk) -> None:
-    (job,) = component(command="promote v1.0 --to dev").values()
-    done = run(desk, ["sh", "-eu", "-c"], "\n".join(job["script"]))
+    done = run_component(desk, "promote v1.0 --to dev")
     assert done.returncode == 0, done.stderr
     assert desk.tag("frontend", "dev")
+
+
+def test_the_component_shows_the_status_after_a_failure_too(desk: Desk) -> None:
+    (job,) = component().values()
+    assert job["artifacts"] == {"when": "always", "paths": ["status.html"]}
+    assert run(desk, ["sh", "-eu", "-c"], "\n".join(job["after_script"])).returncode == 0
+    assert (desk.path / "status.html").exists()
+
+
+@pytest.mark.parametrize(("typed", "given"), HOSTILE.items(), ids=range(len(HOSTILE)))
+def test_the_component_hands_on_every_word(desk: Desk, typed: str, given: list[str]) -> None:
+    assert played(desk) is None
+    path = f"{desk.path / 'runner' / 'tagflow' / 'bin'}:{os.environ['PATH']}"
+    done = run_component(desk, f"promote v1.0 --to dev {typed}", PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert played(desk) == ["promote", "v1.0", "--to", "dev", *given]
+    assert not (desk.path / "evil").exists()
+
+
+@pytest.mark.parametrize("typed", [*BROKEN, "--reason $REASON"])
+def test_the_component_runs_nothing_of_a_command_that_it_cannot_read(desk: Desk, typed: str) -> None:
+    assert played(desk) is None
+    path = f"{desk.path / 'runner' / 'tagflow' / 'bin'}:{os.environ['PATH']}"
+    done = run_component(desk, f"promote v1.0 --to dev {typed}", PATH=path)
+    assert done.returncode != 0
+    assert "the command was not run" in done.stderr
+    assert played(desk) is None
+
+
+def test_no_value_of_a_variable_becomes_an_option(desk: Desk) -> None:
+    assert played(desk) is None
+    path = f"{desk.path / 'runner' / 'tagflow' / 'bin'}:{os.environ['PATH']}"
+    hostile = 'x" --override hold $(touch evil)'
+    done = run_component(
+        desk,
+        'promote $CI_COMMIT_TAG --to ${TO} --reason "$TEXT"',
+        PATH=path,
+        CI_COMMIT_TAG="v 1",
+        TO="dev",
+        TEXT=hostile,
+    )
+    assert done.returncode == 0, done.stderr
+    assert played(desk) == ["promote", "v 1", "--to", "dev", "--reason", hostile]
 
 
 def test_the_steps_of_jenkins(desk: Desk) -> None:
