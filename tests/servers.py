@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import uuid
@@ -146,24 +147,32 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     pytest.fail(f"docker-registry did not start:\n{log.read_text()}")
 
 
-def make_certificate(directory: Path, name: str = "127.0.0.1") -> tuple[Path, Path, Path]:
-    """A private authority and a certificate of it for ``name`` and localhost: (authority, certificate, key)."""
+def make_certificate(directory: Path, *names: str) -> tuple[Path, Path, Path]:
+    """A private authority, a certificate of it for ``names`` (loopback if there are none), and its key."""
     require("openssl")
     directory.mkdir(parents=True, exist_ok=True)
     ca, ca_key, cert, key = (directory / n for n in ("ca.crt", "ca.key", "server.crt", "server.key"))
     request, extensions = directory / "server.csr", directory / "server.ext"
-    extensions.write_text(f"subjectAltName=IP:{name},DNS:localhost\nbasicConstraints=critical,CA:FALSE\n")
+    alternatives = ",".join(f"DNS:{name}" for name in names) or "IP:127.0.0.1,DNS:localhost"
+    extensions.write_text(f"subjectAltName={alternatives}\nbasicConstraints=critical,CA:FALSE\n")
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     _openssl(
         "req", "-x509", *new_key, "-keyout", ca_key, "-out", ca, "-days", "2", "-subj", "/CN=tagflow test CA",
         "-addext", "keyUsage=critical,keyCertSign,cRLSign",
     )  # fmt: skip
-    _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+    _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", "/CN=tagflow tests")
     _openssl(
         "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial",
         "-out", cert, "-days", "2", "-extfile", extensions,
     )  # fmt: skip
     return ca, cert, key
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What a server of the tests needs to speak TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def _openssl(*arguments: str | Path) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from tests.servers import PASSWORD, USERNAME, require
+from tests.standin import Asked, Say, StandIn, basic_of
 
 ISSUER, SERVICE = "tests", "registry.tests"
 REFRESH_TOKEN = "refresh-me"
@@ -55,6 +54,20 @@ class TokenServer:
                 "rootcertbundle": str(self.certificate),
             }
         }
+
+    def serve(self, asked: Asked) -> Say:
+        """The script: Basic credentials with GET, a refresh token with POST."""
+        if asked.method == "POST":
+            form = dict(parse_qsl(asked.body.decode()))
+            known = form.get("grant_type") == "refresh_token" and form.get("refresh_token") == REFRESH_TOKEN
+            status, document = self.answer("POST", "refresh", known, form.get("scope", "").split())
+            if "token" in document:
+                document["access_token"] = document.pop("token")
+        else:
+            username, password = basic_of(asked)
+            known = (username, password) == (USERNAME, PASSWORD)
+            status, document = self.answer("GET", username, known, asked.query.get("scope", []))
+        return Say(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
     def answer(self, method: str, username: str, known: bool, scopes: list[str]) -> tuple[int, dict[str, Any]]:
         """Status and document: a token with the access asked for, as far as it is allowed."""
@@ -110,61 +123,10 @@ def token_server(directory: Path) -> Iterator[TokenServer]:
          "-keyout", str(key), "-out", str(certificate)],
         check=True, capture_output=True,
     )  # fmt: skip
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.tokens = TokenServer(f"http://127.0.0.1:{server.server_address[1]}/token", certificate, key)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
+    server = StandIn(lambda _: Say(503))
+    tokens = TokenServer(f"http://{server.host}/token", certificate, key)
+    server.script = tokens.serve
     try:
-        yield server.tokens
+        yield tokens
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    tokens: TokenServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-    def do_GET(self) -> None:
-        query = parse_qsl(urlsplit(self.path).query)
-        username, password = self._basic()
-        known = (username, password) == (USERNAME, PASSWORD)
-        self._send(*self.server.tokens.answer("GET", username, known, [v for k, v in query if k == "scope"]))
-
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        form: Mapping[str, str] = dict(parse_qsl(self.rfile.read(length).decode()))
-        known = form.get("grant_type") == "refresh_token" and form.get("refresh_token") == REFRESH_TOKEN
-        scopes = form.get("scope", "").split()
-        status, document = self.server.tokens.answer("POST", "refresh", known, scopes)
-        if "token" in document:
-            document["access_token"] = document.pop("token")
-        self._send(status, document)
-
-    def _basic(self) -> tuple[str, str]:
-        scheme, _, value = (self.headers.get("Authorization") or "").partition(" ")
-        if scheme != "Basic":
-            return "", ""
-        username, _, password = base64.b64decode(value).decode().partition(":")
-        return username, password
-
-    def _send(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        server.stop()

@@ -30,7 +30,7 @@ def open_brand(internet: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Opens a simulated registry by its name: an empty one."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    internet.asked.clear()
+    internet.forget()
     with ExitStack() as stack:
         yield lambda name: BRANDS[name](internet, tmp_path / name, stack)
     internet.hosts.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 from collections.abc import Callable
@@ -10,20 +9,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from tests.registries.simulator import failed
-from tests.standin import Asked, Say
+from tests.standin import Asked, Say, basic_of
 
 Rights = set[tuple[str, str]]
 Known = Callable[[str, str], bool]
 """Whether a user has that password."""
-
-
-def basic_of(asked: Asked) -> tuple[str, str]:
-    """User and password of a request; empty without."""
-    scheme, _, value = asked.authorization.partition(" ")
-    if scheme != "Basic":
-        return "", ""
-    user, _, password = base64.b64decode(value).decode().partition(":")
-    return user, password
 
 
 @dataclass

@@ -8,12 +8,13 @@ import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from tests.standin import Asked, Say
+from tests.standin import Asked, Override, Say, StandIn
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs|tags|referrers)/(?P<rest>.+)")
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -248,6 +249,19 @@ class Simulator:
 
     def _digest(self, digest: str) -> dict[str, str]:
         return {"Docker-Content-Digest": digest} if self.quirks.content_digest else {}
+
+
+@contextmanager
+def simulated_registry(
+    quirks: Quirks | None = None, *overrides: Override, login: Login = everybody
+) -> Iterator[tuple[Simulator, StandIn]]:
+    """A simulated registry on a loopback port, and the server that plays it."""
+    server = StandIn(lambda _: Say(503), *overrides)
+    simulator = server.script = Simulator(server.host, quirks or Quirks(), login)
+    try:
+        yield simulator, server
+    finally:
+        server.stop()
 
 
 def _wanted(asked: Asked, name: str, rest: str) -> set[tuple[str, str]]:

@@ -40,7 +40,7 @@ def store(host: RegistryHost) -> RegistryStore:
 @pytest.fixture
 def manifest(store: RegistryStore, internet: Network) -> Manifest:
     manifest = images.image(store)
-    internet.asked.clear()
+    internet.forget()
     return manifest
 
 
@@ -64,7 +64,7 @@ def test_a_registry_that_does_not_is_asked_once(
     store.place(manifest, NEW)
     assert puts(internet) == [list(NEW)]
     assert store.tags() == []
-    internet.asked.clear()
+    internet.forget()
     other = host.store("acme/other")
     other.place(images.image(other), NEW)
     assert all(not tags for tags in puts(internet))

@@ -69,7 +69,7 @@ def test_not_where_the_image_would_go_with_it(brand: Brand, store: RegistryStore
 def test_nothing_is_written_where_tags_cannot_be_removed(brand: Brand, store: RegistryStore, internet: Network) -> None:
     brand.registry.quirks = replace(brand.registry.quirks, untag=405)
     manifest = images.image(store, tag="v1.0")
-    internet.asked.clear()
+    internet.forget()
     with pytest.raises(StoreError, match="HTTP 405"):
         store.untag("v1.0", manifest.digest)
     assert not [asked for _, asked in internet.asked if asked.method in ("PUT", "PATCH")]

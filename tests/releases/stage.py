@@ -71,9 +71,9 @@ class Cutter(FaultProxy):
     def heal(self) -> None:
         """Nothing is cut any more. Returns when nothing of what was asked before is under way."""
         end = time.monotonic() + 60
-        while self._sockets and time.monotonic() < end:
+        while self.sockets and time.monotonic() < end:
             time.sleep(0.001)
-        assert not self._sockets
+        assert not self.sockets
         with self.lock:
             self._cut = None
 
