@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def play(page: Path, folder: Path, address: str = "", instead: str = "", *, titl
     place = folder
     for block in typed(page, title):
         body = block.body.replace(address, instead) if address else block.body
-        body = _DAEMON.sub(lambda match: f"oci:build/{match[1]}:{_VERSIONS[match[2]]}", body)
+        body = _DAEMON.sub(lambda match: f"oci:{folder}/build/{match[1]}:{_VERSIONS[match[2]]}", body)
         told.append(type_in(body, place, block.status))
         if entered := re.search(r"^mkdir (\w+) && cd \1$", body, re.M):
             place = place / entered[1]
@@ -53,22 +54,20 @@ def play(page: Path, folder: Path, address: str = "", instead: str = "", *, titl
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A folder with what of a clone the pages speak about."""
-    for name in ("examples/demo/build.py", "examples/ci/promote.sh"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-        (tmp_path / name).chmod(0o755)
+def built(tmp_path: Path) -> Path:
+    """A folder of a reader's own, no clone: two releases are built there, and the scripts of a page lie there."""
+    script = tmp_path / "examples" / "ci" / "promote.sh"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "examples" / "ci" / "promote.sh", script)
+    build(tmp_path)
     return tmp_path
 
 
-@pytest.fixture
-def built(clone: Path) -> Path:
-    """The same, with two releases built."""
+def build(folder: Path) -> None:
+    """Two releases of the demo, as OCI layouts in build/."""
     for version in _VERSIONS.values():
-        build = [sys.executable, "examples/demo/build.py", version, "build"]
-        subprocess.run(build, cwd=clone, check=True, capture_output=True)
-    return clone
+        command = [sys.executable, str(ROOT / "examples" / "demo" / "build.py"), version, "build"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 def prod(folder: Path) -> set[str]:
@@ -80,8 +79,8 @@ def prod(folder: Path) -> set[str]:
 def test_the_tutorial(clone: Path, registry: RegistryServer) -> None:
     told = play(ROOT / "docs" / "tutorial.md", clone, "localhost:5000/shop", str(registry.fresh("tutorial")))
     assert "v1.0-prod\n" in told
-    assert prod(clone) == {"v1.1"}
-    assert prod(clone / "shop") == {"v1.0"}
+    assert prod(clone / "tutorial") == {"v1.1"}
+    assert prod(clone / "tutorial" / "shop") == {"v1.0"}
     assert "the start page is blank" in told
 
 
@@ -94,9 +93,10 @@ def test_each_registry(page: Path, built: Path, registry: RegistryServer) -> Non
 
 
 @pytest.mark.registry
-def test_the_readme_on_docker_hub(built: Path, registry: RegistryServer) -> None:
-    play(README, built, "docker.io/YOUR_NAME", str(registry.fresh("hub")), title="On Docker Hub")
-    assert prod(built) == {"v1.0"}
+def test_the_readme_on_docker_hub(clone: Path, registry: RegistryServer) -> None:
+    build(clone)
+    play(README, clone, "docker.io/YOUR_NAME", str(registry.fresh("hub")), title="On Docker Hub")
+    assert prod(clone / "hub") == {"v1.0"}
 
 
 @pytest.mark.parametrize("page", ON_DISK, ids=lambda page: page.stem)

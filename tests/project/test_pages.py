@@ -31,15 +31,6 @@ def known() -> Mapping[str, Any]:
     return {name: build(name) for name in COMMANDS}
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """What of a clone the README speaks about."""
-    (tmp_path / "examples" / "demo").mkdir(parents=True)
-    for name in ("promotion.yaml", "examples/demo/build.py"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    return tmp_path
-
-
 def running(folder: Path) -> dict[tuple[str, str], str]:
     """Which version of which image runs in which environment."""
     document = json.loads(type_in("tagflow status -o json", folder))
