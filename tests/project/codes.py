@@ -18,8 +18,13 @@ STATUS = {
 }
 """Exit status by the name of the error class."""
 
-FACTORIES = {"Verdict": errors.Refused.exit_status, "failing": errors.StoreError.exit_status}
-"""What makes an error of a code, beside the classes: a rule's verdict; a failure of the Docker Engine."""
+FACTORIES = {
+    "Verdict": errors.Refused.exit_status,
+    "failing": errors.StoreError.exit_status,
+    "UnreadableManifest": errors.StoreError.exit_status,
+}
+"""What makes an error of a code, beside the classes: a rule's verdict; a failure of the Docker Engine; a class of a
+store."""
 
 
 def raised() -> dict[str, set[int]]:

@@ -51,7 +51,8 @@ BESIDE = {
 """What single files may import beside that."""
 
 SHELVES = {
-    "port": set[str](),
+    "manifest": set[str](),
+    "port": {"manifest"},
     "files": set[str](),
     "stream": {"port"},
     "cache": {"port", "files", "stream"},
@@ -111,6 +112,7 @@ def test_the_port_knows_no_store() -> None:
     assert {it.module for it in port.imports if it.module.startswith("tagflow")} == {
         "tagflow.domain.reference",
         "tagflow.errors",
+        "tagflow.stores.manifest",
     }
 
 

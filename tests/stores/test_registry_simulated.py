@@ -267,7 +267,7 @@ class TestManifests:
             (f"{OCI_MANIFEST}; charset=utf-8", b"{}", OCI_MANIFEST),
             (OCI_MANIFEST.upper(), b"{}", OCI_MANIFEST),
             ("application/json", json.dumps({"mediaType": DOCKER_MANIFEST}).encode(), DOCKER_MANIFEST),
-            (OCI_MANIFEST, json.dumps({"mediaType": DOCKER_MANIFEST}).encode(), OCI_MANIFEST),
+            (OCI_MANIFEST, json.dumps({"mediaType": DOCKER_MANIFEST}).encode(), DOCKER_MANIFEST),
         ],
     )
     def test_types(self, play: Play, content_type: str, body: bytes, media_type: str) -> None:

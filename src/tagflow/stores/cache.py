@@ -15,7 +15,7 @@ from pathlib import Path
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound
 from tagflow.stores.files import publish
-from tagflow.stores.port import MANIFEST_TYPES, Chunks, Descriptor, Manifest, Store
+from tagflow.stores.port import MANIFEST_TYPES, Chunks, Descriptor, Manifest, Store, UnreadableManifest, read_manifest
 from tagflow.stores.stream import matches
 
 LIMIT = 256 * 1024 * 1024
@@ -56,7 +56,8 @@ class ManifestFiles:
             return None
         media_type = line.decode(errors="replace")
         if media_type in MANIFEST_TYPES and matches(content, digest):
-            return Manifest(media_type, content)
+            with suppress(UnreadableManifest):
+                return read_manifest(content, media_type, f"{repository}: {digest}", digest)
         with suppress(OSError):
             path.unlink()
         return None

@@ -8,166 +8,24 @@ say so), never an exception of the medium.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
-from tagflow.domain.reference import Digest, Repository, digest_of, is_digest
-from tagflow.errors import Conflict, StoreError
-
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
-INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
-MANIFEST_LIMIT = 4 * 1024 * 1024
-"""Bytes. distribution-spec 1.1: registries should accept manifests up to 4 MiB."""
-
-
-@dataclass(frozen=True)
-class Descriptor:
-    """What points at content (image-spec 1.1, "OCI Content Descriptors")."""
-
-    media_type: str
-    digest: Digest
-    size: int
-    platform: str = ""
-    """``os/architecture[/variant]`` where the descriptor names one."""
-    artifact_type: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
-    foreign: bool = False
-    """A layer that is fetched from its ``urls`` and may be absent from the repository."""
-
-    @property
-    def is_index(self) -> bool:
-        """Whether it points at an image index (or Docker manifest list)."""
-        return self.media_type in INDEX_TYPES
-
-    @property
-    def is_manifest(self) -> bool:
-        """Whether it points at a manifest or an index, not at a blob."""
-        return self.media_type in MANIFEST_TYPES
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A manifest or index, byte for byte as stored. It is never re-encoded."""
-
-    media_type: str
-    content: bytes
-
-    @cached_property
-    def digest(self) -> Digest:
-        """The digest of the bytes."""
-        return digest_of(self.content)
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """What points at this manifest."""
-        return Descriptor(self.media_type, self.digest, len(self.content), artifact_type=self.artifact_type)
-
-    @cached_property
-    def document(self) -> Mapping[str, Any]:
-        """The JSON object within.
-
-        :raises StoreError: ``manifest.invalid`` where it is none.
-        """
-        try:
-            document = msgspec.json.decode(self.content)
-        except (ValueError, RecursionError) as exc:  # text that is not UTF-8 is a plain ValueError
-            raise StoreError("manifest.invalid", f"manifest {self.digest} is not JSON") from exc
-        if not isinstance(document, dict):
-            raise StoreError("manifest.invalid", f"manifest {self.digest} is not a JSON object")
-        return document
-
-    @property
-    def is_index(self) -> bool:
-        """Whether this is an index (or Docker manifest list) of other manifests."""
-        return self.media_type in INDEX_TYPES
-
-    @property
-    def children(self) -> tuple[Descriptor, ...]:
-        """The manifests that an index names; none for an image manifest."""
-        return self._descriptors("manifests") if self.is_index else ()
-
-    @property
-    def config(self) -> Descriptor | None:
-        """The configuration blob of an image manifest."""
-        if self.is_index or "config" not in self.document:
-            return None
-        return self._descriptor(self.document["config"])
-
-    @property
-    def blobs(self) -> tuple[Descriptor, ...]:
-        """Configuration and layers of an image manifest, in that order; none for an index."""
-        if self.is_index:
-            return ()
-        config = self.config
-        return ((config,) if config else ()) + self._descriptors("layers")
-
-    @property
-    def subject(self) -> Descriptor | None:
-        """The manifest that this one refers to (image-spec 1.1, ``subject``)."""
-        return self._descriptor(self.document["subject"]) if self.document.get("subject") else None
-
-    @property
-    def artifact_type(self) -> str:
-        """``artifactType``, or the configuration's media type (distribution-spec 1.1, "Listing Referrers")."""
-        value = self.document.get("artifactType")
-        if isinstance(value, str) and value:
-            return value
-        return "" if self.is_index or self.config is None else self.config.media_type
-
-    @property
-    def annotations(self) -> Mapping[str, str]:
-        """The annotations; those that are not strings are left out."""
-        return _strings(self.document.get("annotations"))
-
-    def _descriptors(self, key: str) -> tuple[Descriptor, ...]:
-        values = self.document.get(key) or []
-        if not isinstance(values, list):
-            raise StoreError("manifest.invalid", f"manifest {self.digest}: {key!r} is not a list")
-        return tuple(self._descriptor(value) for value in values)
-
-    def _descriptor(self, value: Any) -> Descriptor:
-        return parse_descriptor(value, where=f"manifest {self.digest}")
-
-
-def parse_descriptor(value: Any, *, where: str) -> Descriptor:
-    """Read one descriptor out of decoded JSON.
-
-    :raises StoreError: ``manifest.invalid``; ``where`` says in what.
-    """
-    if not isinstance(value, dict):
-        raise StoreError("manifest.invalid", f"{where}: a descriptor is not an object")
-    media_type, digest, size = value.get("mediaType"), value.get("digest"), value.get("size")
-    if not isinstance(media_type, str) or not isinstance(digest, str) or not is_digest(digest):
-        raise StoreError("manifest.invalid", f"{where}: a descriptor has no valid mediaType and digest")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise StoreError("manifest.invalid", f"{where}: the descriptor of {digest} has no valid size")
-    platform = value.get("platform")
-    parts: list[str] = []
-    if isinstance(platform, dict):
-        parts = [str(platform[key]) for key in ("os", "architecture", "variant") if platform.get(key)]
-    return Descriptor(
-        media_type=media_type,
-        digest=Digest(digest),
-        size=size,
-        platform="/".join(parts),
-        artifact_type=value["artifactType"] if isinstance(value.get("artifactType"), str) else "",
-        annotations=_strings(value.get("annotations")),
-        foreign=bool(value.get("urls")) or "foreign" in media_type or "nondistributable" in media_type,
-    )
-
-
-def _strings(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {key: text for key, text in value.items() if isinstance(key, str) and isinstance(text, str)}
+from tagflow.domain.reference import Digest, Repository
+from tagflow.errors import Conflict
+from tagflow.stores.manifest import DOCKER_LIST as DOCKER_LIST
+from tagflow.stores.manifest import DOCKER_MANIFEST as DOCKER_MANIFEST
+from tagflow.stores.manifest import INDEX_TYPES as INDEX_TYPES
+from tagflow.stores.manifest import MANIFEST_LIMIT as MANIFEST_LIMIT
+from tagflow.stores.manifest import MANIFEST_TYPES as MANIFEST_TYPES
+from tagflow.stores.manifest import OCI_INDEX as OCI_INDEX
+from tagflow.stores.manifest import OCI_MANIFEST as OCI_MANIFEST
+from tagflow.stores.manifest import Descriptor as Descriptor
+from tagflow.stores.manifest import Manifest as Manifest
+from tagflow.stores.manifest import UnreadableManifest as UnreadableManifest
+from tagflow.stores.manifest import parse_descriptor as parse_descriptor
+from tagflow.stores.manifest import read_manifest as read_manifest
 
 
 class TagMoved(Conflict):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.errors import StoreError
 from tagflow.stores.archive.files import ArchiveFiles, Member
-from tagflow.stores.layout.index import LayoutIndex, guess_type, parse_index
-from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Manifest
+from tagflow.stores.layout.index import LayoutIndex, parse_index
+from tagflow.stores.port import MANIFEST_LIMIT, Manifest, read_manifest
 from tagflow.stores.stream import matches
 
 Places = Mapping[Digest, Member]
@@ -55,7 +55,7 @@ def stored(files: ArchiveFiles, places: Places, digest: Digest, media_type: str)
     content = files.read(member, MANIFEST_LIMIT)
     if not matches(content, digest):
         raise files.invalid(f"the content of {member.name!r} does not have that digest")
-    return Manifest(media_type if media_type in MANIFEST_TYPES else guess_type(content), content)
+    return read_manifest(content, media_type, f"{files.path}: {member.name!r}", digest)
 
 
 def as_pushed(files: ArchiveFiles, places: Places, config: Digest, layers: int) -> Manifest | None:

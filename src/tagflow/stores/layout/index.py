@@ -15,7 +15,7 @@ import msgspec
 from tagflow.domain.reference import Digest, is_digest, is_tag
 from tagflow.errors import StoreError
 from tagflow.stores.layout.names import REF_NAME
-from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
+from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest
 
 _NEW: Mapping[str, bytes] = {
     "schemaVersion": b"2",
@@ -130,18 +130,6 @@ def parse_index(content: bytes, where: str) -> LayoutIndex:
     if version != 2:
         raise corrupt(where, "its schemaVersion is not 2")
     return LayoutIndex(where, {key: bytes(raw) for key, raw in fields.items()}, entries)
-
-
-def guess_type(content: bytes) -> str:
-    """The media type of a manifest that is listed nowhere: what it says itself, else what it looks like.
-
-    :raises StoreError: ``manifest.invalid``.
-    """
-    document = Manifest(OCI_MANIFEST, content).document
-    said = document.get("mediaType")
-    if isinstance(said, str) and said:
-        return said
-    return OCI_INDEX if "manifests" in document else OCI_MANIFEST
 
 
 def corrupt(where: str, problem: str) -> StoreError:

@@ -13,9 +13,9 @@ from pathlib import Path
 from tagflow.domain.reference import LAYOUT, Digest, Repository, is_digest
 from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.layout.files import LayoutFiles
-from tagflow.stores.layout.index import LayoutIndex, corrupt, guess_type
+from tagflow.stores.layout.index import LayoutIndex, corrupt
 from tagflow.stores.layout.names import is_named, names_of
-from tagflow.stores.port import MANIFEST_LIMIT, OCI_MANIFEST, Chunks, Descriptor, Manifest, TagMoved
+from tagflow.stores.port import MANIFEST_LIMIT, OCI_MANIFEST, Chunks, Descriptor, Manifest, TagMoved, read_manifest
 from tagflow.stores.stream import matches, verified
 
 
@@ -79,7 +79,8 @@ class LayoutStore:
             raise NotFound("manifest.not_found", f"{self._repository} has no manifest {reference}")
         if content is None:
             raise self._lost(digest)
-        return Manifest(index.media_type(digest) or guess_type(content), content)
+        stated = index.media_type(digest)  # a child of an index is listed nowhere
+        return read_manifest(content, stated, f"{self._repository}@{digest}", digest)
 
     def has(self, digest: Digest) -> bool:
         return self.has_blob(digest)

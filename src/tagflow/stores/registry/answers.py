@@ -9,7 +9,7 @@ import msgspec
 
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import StoreError
-from tagflow.stores.port import MANIFEST_TYPES, OCI_INDEX, Manifest
+from tagflow.stores.port import OCI_INDEX
 from tagflow.stores.registry.failures import invalid
 from tagflow.stores.registry.http import Answer
 from tagflow.stores.registry.vendors import ecr
@@ -44,7 +44,8 @@ _TAG_PAGE = msgspec.json.Decoder(_TagPage)
 # Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
 
 
-def _content_type(answer: Answer) -> str:
+def content_type(answer: Answer) -> str:
+    """The ``Content-Type`` without its parameters, in lower case; empty where there is none."""
     return (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
 
 
@@ -73,24 +74,6 @@ def content_digest(answer: Answer) -> Digest | None:
     return Digest(value) if is_digest(value) else None
 
 
-def media_type(answer: Answer, repository: Repository, reference: str) -> str:
-    """The ``Content-Type`` of a manifest; where a registry gives none that means a manifest, what the manifest says.
-
-    :raises StoreError: ``manifest.unsupported``, ``manifest.invalid``.
-    """
-    stated = _content_type(answer)
-    if stated in MANIFEST_TYPES:
-        return stated
-    own = Manifest(stated, answer.body).document.get("mediaType")
-    if isinstance(own, str) and own in MANIFEST_TYPES:
-        return own
-    raise StoreError(
-        "manifest.unsupported",
-        f"{repository}: {reference} is of type {stated or 'unknown'}, which tagflow does not move",
-        hint="Push the image again with a current tool: OCI, or Docker schema 2.",
-    )
-
-
 def read_tags(answer: Answer) -> list[str]:
     """One page of a list of tags (distribution-spec 1.1, "Listing Tags"); none where it says null.
 
@@ -104,7 +87,7 @@ def read_tags(answer: Answer) -> list[str]:
 
 def has_no_referrers_api(answer: Answer) -> bool:
     """404 says so (distribution-spec 1.1, "Unavailable Referrers API"); others say it otherwise, or answer a page."""
-    return answer.status in _NO_API or (answer.status == 200 and _content_type(answer) != OCI_INDEX)
+    return answer.status in _NO_API or (answer.status == 200 and content_type(answer) != OCI_INDEX)
 
 
 def is_immutable(answer: Answer, host: str) -> bool:

@@ -10,14 +10,14 @@ from datetime import datetime
 
 from tagflow.domain.reference import Digest, Repository, is_digest, is_tag
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import MANIFEST_LIMIT, Checkup, Chunks, Descriptor, Manifest, TagMoved
+from tagflow.stores.port import MANIFEST_LIMIT, Checkup, Chunks, Descriptor, Manifest, TagMoved, read_manifest
 from tagflow.stores.registry.answers import (
     content_digest,
+    content_type,
     explanation,
     has_no_referrers_api,
     is_immutable,
     knows_no_repository,
-    media_type,
     names_unknown_parts,
     read_tags,
     refusal,
@@ -122,7 +122,7 @@ class RegistryStore:
         """The manifest, hashed here.
 
         :raises NotFound: ``manifest.not_found``.
-        :raises StoreError: ``manifest.digest_mismatch``, ``manifest.unsupported``.
+        :raises StoreError: ``manifest.digest_mismatch``, ``manifest.unsupported``, ``manifest.invalid``.
         """
         answer = self._session.read("GET", f"manifests/{reference}", limit=MANIFEST_LIMIT)
         if answer.status == 404:
@@ -131,7 +131,7 @@ class RegistryStore:
         wanted = Digest(reference) if is_digest(reference) else content_digest(answer)
         if wanted and not matches(answer.body, wanted):
             raise self._mismatch(reference, wanted)
-        return Manifest(media_type(answer, self._repository, reference), answer.body)
+        return read_manifest(answer.body, content_type(answer), f"{self._repository}: {reference}", wanted)
 
     def has(self, digest: Digest) -> bool:
         """Whether a manifest is there."""
