@@ -43,7 +43,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -59,9 +59,9 @@ class Asked:
     read: Callable[[], bytes] = field(default=lambda: b"", repr=False, compare=False)
     host: str = ""
 
-    @cached_property
+    @property
     def body(self) -> bytes:
-        """The body, read when it is first looked at."""
+        """The body, which is read when it is first looked at."""
         return self.read()
 
     @property
@@ -343,7 +343,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._counted = True
             standin.opened(self.connection)
         headers = {name.title(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, self.path, headers, self._read, self._name)
+        asked = Asked(self.command, self.path, headers, cache(self._read), self._name)
         said = standin.answer(asked)
         if said.cut != "whole":
             assert asked.body is not None  # whatever is left of it stands before the next request

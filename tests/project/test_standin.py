@@ -115,3 +115,17 @@ def test_a_connection_is_cut(cut: str, reset: bool) -> None:
             ask(proxy.host, "/")
         assert ask(proxy.host, "/again") == [(200, b"four")]
     assert reached == [*([] if cut == "before" else ["/"]), "/again"]
+
+
+def test_one_answer_does_not_wait_for_the_body_of_another_request() -> None:
+    with (
+        standin(lambda asked: Say(body=asked.body)) as server,
+        closing(http.client.HTTPConnection(server.host, timeout=30)) as slow,
+    ):
+        slow.putrequest("PUT", "/")
+        slow.putheader("Content-Length", "4")
+        slow.endheaders(b"ab")
+        assert ask(server.host, "/", method="PUT", body=b"quick") == [(200, b"quick")]
+        slow.send(b"cd")
+        with slow.getresponse() as response:
+            assert response.read() == b"abcd"
