@@ -13,6 +13,7 @@ from tests.project.source import MODULES, Module
 ARROWS = {
     "domain": {"tagflow.errors", "tagflow.domain"},
     "config": {"tagflow.errors", "tagflow.domain", "tagflow.config"},
+    "pin": {"tagflow.errors", "tagflow.domain", "tagflow.pin"},
     "stores": {"tagflow.errors", "tagflow.domain.reference", "tagflow.stores"},
     "flows": {
         "tagflow.errors",
@@ -73,7 +74,7 @@ LIBRARIES = {
     "semver": ("domain/version.py",),
     "typer": ("cli/",),
     "urllib3": ("stores/registry/", "stores/docker/sdk.py"),
-    "yaml": ("config/nodes.py",),
+    "yaml": ("config/nodes.py", "pin/"),
 }
 """Where each library is known; a folder stands for all of its files."""
 
@@ -157,7 +158,7 @@ def test_imports_run_in_no_circle() -> None:
     assert sorted(early.keys() - free) == []
 
 
-@pytest.mark.parametrize("module", of("domain"))
+@pytest.mark.parametrize("module", of("domain", "pin"))
 def test_the_domain_is_pure(module: Module) -> None:
     assert _tops(module) & (OUTSIDE | FILES) == set()
     assert _calls(module) & {"open", "datetime.now", "datetime.today", "date.today", "datetime.utcnow"} == set()
@@ -170,7 +171,7 @@ def test_flows_are_given_clock_and_environment(module: Module) -> None:
     assert _calls(module) & {"datetime.now", "datetime.today", "date.today", "datetime.utcnow", "time.time"} == set()
 
 
-@pytest.mark.parametrize("module", of("", "domain", "config", "stores", "flows"))
+@pytest.mark.parametrize("module", of("", "domain", "config", "pin", "stores", "flows"))
 def test_only_the_command_line_prints_and_exits(module: Module) -> None:
     speaking = {"print", "input", "exit", "quit", "sys.exit", "os._exit", "os.abort", "SystemExit"}
     assert _calls(module) & speaking == set()

@@ -1,0 +1,201 @@
+"""What is a reference, what is none, and what is refused, with its place in the file."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from tagflow.domain.reference import parse_registry
+from tagflow.errors import Conflict, UsageError
+from tagflow.pin import nodes
+from tests.pin.shop import DIGEST, NEW, OLD, pinned
+
+REFUSED = {
+    "an alias": ("x: &i acme/web:v1.0\na:\n  image: *i\n", ["3:10: an alias stands for this reference"]),
+    "what aliases stand for": (
+        "a: {image: &i acme/web:v1.0}\nb: {note: *i}\n",
+        ["1:12: aliases stand for this reference (&i)"],
+    ),
+    "an alias for a tag": (
+        "t: &t v1.0\nimage:\n  repository: acme/web\n  tag: *t\n",
+        ["4:8: an alias stands for this reference"],
+    ),
+    "a block scalar": ("a:\n  image: >-\n    acme/web:v1.0\n", ["2:10: a block scalar holds this reference"]),
+    "a literal block": ("image: |\n  acme/web:v1.0\n", ["1:8: a block scalar holds this reference"]),
+    "a block in a tag": ("repository: acme/web\ntag: |-\n  v1.0\n", ["2:6: a block scalar holds this reference"]),
+    "a variable for the tag": ("image: acme/web:${TAG:-v1.0}\n", ["1:8: a placeholder inside the reference"]),
+    "a variable without braces": ("image: acme/web:$TAG\n", ["1:8: a placeholder inside the reference"]),
+    "a variable for the registry": (
+        "image: ${R:-docker.io}/acme/web:v1\n",
+        ["1:8: a placeholder inside the reference"],
+    ),
+    "a variable within another": ("image: ${A:-${B:-x}}/acme/web\n", ["1:8: a placeholder inside the reference"]),
+    "a variable for a namespace": ("image: docker.io/$NS/web:v1\n", ["1:8: a placeholder inside the reference"]),
+    "a variable behind the name": ("image: acme/web${TAG}\n", ["1:8: a placeholder inside the reference"]),
+    "a template for the tag": ('image: "acme/web:{{ .Values.tag }}"\n', ["1:8: a placeholder inside the reference"]),
+    "a template in a key of its own": (
+        "image:\n  repository: acme/web\n  tag: '{{ .Values.tag }}'\n",
+        ["3:8: a placeholder inside the reference"],
+    ),
+    "a template without quotes": (
+        "image:\n  repository: acme/web\n  tag: {{ .Values.tag }}\n",
+        ["3:8: a placeholder inside the reference"],
+    ),
+    "a template for kustomize": (
+        "images:\n- {name: acme/web, newTag: $TAG}\n",
+        ["2:28: a placeholder inside the reference"],
+    ),
+    "another kind of template": ("image: acme/web:$(TAG)\n", ["1:8: a placeholder inside the reference"]),
+    "a kind that nobody knows": ("image: acme/web:<TAG>\n", ["1:8: '<TAG>' is not a tag"]),
+    "no digest": ("repository: acme/web\ndigest: sha256:12\n", ["2:9: 'sha256:12' is not a digest"]),
+    "an escape": ('image: "acme\\/web:v1.0"\n', ["1:8: the reference is not written as it reads"]),
+    "a reference on two lines": ('image: "acme/\\\n  web:v1.0"\n', ["1:8: the reference is not written as it reads"]),
+    "a tag of YAML": ("image: !Ref acme/web:v1.0\n", ["1:8: the YAML tag !Ref before the reference"]),
+    "no place for a tag": ("image:\n  repository: acme/web\n", ["2:15: acme/web has no place for a tag or a digest"]),
+    "no place in an entry": (
+        "images:\n- name: web\n  newName: acme/web\n",
+        ["3:12: acme/web has no place for a tag or a digest"],
+    ),
+    "a tag in a repository": (
+        "repository: acme/web:v1.0\ntag: v1.0\n",
+        ["1:13: a tag or digest in the name, where keys of their own hold them"],
+    ),
+    "a name that is whole elsewhere": (
+        "a: &a {image: acme/web}\nb: {<<: *a, tag: v1}\n",
+        ["1:15: a whole reference here, and a name alone where it is merged"],
+    ),
+    "all at once, in order": (
+        "a: {image: acme/job:$T}\n---\nb: {image: acme/web:v1.0}\nc: {image: >\n  acme/web:v1.0}\n",
+        None,
+    ),
+    "several": (
+        "a: {image: acme/job:$T}\n---\nb: {image: acme/web:v1.0}\nc: {image: 'acme/web:$T'}\n",
+        ["1:12: a placeholder inside the reference", "4:12: a placeholder inside the reference"],
+    ),
+    "no YAML": ("a: 1\n b: 2\n", ["2:3: this is not YAML"]),
+    "a template of a chart": ("image: acme/web:{{ .tag }}\nb: [\n", ["this is not YAML"]),
+    "a control character": ("image: acme/web\x07\n", ["1:16: this is not YAML"]),
+    "too deep": ("[" * 200 + "]" * 200, ["1:101: more than 100 levels within one another"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_its_place(case: str) -> None:
+    text, lines = REFUSED[case]
+    with pytest.raises(UsageError) as caught:
+        pinned(text)
+    assert caught.value.code == "pin.unsupported"
+    assert caught.value.exit_status == 2
+    told = caught.value.message.splitlines()
+    for line, expected in zip(told, lines or told, strict=True):
+        assert line.startswith("file.yaml:")
+        assert expected in line
+    for detail in caught.value.details:
+        assert detail["file"] == "file.yaml"
+        assert isinstance(detail["line"], int)
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [(b"a: 1\nimage: acme/web:\xff\n", "file.yaml:2:17: this is not UTF-8"), (b"\xff\xfea", "UTF-16-LE")],
+)
+def test_other_encodings_are_refused(content: bytes, place: str) -> None:
+    with pytest.raises(UsageError, match="this is not") as caught:
+        pinned(content)
+    assert caught.value.code == "pin.unsupported"
+    assert place in caught.value.message
+
+
+OURS = {
+    "Docker Hub goes without saying": "acme/web:v1.0",
+    "its other names": "index.docker.io/acme/web:v1.0",
+    "a host in capitals": "Docker.IO/acme/web:v1.0",
+    "a digest": f"acme/web@{OLD}",
+    "tag and digest": f"docker.io/acme/web:v1.0@{OLD}",
+    "nothing yet": "acme/web",
+}
+OTHERS = {
+    "another namespace": "acme2/web:v1.0",
+    "another host": "quay.io/acme/web:v1.0",
+    "a longer name": "acme/web-admin:v1.0",
+    "a name below": "acme/web/admin:v1.0",
+    "a name above": "acme:v1.0",
+    "no reference at all": "acme/Web:v1.0",
+    "nothing": "",
+    "an address": "https://acme/web:v1.0",
+    "a placeholder that cannot be ours": "${REGISTRY}/other:v1.0",
+    "another one": "acme/${NAME}-admin:v1.0",
+}
+
+
+@pytest.mark.parametrize("case", OURS)
+def test_ours(case: str) -> None:
+    found = pinned(f"image: '{OURS[case]}'\n")
+    name = OURS[case].partition("@")[0].removesuffix(":v1.0")
+    assert found.text == f"image: '{name}:{NEW}'\n"
+    assert [(it.line, it.image, it.before, it.after) for it in found.changes] == [
+        (1, "web", OURS[case], f"{name}:{NEW}")
+    ]
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_others(case: str) -> None:
+    found = pinned(f"a: {{image: '{OTHERS[case]}'}}\n")
+    assert (found.references, found.changes, found.templates) == (0, (), 0)
+
+
+@pytest.mark.parametrize("value", ["$IMAGE", "${A:-acme/web:v1.0}", "'{{ .Values.image }}'", "{{ .Values.image }}"])
+def test_templates_as_a_whole_are_left_alone_and_counted(value: str) -> None:
+    text = f"a: {{image: acme/web:v1.0}}\nb:\n  image: {value}\n"
+    found = pinned(text)
+    assert found.text == text.replace(":v1.0}\nb", f":{NEW}}}\nb")
+    assert (found.references, found.templates) == (1, 1)
+
+
+def test_the_environments_of_the_policy_have_registries_of_their_own() -> None:
+    text = "image: registry.example.com:5000/x/shop/web:v1.0\n"
+    assert pinned(text).text == f"image: docker.io/acme/web:{NEW}\n"
+    assert pinned(text, environment="far").text == f"image: registry.example.com:5000/x/shop/web:{NEW}\n"
+
+
+def test_layouts_are_known_by_their_path() -> None:
+    layouts = parse_registry("oci:images", base="/srv")
+    assert pinned("image: back/api:v1.0\n", registry=layouts).text == f"image: back/api:{NEW}\n"
+
+
+def test_a_name_that_kustomize_looks_for_stays() -> None:
+    with pytest.raises(UsageError) as caught:
+        pinned("images:\n- name: acme/web\n  newTag: v1.0\n", environment="far")
+    assert "file.yaml:2:9" in caught.value.message
+    assert "`newName: registry.example.com:5000/x/shop/web`" in caught.value.message
+
+
+def test_what_several_share_must_be_one() -> None:
+    """A tag that is merged into two images would have to be two tags at once."""
+    text = "b: &b {tag: v1.0}\nx: {<<: *b, repository: acme/web}\ny: {<<: *b, repository: acme/job}\n"
+    assert pinned(text).text == text.replace("v1.0", NEW)
+    with pytest.raises(UsageError, match=r"file\.yaml:1:13: several references share this"):
+        pinned(text, digests={"job": OLD})
+
+
+def test_nobody_knows_the_version() -> None:
+    with pytest.raises(Conflict) as caught:
+        pinned("image: acme/web:v1.0\n", version=None)
+    assert caught.value.code == "environment.unrecorded"
+    assert pinned("image: acme/web:v1.0\n", version=None, form="digest").text == f"image: acme/web@{DIGEST}\n"
+
+
+def test_the_parser_in_python_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PyYAML comes without its C parser, whose offsets differ in places."""
+    lines = [
+        "\ufeffa: {image: acme/web, x: 'é😀'}",
+        "b: {repository: acme/job, tag: , digest: ~}",
+        "c:",
+        "  tag:",
+        "  repository: acme/web",
+    ]
+    text = "\r\n".join(lines)
+    fast = pinned(text)
+    monkeypatch.setattr(nodes, "_LOADER", yaml.SafeLoader)
+    assert pinned(text) == fast
+    assert fast.references == 3
