@@ -12,7 +12,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tagflow.config import find_policy, load_policy
-from tagflow.domain.policy import OVERRIDABLE, Environment, Freeze, Gate, Image, Notice, Policy, policy_digest
+from tagflow.domain.policy import (
+    OVERRIDABLE,
+    Environment,
+    Freeze,
+    Gate,
+    Image,
+    Notice,
+    Policy,
+    Templates,
+    policy_digest,
+)
 from tagflow.domain.reference import Registry
 from tagflow.errors import UsageError
 from tests.config.samples import MINIMAL, ROOT, load, with_environment
@@ -28,6 +38,8 @@ images:
 tags:
   version: "v{version}"
   combined: "{version}-{environment}"
+  versions: natural
+  floating: "{floating}"
 environments:
   dev: {}
   test: {}
@@ -49,6 +61,7 @@ environments:
         timeout: 5m
     floating: [latest, major]
     overrides: [hold, soak]
+    lines: minor
 engine: docker
 history:
   repository: "{repository}-history"
@@ -88,8 +101,10 @@ def test_every_key() -> None:
                 gates=(Gate("scan", ("trivy", "image", "--exit-code", "1", "{reference}"), timedelta(minutes=5)),),
                 floating=("latest", "major"),
                 overrides=("hold", "soak"),
+                lines="minor",
             ),
         ),
+        templates=Templates("v{version}", "{version}-{environment}", "{floating}", "natural"),
         engine="docker",
         history="{repository}-history",
         referrers="require",
@@ -106,7 +121,21 @@ def test_defaults() -> None:
     assert (prod.sources, prod.downgrades, prod.prereleases) == (("dev",), False, True)
     assert (prod.overrides, prod.soak, prod.floating) == (OVERRIDABLE, None, ())
     assert (policy.engine, policy.referrers, policy.history) == ("auto", "copy", "{repository}")
-    assert policy.templates.version == "v{version}"
+    assert policy.templates == Templates("v{version}", "{version}-{environment}", "{floating}", "semver")
+    assert prod.lines == "none"
+
+
+@pytest.mark.parametrize(
+    ("tags", "floating"),
+    [
+        ("{version: '{version}-alpine'}", "{floating}-alpine"),
+        ("{version: 'release-{version}'}", "{floating}"),
+        ("{version: '{version}-alpine', floating: '{floating}'}", "{floating}"),
+        ("{floating: 'rolling-{floating}'}", "rolling-{floating}"),
+    ],
+)
+def test_floating_tags_are_written_as_versions_end(tags: str, floating: str) -> None:
+    assert load(f"{MINIMAL}tags: {tags}\n").templates.floating == floating
 
 
 def test_no_overrides_at_all() -> None:

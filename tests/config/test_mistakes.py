@@ -258,6 +258,48 @@ class TestFloating:
         text = with_environment("{floating: [latest], registry: docker.io/other}")
         load(text.replace("dev:", "dev: {floating: [latest]}"))
 
+    def test_a_channel_belongs_to_one_environment_too(self) -> None:
+        text = with_environment("{floating: [beta]}").replace("dev:", "dev: {floating: [rc, beta]}")
+        (found,) = mistakes(text)
+        assert "the floating tag beta follows 'dev' and 'prod' in one registry" in found
+
+    @pytest.mark.parametrize(
+        ("tags", "name", "text"),
+        [
+            ("{floating: '{floating}.5'}", "prod", "would be read as release"),
+            ("{floating: '{floating}-prod'}", "prod", "v1-prod would be read as no tag of this policy"),
+            ("{floating: 'x{floating}'}", "xv7", "'xv7' reads as a floating tag"),
+            ("{floating: 'x{floating}'}", "xlatest", "reads as a floating tag"),
+            ("{version: '{version}-alpine'}", "latest-alpine", "reads as a floating tag"),
+        ],
+    )
+    def test_a_floating_tag_that_is_something_else(self, tags: str, name: str, text: str) -> None:
+        policy = with_environment("{floating: [latest, major]}").replace("prod:", f"{name}:")
+        assert any(text in found for found in mistakes(f"{policy}tags: {tags}\n"))
+
+    @pytest.mark.parametrize("floating", ["x", "{floating}{floating}", "-{floating}", "{version}", "{floating}+"])
+    def test_a_template_that_is_none(self, floating: str) -> None:
+        (found,) = mistakes(f"{MINIMAL}tags: {{floating: '{floating}'}}\n")
+        assert found.startswith("promotion.yaml:5:18: ")
+
+
+class TestNatural:
+    @pytest.mark.parametrize("name", ["2026-01", "1a", "01", "1-x"])
+    def test_an_environment_that_reads_as_a_version(self, name: str) -> None:
+        policy = with_environment("{}").replace("prod:", f'"{name}":')
+        (found,) = mistakes(f"{policy}tags: {{versions: natural}}\n")
+        assert f"an environment cannot be called '{name}'" in found or f"'{name}' reads as a version" in found
+
+    def test_an_image_that_reads_as_a_version(self) -> None:
+        text = MINIMAL.replace("{app: app}", "{1a: app}")
+        load(text)
+        (found,) = mistakes(f"{text}tags: {{versions: natural}}\n")
+        assert "the image '1a' reads as a version" in found
+
+    def test_there_is_no_other(self) -> None:
+        (found,) = mistakes(f"{MINIMAL}tags: {{versions: calver}}\n")
+        assert "tags.versions is 'calver', expected one of natural, semver" in found
+
 
 class TestSources:
     def test_only_from_above(self) -> None:

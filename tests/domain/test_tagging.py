@@ -27,6 +27,7 @@ from tagflow.domain.tagging import (
 from tagflow.domain.version import Version
 from tagflow.errors import UsageError
 from tests import images
+from tests.domain.test_natural import versions as natural_versions
 from tests.domain.test_version import texts, versions
 
 NAMES = ["dev", "test", "prod", "eu-prod", "us-eu-prod", "prod-eu", "x", "a1", "1a", "9", "rc1", "p-r-o-d"]
@@ -43,13 +44,17 @@ def scheme(
     version: str = "v{version}",
     combined: str = "{version}-{environment}",
     floating: tuple[str, ...] = (),
+    versions: str = "semver",
+    rolling: str | None = None,
 ) -> TagScheme | None:
     """The scheme of a policy; None where the loader refuses it."""
     environments: dict[str, object] = {name: {} for name in names}
     environments[names[-1]] = {"floating": list(floating)}
     document = {
         "version": 1, "registry": "registry.test/acme", "images": {"app": "app"},
-        "environments": environments, "tags": {"version": version, "combined": combined},
+        "environments": environments,
+        "tags": {"version": version, "combined": combined, "versions": versions}
+        | ({} if rolling is None else {"floating": rolling}),
     }  # fmt: skip
     try:
         return TagScheme(load_policy_text(json.dumps(document), base="/nowhere"))
@@ -69,13 +74,26 @@ schemes = st.builds(
     st.sampled_from(VERSION_TEMPLATES),
     st.sampled_from(COMBINED_TEMPLATES),
     st.lists(st.sampled_from(LINES), unique=True).map(tuple),
+    st.just("semver"),
+    st.sampled_from([None, "{floating}", "{floating}-x", "x-{floating}", "{floating}.0"]),
 )  # fmt: skip
+natural_schemes = st.builds(
+    scheme,
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True).map(tuple),
+    st.sampled_from(VERSION_TEMPLATES),
+    st.sampled_from(COMBINED_TEMPLATES),
+    st.lists(st.sampled_from(LINES), unique=True).map(tuple),
+    st.just("natural"),
+    st.sampled_from([None, "{floating}-x"]),
+)
+any_pairs = st.tuples(schemes, versions) | st.tuples(natural_schemes, natural_versions)
 
 
-@given(schemes, versions)
-@example(needed(scheme(("prod", "eu-prod"))), Version.parse("1.0.0-eu"))
-@example(needed(scheme(("prod", "eu-prod"))), Version.parse("1.0.0-x"))
-def test_every_tag_reads_back_as_what_it_is_or_is_refused(found: TagScheme | None, version: Version) -> None:
+@given(any_pairs)
+@example((needed(scheme(("prod", "eu-prod"))), Version.parse("1.0.0-eu")))
+@example((needed(scheme(("prod", "eu-prod"))), Version.parse("1.0.0-x")))
+def test_every_tag_reads_back_as_what_it_is_or_is_refused(pair: tuple[TagScheme | None, Version]) -> None:
+    found, version = pair
     assume(found is not None)
     here = needed(found)
     environments = here.policy.environments
@@ -94,6 +112,8 @@ def test_every_tag_reads_back_as_what_it_is_or_is_refused(found: TagScheme | Non
             assert str(meaning.version) == str(version), "the spelling survives too"
         if it.kind == "environment":
             assert meaning.environment == it.environment
+        if it.kind == "floating":
+            assert meaning.line in here.policy.environments[-1].floating
 
 
 @given(schemes, st.lists(texts().map(Version.parse), min_size=2, max_size=4))
@@ -222,6 +242,43 @@ class TestSpellings:
         assert "v1.0.0 at" in error.message
 
 
+class TestNatural:
+    here = needed(scheme(floating=("latest", "major", "minor"), version="{version}", versions="natural"))
+
+    @pytest.mark.parametrize(
+        ("tag", "kind"),
+        [
+            ("2026.02.0", "version"), ("2026.02", "floating"), ("2026", "floating"), ("2026-01-30-2", "version"),
+            ("1.2.3.4-prod", "combined"), ("1.0.0rc10", "version"), ("6.2.6-build.10", "version"), ("main", None),
+            ("2026.02rc1", None), ("1.2.3-", None),
+        ],
+    )  # fmt: skip
+    def test_reading(self, tag: str, kind: str | None) -> None:
+        meaning = self.here.read(tag)
+        assert (meaning.kind if meaning else None) == kind
+
+    def test_writing(self) -> None:
+        version = self.here.parse_version("v2026.02.0")
+        tags = [it.tag for it in self.here.tags(version, self.here.policy.environments)]
+        assert tags == [
+            "2026.02.0", "2026.02.0-dev", "dev", "2026.02.0-prod", "prod", "latest", "2026", "2026.02"
+        ]  # fmt: skip
+
+    def test_build_metadata(self) -> None:
+        version = self.here.parse_version("1.2.3+linux.5")
+        assert self.here.version_tag(version) == "1.2.3_linux.5"
+        assert self.here.read("1.2.3_linux.5-prod") == Meaning("combined", version, "prod")
+
+    def test_spellings(self) -> None:
+        version = self.here.parse_version("2026.2.0")
+        found = self.here.spellings(version, ["2026.02.0", "2026.2.0", "2026-02-0-prod", "2026.3.0"])
+        assert [str(it) for it in found] == ["2026.2.0", "2026-02-0", "2026.02.0"]
+
+    def test_the_winner_is_the_highest_by_value(self) -> None:
+        admitted = [self.here.parse_version(text) for text in ("3.5.15-9", "3.5.15-10", "3.5.16-rc1")]
+        assert str(winner(self.here, "latest", "latest", admitted)) == "3.5.15-10"
+
+
 class TestOwnTags:
     @given(st.sampled_from(NAMES), st.integers(1, 10**9))
     def test_records(self, environment: str, sequence: int) -> None:
@@ -263,6 +320,71 @@ class TestFloating:
         tags = lines_of(self.here, self.here.policy.environments[-1], admitted)
         won = {tag: str(winner(self.here, tag, line, admitted)) for tag, line in tags.items()}
         assert won == {"latest": "2.0.0", "v1": "1.1.9", "v1.1": "1.1.9", "v2": "2.0.0", "v2.0": "2.0.0"}
+
+    def test_a_channel(self) -> None:
+        here = needed(scheme(floating=("latest", "major", "beta", "rc")))
+        prod = here.policy.environments[-1]
+        read = here.version_scheme.read
+
+        def won(*texts: str) -> dict[str, str]:
+            admitted = list(map(read, texts))
+            best = {tag: winner(here, tag, line, admitted) for tag, line in lines_of(here, prod, admitted).items()}
+            return {tag: str(version) for tag, version in best.items() if version is not None}
+
+        assert won("1.0.0") == {"latest": "1.0.0", "v1": "1.0.0"}, "no beta yet: nothing to name"
+        assert won("1.0.0", "1.1.0-beta.2", "1.1.0-beta.10") == {
+            "latest": "1.0.0", "v1": "1.0.0", "beta": "1.1.0-beta.10"
+        }  # fmt: skip
+        assert won("1.0.0", "1.1.0-beta.1", "1.1.0-rc.1")["beta"] == "1.1.0-beta.1"
+        assert won("1.0.0", "1.1.0-beta.1", "1.1.0")["beta"] == "1.1.0", "never ahead of a newer release"
+        assert won("2.0.0-beta.1", "1.1.0")["beta"] == "2.0.0-beta.1"
+        assert won("2.0.0-beta1", "1.1.0", "2.0.0-BETA.7")["beta"] == "2.0.0-beta1", "SemVer: words as text"
+
+    def test_a_release_may_move_a_channel_too(self) -> None:
+        here = needed(scheme(floating=("latest", "beta")))
+        prod = here.policy.environments[-1]
+        assert lines_of(here, prod, [Version.parse("1.0.0")]) == {"latest": "latest", "beta": "beta"}
+        assert lines_of(here, prod, [Version.parse("1.0.0-beta.1")]) == {"beta": "beta"}
+        assert lines_of(here, prod, [Version.parse("1.0.0-rc.1")]) == {}
+        assert [it.tag for it in here.tags(Version.parse("1.0.0"), [prod])] == [
+            "v1.0.0",
+            "v1.0.0-prod",
+            "prod",
+            "latest",
+        ]
+        assert [it.tag for it in here.tags(Version.parse("1.0.0-beta.1"), [prod])][3:] == ["beta"]
+
+    def test_a_channel_is_not_decided_on_an_unclear_order(self) -> None:
+        here = needed(scheme(floating=("beta",)))
+        admitted = [Version.parse("1.0.0-beta9"), Version.parse("1.0.0-beta10")]
+        with pytest.raises(UsageError) as caught:
+            winner(here, "beta", "beta", admitted)
+        assert caught.value.code == "version.order"
+
+    def test_how_they_are_written(self) -> None:
+        for template, rolling, expected in [
+            ("v{version}", None, ["latest", "v1", "v1.2"]),
+            ("{version}-alpine", None, ["latest-alpine", "1-alpine", "1.2-alpine"]),
+            ("{version}-alpine", "{floating}", ["latest", "1", "1.2"]),
+            ("release-{version}", None, ["latest", "release-1", "release-1.2"]),
+            ("v{version}", "rolling-{floating}", ["rolling-latest", "rolling-v1", "rolling-v1.2"]),
+        ]:
+            here = needed(scheme(version=template, floating=("latest", "major", "minor"), rolling=rolling))
+            tags = [
+                it.tag for it in here.tags(Version.parse("1.2.3"), here.policy.environments) if it.kind == "floating"
+            ]
+            assert tags == expected
+            assert [getattr(here.read(tag), "line", None) for tag in tags] == ["latest", "major", "minor"]
+
+    def test_two_policies_over_one_repository_keep_their_own(self) -> None:
+        plain = needed(scheme(version="{version}", floating=("latest", "major")))
+        alpine = needed(scheme(("dev-alpine", "prod-alpine"), version="{version}-alpine", floating=("latest", "major")))
+        mine = {it.tag for it in plain.tags(Version.parse("6.2.6"), plain.policy.environments)}
+        its = {it.tag for it in alpine.tags(Version.parse("6.2.6"), alpine.policy.environments)}
+        assert not mine & its
+        assert {getattr(alpine.read(tag), "kind", None) for tag in mine} == {None}
+        admitted = plain.combined(its, "prod")
+        assert admitted == {}
 
     def test_none_left(self) -> None:
         assert winner(self.here, "v2", "major", [Version.parse("1.0.0"), Version.parse("2.0.0-rc.1")]) is None

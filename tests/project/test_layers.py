@@ -71,7 +71,7 @@ LIBRARIES = {
     "docker": ("stores/docker/sdk.py",),
     "msgspec": ("config/", "stores/", "flows/records.py", "flows/apply.py"),
     "rich": ("cli/",),
-    "semver": ("domain/version.py",),
+    "semver": ("domain/versions/semver.py",),
     "typer": ("cli/",),
     "urllib3": ("stores/registry/", "stores/docker/sdk.py"),
     "yaml": ("config/nodes.py", "pin/"),

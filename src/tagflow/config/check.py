@@ -91,7 +91,7 @@ class _Checker:
             case shapes.NoneType(), Scalar(kind="null"):
                 return None
             case shapes.LiteralType(), Scalar():
-                return self._literal(node, plain, path)
+                return self._literal(node, plain, notes, path)
             case shapes.StrType(), Scalar():
                 return self._text(node, plain, notes, path)
             case shapes.DateType(), Scalar(kind="date" | "text"):
@@ -174,7 +174,7 @@ class _Checker:
                 result.append(value)
         return result
 
-    def _literal(self, node: Scalar, shape: shapes.LiteralType, path: Path) -> Any:
+    def _literal(self, node: Scalar, shape: shapes.LiteralType, notes: Mapping[str, Any], path: Path) -> Any:
         for value in shape.values:
             if node.text == str(value) and node.kind == ("text" if isinstance(value, str) else "number"):
                 return value
@@ -185,7 +185,7 @@ class _Checker:
             close = get_close_matches(node.text, known, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else ""
         what = "nothing" if node.kind == "null" else shown(node.text)
-        return self._wrong(node.mark, f"{where(path)} is {what}, expected {noun(shape, {})}", hint)
+        return self._wrong(node.mark, f"{where(path)} is {what}, expected {noun(shape, notes)}", hint)
 
     def _text(self, node: Scalar, shape: shapes.StrType, notes: Mapping[str, Any], path: Path) -> Any:
         if node.kind == "null":

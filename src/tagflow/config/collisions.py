@@ -28,6 +28,11 @@ def _names(policy: Policy, images: Sequence[Listed], places: Places, mistakes: M
         if _is_version_tag(scheme, name):
             message = f"the environment {name!r} reads as a version under the template {policy.templates.version!r}"
             mistakes.add(places.key("environments", name), message, "Choose another name.")
+        elif scheme.is_floating_tag(name):
+            message = (
+                f"the environment {name!r} reads as a floating tag under the template {policy.templates.floating!r}"
+            )
+            mistakes.add(places.key("environments", name), message, "Choose another name.")
     for listed in images:
         name = listed.image.name
         if name in environments:
@@ -112,7 +117,7 @@ def _floating(policy: Policy, places: Places, mistakes: Mistakes) -> None:
 
 
 def _templates(policy: Policy, places: Places, mistakes: Mistakes) -> None:
-    written = [("tags", key) for key in ("combined", "version") if places.has("tags", key)]
+    written = [("tags", key) for key in ("combined", "floating", "version") if places.has("tags", key)]
     mark = places.value(*written[0]) if written else places.value("environments")
     for message in check_templates(policy):
         mistakes.add(mark, message, "Choose other templates or environment names, so that every tag means one thing.")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from tagflow.domain.duration import PATTERN as DURATION
-from tagflow.domain.policy import OVERRIDABLE, Line, Rule
+from tagflow.domain.policy import CHANNELS, OVERRIDABLE, Line, Lines, Rule
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -70,6 +70,7 @@ Platform = Annotated[
 ]
 Label = Annotated[str, Meta(title="a label", min_length=1, examples=["org.opencontainers.image.source"])]
 Command = Annotated[str, Meta(title="a command", min_length=1, examples=["trivy image --exit-code 1 {reference}"])]
+FloatingLine = Annotated[Line, Meta(title=f"one of latest, major, minor, or a pre-release word: {', '.join(CHANNELS)}")]
 UNIQUE = {"uniqueItems": True}
 DAY = {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 _TAG = "[A-Za-z0-9._-]*"
@@ -107,6 +108,27 @@ class TagsEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = "{version}-{environment}"
+    versions: Annotated[
+        Literal["semver", "natural"],
+        Meta(
+            description="How versions are read and ordered: as SemVer 2.0.0 says, or as people write them (2026.02.0, "
+            "1.2.3.4, 1.0rc10)."
+        ),
+    ] = "semver"
+    floating: (
+        Annotated[
+            str,
+            Meta(
+                title="a template",
+                min_length=1,
+                description="How floating tags are written; {floating} is latest, v1, v1.2 or beta. Default: followed "
+                "by whatever the template of versions has after {version}.",
+                examples=["{floating}", "{floating}-alpine"],
+                extra_json_schema={"pattern": rf"^(?![_.-]){_TAG}\{{floating\}}{_TAG}$"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class FreezeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,10 +254,11 @@ class EnvironmentEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         list[GateEntry], Meta(description="Commands that must all succeed before an image may enter.")
     ] = []
     floating: Annotated[
-        list[Line],
+        list[FloatingLine],
         Meta(
-            description="Floating tags that follow this environment: latest, major (v1), minor (v1.2).",
-            examples=[["latest", "major"]],
+            description="Floating tags that follow this environment: latest, major (v1), minor (v1.2), or a "
+            "pre-release word: beta is the highest beta, or a newer release.",
+            examples=[["latest", "major"], ["latest", "beta"]],
             extra_json_schema=UNIQUE,
         ),
     ] = []
@@ -247,6 +270,13 @@ class EnvironmentEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra_json_schema=UNIQUE,
         ),
     ] = field(default_factory=lambda: list(OVERRIDABLE))
+    lines: Annotated[
+        Lines,
+        Meta(
+            description="Whether a version lower than the one that runs here, but the highest of its own line (v1 or "
+            "v1.2), is admitted beside it, while the environment stays."
+        ),
+    ] = "none"
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -76,7 +76,12 @@ class _Reader:
         combined = self._read(
             ("tags", "combined"), lambda text: values.template(text, "version", "environment"), tags.combined
         )
-        return Templates(version or Templates.version, combined or Templates.combined)
+        written = version or Templates.version
+        floating = Templates.floating + written.partition("{version}")[2]
+        if tags.floating is not UNSET:
+            read = self._read(("tags", "floating"), lambda text: values.template(text, "floating"), tags.floating)
+            floating = read or floating
+        return Templates(written, combined or Templates.combined, floating, tags.versions)
 
     def _environments(self, registry: Registry) -> tuple[Environment, ...]:
         found: list[Environment] = []
@@ -109,6 +114,7 @@ class _Reader:
             gates=self._gates(entry, path),
             floating=tuple(entry.floating),
             overrides=tuple(entry.overrides),
+            lines=entry.lines,
         )
 
     def _sourceless(self, name: str, path: tuple[str, ...]) -> None:

@@ -33,6 +33,8 @@ images:
 # How tags are written. In `combined`, {{version}} is the whole version tag.
 {tags}
 #  combined: "{{version}}-{{environment}}"
+#  floating: "{{floating}}"    # latest, v1, v1.2
+#  versions: semver          # or natural: 2026.02.0, 1.2.3.4, 1.0rc10
 
 # In order of promotion: an image enters the first by `tagflow push`, each other by `tagflow promote`.
 environments:
@@ -82,7 +84,8 @@ _OPTIONS = """\
 #      - name: scan
 #        run: trivy image --exit-code 1 {{reference}}  # {{reference}} {{digest}} {{image}} {{version}} {{environment}}
 #        timeout: 5m
-#    floating: [latest, major]   # floating tags that follow this environment: latest, major, minor
+#    floating: [latest, major]   # floating tags that follow this environment: latest, major, minor, or beta, rc, …
+#    lines: minor                # a lower version, the highest of its own v1.2, enters beside what runs
 #    overrides: [hold, soak, freeze, downgrades]     # rules that `--override` may set aside here; [] = none"""
 
 

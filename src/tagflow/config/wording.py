@@ -55,7 +55,7 @@ def inside(path: Path) -> str:
 
 def noun(shape: shapes.Type, notes: Mapping[str, Any]) -> str:
     """What is expected, in words; ``notes`` are the annotations of the type."""
-    if isinstance(shape, shapes.LiteralType):
+    if isinstance(shape, shapes.LiteralType) and "title" not in notes:
         values = [str(value) for value in shape.values]
         return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
     return str(notes.get("title") or _NOUNS.get(type(shape), "something else"))

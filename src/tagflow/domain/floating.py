@@ -1,31 +1,41 @@
-"""Which version a floating tag stands at: the highest admitted, not held, stable one of its line."""
+"""Which version a floating tag stands at: the highest admitted, not held one of its line.
+
+A line of releases (``latest``, ``v1``, ``v1.2``) has no pre-releases. A channel (``beta``) has those of its word, and
+every release that is higher: whoever follows it is never left behind at the pre-release of what came out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from tagflow.domain.policy import LINES, Environment, Line
-from tagflow.domain.tagging import TagScheme
-from tagflow.domain.version import Version
+from tagflow.domain.policy import CHANNELS, LINES, Environment, Line
+from tagflow.domain.tagging import TagScheme, is_of_line
+from tagflow.domain.versions import Version, highest
 
 
 def lines_of(scheme: TagScheme, environment: Environment, versions: Iterable[Version]) -> dict[str, Line]:
     """The floating tags of an environment whose winner may change when these versions come or go."""
+    chosen = list(versions)
     return {
         scheme.floating_tag(version, line): line
         for line in LINES
         if line in environment.floating
-        for version in versions
-        if not version.is_prerelease
+        for version in chosen
+        if is_of_line(version, line) or (line in CHANNELS and not version.is_prerelease)
     }
 
 
 def winner(scheme: TagScheme, tag: str, line: Line, admitted: Collection[Version]) -> Version | None:
     """The version at which a floating tag belongs, or None where its line has none left.
 
-    It depends on what is admitted alone, never on the order in which that came about. Pre-releases never win.
+    It depends on what is admitted alone, never on the order in which that came about. A channel without any
+    pre-release of its word has no winner, whatever was released.
+
+    :raises UsageError: ``version.order`` where a reader would take another version for the highest.
     """
-    return max(
-        (version for version in admitted if not version.is_prerelease and scheme.floating_tag(version, line) == tag),
-        default=None,
+    best = highest(
+        version for version in admitted if is_of_line(version, line) and scheme.floating_tag(version, line) == tag
     )
+    if best is None or line not in CHANNELS:
+        return best
+    return max([best, *(version for version in admitted if not version.is_prerelease)])

@@ -12,19 +12,27 @@ from tagflow.domain.reference import Digest, Registry, Repository, digest_of
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-Line = Literal["latest", "major", "minor"]
+Line = Literal["latest", "major", "minor", "alpha", "beta", "rc", "pre", "preview", "snapshot"]
+Lines = Literal["none", "major", "minor"]
 Rule = Literal["hold", "soak", "freeze", "downgrades"]
-LINES: tuple[Line, ...] = ("latest", "major", "minor")
+CHANNELS: tuple[Line, ...] = ("alpha", "beta", "rc", "pre", "preview", "snapshot")
+LINES: tuple[Line, ...] = ("latest", "major", "minor", *CHANNELS)
 OVERRIDABLE: tuple[Rule, ...] = ("hold", "soak", "freeze", "downgrades")
-PRERELEASE_WORDS = frozenset({"alpha", "beta", "rc", "pre", "preview", "snapshot"})
+PRERELEASE_WORDS: frozenset[str] = frozenset(CHANNELS)
 
 
 @dataclass(frozen=True)
 class Templates:
-    """How tags are written: ``version`` from ``{version}``; ``combined`` from that whole tag and ``{environment}``."""
+    """How tags are written: ``version`` from ``{version}``; ``combined`` from that whole tag and ``{environment}``;
+    ``floating`` from ``{floating}``: latest, a pre-release word, or a line with what stands before ``{version}``.
+
+    ``versions`` names the scheme of versions.
+    """
 
     version: str = "v{version}"
     combined: str = "{version}-{environment}"
+    floating: str = "{floating}"
+    versions: Literal["semver", "natural"] = "semver"
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,10 @@ class Notice:
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment. ``sources`` are the environments that it is promoted from; the first has none."""
+    """One environment. ``sources`` are the environments that it is promoted from; the first has none.
+
+    ``lines``: a lower version than the one that runs is admitted beside it where it is the highest of its own line.
+    """
 
     name: str
     registry: Registry
@@ -70,6 +81,7 @@ class Environment:
     gates: tuple[Gate, ...] = ()
     floating: tuple[Line, ...] = ()
     overrides: tuple[Rule, ...] = OVERRIDABLE
+    lines: Lines = "none"
 
 
 @dataclass(frozen=True)

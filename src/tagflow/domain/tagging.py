@@ -7,14 +7,14 @@ environment, else the version is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from tagflow.domain.policy import LINES, Environment, Line, Policy
+from tagflow.domain.policy import CHANNELS, LINES, Environment, Line, Policy
 from tagflow.domain.reference import Digest, is_tag
-from tagflow.domain.version import Version, as_version
+from tagflow.domain.versions import SCHEMES, Version, VersionScheme
 from tagflow.errors import Conflict, TagflowError, UsageError
 
 Kind = Literal["version", "combined", "environment", "floating", "pin", "record", "scratch"]
@@ -25,8 +25,9 @@ PREFIX = "_tagflow."
 _PIN = re.compile(r"_tagflow\.pin\.[0-9a-f]{12}")
 _SCRATCH = re.compile(r"_tagflow\.try\.[0-9a-f]{12}")
 _RECORD = re.compile(r"_tagflow\.([a-z0-9]+(?:-[a-z0-9]+)*)\.([0-9]{6,18})\.([0-9a-f]{12})")
-_PARTS: dict[Line, int] = {"latest": 0, "major": 1, "minor": 2}
+_PARTS: Mapping[Line, int] = {"major": 1, "minor": 2}
 _SAMPLES = ("1.2.3", "1.2.3-beta.4", "1.2.3+b.5", "0.0.10")
+_NATURAL_SAMPLES = ("2026.02.0", "1.2.3.4", "2026-01-30-2", "1.2.3rc10", "6.2.6-build.10")
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,16 @@ class TagScheme:
 
     def version_tag(self, version: Version) -> str:
         """``v1.0``: the tag of a release."""
-        return self._version[0] + version.text.replace("+", "_") + self._version[1]
+        return self._version[0] + version.tag + self._version[1]
 
     def combined_tag(self, version: Version, environment: str) -> str:
         """``v1.0-prod``: the tag of a release in an environment."""
         return self._combined(self.version_tag(version), environment)
 
     def floating_tag(self, version: Version, line: Line) -> str:
-        """``latest``, ``v1`` or ``v1.2``: the tag of the line to which a version belongs."""
-        if line == "latest":
-            return "latest"
-        return self._version[0] + version.line(_PARTS[line]) + self._version[1]
+        """``latest``, ``v1``, ``v1.2`` or ``beta``: the tag of the line to which a version belongs."""
+        parts = _PARTS.get(line)
+        return self._floating_name(line if parts is None else self._version[0] + version.line(parts))
 
     def tags(self, version: Version, environments: Iterable[Environment]) -> list[ComputedTag]:
         """Every tag that a version gets as it passes through environments, in the order in which they are written.
@@ -119,9 +119,8 @@ class TagScheme:
             name = environment.name
             computed.append(ComputedTag(self.combined_tag(version, name), "combined", name))
             computed.append(ComputedTag(name, "environment", name))
-            if not version.is_prerelease:
-                lines = [line for line in LINES if line in environment.floating]
-                computed += [ComputedTag(self.floating_tag(version, line), "floating", name) for line in lines]
+            lines = [line for line in LINES if line in environment.floating and is_of_line(version, line)]
+            computed += [ComputedTag(self.floating_tag(version, line), "floating", name) for line in lines]
         return computed
 
     # --- reading -----------------------------------------------------------------------------------------------
@@ -141,21 +140,17 @@ class TagScheme:
             return self._read_own(tag)
         if tag in self._environments:
             return Meaning("environment", environment=tag)
-        if tag == "latest":
-            return Meaning("floating", line="latest") if "latest" in self._floating else None
-        for environment, head, tail in self._around_version:
+        if tag in self._named_lines:
+            return Meaning("floating", line=self._named_lines[tag])
+        for environment, (head, tail) in self._around_version.items():
             if tag.startswith(head) and tag.endswith(tail) and len(tag) > len(head) + len(tail):
                 version = self._read_version(tag[len(head) : len(tag) - len(tail)])
                 if version is not None:
                     return Meaning("combined", version, environment) if self._precise(version) else None
         version = self._read_version(tag)
-        if version is None:
-            return None
-        if self._precise(version):
+        if version is not None and self._precise(version):
             return Meaning("version", version)
-        line: Line = "major" if version.parts == 1 else "minor"
-        plain = version.text == version.line(_PARTS[line])
-        return Meaning("floating", version, line=line) if plain and line in self._floating else None
+        return self._read_line(tag)
 
     def check(self, version: Version, environments: Iterable[Environment] | None = None) -> None:
         """Refuse a version whose tags would not read back as what they are.
@@ -169,7 +164,7 @@ class TagScheme:
                 "version.precision",
                 f"{self.version_tag(version)} has {_count(version.parts)}, but releases here need {needed}: "
                 f"{self._floating_names} would be the same tag",
-                hint=f"Write {self.version_tag(Version.parse(_widen(version, needed)))}.",
+                hint=f"Write {self.version_tag(self.version_scheme.read(version.widened(needed)))}.",
             )
         for tag, expected in self._tags_of(version, environments):
             if not is_tag(tag):
@@ -179,7 +174,7 @@ class TagScheme:
                     hint="A tag has at most 128 letters, digits, '_', '.' and '-', and starts with '.' or '-' never.",
                 )
             meaning = self.read(tag)
-            if meaning != expected:
+            if meaning is None or not _same(meaning, expected):
                 raise UsageError(
                     "version.ambiguous",
                     f"{tag} would be read as {_tell(meaning)}, not as {_tell(expected)}",
@@ -201,20 +196,22 @@ class TagScheme:
 
     def combined(self, tags: Iterable[str], environment: str) -> dict[Version, str]:
         """The versions with a combined tag for an environment, and that tag."""
+        head, tail = self._around_version[environment]
+        found = [tag for tag in tags if tag.endswith(tail) and tag.startswith(head)]
         return {
             meaning.version: tag
-            for tag in sorted(tags, reverse=True)
+            for tag in sorted(found, reverse=True)
             if (meaning := self.read(tag)) is not None
             and meaning.kind == "combined"
             and meaning.environment == environment
             and meaning.version is not None
         }
 
-    def spellings(self, version: Version, tags: Iterable[str]) -> list[Version]:
+    def spellings(self, version: Version, tags: Collection[str]) -> list[Version]:
         """How a version is written among tags, as version or combined tag: the typed spelling first where it exists."""
         found = {
             meaning.version.text: meaning.version
-            for tag in tags
+            for tag in self._possible(version, tags)
             if (meaning := self.read(tag)) is not None
             and meaning.kind in ("version", "combined")
             and meaning.version == version
@@ -224,21 +221,46 @@ class TagScheme:
             key=lambda spelling: (spelling.text != version.text, spelling.text),
         )
 
+    def _possible(self, version: Version, tags: Collection[str]) -> Iterable[str]:
+        """The tags that may be those of a version. Where its spellings can be counted they are looked up: a repository
+        may have fifty thousand tags.
+        """
+        texts = self.version_scheme.spellings(version)
+        if texts is None:
+            return tags
+        known = tags if isinstance(tags, set | frozenset | dict) else frozenset(tags)
+        written = [self._version[0] + text.replace("+", "_") + self._version[1] for text in texts]
+        written += [self._combined(tag, name) for tag in written for name in self._longest_first]
+        return [tag for tag in written if tag in known]
+
+    def is_floating_tag(self, tag: str) -> bool:
+        """Whether a tag is one that floats here, whatever else it may be."""
+        return tag in self._named_lines or self._read_line(tag) is not None
+
     def parse_version(self, text: str) -> Version:
         """Read a version that a person typed: a version, or a version tag of this policy.
 
         :raises UsageError: ``version.invalid``.
         """
-        return self._read_version(text) or Version.parse(text)
+        return self._read_version(text) or self.version_scheme.read(text)
+
+    def find_version(self, text: str) -> Version | None:
+        """The version that a person typed, or None where it is none."""
+        return self._read_version(text) or self.version_scheme.find(text)
 
     def parse_label(self, label: str | None) -> Version | None:
         """Read the version tag that a record names."""
         return None if label is None else self._read_version(label)
 
     @cached_property
+    def version_scheme(self) -> VersionScheme:
+        """How versions are read, ordered and counted up here."""
+        return SCHEMES[self.policy.templates.versions]
+
+    @cached_property
     def fewest_parts(self) -> int:
         """How many parts a version must at least have, so that it is no floating tag."""
-        return 1 + max((_PARTS[line] for line in self._floating), default=0)
+        return 1 + max((_PARTS.get(line, 0) for line in self._floating), default=0)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -262,10 +284,18 @@ class TagScheme:
         return tuple(sorted(self._environments, key=lambda name: (-len(name), name)))
 
     @cached_property
-    def _around_version(self) -> tuple[tuple[str, str, str], ...]:
+    def _around_version(self) -> Mapping[str, tuple[str, str]]:
         """What stands before and after the version in each environment's combined tags, longest name first."""
         split = ((name, self._combined("\0", name).partition("\0")) for name in self._longest_first)
-        return tuple((name, head, tail) for name, (head, _, tail) in split)
+        return {name: (head, tail) for name, (head, _, tail) in split}
+
+    @cached_property
+    def _named_lines(self) -> Mapping[str, Line]:
+        """The floating tags that are the same for every version, such as ``latest`` and ``beta``."""
+        return {self._floating_name(line): line for line in LINES if line in self._floating and line not in _PARTS}
+
+    def _floating_name(self, name: str) -> str:
+        return self.policy.templates.floating.replace("{floating}", name)
 
     @cached_property
     def _meanings(self) -> dict[str, Meaning | None]:
@@ -277,7 +307,7 @@ class TagScheme:
 
     @property
     def _floating_names(self) -> str:
-        return " and ".join(line for line in LINES if line in self._floating and line != "latest")
+        return " and ".join(line for line in _PARTS if line in self._floating)
 
     def _precise(self, version: Version) -> bool:
         return version.parts >= self.fewest_parts
@@ -287,7 +317,20 @@ class TagScheme:
         if not tag.startswith(head) or not tag.endswith(tail) or len(tag) <= len(head) + len(tail):
             return None
         text = tag[len(head) : len(tag) - len(tail)]
-        return as_version(text) if text[0].isdigit() and "+" not in text else None
+        return self.version_scheme.find(text) if text[0].isdigit() and "+" not in text else None
+
+    def _read_line(self, tag: str) -> Meaning | None:
+        """``v1`` or ``v1.2``, where these float."""
+        head, _, tail = self._floating_name("\0").partition("\0")
+        head += self._version[0]
+        text = tag[len(head) : len(tag) - len(tail)]
+        if not tag.startswith(head) or not tag.endswith(tail) or not text[:1].isdigit():
+            return None
+        version = self.version_scheme.find(text)
+        line = next((line for line, parts in _PARTS.items() if version and version.parts == parts), None)
+        if version is None or line not in self._floating or not version.is_plain:
+            return None
+        return Meaning("floating", version, line=line)
 
     @staticmethod
     def _read_own(tag: str) -> Meaning | None:
@@ -303,14 +346,31 @@ class TagScheme:
         yield self.version_tag(version), Meaning("version", version)
         for environment in chosen:
             yield self.combined_tag(version, environment.name), Meaning("combined", version, environment.name)
+            for line in environment.floating:
+                if is_of_line(version, line):
+                    yield self.floating_tag(version, line), Meaning("floating", line=line)
+
+
+def is_of_line(version: Version, line: Line) -> bool:
+    """Whether a version is what a floating line is made of: of a channel's pre-releases, or of the releases."""
+    return version.word == line if line in CHANNELS else not version.is_prerelease
+
+
+def _same(meaning: Meaning, expected: Meaning) -> bool:
+    """Whether a tag says what it was written to say; a floating tag says which line, and no version."""
+    if expected.kind == "floating":
+        return (meaning.kind, meaning.line) == (expected.kind, expected.line)
+    return meaning == expected
 
 
 def check_templates(policy: Policy) -> list[str]:
     """What is wrong with a policy's templates: tags that could be taken for one another, or be invalid."""
     scheme = TagScheme(policy)
-    for text in (*_SAMPLES, *_samples_of(policy)):
+    natural = _NATURAL_SAMPLES if policy.templates.versions == "natural" else ()
+    channels = (f"1.2.3-{line}.1" for line in CHANNELS)
+    for text in (*_SAMPLES, *natural, *channels, *_samples_of(policy)):
         try:
-            scheme.check(Version.parse(text))
+            scheme.check(scheme.version_scheme.read(text))
         except TagflowError as error:
             return [f"with these templates, {error.message}"]
     return []
@@ -339,11 +399,6 @@ def same_version(spellings: dict[str, Digest]) -> Conflict:
 
 def _count(parts: int) -> str:
     return f"{parts} part" if parts == 1 else f"{parts} parts"
-
-
-def _widen(version: Version, parts: int) -> str:
-    core = ".".join(str(number) for number in version.number.to_tuple()[:parts])
-    return core + version.text[len(version.text.split("-")[0].split("+")[0]) :]
 
 
 def _tell(meaning: Meaning | None) -> str:

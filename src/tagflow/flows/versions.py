@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagflow.domain.tagging import ComputedTag
-from tagflow.domain.version import FIRST, Part, Version
+from tagflow.domain.version import Part
 from tagflow.flows.context import Context
 
 
@@ -39,11 +39,6 @@ def next_version(context: Context, part: Part) -> Next:
     observer.list_all(repositories)
     versions = [version for repository in repositories for version, _ in scheme.versions(observer.tags(repository))]
     if not versions:
-        return Next(None, scheme.version_tag(_first(part, scheme.fewest_parts)))
+        return Next(None, scheme.version_tag(scheme.version_scheme.first(part)))
     highest = max(versions)
     return Next(scheme.version_tag(highest), scheme.version_tag(highest.next(part, at_least=scheme.fewest_parts)))
-
-
-def _first(part: Part, at_least: int) -> Version:
-    assert at_least <= FIRST.parts
-    return Version.parse("0.1.0-rc.1") if part == "prerelease" else FIRST

@@ -1,0 +1,128 @@
+"""One version as a value, and what a scheme of versions must be able to do."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import total_ordering
+from typing import Any, ClassVar, Literal
+
+Part = Literal["major", "minor", "patch", "prerelease"]
+PARTS: tuple[Part, ...] = ("major", "minor", "patch", "prerelease")
+LONGEST = 128
+"""No tag has more characters."""
+
+_NUMBER = re.compile("[0-9]+")
+
+
+@total_ordering
+@dataclass(frozen=True, eq=False)
+class Version:
+    """One version, as a scheme has read it.
+
+    Versions of one scheme are totally ordered. Spellings of the same version (``1.0`` and ``1.0.0``) are equal.
+    """
+
+    text: str
+    """Its spelling, without ``v``; under ``semver`` with ``+`` before build metadata."""
+    key: tuple[Any, ...] = field(repr=False)
+    """What is compared: equal for spellings of one version."""
+    parts: int = field(repr=False)
+    """How many numbers it begins with: major, minor, patch, and under ``natural`` any more."""
+    is_prerelease: bool = field(repr=False)
+    """Whether it comes before its release."""
+    word: str = field(repr=False)
+    """The word of a pre-release in lower case (``beta`` of ``1.2.0-beta.1``); empty where it has none."""
+    scheme: VersionScheme = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Read a SemVer version.
+
+        :raises UsageError: ``version.invalid``.
+        """
+        from tagflow.domain.versions.semver import SEMVER
+
+        return SEMVER.read(text)
+
+    @property
+    def tag(self) -> str:
+        """Its spelling in a tag, where ``+`` is not allowed."""
+        return self.text.replace("+", "_")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is nothing but numbers."""
+        return self.text == self.line(self.parts)
+
+    def line(self, parts: int) -> str:
+        """The first ``parts`` numbers as they are spelt: the line ``1`` or ``1.2`` to which the version belongs.
+
+        Numbers that are not written are zero.
+        """
+        return self.text[: self._end(parts)] + ".0" * (parts - self.parts)
+
+    def widened(self, parts: int) -> str:
+        """The spelling with at least so many numbers at its beginning."""
+        return self.line(parts) + self.text[self._end(self.parts) :] if parts > self.parts else self.text
+
+    def next(self, part: Part | None = None, *, at_least: int = 1) -> Version:
+        """The version after this one, with ``at_least`` so many numbers; ``part`` is what goes up.
+
+        :raises UsageError: ``version.order`` where the scheme would not order it after this one.
+        """
+        return self.scheme.next(self, part, at_least=at_least)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __lt__(self, other: Version) -> bool:
+        return self.key < other.key
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _end(self, parts: int) -> int:
+        """Where the first ``parts`` numbers end in the spelling."""
+        ends = [found.end() for found in _NUMBER.finditer(self.text)][: self.parts]
+        return ends[min(parts, self.parts) - 1] if parts else 0
+
+
+class VersionScheme(ABC):
+    """How versions are read, ordered and counted up. Writing is the version's own: ``text`` and ``tag``."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def find(self, text: str) -> Version | None:
+        """The version that ``text`` writes, with or without ``v``; None where it writes none."""
+
+    @abstractmethod
+    def read(self, text: str) -> Version:
+        """The version that ``text`` writes.
+
+        :raises UsageError: ``version.invalid``, with the part that is wrong, and why.
+        """
+
+    @abstractmethod
+    def spellings(self, version: Version) -> list[str] | None:
+        """Every way to write a version, without ``v``; None where these are too many to be counted."""
+
+    @abstractmethod
+    def next(self, version: Version, part: Part | None, *, at_least: int = 1) -> Version:
+        """The version after another; ``part`` None is the scheme's usual step."""
+
+    @abstractmethod
+    def is_unclear(self, one: Version, other: Version) -> bool:
+        """Whether the scheme orders two versions otherwise than a reader would."""
+
+    def first(self, part: Part | None) -> Version:
+        """What comes next where there is no version yet."""
+        return self.read("0.1.0-rc.1" if part == "prerelease" else "0.1.0")
+
+    def __repr__(self) -> str:
+        return self.name
