@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import Chunks, Descriptor, Manifest, Store, TagMoved
+from tagflow.stores.port import Chunks, Descriptor, Manifest, Store, TagMoved, read_manifest
 from tagflow.stores.stream import verified
 
 WRITES = frozenset({"put", "move", "untag", "write_blob", "mount"})
@@ -112,7 +112,7 @@ class MemoryStore:
         self._end("resolve", tag)
         return digest
 
-    def get(self, reference: str) -> Manifest:
+    def get(self, reference: str, *, current: bool = False) -> Manifest:
         self._begin("get", reference)
         with self._registry.lock:
             digest = Digest(reference) if is_digest(reference) else self._content.tags.get(reference)
@@ -120,7 +120,7 @@ class MemoryStore:
         if manifest is None:
             raise NotFound("manifest.not_found", f"{self.repository} has no manifest {reference}")
         self._end("get", reference)
-        return manifest
+        return read_manifest(manifest.content, manifest.media_type, f"{self.repository}: {reference}", digest)
 
     def has(self, digest: Digest) -> bool:
         self._begin("has", digest)

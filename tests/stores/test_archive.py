@@ -21,7 +21,7 @@ from tagflow.errors import NotFound, StoreError, TagflowError, UsageError
 from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Store
-from tagflow.stores.transfer.copy import copy_image, missing, platforms
+from tagflow.stores.transfer.copy import copy_image, missing_parts, platforms
 from tests import images
 from tests.memory import MemoryRegistry
 from tests.servers import require
@@ -214,7 +214,7 @@ class TestBothInOne:
         child = layout.get(root.children[0].digest)
         source = open_archive(write(tmp_path / "app.tar", self.members(tmp_path / "app", child)))
         assert copy_image(source, target, "v1.0") == root
-        assert missing(target, root.digest) == []
+        assert missing_parts(target, root.digest) == []
 
     def test_of_an_index_in_parts_the_part_is_taken(self, tmp_path: Path, layout: LayoutStore, target: Store) -> None:
         root = images.index(layout, tag="v1.0")
@@ -249,7 +249,7 @@ class TestLayoutInTar:
         assert source.sole() == root.digest
         assert copy_image(source, target, "v1.0") == root
         assert target.get(root.digest).media_type == OCI_INDEX
-        assert missing(target, root.digest) == []
+        assert missing_parts(target, root.digest) == []
 
     def test_of_several_images_needs_a_name(self, tmp_path: Path) -> None:
         layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))

@@ -11,7 +11,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
-from tagflow.stores.transfer.copy import missing
+from tagflow.stores.transfer.copy import missing_parts
 from tests import images
 from tests.memory import MemoryRegistry
 
@@ -85,12 +85,12 @@ class TestReading:
 
     def test_does_not_hide_a_loss(self, memory: MemoryRegistry, store: CachedStore) -> None:
         root = images.index(store)
-        assert missing(store, root.digest) == []
+        assert missing_parts(store, root.digest) == []
         memory.forget(store.repository, root.children[0].digest)
         assert not store.has(root.children[0].digest)
-        assert len(missing(store, root.digest)) == 1
+        assert len(missing_parts(store, root.digest)) == 1
         memory.forget(store.repository, root.digest)
-        assert missing(store, root.digest) == [f"manifest {root.digest}"]
+        assert [str(part) for part in missing_parts(store, root.digest)] == [f"manifest {root.digest}"]
 
     def test_does_not_remember_what_failed(self, memory: MemoryRegistry, store: CachedStore, directory: Path) -> None:
         manifest = images.image(memory.open(Repository("one.test", "elsewhere")))

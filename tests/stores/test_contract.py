@@ -26,7 +26,7 @@ from tagflow.stores.port import (
     Store,
     TagMoved,
 )
-from tagflow.stores.transfer.copy import copy_image
+from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
 from tests.stores.media import ALL_MEDIA, LOGINS, MEDIA, SIMULATED, Medium, medium
 
@@ -162,6 +162,18 @@ class TestManifests:
         )
         entry = write(store, record, first=False)
         assert store.resolve(str(entry.tag)) == entry.digest
+
+    def test_are_whole_with_all_that_they_name(self, store: Store, kind: str) -> None:
+        manifest = KINDS[kind][0](store)
+        store.put(manifest)
+        assert missing_parts(store, manifest.digest) == []
+        assert [part.digest for part in missing_parts(store, images.absent())] == [images.absent()]
+
+    def test_are_there_now(self, store: Store) -> None:
+        manifest = images.image(store)
+        assert store.get(manifest.digest, current=True) == manifest
+        with pytest.raises(NotFound):
+            store.get(images.absent(), current=True)
 
 
 class TestTags:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tagflow.domain.reference import Repository
+from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Conflict, NotFound, Refused, StoreError
 from tagflow.stores.layout.store import LayoutStore
-from tagflow.stores.port import OCI_MANIFEST, Descriptor, Store
-from tagflow.stores.transfer.copy import Copier, copy_image, labels, missing, normal_platform, platforms
+from tagflow.stores.port import OCI_MANIFEST, SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest
+from tagflow.stores.transfer.copy import Copier, copy_image, labels, missing_parts, normal_platform, platforms
 from tests import images
 from tests.memory import MemoryRegistry
 
@@ -63,6 +64,10 @@ class Meter:
             self.advanced += size
 
 
+def sha512(content: bytes) -> Digest:
+    return Digest("sha512:" + hashlib.sha512(content).hexdigest())
+
+
 class TestTree:
     def test_children_come_before_parents(self, memory: MemoryRegistry, source: Store, target: Store) -> None:
         root = images.index(source, tag="v1.0")
@@ -77,7 +82,7 @@ class TestTree:
         for _ in range(1100):
             manifest = images.index_of(source, [images.pointer(manifest.descriptor)])
         copy_image(source, target, manifest.digest)
-        assert missing(target, manifest.digest) == []
+        assert missing_parts(target, manifest.digest) == []
 
     def test_may_share_parts_at_several_depths(self, memory: MemoryRegistry, source: Store, target: Store) -> None:
         leaf = images.image(source)
@@ -86,7 +91,7 @@ class TestTree:
         root = images.index_of(source, [images.pointer(m.descriptor) for m in (leaf, upper, lower, upper)])
         copy_image(source, target, root.digest)
         assert operations(memory, target)["put"] == 4
-        assert missing(target, root.digest) == []
+        assert missing_parts(target, root.digest) == []
 
     def test_may_not_be_too_wide(self, source: Store, target: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tagflow.stores.transfer.tree.MANIFEST_COUNT_LIMIT", 5)
@@ -117,7 +122,36 @@ class TestTree:
         root = images.index_of(here, [images.pointer(note), images.pointer(images.image(here).descriptor)])
         copy_image(here, there, root.digest)
         assert b"".join(there.read_blob(note)) == b"a note"
-        assert missing(there, root.digest) == []
+        assert missing_parts(there, root.digest) == []
+
+    def test_with_a_child_by_another_hash(self, tmp_path: Path) -> None:
+        here, there = (LayoutStore(Repository(f"oci:{tmp_path}", path)) for path in ("here", "there"))
+        child = images.image(here)
+        named = Manifest(child.media_type, child.content, sha512(child.content))
+        here.put(named)
+        root = images.index_of(here, [images.pointer(named.descriptor)])
+        copy_image(here, there, root.digest)
+        assert there.get(named.digest) == child
+        assert there.get(named.digest).digest == named.digest
+        assert missing_parts(there, root.digest) == []
+
+    def test_with_a_child_of_another_type_than_its_parent_says(self, source: Store, target: Store) -> None:
+        """What the child says of itself counts, as it did where it was pushed."""
+        child = images.image(source)
+        inner = images.index_of(source, [images.pointer(child.descriptor)])
+        for said in ("application/vnd.example.thing", OCI_MANIFEST):
+            root = images.index_of(source, [{**images.pointer(inner.descriptor), "mediaType": said}])
+            copy_image(source, target, root.digest)
+            assert target.get(inner.digest) == inner
+            assert missing_parts(target, root.digest) == []
+
+    def test_with_a_child_of_schema_1_is_refused(self, memory: MemoryRegistry, source: Store, target: Store) -> None:
+        child = {**images.pointer(images.image(source).descriptor), "mediaType": SCHEMA1_TYPES[1]}
+        root = images.index_of(source, [child])
+        with pytest.raises(UnreadableManifest, match="schema 1") as caught:
+            copy_image(source, target, root.digest)
+        assert caught.value.code == "manifest.unsupported"
+        assert operations(memory, target) == Counter()
 
 
 class TestBlobs:
@@ -143,14 +177,14 @@ class TestBlobs:
             for thread in threads:
                 thread.join()
         assert operations(memory, source)["read_blob"] == 7, "the layer, six configurations"
-        assert all(missing(store, manifest.digest) == [] for manifest in many for store in (target, other))
+        assert all(missing_parts(store, manifest.digest) == [] for manifest in many for store in (target, other))
 
     def test_are_mounted_on_one_host(self, memory: MemoryRegistry, source: Store, neighbour: Store) -> None:
         root = images.index(source)
         copy_image(source, neighbour, root.digest)
         assert operations(memory, source)["read_blob"] == 0
         assert operations(memory, neighbour)["mount"] == 4
-        assert missing(neighbour, root.digest) == []
+        assert missing_parts(neighbour, root.digest) == []
 
     def test_are_streamed_where_mounting_is_refused(
         self, memory: MemoryRegistry, source: Store, neighbour: Store, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +192,7 @@ class TestBlobs:
         monkeypatch.setattr("tests.memory.MemoryStore.mount", lambda *_: False)
         root = images.image(source)
         copy_image(source, neighbour, root.digest)
-        assert missing(neighbour, root.digest) == []
+        assert missing_parts(neighbour, root.digest) == []
 
     def test_that_are_there_do_not_travel(self, memory: MemoryRegistry, source: Store, target: Store) -> None:
         manifest = images.image(source)
@@ -168,13 +202,15 @@ class TestBlobs:
         copy_image(source, target, manifest.digest)
         assert operations(memory, source)["read_blob"] == 0
 
-    def test_of_a_complete_image_are_not_asked_for(self, memory: MemoryRegistry, source: Store, target: Store) -> None:
+    def test_of_a_complete_image_are_only_looked_for(
+        self, memory: MemoryRegistry, source: Store, target: Store
+    ) -> None:
         root = images.index(source)
         copy_image(source, target, root.digest)
         memory.calls.clear()
         copy_image(source, target, root.digest)
-        assert not [call for call in memory.writes if call.repository == target.repository]
-        assert operations(memory, target)["has_blob"] == 0
+        assert operations(memory, target)["put"] == 0
+        assert operations(memory, source)["read_blob"] == 0
 
     def test_a_child_that_the_target_lost_is_sent_again(
         self, memory: MemoryRegistry, source: Store, target: Store
@@ -183,7 +219,18 @@ class TestBlobs:
         copy_image(source, target, root.digest)
         memory.forget(target.repository, root.children[0].digest)
         copy_image(source, target, root.digest)
-        assert missing(target, root.digest) == []
+        assert missing_parts(target, root.digest) == []
+
+    def test_a_blob_that_the_target_lost_is_sent_again(
+        self, memory: MemoryRegistry, source: Store, target: Store
+    ) -> None:
+        """Its manifest is there: registries forget blobs, too."""
+        root = images.index(source)
+        copy_image(source, target, root.digest)
+        layer = source.get(root.children[0].digest).blobs[1]
+        memory.forget(target.repository, layer.digest)
+        copy_image(source, target, root.digest)
+        assert missing_parts(target, root.digest) == []
 
     def test_a_blob_that_a_layout_lost_is_sent_again(self, source: Store, tmp_path: Path) -> None:
         layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))
@@ -191,7 +238,7 @@ class TestBlobs:
         copy_image(source, layout, manifest.digest)
         (tmp_path / "app/blobs/sha256" / manifest.blobs[1].digest[7:]).unlink()
         copy_image(source, layout, manifest.digest)
-        assert missing(layout, manifest.digest) == []
+        assert missing_parts(layout, manifest.digest) == []
 
     def test_foreign_layers_may_be_absent(self, source: Store, target: Store) -> None:
         plain = images.image(source)
@@ -206,7 +253,7 @@ class TestBlobs:
         copy_image(source, target, manifest.digest)
         assert target.has(manifest.digest)
         assert not target.has_blob(images.absent())
-        assert missing(target, manifest.digest) == []
+        assert missing_parts(target, manifest.digest) == []
 
     def test_foreign_layers_that_are_there_travel(self, source: Store, target: Store) -> None:
         plain = images.image(source)
@@ -270,9 +317,9 @@ class TestFailures:
                 copy_image(source, there, root.digest, threads=2)
             memory.before = lambda operation, repository, detail: None
             stored = memory.content(there.repository).manifests
-            assert all(missing(there, digest) == [] for digest in stored)
+            assert all(missing_parts(there, digest) == [] for digest in stored)
             copy_image(source, there, root.digest)
-            assert missing(there, root.digest) == []
+            assert missing_parts(there, root.digest) == []
 
     @staticmethod
     def _crash_at(memory: MemoryRegistry, number: int) -> None:
@@ -330,7 +377,7 @@ class TestReferrers:
         )  # cosign's tags only
         for manifest in (sbom, signed, of_sbom, note):
             assert target.get(manifest.digest) == manifest
-            assert missing(target, manifest.digest) == []
+            assert missing_parts(target, manifest.digest) == []
 
     def test_are_left_behind_when_ignored(self, source: Store, target: Store) -> None:
         manifest = images.image(source)
@@ -349,6 +396,27 @@ class TestReferrers:
         images.signature(source, source.get(root.children[1].digest), b"signature")
         copy_image(source, target, root.digest, referrers="require")
         assert len(target.tags()) == 1
+
+    def test_that_are_refused_are_known_before_anything_is_sent(
+        self, memory: MemoryRegistry, source: Store, target: Store
+    ) -> None:
+        """As a dry run asks, and a release of several images before the first is copied."""
+        signed, bare, other = (images.image(source, content=content) for content in (b"1", b"2", b"3"))
+        images.signature(source, signed, b"signature")
+        images.signature(source, other, b"ours")
+        images.signature(target, other, b"theirs")
+        memory.calls.clear()
+        with Copier() as copier:
+            prepared = copier.prepare(source, target, signed.digest, "require")
+            with pytest.raises(Refused) as refused:
+                copier.prepare(source, target, bare.digest, "require")
+            with pytest.raises(Conflict) as diverged:
+                copier.prepare(source, target, other.digest, "require")
+            assert (refused.value.code, diverged.value.code) == ("referrers.missing", "referrers.diverged")
+            assert memory.writes == []
+            copier.send(prepared)
+        assert missing_parts(target, signed.digest) == []
+        assert f"sha256-{signed.digest[7:]}.sig" in target.tags()
 
     def test_may_refer_in_a_circle_by_tag(self, source: Store, target: Store) -> None:
         """A subject is part of what is hashed, so only cosign's tags can lead round."""
@@ -407,36 +475,6 @@ class TestReferrers:
             copy_image(source, target, manifest.digest)
         assert caught.value.code == "referrers.diverged"
         assert target.resolve(f"sha256-{manifest.digest[7:]}.sig") == theirs.digest
-
-
-class TestMissing:
-    def test_nothing(self, source: Store) -> None:
-        assert missing(source, images.index(source).digest) == []
-
-    def test_the_manifest_itself(self, source: Store) -> None:
-        assert missing(source, images.absent()) == [f"manifest {images.absent()}"]
-
-    def test_parts(self, memory: MemoryRegistry, source: Store) -> None:
-        root = images.index(source)
-        first, second = root.children
-        layer = source.get(first.digest).blobs[1]
-        memory.forget(source.repository, layer.digest)
-        memory.forget(source.repository, second.digest)
-        assert missing(source, root.digest) == [
-            f"manifest {second.digest} (linux/arm64, {second.size} bytes)",
-            f"blob {layer.digest} ({layer.media_type}, {layer.size} bytes)",
-        ]
-
-    def test_an_error_is_an_error(self, memory: MemoryRegistry, source: Store) -> None:
-        root = images.index(source)
-
-        def fails(operation: str, repository: Repository, detail: str) -> None:
-            if operation == "has_blob":
-                raise StoreError("registry.failed", "500")
-
-        memory.before = fails
-        with pytest.raises(StoreError, match="500"):
-            missing(source, root.digest)
 
 
 class TestFacts:

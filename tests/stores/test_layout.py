@@ -18,7 +18,7 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_MANIFEST, Manifest, TagMoved
-from tagflow.stores.transfer.copy import missing
+from tagflow.stores.transfer.copy import missing_parts
 from tests import images
 
 REF = "org.opencontainers.image.ref.name"
@@ -417,7 +417,7 @@ class TestCrashes:
             monkeypatch.setattr(os, "replace", real)
             after = LayoutStore(repository)
             if after.resolve("prod") is not None:
-                assert missing(after, root.digest) == []
+                assert missing_parts(after, root.digest) == []
             _copy_and_tag(source, after, root)
             assert LayoutStore(repository).get("prod") == root
             if finished:

@@ -12,7 +12,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Manifest, Store
-from tagflow.stores.transfer.copy import copy_image, missing
+from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
 from tests.servers import require
 
@@ -71,7 +71,7 @@ def test_skopeo_copies_what_we_write(store: LayoutStore, theirs: LayoutStore, tm
     manifest = build(store)
     skopeo("copy", "--all", f"oci:{tmp_path}/ours:v1.0", f"oci:{tmp_path}/theirs:v1.0")
     assert theirs.get("v1.0").content == manifest.content
-    assert missing(theirs, manifest.digest) == []
+    assert missing_parts(theirs, manifest.digest) == []
 
 
 @pytest.mark.parametrize("build", [build_image, build_index])
@@ -81,7 +81,7 @@ def test_we_copy_what_skopeo_writes(store: LayoutStore, theirs: LayoutStore, tmp
     ours_again = LayoutStore(Repository(f"oci:{tmp_path}", "again"))
     manifest = copy_image(theirs, ours_again, "latest")
     assert manifest.content == skopeo("inspect", "--raw", f"oci:{tmp_path}/theirs:latest")
-    assert missing(ours_again, manifest.digest) == []
+    assert missing_parts(ours_again, manifest.digest) == []
 
 
 def test_we_read_what_skopeo_writes_without_a_tag(store: LayoutStore, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tagflow.flows.moves import Mover
 from tagflow.flows.observe import Observer, Place, Sight
 from tagflow.flows.parallel import each, run_all
 from tagflow.flows.targets import parse_targets
-from tagflow.stores.transfer.copy import missing
+from tagflow.stores.transfer.copy import missing_parts
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def _prove(context: Context, back: Back) -> None:
     if back.digest is None or back.digest == back.sight.standing.digest:
         return
     store = context.stores(back.sight.place.repository)
-    gone = missing(store, back.digest, threads=min(8, context.threads))
+    gone = [str(part) for part in missing_parts(store, back.digest, threads=min(8, context.threads))]
     if gone:
         place = back.sight.place
         told = (back.step and back.step.version) or "what ran before"

@@ -11,13 +11,13 @@ from tagflow.domain.history import Entry, Standing
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import RecordTag, TagScheme, pin_tag
-from tagflow.errors import Conflict, NotFound, TagflowError
+from tagflow.errors import Conflict, NotFound
 from tagflow.flows.context import Context
 from tagflow.flows.identify import identify
 from tagflow.flows.observe import Observer, Place, Question, Sight, standing_at
 from tagflow.flows.parallel import each
 from tagflow.flows.records import decode
-from tagflow.stores.transfer.copy import missing
+from tagflow.stores.transfer.copy import missing_parts
 
 Problem = Literal[
     "drift",
@@ -106,10 +106,8 @@ def _missing(context: Context, wanted: Iterable[tuple[Repository, Digest]]) -> _
     """What is missing of each image; environments that run the same ask once."""
 
     def look(key: tuple[Repository, Digest]) -> tuple[tuple[Repository, Digest], list[str]]:
-        try:
-            return key, missing(context.stores(key[0]), key[1], threads=min(4, context.threads))
-        except TagflowError as error:
-            return key, [error.message]
+        parts = missing_parts(context.stores(key[0]), key[1], threads=min(4, context.threads))
+        return key, [str(part) for part in parts]
 
     return dict(each(look, wanted, threads=context.threads))
 

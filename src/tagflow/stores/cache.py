@@ -136,17 +136,17 @@ class CachedStore:
     def resolve(self, tag: str) -> Digest | None:
         return self._store.resolve(tag)
 
-    def get(self, reference: str) -> Manifest:
+    def get(self, reference: str, *, current: bool = False) -> Manifest:
         """As any store. A tag whose manifest is likely to be here is asked for its digest only: that is free where
         reading a manifest counts. Any other is read: to ask first would be one more round trip.
         """
         if is_digest(reference):
-            return self._read(Digest(reference))
+            return self._read(Digest(reference), current=current)
         if not self._is_known(reference):
             return self._keep(self._store.get(reference), reference)
         digest = self._store.resolve(reference)
         if digest is None:
-            raise NotFound("manifest.not_found", f"{self.repository} has no manifest {reference}")
+            raise self._absent(reference)
         return self._read(digest)
 
     def has(self, digest: Digest) -> bool:
@@ -191,8 +191,16 @@ class CachedStore:
             self._met.add(tag)
         return manifest
 
-    def _read(self, digest: Digest) -> Manifest:
-        return self._files.read(self.repository, digest) or self._keep(self._store.get(digest))
+    def _read(self, digest: Digest, *, current: bool = False) -> Manifest:
+        kept = self._files.read(self.repository, digest)
+        if kept is None:
+            return self._keep(self._store.get(digest))
+        if current and not self._store.has(digest):
+            raise self._absent(digest)
+        return kept
+
+    def _absent(self, reference: str) -> NotFound:
+        return NotFound("manifest.not_found", f"{self.repository} has no manifest {reference}")
 
     def _is_known(self, tag: str) -> bool:
         """Whether a tag was read or written in this run, or ends with the first digits of a digest that was here

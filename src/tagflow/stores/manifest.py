@@ -21,6 +21,11 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
+SCHEMA1_TYPES = (
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+)
+"""What Docker pushed before 2016. An index may still name one; nothing more is done with them."""
 _SAYS_NOTHING = ("", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain")
 """Content types of servers that know no better: plain file servers, caches, some proxies."""
 MANIFEST_LIMIT = 4 * 1024 * 1024

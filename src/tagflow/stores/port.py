@@ -21,6 +21,7 @@ from tagflow.stores.manifest import MANIFEST_LIMIT as MANIFEST_LIMIT
 from tagflow.stores.manifest import MANIFEST_TYPES as MANIFEST_TYPES
 from tagflow.stores.manifest import OCI_INDEX as OCI_INDEX
 from tagflow.stores.manifest import OCI_MANIFEST as OCI_MANIFEST
+from tagflow.stores.manifest import SCHEMA1_TYPES as SCHEMA1_TYPES
 from tagflow.stores.manifest import Descriptor as Descriptor
 from tagflow.stores.manifest import Manifest as Manifest
 from tagflow.stores.manifest import UnreadableManifest as UnreadableManifest
@@ -58,10 +59,13 @@ class Store(Protocol):
     def resolve(self, tag: str) -> Digest | None:
         """The digest at which a tag stands now, or None. Never cached."""
 
-    def get(self, reference: str) -> Manifest:
+    def get(self, reference: str, *, current: bool = False) -> Manifest:
         """The manifest at a tag or digest, byte for byte, its hash checked.
 
+        ``current``: what a cache in between holds counts only where the medium says that the manifest is there now.
+
         :raises NotFound: ``manifest.not_found``.
+        :raises UnreadableManifest: what is there is no manifest, or one of a type that tagflow does not move.
         """
 
     def has(self, digest: Digest) -> bool:

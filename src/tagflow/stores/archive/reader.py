@@ -95,7 +95,7 @@ class ArchiveStore:
     def resolve(self, tag: str) -> Digest | None:
         return self._root.digest if tag in self._tags else None
 
-    def get(self, reference: str) -> Manifest:
+    def get(self, reference: str, *, current: bool = False) -> Manifest:  # noqa: ARG002
         if reference in self._tags or reference == self._root.digest:
             return self._root
         if not is_digest(reference) or not self.has(Digest(reference)):

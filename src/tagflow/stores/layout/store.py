@@ -71,7 +71,7 @@ class LayoutStore:
             raise UsageError("source.ambiguous", message, hint=f"Name one in full. There are: {names}.")
         return next(iter(found), None)
 
-    def get(self, reference: str) -> Manifest:
+    def get(self, reference: str, *, current: bool = False) -> Manifest:  # noqa: ARG002
         index = self._files.index()
         digest = Digest(reference) if is_digest(reference) else _at(index, reference)
         content = None if digest is None else self._manifest(digest)

@@ -118,7 +118,7 @@ class RegistryStore:
             return None
         return content_digest(answer) or self._digest_of(tag)
 
-    def get(self, reference: str) -> Manifest:
+    def get(self, reference: str, *, current: bool = False) -> Manifest:  # noqa: ARG002
         """The manifest, hashed here.
 
         :raises NotFound: ``manifest.not_found``.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Literal
@@ -15,12 +16,30 @@ from typing import Literal
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Refused, StoreError
 from tagflow.stores.port import Descriptor, Manifest, Progress, Silence, Store
-from tagflow.stores.transfer.attachments import Attachments, complete, find_attachments, hang
-from tagflow.stores.transfer.crew import Crew
+from tagflow.stores.transfer.attachments import (
+    Attachments,
+    expected_tag,
+    find_attachments,
+    require_all,
+    tag_attachment,
+)
 from tagflow.stores.transfer.facts import labels, normal_platform, platforms
-from tagflow.stores.transfer.tree import blobs_of, missing, read_tree
+from tagflow.stores.transfer.pool import WorkerPool
+from tagflow.stores.transfer.tree import read_tree
+from tagflow.stores.transfer.whole import ContentCheck, MissingPart, missing_parts
 
-__all__ = ["Copier", "Referrers", "copy_image", "labels", "missing", "normal_platform", "platforms"]
+__all__ = [
+    "ContentCheck",
+    "Copier",
+    "MissingPart",
+    "PreparedCopy",
+    "Referrers",
+    "copy_image",
+    "labels",
+    "missing_parts",
+    "normal_platform",
+    "platforms",
+]
 
 Referrers = Literal["copy", "ignore", "require"]
 
@@ -39,6 +58,22 @@ def copy_image(
         return copier.copy(source, target, reference, referrers)
 
 
+@dataclass(frozen=True)
+class PreparedCopy:
+    """What a copy will send: all of it was found, and nothing was written yet.
+
+    ``manifests``: the image's and those of what hangs on it, each after everything that it names; ``tags``: those that
+    some of them get.
+    """
+
+    source: Store
+    target: Store
+    root: Manifest
+    manifests: tuple[Manifest, ...]
+    blobs: tuple[Descriptor, ...]
+    tags: Mapping[Digest, Sequence[str]]
+
+
 class Copier:
     """Copies images and remembers which blobs went where, so that images that share layers share the way.
 
@@ -47,7 +82,7 @@ class Copier:
 
     def __init__(self, progress: Progress | None = None, threads: int = 8) -> None:
         self._progress = progress or Silence()
-        self._crew = Crew(threads)
+        self._pool = WorkerPool(threads)
         self._homes: dict[tuple[str, Digest], Repository] = {}
         self._turns: defaultdict[tuple[str, Digest], threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
@@ -55,26 +90,60 @@ class Copier:
     def copy(self, source: Store, target: Store, reference: str, referrers: Referrers = "copy") -> Manifest:
         """Copy the image at a tag or digest, whole, and what hangs on it. Tags are not set (cosign's own excepted).
 
-        Everything is found and read before anything is written.
+        Everything is found and read before anything is written, as :meth:`prepare` does, and raises.
 
         :returns: the manifest, as it now is in the target too.
-        :raises NotFound: ``manifest.not_found``, ``blob.not_found``.
+        """
+        prepared = self.prepare(source, target, reference, referrers)
+        self.send(prepared)
+        return prepared.root
+
+    def prepare(self, source: Store, target: Store, reference: str, referrers: Referrers = "copy") -> PreparedCopy:
+        """Find everything that a copy needs, and every reason against it. Nothing is written: a dry run asks this too.
+
+        Whoever copies several images prepares all of them before the first is sent, so that none is copied where one is
+        refused. The result holds the manifests of the image (64 MiB at most): let go of it where nothing is to be known
+        but whether the copy may begin.
+
+        :raises NotFound: ``manifest.not_found``.
         :raises Refused: ``referrers.missing``: they are required and there are none.
         :raises Conflict: ``referrers.diverged``: the target's signatures are not those of the source.
-        :raises StoreError: what the stores raise.
+        :raises StoreError: what the stores raise; ``manifest.unsupported``, ``manifest.too_many``.
         """
-        tree = read_tree(self._crew, source, reference)
-        complete(source, tree.absent)
+        tree = read_tree(self._pool, source, reference)
+        require_all(source, tree.absent)
         root = tree.roots[0]
-        hanging = Attachments() if referrers == "ignore" else find_attachments(self._crew, source, tree.manifests)
+        hanging = Attachments() if referrers == "ignore" else find_attachments(self._pool, source, tree.manifests)
         if referrers == "require" and not hanging.manifests:
             raise _unsigned(source, root)
         manifests = (*tree.manifests, *hanging.manifests)
-        self._send_all(source, target, manifests)
-        for manifest in manifests:
-            for tag in hanging.tags.get(manifest.digest, ()):
-                hang(target, tag, manifest)
-        return root
+        tagged = [(tag, manifest) for manifest in manifests for tag in hanging.tags.get(manifest.digest, ())]
+        self._pool.map(lambda pair: expected_tag(target, *pair), tagged)
+        blobs = {blob.digest: blob for blob in (*tree.blobs, *hanging.blobs)}
+        return PreparedCopy(source, target, root, manifests, tuple(blobs.values()), hanging.tags)
+
+    def send(self, prepared: PreparedCopy) -> None:
+        """Send what the target lacks.
+
+        Where it has the manifest, parts of it may still be missing there: somebody deleted a child or a blob, or a disk
+        lost it. So the target is asked for every manifest and every blob.
+
+        :raises NotFound: ``blob.not_found``: the source lost it.
+        :raises Conflict: ``referrers.diverged``, ``tag.moved``.
+        :raises StoreError: what the stores raise.
+        """
+        target = prepared.target
+        there = self._pool.map(lambda manifest: target.has(manifest.digest), prepared.manifests)
+        absent = [manifest for manifest, found in zip(prepared.manifests, there, strict=True) if not found]
+        self._send_blobs(prepared)
+        alone = [manifest for manifest in absent if not manifest.children and manifest.subject is None]
+        self._pool.map(target.put, alone)
+        for manifest in absent:
+            if manifest.children or manifest.subject is not None:  # a subject's fallback tag has one writer at a time
+                target.put(manifest)
+        for manifest in prepared.manifests:
+            for tag in prepared.tags.get(manifest.digest, ()):
+                tag_attachment(target, tag, manifest)
 
     def close(self) -> None:
         """End the threads."""
@@ -86,35 +155,25 @@ class Copier:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._crew.__exit__(kind, error, trace)
+        self._pool.__exit__(kind, error, trace)
 
-    def _send_all(self, source: Store, target: Store, manifests: tuple[Manifest, ...]) -> None:
-        """A registry keeps what its manifests name; a layout on disk may have lost some of it."""
-        there = self._crew.map(lambda manifest: target.has(manifest.digest), manifests)
-        wanted = [manifest for manifest, found in zip(manifests, there, strict=True) if not found]
-        self._send_blobs(source, target, blobs_of(manifests if target.repository.is_layout else wanted))
-        alone = [manifest for manifest in wanted if not manifest.children and manifest.subject is None]
-        self._crew.map(target.put, alone)
-        for manifest in wanted:
-            if manifest.children or manifest.subject is not None:  # a subject's fallback tag has one writer at a time
-                target.put(manifest)
-
-    def _send_blobs(self, source: Store, target: Store, blobs: list[Descriptor]) -> None:
-        self._progress.expect(sum(blob.size for blob in blobs))
+    def _send_blobs(self, prepared: PreparedCopy) -> None:
+        self._progress.expect(sum(blob.size for blob in prepared.blobs))
         halt = threading.Event()
-        self._crew.map(partial(self._send, source, target, halt), blobs, on_failure=halt.set)
+        send = partial(self._send_blob, prepared.source, prepared.target, halt)
+        self._pool.map(send, prepared.blobs, on_failure=halt.set)
 
-    def _send(self, source: Store, target: Store, halt: threading.Event, blob: Descriptor) -> None:
+    def _send_blob(self, source: Store, target: Store, halt: threading.Event, blob: Descriptor) -> None:
         key = (target.repository.host, blob.digest)
         with self._lock:
             turn = self._turns[key]
-        with turn:
-            told = 0
+        with turn:  # one at a time: a second image with this blob finds it there, or mounts it
+            counted = 0
             if not self._is_there(source, target, blob):
-                parcel = _Parcel(source, blob, self._progress, halt)
-                target.write_blob(blob, parcel.open)
-                told = parcel.told
-            self._progress.advance(blob.size - told)
+                content = _BlobContent(source, blob, self._progress, halt)
+                target.write_blob(blob, content.open)
+                counted = content.counted
+            self._progress.advance(blob.size - counted)
             self._homes[key] = target.repository
 
     def _is_there(self, source: Store, target: Store, blob: Descriptor) -> bool:
@@ -125,7 +184,8 @@ class Copier:
         home = self._homes.get((target.repository.host, blob.digest))
         if home == target.repository:
             return True
-        near = [it for it in dict.fromkeys((home, source.repository)) if it and it.host == target.repository.host]
+        near = [other for other in dict.fromkeys((home, source.repository)) if other]
+        near = [other for other in near if other.host == target.repository.host]
         if (near or blob.foreign) and target.has_blob(blob.digest):
             return True
         if any(target.mount(blob, neighbour) for neighbour in near if neighbour != target.repository):
@@ -133,12 +193,12 @@ class Copier:
         return blob.foreign and not source.has_blob(blob.digest)
 
 
-class _Parcel:
-    """One blob on its way; what is sent again after a failure is not counted twice."""
+class _BlobContent:
+    """The content of one blob, read as often as an upload begins; what is sent again is not counted twice."""
 
     def __init__(self, source: Store, blob: Descriptor, progress: Progress, halt: threading.Event) -> None:
         self._source, self._blob, self._progress, self._halt = source, blob, progress, halt
-        self.told = 0
+        self.counted = 0
 
     def open(self) -> Iterator[bytes]:
         seen = 0
@@ -146,9 +206,9 @@ class _Parcel:
             if self._halt.is_set():
                 raise StoreError("copy.stopped", f"blob {self._blob.digest} was not sent: another one failed")
             seen += len(chunk)
-            if seen > self.told:
-                self._progress.advance(seen - self.told)
-                self.told = seen
+            if seen > self.counted:
+                self._progress.advance(seen - self.counted)
+                self.counted = seen
             yield chunk
 
 

@@ -1,4 +1,4 @@
-"""What hangs together below a manifest: an index, its children, their blobs, to any depth."""
+"""What hangs together below a manifest, read to be copied: an index, its children, their blobs, to any depth."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 
 from tagflow.domain.reference import Digest
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.port import Descriptor, Manifest, Store
-from tagflow.stores.transfer.crew import Crew
+from tagflow.stores.port import SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest, read_manifest
+from tagflow.stores.transfer.pool import WorkerPool
 
 MANIFEST_COUNT_LIMIT = 4096
 """More manifests than this below one name are taken for an attack or a mistake."""
@@ -21,103 +21,114 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Tree:
-    """``manifests``: each after everything that it names, each once. ``absent``: named, and not there."""
+    """``manifests``: each after everything that it names, each once. ``leaves``: what an index names beside manifests.
+    ``absent``: named, and not there."""
 
     roots: tuple[Manifest, ...]
     manifests: tuple[Manifest, ...]
+    leaves: tuple[Descriptor, ...]
     absent: tuple[Descriptor, ...]
 
+    @property
+    def blobs(self) -> list[Descriptor]:
+        """The blobs that the manifests name, each once, and the leaves."""
+        blobs = [blob for manifest in self.manifests for blob in manifest.blobs]
+        return list({blob.digest: blob for blob in (*blobs, *self.leaves)}.values())
 
-def read_tree(crew: Crew, store: Store, reference: str) -> Tree:
+
+def read_tree(pool: WorkerPool, store: Store, reference: str) -> Tree:
     """The whole tree of the manifest at a tag or digest.
 
     :raises NotFound: ``manifest.not_found``: the manifest itself is not there.
-    :raises StoreError: ``manifest.invalid``, ``manifest.too_many``.
+    :raises StoreError: ``manifest.invalid``, ``manifest.unsupported``, ``manifest.too_many``.
     """
-    return _grow(crew, store, (store.get(reference),))
+    return _grow(pool, store, (store.get(reference),), [], 0)
 
 
-def read_trees(crew: Crew, store: Store, roots: Iterable[Descriptor]) -> Tree:
-    """The trees of several manifests as one; those that are not there are ``absent``."""
+def read_trees(pool: WorkerPool, store: Store, roots: Iterable[Descriptor], held: int) -> Tree:
+    """The trees of several manifests as one; those that are not there are ``absent``.
+
+    ``held`` bytes of manifests are in memory already.
+
+    :raises StoreError: as :func:`read_tree`.
+    """
     wanted = list(roots)
-    answers = crew.map(partial(_fetch, store), wanted)
-    tree = _grow(crew, store, tuple(manifest for manifest in answers if manifest is not None))
-    lost = [root for root, manifest in zip(wanted, answers, strict=True) if manifest is None]
-    return Tree(tree.roots, tree.manifests, (*lost, *tree.absent))
+    answers = _fetch_all(pool, store, wanted, held)
+    found = tuple(answer for answer in answers if isinstance(answer, Manifest))
+    lost = [root for root, answer in zip(wanted, answers, strict=True) if answer is None]
+    return _grow(pool, store, found, lost, held)
 
 
-def blobs_of(manifests: Iterable[Manifest]) -> list[Descriptor]:
-    """The blobs that manifests name, each once; what an index names beside manifests counts as one."""
-    blobs = [blob for manifest in manifests for blob in manifest.blobs]
-    blobs += [child for manifest in manifests for child in manifest.children if not child.is_manifest]
-    return list({blob.digest: blob for blob in blobs}.values())
+def bytes_of(manifests: Iterable[Manifest]) -> int:
+    """How many bytes manifests hold."""
+    return sum(len(manifest.content) for manifest in manifests)
 
 
-def missing(store: Store, digest: Digest, *, threads: int = 8) -> list[str]:
-    """What of an image is not in a store: a line for each manifest and blob, for people. Empty: it is complete.
-
-    Foreign layers may be absent. Every manifest is asked for anew, so a cache in between hides nothing.
-    """
-    with Crew(threads) as crew:
-        try:
-            tree = read_tree(crew, store, digest)
-        except NotFound:
-            return [f"manifest {digest}"]
-        parts = [("manifest", store.has, manifest.descriptor) for manifest in tree.manifests]
-        parts += [("blob", store.has_blob, blob) for blob in blobs_of(tree.manifests) if not blob.foreign]
-        there = crew.map(lambda part: part[1](part[2].digest), parts)
-        lost = [(kind, descriptor) for (kind, _, descriptor), found in zip(parts, there, strict=True) if not found]
-        if any(descriptor.digest == digest for _, descriptor in lost):
-            return [f"manifest {digest}"]
-        return [_line("manifest", child) for child in tree.absent] + [_line(*it) for it in lost]
+_Answer = Manifest | Descriptor | None
+"""What is at a digest: a manifest, a blob (named as before), or nothing."""
 
 
-def _grow(crew: Crew, store: Store, roots: tuple[Manifest, ...]) -> Tree:
+def _grow(pool: WorkerPool, store: Store, roots: tuple[Manifest, ...], lost: Iterable[Descriptor], held: int) -> Tree:
     """Read level by level, several manifests at once."""
     found = {root.digest: root for root in roots}
-    absent: dict[Digest, Descriptor] = {}
-    level = _next_level(roots, found, absent)
+    others: dict[Digest, Descriptor | None] = {}
+    absent = {root.digest: root for root in lost}
+    level = _next_level(roots, found)
     while level:
-        if len(found) + len(level) > MANIFEST_COUNT_LIMIT:
+        if len(found) + len(others) + len(level) > MANIFEST_COUNT_LIMIT:
             message = f"{store.repository}: {roots[0].digest} holds more than {MANIFEST_COUNT_LIMIT} manifests"
             raise StoreError("manifest.too_many", message)
-        answers = _fetch_all(crew, store, level, sum(len(manifest.content) for manifest in found.values()))
-        absent |= {child.digest: child for child, answer in zip(level, answers, strict=True) if answer is None}
-        fresh = [answer for answer in answers if answer is not None]
+        answers = _fetch_all(pool, store, level, held + bytes_of(found.values()))
+        fresh = []
+        for child, answer in zip(level, answers, strict=True):
+            if isinstance(answer, Manifest):
+                fresh.append(answer)
+            else:
+                others[child.digest] = answer
+                if answer is None:
+                    absent[child.digest] = child
         found |= {manifest.digest: manifest for manifest in fresh}
-        level = _next_level(fresh, found, absent)
-    return Tree(roots, tuple(_children_first(roots, found)), tuple(absent.values()))
+        level = [child for child in _next_level(fresh, found) if child.digest not in others]
+    leaves = tuple(leaf for leaf in others.values() if leaf is not None)
+    return Tree(roots, tuple(_children_first(roots, found)), leaves, tuple(absent.values()))
 
 
-def _fetch_all(crew: Crew, store: Store, level: list[Descriptor], held: int) -> list[Manifest | None]:
-    """The manifests of one level, some at a time; ``held`` is what is in memory already, in bytes."""
-    answers: list[Manifest | None] = []
+def _fetch_all(pool: WorkerPool, store: Store, level: list[Descriptor], held: int) -> list[_Answer]:
+    """What is at the digests of one level, some at a time; ``held`` is what is in memory already, in bytes."""
+    answers: list[_Answer] = []
     for start in range(0, len(level), _AT_ONCE):
-        answers += crew.map(partial(_fetch, store), level[start : start + _AT_ONCE])
-        held += sum(len(answer.content) for answer in answers[start:] if answer is not None)
+        answers += pool.map(partial(_fetch, store), level[start : start + _AT_ONCE])
+        held += bytes_of(answer for answer in answers[start:] if isinstance(answer, Manifest))
         if held > MANIFEST_BYTES_LIMIT:
             message = f"{store.repository}: the manifests of one image hold more than {MANIFEST_BYTES_LIMIT} bytes"
             raise StoreError("manifest.too_many", message)
     return answers
 
 
-def _next_level(
-    parents: Iterable[Manifest], found: Mapping[Digest, Manifest], absent: Mapping[Digest, Descriptor]
-) -> list[Descriptor]:
-    children = {child.digest: child for parent in parents for child in parent.children if child.is_manifest}
-    return [child for digest, child in children.items() if digest not in found and digest not in absent]
+def _next_level(parents: Iterable[Manifest], found: Mapping[Digest, Manifest]) -> list[Descriptor]:
+    children = {child.digest: child for parent in parents for child in parent.children}
+    return [child for digest, child in children.items() if digest not in found]
 
 
-def _fetch(store: Store, child: Descriptor) -> Manifest | None:
-    """A manifest under the media type that its parent gives it, None where it is not there."""
+def _fetch(store: Store, child: Descriptor) -> _Answer:
+    """What an index names, as its parent calls it where it does not say itself.
+
+    image-spec 1.1 lets an index name content of any type. Where the type is not one of those that we know, the
+    manifests are asked first: a blob of that digest is none to a registry.
+    """
+    if child.media_type in SCHEMA1_TYPES:
+        message = f"{store.repository}: {child.digest} is of Docker schema 1, which tagflow does not copy"
+        raise UnreadableManifest("manifest.unsupported", message, hint="Build the image again with a current tool.")
     try:
         manifest = store.get(child.digest)
     except NotFound:
-        return None
-    if manifest.digest != child.digest:
-        message = f"{store.repository}: manifest {child.digest} is not addressed by SHA-256"
-        raise StoreError("manifest.invalid", message, hint="Registries address manifests by SHA-256 only.")
-    return Manifest(child.media_type, manifest.content) if child.is_manifest else manifest
+        return child if not child.is_manifest and store.has_blob(child.digest) else None
+    except UnreadableManifest:
+        if not child.is_manifest and store.has_blob(child.digest):
+            return child
+        raise
+    stated = child.media_type if child.is_manifest else manifest.media_type
+    return read_manifest(manifest.content, stated, f"{store.repository}@{child.digest}", child.digest)
 
 
 def _children_first(roots: Iterable[Manifest], found: Mapping[Digest, Manifest]) -> list[Manifest]:
@@ -134,8 +145,3 @@ def _children_first(roots: Iterable[Manifest], found: Mapping[Digest, Manifest])
             else:
                 path.append((found[child.digest], iter(found[child.digest].children)))
     return list(ordered.values())
-
-
-def _line(kind: str, descriptor: Descriptor) -> str:
-    about = descriptor.platform or descriptor.media_type
-    return f"{kind} {descriptor.digest} ({about}, {descriptor.size} bytes)"

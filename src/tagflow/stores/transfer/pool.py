@@ -1,4 +1,4 @@
-"""Several threads that do one kind of work at once."""
+"""A worker pool: several threads that do one kind of work at once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ def _nothing() -> None:
     """What is done on failure where nothing was asked for."""
 
 
-class Crew:
-    """A pool of threads; with one thread, the caller's own. Work given to it must not give it work and wait: that
-    could wait forever."""
+class WorkerPool:
+    """A pool of threads; with one thread, the caller's own.
+
+    Work given to it must not give it work and wait: once every thread waited, none would be left to end the wait.
+    """
 
     def __init__(self, threads: int = 8) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tagflow-store") if threads > 1 else None
@@ -28,9 +30,10 @@ class Crew:
         When one fails, work not begun is dropped, ``on_failure`` may ask the rest to end soon, and once it has ended
         the first failure is raised. When the user interrupts, nothing is waited for.
         """
-        if self._pool is None:
-            return _in_turn(work, items, on_failure)
-        futures = [self._pool.submit(work, item) for item in items]
+        todo = list(items)
+        if self._pool is None or len(todo) == 1:
+            return _in_turn(work, todo, on_failure)
+        futures = [self._pool.submit(work, item) for item in todo]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -43,7 +46,7 @@ class Crew:
             raise
         return [future.result() for future in futures]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(

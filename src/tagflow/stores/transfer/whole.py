@@ -1,0 +1,217 @@
+"""Whether images are whole: the manifest, its children, their blobs. One answer for push, promote, rollback and verify.
+
+What one of them admits, another must not find missing, so all of them ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import Literal
+
+from tagflow.domain.reference import Digest, Repository
+from tagflow.errors import NotFound, StoreError
+from tagflow.stores.port import SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest
+from tagflow.stores.transfer.pool import WorkerPool
+from tagflow.stores.transfer.tree import MANIFEST_COUNT_LIMIT
+
+BLOB_COUNT_LIMIT = 16 * MANIFEST_COUNT_LIMIT
+"""More blobs than this below one name are taken for an attack or a mistake."""
+
+Image = tuple[Repository, Digest]
+"""One image in one repository, by the digest of its manifest."""
+
+
+@dataclass(frozen=True)
+class MissingPart:
+    """A manifest or blob that an image names and that is not in its repository.
+
+    ``descriptor`` is as the image names it; of the image itself only the digest is known. ``children`` are the
+    manifests below an index that need it; none where the image itself, or what it names directly, is missing.
+    """
+
+    kind: Literal["manifest", "blob"]
+    descriptor: Descriptor
+    children: tuple[Descriptor, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        """What is missing."""
+        return self.descriptor.digest
+
+    def __str__(self) -> str:
+        """For people: ``blob sha256:… (TYPE, 99 bytes) of linux/arm64``."""
+        about = self.descriptor.platform or self.descriptor.media_type
+        size = f" ({about}, {self.descriptor.size} bytes)" if about else ""
+        of = " of " + ", ".join(child.platform or child.digest for child in self.children) if self.children else ""
+        return f"{self.kind} {self.digest}{size}{of}"
+
+
+def missing_parts(store: Store, digest: Digest, *, threads: int = 8) -> list[MissingPart]:
+    """What of the image ``digest`` is not in ``store``; empty where it is whole. For several images at once, and to ask
+    for each digest once in a run, see :class:`ContentCheck`.
+
+    :raises StoreError: where the store fails, or may not be read: that is never taken for "missing".
+    """
+    with ContentCheck(threads) as check:
+        return check.missing([(store, digest)])[store.repository, digest]
+
+
+class ContentCheck:
+    """Finds out what of images is not there. Every manifest and blob of a repository is asked for once: what was there
+    is remembered for as long as the check lives, what was missing is asked for again the next time.
+
+    It asks the medium, whatever a cache holds. Foreign layers may be absent. A child of an index may be addressed by
+    any hash that a digest can name, and be of any type: one that tagflow cannot read counts as whole where it is there.
+    Safe for use by several threads, but they wait for each other: give it all images in one call. Close it, or use it
+    as a context manager.
+    """
+
+    def __init__(self, threads: int = 8) -> None:
+        self._pool = WorkerPool(threads)
+        self._lock = Lock()
+        self._manifests: dict[Image, _Parts | None] = {}
+        self._blobs: set[Image] = set()
+
+    def missing(self, images: Iterable[tuple[Store, Digest]]) -> Mapping[Image, list[MissingPart]]:
+        """For each image what is missing of it, manifests first; an empty list where it is whole.
+
+        :raises StoreError: where a store fails; ``manifest.invalid``, ``manifest.too_many``.
+        """
+        with self._lock:
+            walks = {(store.repository, digest): _Walk(store, digest) for store, digest in images}
+            try:
+                self._read_manifests(list(walks.values()))
+                lost = self._look_for_blobs(walks.values())
+                return {image: walk.missing(self._manifests, lost) for image, walk in walks.items()}
+            finally:
+                self._manifests = {image: parts for image, parts in self._manifests.items() if parts is not None}
+
+    def close(self) -> None:
+        """End the threads."""
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> ContentCheck:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.__exit__(kind, error, trace)
+
+    def _read_manifests(self, walks: list[_Walk]) -> None:
+        """Level by level, for all images at once: what they have in common is read once."""
+        while walks:
+            wanted = {
+                (walk.store.repository, named.digest): (walk.store, named, walk.must_be_manifest(named))
+                for walk in walks
+                for named in walk.level
+                if (walk.store.repository, named.digest) not in self._manifests
+            }
+            answers = self._pool.map(_parts_of, wanted.values())
+            self._manifests.update(zip(wanted, answers, strict=True))
+            walks = [walk for walk in walks if walk.descend(self._manifests)]
+
+    def _look_for_blobs(self, walks: Iterable[_Walk]) -> frozenset[Image]:
+        wanted = {
+            (walk.store.repository, digest): walk.store
+            for walk in walks
+            for digest in walk.blobs
+            if (walk.store.repository, digest) not in self._blobs
+        }
+        there = self._pool.map(lambda image: wanted[image].has_blob(image[1]), wanted)
+        lost = frozenset(image for image, found in zip(wanted, there, strict=True) if not found)
+        self._blobs |= wanted.keys() - lost
+        return lost
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What one manifest names."""
+
+    children: tuple[Descriptor, ...] = ()
+    blobs: tuple[Descriptor, ...] = ()
+
+
+_Known = Mapping[Image, _Parts | None]
+"""What is known of manifests; None where there is none."""
+
+
+def _parts_of(question: tuple[Store, Descriptor, bool]) -> _Parts | None:
+    """What the content at a digest names in turn, None where it is not there.
+
+    image-spec 1.1 lets an index name content of any type. Where the type is not one of those that we know, the
+    manifests are asked first: to a registry what it keeps as a manifest is no blob.
+    """
+    store, named, must_be_manifest = question
+    if named.media_type in SCHEMA1_TYPES:  # its digest leaves out its signatures: the bytes prove nothing
+        return _Parts() if store.has(named.digest) else None
+    try:
+        manifest = store.get(named.digest, current=True)
+    except NotFound:
+        return None if must_be_manifest or not store.has_blob(named.digest) else _Parts()
+    except UnreadableManifest:
+        if must_be_manifest:
+            raise
+        return _Parts()
+    return _Parts(manifest.children, _needed(manifest))
+
+
+def _needed(manifest: Manifest) -> tuple[Descriptor, ...]:
+    return tuple(blob for blob in manifest.blobs if not blob.foreign)
+
+
+class _Walk:
+    """The way through one image: ``level`` is what is read next."""
+
+    def __init__(self, store: Store, digest: Digest) -> None:
+        self.store = store
+        self.level = [Descriptor("", digest, 0)]
+        self.blobs: dict[Digest, Descriptor] = {}
+        self._root = digest
+        self._seen = {digest: self.level[0]}
+
+    def must_be_manifest(self, named: Descriptor) -> bool:
+        """Whether nothing but a readable manifest will do: for the image itself, and where the type says so."""
+        return named.is_manifest or named.digest == self._root
+
+    def descend(self, known: _Known) -> bool:
+        """Go on to what the manifests of this level name; False where that is nothing.
+
+        :raises StoreError: ``manifest.too_many``.
+        """
+        below: list[Descriptor] = []
+        for parent in self.level:
+            parts = known[self.store.repository, parent.digest]
+            for blob in parts.blobs if parts else ():
+                self.blobs.setdefault(blob.digest, blob)
+            for child in parts.children if parts else ():
+                if child.digest not in self._seen:
+                    self._seen[child.digest] = child
+                    below.append(child)
+            if len(self._seen) > MANIFEST_COUNT_LIMIT or len(self.blobs) > BLOB_COUNT_LIMIT:
+                message = (
+                    f"{self.store.repository}@{self._root} holds more than {MANIFEST_COUNT_LIMIT} manifests"
+                    f" or {BLOB_COUNT_LIMIT} blobs"
+                )
+                raise StoreError("manifest.too_many", message)
+        self.level = below
+        return bool(below)
+
+    def missing(self, known: _Known, lost: frozenset[Image]) -> list[MissingPart]:
+        """What turned out to be missing; of an image without its manifest only that."""
+        here = self.store.repository
+        parts = {digest: known[here, digest] for digest in self._seen}
+        gone: list[tuple[Literal["manifest", "blob"], Descriptor]]
+        gone = [("manifest", named) for digest, named in self._seen.items() if parts[digest] is None]
+        gone += [("blob", blob) for digest, blob in self.blobs.items() if (here, digest) in lost]
+        return [MissingPart(kind, named, tuple(self._needing(named.digest, parts))) for kind, named in gone]
+
+    def _needing(self, digest: Digest, parts: Mapping[Digest, _Parts | None]) -> Iterator[Descriptor]:
+        """The manifests below the image itself that name a digest."""
+        for parent, named in self._seen.items():
+            found = parts[parent]
+            if parent != self._root and found and any(it.digest == digest for it in (*found.children, *found.blobs)):
+                yield named
