@@ -20,8 +20,8 @@ from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store, Store
 if TYPE_CHECKING:
     from tagflow.flows.doctor import Examine
     from tagflow.stores.cache import ManifestFiles
-    from tagflow.stores.registry.credentials import Keychain
-    from tagflow.stores.registry.http import Settings
+    from tagflow.stores.registry.auth.credentials import Keychain
+    from tagflow.stores.registry.http.settings import Settings
     from tagflow.stores.registry.store import RegistryHost
 
 
@@ -159,7 +159,7 @@ class _Media:
         return self._hosts[host]
 
     def _settings(self) -> Settings:
-        from tagflow.stores.registry.http import Settings
+        from tagflow.stores.registry.http.settings import Settings
 
         return Settings(
             environ=self._around.environ,
@@ -174,7 +174,7 @@ class _Media:
 
     def _keychain(self) -> Keychain:
         """One for the run: a credential helper is started once for each host."""
-        from tagflow.stores.registry.clouds import full_keychain
+        from tagflow.stores.registry.auth.clouds import full_keychain
 
         with self._lock:
             if self._keys is None:

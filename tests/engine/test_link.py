@@ -18,7 +18,7 @@ import pytest
 from tagflow.errors import StoreError
 from tagflow.stores import port
 from tagflow.stores.docker.engine import Engine, sdk_auth
-from tagflow.stores.registry.credentials import Credential
+from tagflow.stores.registry.auth.credentials import Credential
 from tests.daemons import Daemon
 
 

@@ -20,11 +20,10 @@ from tagflow.flows import records
 from tagflow.stores.layout.index import parse_index
 from tagflow.stores.port import MANIFEST_TYPES, OCI_MANIFEST, Manifest
 from tagflow.stores.registry.answers import explanation, read_tags
-from tagflow.stores.registry.challenge import parse_challenges
-from tagflow.stores.registry.http import Answer
-from tagflow.stores.registry.links import next_link, resolve
+from tagflow.stores.registry.auth.tokens import parse_challenges, read_token
+from tagflow.stores.registry.http.addresses import next_link, resolve
+from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.referrers import parse_referrers
-from tagflow.stores.registry.tokens import read_token
 from tests.project.source import ROOT
 
 pytestmark = pytest.mark.fuzz

@@ -16,9 +16,10 @@ from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import StoreError, TagflowError
 from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor
-from tagflow.stores.registry import http, session
-from tagflow.stores.registry.patience import Pace
-from tagflow.stores.registry.settings import Settings
+from tagflow.stores.registry import session
+from tagflow.stores.registry.http import transport
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tagflow.stores.transfer import tree
 from tagflow.stores.transfer.copy import copy_image, platforms
@@ -53,7 +54,7 @@ def play() -> Iterator[Play]:
             "TAGFLOW_REGISTRY_USERNAME": "alice",
             "TAGFLOW_REGISTRY_PASSWORD": SECRET,
         }
-        settings = Settings(environ=environ, policy_host=server.host, pace=Pace(attempts=2, first=0.001))
+        settings = Settings(environ=environ, policy_host=server.host, retry=RetryPolicy(attempts=2, first=0.001))
         host = RegistryHost(server.host, settings)
         opened.extend((host.close, lambda: running.__exit__(None, None, None)))
         return host.store("app")
@@ -138,7 +139,9 @@ class TestSentElsewhere:
                 name = real(connection)
                 return ("169.254.169.254", 80) if name[1] == int(other.host.rpartition(":")[2]) else name
 
-            monkeypatch.setattr("tagflow.stores.registry.heads._peer", lambda connection: pretend(connection)[0])
+            monkeypatch.setattr(
+                "tagflow.stores.registry.http.connections._peer", lambda connection: pretend(connection)[0]
+            )
             store = play(lambda _: Say(307, headers={"Location": f"http://{other.host}/"}))
             blob = Descriptor("x", digest_of(b"x"), 1)
             fails("registry.invalid_answer", lambda: b"".join(store.read_blob(blob)))
@@ -220,14 +223,14 @@ class TestDocuments:
 
 class TestSlowness:
     def test_a_blob_that_drips(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "SLOW_SECONDS", 0.05)
+        monkeypatch.setattr(transport, "SLOW_SECONDS", 0.05)
 
         def script(_: Asked) -> Say:
             time.sleep(0.1)
             return Say(body=b"drip")
 
         blob = Descriptor("x", digest_of(b"x" * 1000), 1000)
-        monkeypatch.setattr("tagflow.stores.registry.http.time.monotonic", dripping(0.2))
+        monkeypatch.setattr("tagflow.stores.registry.http.transport.time.monotonic", dripping(0.2))
         with pytest.raises(TagflowError) as raised:
             b"".join(play(script).read_blob(blob))
         assert raised.value.code == "registry.timeout"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.stores.registry.credentials import variables
-from tagflow.stores.registry.settings import Settings
+from tagflow.stores.registry.auth.credentials import variables
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk, Done, run

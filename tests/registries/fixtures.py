@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.stores.registry.http import Settings
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.registries.brands import BRANDS, HOSTS, Brand
 from tests.registries.network import Network, network
 
-QUICK = Pace(attempts=3, first=0.01, budget=2.0)
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
 OpenBrand = Callable[[str], Brand]
 
 
@@ -38,5 +38,5 @@ def open_brand(internet: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def connect(brand: Brand, **settings: object) -> RegistryHost:
     """A connection to a simulated registry as its user has set it up."""
-    given = {"environ": brand.environ, "pace": QUICK, **brand.settings, **settings}
+    given = {"environ": brand.environ, "retry": QUICK, **brand.settings, **settings}
     return RegistryHost(brand.host, Settings(**given))  # type: ignore[arg-type]

@@ -17,10 +17,10 @@ from moto import mock_aws
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
-from tagflow.stores.registry import clouds
-from tagflow.stores.registry.clouds import advice, amazon, create_repository, full_keychain, google
-from tagflow.stores.registry.credentials import Credential, keychain
-from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.auth import clouds
+from tagflow.stores.registry.auth.clouds import advice, amazon, create_repository, full_keychain, google
+from tagflow.stores.registry.auth.credentials import Credential, keychain
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.vendors import ecr, vendor
 from tests import images
 from tests.registries.brands import ACR_HOST, AZURE_REFRESH, ECR_HOST, GAR_HOST, GOOGLE_TOKEN

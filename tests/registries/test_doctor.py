@@ -14,8 +14,8 @@ from tagflow.domain.reference import Repository
 from tagflow.stores.layout import checkup
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Check, Checkup
-from tagflow.stores.registry.http import Settings
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk
@@ -23,11 +23,11 @@ from tests.servers import RegistryServer, free_port
 from tests.standin import Asked, Say, standin
 from tests.tokenserver import TokenServer
 
-QUICK = Pace(attempts=3, first=0.01, budget=2.0)
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
 
 
 def examine(server: RegistryServer, environ: dict[str, str], now: datetime | None = None) -> Checkup:
-    host = RegistryHost(server.host, Settings(environ=environ, pace=QUICK))
+    host = RegistryHost(server.host, Settings(environ=environ, retry=QUICK))
     try:
         return host.examine([server.fresh("one"), server.fresh("two")], now or datetime.now(UTC))
     finally:
@@ -109,7 +109,7 @@ class TestOthers:
     def test_a_broken_credential(self, registry: RegistryServer, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{")
         with standin(lambda _: Say(401, headers={"WWW-Authenticate": "Basic realm=x"})) as server:
-            host = RegistryHost(server.host, Settings(environ={"DOCKER_CONFIG": str(tmp_path)}, pace=QUICK))
+            host = RegistryHost(server.host, Settings(environ={"DOCKER_CONFIG": str(tmp_path)}, retry=QUICK))
             found = host.examine([Repository(server.host, "a/b")], datetime.now(UTC))
             assert bad(found) == ["credential"]
             host.close()
@@ -117,7 +117,7 @@ class TestOthers:
     @pytest.mark.parametrize("status", [404, 403, 301])
     def test_no_registry(self, tmp_path: Path, status: int) -> None:
         with standin(lambda _: Say(status)) as server:
-            host = RegistryHost(server.host, Settings(environ={"HOME": str(tmp_path)}, pace=QUICK))
+            host = RegistryHost(server.host, Settings(environ={"HOME": str(tmp_path)}, retry=QUICK))
             found = host.examine([Repository(server.host, "a/b")], datetime.now(UTC))
             assert bad(found) == ["reachable"]
             assert f"HTTP {status}" in found.checks[0].detail
@@ -142,7 +142,7 @@ class TestOthers:
             return Say(202, headers={"Location": "/up"}) if asked.method == "POST" else Say(404)
 
         with standin(script) as server:
-            host = RegistryHost(server.host, Settings(environ={"HOME": str(tmp_path)}, pace=QUICK))
+            host = RegistryHost(server.host, Settings(environ={"HOME": str(tmp_path)}, retry=QUICK))
             names = set(by_name(host.examine([Repository(server.host, "a/b")], datetime.now(UTC))))
             assert names & {"retention", "immutability", "garbage collection"} >= ({hazard} if hazard else set())
             assert bool(hazard) == bool(names & {"retention", "immutability", "garbage collection"})

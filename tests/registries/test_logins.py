@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.stores.registry.http import Settings
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.daemons import Daemon, running_daemon
@@ -35,7 +35,7 @@ def server(request: pytest.FixtureRequest, tokens: TokenServer) -> RegistryServe
 
 def works(server: RegistryServer, environ: dict[str, str]) -> str:
     """Push and read back; the source of the credential."""
-    host = RegistryHost(server.host, Settings(environ=environ, pace=Pace(attempts=2, first=0.01)))
+    host = RegistryHost(server.host, Settings(environ=environ, retry=RetryPolicy(attempts=2, first=0.01)))
     try:
         store = host.store(server.fresh().path)
         assert images.image(store, tag="v1").digest == store.resolve("v1")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.stores.registry.rate import RateLimit, read_rate
+from tagflow.stores.registry.client import RateLimit, read_rate
 from tests import images
 from tests.registries.fixtures import OpenBrand, connect
 from tests.registries.network import Network

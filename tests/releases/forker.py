@@ -31,11 +31,11 @@ def warm_up() -> None:
 
 def _be_impatient(silence: float) -> None:
     """Let the registry client wait milliseconds where it would wait seconds."""
-    from tagflow.stores.registry import http
-    from tagflow.stores.registry.patience import Pace
-    from tagflow.stores.registry.settings import Settings
+    from tagflow.stores.registry.http import settings
+    from tagflow.stores.registry.http.retries import RetryPolicy
 
-    http.Settings = partial(Settings, pace=Pace(first=0.001), silence=silence)  # type: ignore[assignment,misc]
+    quick = partial(settings.Settings, retry=RetryPolicy(first=0.001), silence=silence)
+    settings.Settings = quick  # type: ignore[assignment,misc]
 
 
 def serve() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tagflow import wiring
 from tagflow.flows.context import Context
-from tagflow.stores.registry.settings import Settings
+from tagflow.stores.registry.http.settings import Settings
 from tests.servers import RegistryServer
 from tests.speed.rounds import Bench, RoundProxy, round_proxy
 
@@ -42,4 +42,4 @@ def bench(registry: RegistryServer, rounds: RoundProxy, tmp_path: Path) -> OpenB
 def many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """More threads than there are requests: what remains of the rounds is what one request needs of another."""
     monkeypatch.setattr(wiring, "Context", partial(Context, threads=100))
-    monkeypatch.setattr("tagflow.stores.registry.http.Settings", partial(Settings, threads=100))
+    monkeypatch.setattr("tagflow.stores.registry.http.settings.Settings", partial(Settings, threads=100))

@@ -13,7 +13,7 @@ from tagflow.domain.reference import Repository
 from tagflow.stores.cache import CachedStore, ManifestFiles
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store
-from tagflow.stores.registry.http import Settings
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.memory import MemoryRegistry
 from tests.registries.brands import BRANDS

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http import Settings
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.servers import PASSWORD, USERNAME, RegistryServer, make_certificate, running_registry
 from tests.standin import Asked, Say, Script, StandIn, standin
 from tests.tokenserver import REFRESH_TOKEN, TokenServer
 
-QUICK = Pace(attempts=3, first=0.01)
+QUICK = RetryPolicy(attempts=3, first=0.01)
 Opener = Callable[..., RegistryHost]
 
 
@@ -31,7 +31,7 @@ def connect(tmp_path: Path) -> Iterator[Opener]:
     def opening(host: str, entry: Mapping[str, str] | None = None, **settings: Any) -> RegistryHost:
         (tmp_path / "config.json").write_text(json.dumps({"auths": {host: dict(entry or {})}}))
         environ = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
-        hosts.append(RegistryHost(host, Settings(environ=environ, pace=QUICK, **settings)))
+        hosts.append(RegistryHost(host, Settings(environ=environ, retry=QUICK, **settings)))
         return hosts[-1]
 
     yield opening
@@ -312,14 +312,14 @@ def test_tls_with_a_private_authority(tls_registry: RegistryServer, tmp_path: Pa
     directory.mkdir(parents=True)
     (directory / "ca.crt").write_bytes(tls_registry.ca.read_bytes())
     for environ in ({"HOME": str(tmp_path)}, {"SSL_CERT_FILE": str(tls_registry.ca)}):
-        host = RegistryHost(tls_registry.host, Settings(environ=environ, pace=QUICK))
+        host = RegistryHost(tls_registry.host, Settings(environ=environ, retry=QUICK))
         assert images.image(host.store(tls_registry.fresh().path), tag="v1")
         assert host.ping().url == f"https://{tls_registry.host}"
         host.close()
 
 
 def test_tls_that_is_not_trusted(tls_registry: RegistryServer, tmp_path: Path) -> None:
-    host = RegistryHost(tls_registry.host, Settings(environ={"HOME": str(tmp_path)}, pace=QUICK))
+    host = RegistryHost(tls_registry.host, Settings(environ={"HOME": str(tmp_path)}, retry=QUICK))
     with pytest.raises(StoreError, match="is not trusted") as caught:
         host.store("a/b").tags()
     assert caught.value.code == "registry.untrusted"
@@ -344,4 +344,4 @@ def test_a_certificate_of_ours(tmp_path: Path) -> None:
 
 
 def connected(host: str, home: Path) -> RegistryHost:
-    return RegistryHost(host, Settings(environ={"HOME": str(home)}, pace=QUICK))
+    return RegistryHost(host, Settings(environ={"HOME": str(home)}, retry=QUICK))

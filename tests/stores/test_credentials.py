@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.credentials import Credential, Keychain, keychain
-from tagflow.stores.registry.docker_config import normalise, read_config
+from tagflow.stores.registry.auth.credentials import Credential, Keychain, keychain
+from tagflow.stores.registry.auth.docker_config import normalise, read_config
 
 SECRET = "s3cr3t-value"
 
@@ -282,7 +282,7 @@ class TestHelpers:
         assert SECRET not in "".join(capfd.readouterr())
 
     def test_that_hangs_is_ended(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.stores.registry.credentials.HELPER_SECONDS", 0.2)
+        monkeypatch.setattr("tagflow.stores.registry.auth.credentials.HELPER_SECONDS", 0.2)
         helper(home, "one", "exec sleep 60")
         docker(home, {"credsStore": "one"})
         with pytest.raises(StoreError, match="did not answer"):

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http import ANSWER_LIMIT, Request, Settings, Transport
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import ANSWER_LIMIT, Request, Transport
 from tests.proxy import FaultProxy
 from tests.servers import free_port
 from tests.standin import Asked, Say, standin
 
-QUICK = Pace(attempts=4, first=0.01, budget=5.0)
+QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0)
 
 
 def transport(**settings: Any) -> Transport:
-    return Transport(Settings(**{"environ": {}, "pace": QUICK, **settings}))
+    return Transport(Settings(**{"environ": {}, "retry": QUICK, **settings}))
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ class TestTime:
         assert proxy.count() == 0
 
     def test_a_dripping_server(self, http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.stores.registry.http.BODY_SECONDS", 0.0)
+        monkeypatch.setattr("tagflow.stores.registry.http.transport.BODY_SECONDS", 0.0)
         with standin(lambda _: Say(body=b"x" * 100)) as server:
             assert code_of(http.send, Request("GET", f"http://{server.host}/")) == "registry.timeout"
 
@@ -272,7 +273,7 @@ class TestRedirects:
             assert code_of(http.send, self.request(server.host)) == "registry.invalid_answer"
 
     def test_out_of_tls(self) -> None:
-        from tagflow.stores.registry.http import check_destination
+        from tagflow.stores.registry.http.addresses import check_destination
 
         with pytest.raises(StoreError, match="without TLS"):
             check_destination("https://r.example/", "http://storage.example/")

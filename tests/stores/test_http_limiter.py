@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http import Request, Settings, Transport
-from tagflow.stores.registry.limiter import FIRST_GAP, LARGEST_GAP, Limiter
-from tagflow.stores.registry.patience import Pace, Transient
+from tagflow.stores.registry.http.retries import FIRST_GAP, LARGEST_GAP, RateLimiter, RetryPolicy, Transient
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Asked, Say, standin
 
 A, B = "https://a.example:443", "https://b.example:443"
@@ -30,15 +30,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def limiter(clock: Clock) -> Limiter:
-    return Limiter(60.0, clock)
+def limiter(clock: Clock) -> RateLimiter:
+    return RateLimiter(60.0, clock)
 
 
-def test_full_speed_until_a_refusal(limiter: Limiter) -> None:
+def test_full_speed_until_a_refusal(limiter: RateLimiter) -> None:
     assert [limiter.turn(A) for _ in range(100)] == [0.0] * 100
 
 
-def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: Limiter, clock: Clock) -> None:
+def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: RateLimiter, clock: Clock) -> None:
     limiter.refused(A, 5.0)
     assert [limiter.turn(A) for _ in range(3)] == pytest.approx([5.0, 5.0 + FIRST_GAP, 5.0 + 2 * FIRST_GAP])
     assert limiter.turn(B) == 0.0
@@ -46,7 +46,7 @@ def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: Limiter, 
     assert limiter.turn(A) == 0.0
 
 
-def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limiter: Limiter, clock: Clock) -> None:
+def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(20):
         limiter.refused(A, None)
     clock.now += 100
@@ -58,7 +58,7 @@ def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limit
     assert [limiter.turn(A) for _ in range(3)] == [0.0] * 3
 
 
-def test_a_limit_of_hours_does_not_hold_others(limiter: Limiter) -> None:
+def test_a_limit_of_hours_does_not_hold_others(limiter: RateLimiter) -> None:
     """Docker Hub counts pulls: tags may still be moved, and put back."""
     limiter.refused(A, 7200.0)
     assert limiter.turn(A) == pytest.approx(FIRST_GAP)
@@ -81,7 +81,7 @@ def test_what_one_thread_is_told_holds_the_others() -> None:
             raise
 
     with standin(script) as server, ThreadPoolExecutor(8) as pool:
-        http, url = Transport(Settings(environ={}, pace=Pace(first=0.01))), f"http://{server.host}/v2/"
+        http, url = Transport(Settings(environ={}, retry=RetryPolicy(first=0.01))), f"http://{server.host}/v2/"
         begun = pool.submit(first)
         assert refused.wait(10)
         done = [pool.submit(http.send, Request(method, url)) for method in ("GET", "HEAD", "PUT", "DELETE")]
@@ -94,7 +94,7 @@ def test_what_one_thread_is_told_holds_the_others() -> None:
 
 def test_a_deadline_that_comes_first() -> None:
     with standin(lambda _: Say(429, headers={"Retry-After": "30"})) as server:
-        http = Transport(Settings(environ={}, pace=Pace(first=0.01), deadline=time.monotonic() + 5))
+        http = Transport(Settings(environ={}, retry=RetryPolicy(first=0.01), deadline=time.monotonic() + 5))
         for _ in range(2):
             with pytest.raises(StoreError, match="asks to wait") as caught:
                 http.send(Request("GET", f"http://{server.host}/v2/"))

@@ -15,14 +15,14 @@ import pytest
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, TagMoved
-from tagflow.stores.registry.http import Settings
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.proxy import FaultProxy
 from tests.servers import RegistryServer, require
 
-QUICK = Pace(attempts=4, first=0.01, budget=5.0)
+QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def connect() -> Iterator[Callable[..., RegistryHost]]:
     hosts: list[RegistryHost] = []
 
     def opening(host: str, **settings: Any) -> RegistryHost:
-        hosts.append(RegistryHost(host, Settings(**{"environ": {}, "pace": QUICK, **settings})))
+        hosts.append(RegistryHost(host, Settings(**{"environ": {}, "retry": QUICK, **settings})))
         return hosts[-1]
 
     yield opening
@@ -140,7 +140,7 @@ class TestMove:
     ) -> None:
         manifest = images.image(direct, tag="v1")
         proxy.add(method="PUT", cut="after")
-        connect(proxy.host, pace=Pace(attempts=1)).store(direct.repository.path).move("prod", manifest, None)
+        connect(proxy.host, retry=RetryPolicy(attempts=1)).store(direct.repository.path).move("prod", manifest, None)
         assert direct.resolve("prod") == manifest.digest
 
     def test_a_request_that_is_lost(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
@@ -315,7 +315,7 @@ class TestBlobs:
     def test_an_upload_in_pieces(
         self, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, status: int
     ) -> None:
-        monkeypatch.setattr("tagflow.stores.registry.uploads.PIECE", 2_000_000)
+        monkeypatch.setattr("tagflow.stores.registry.blobs.PIECE", 2_000_000)
         proxy.add(method="PUT", status=status)
         blob = images.add_blob(store, self.CONTENT)
         assert b"".join(store.read_blob(blob)) == self.CONTENT
@@ -324,7 +324,7 @@ class TestBlobs:
     def test_a_piece_that_is_lost_begins_anew(
         self, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tagflow.stores.registry.uploads.PIECE", 2_000_000)
+        monkeypatch.setattr("tagflow.stores.registry.blobs.PIECE", 2_000_000)
         proxy.add(method="PUT", status=413)
         proxy.add(method="PATCH", cut="before", skip=1)
         blob = images.add_blob(store, self.CONTENT)

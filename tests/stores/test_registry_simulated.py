@@ -15,12 +15,13 @@ from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import Refused, StoreError, TagflowError
 from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from tagflow.stores.registry.answers import explanation, is_immutable, refusal
-from tagflow.stores.registry.http import Answer, Settings
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests.standin import Asked, Say, Script, StandIn, standin
 
-QUICK = Pace(attempts=3, first=0.01, budget=2.0)
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
 MANIFEST = Manifest(OCI_MANIFEST, b'{"schemaVersion":2}')
 OTHER = digest_of(b"other")
 Play = Callable[[Script], tuple[RegistryStore, StandIn]]
@@ -33,7 +34,7 @@ def play() -> Iterator[Play]:
 
     def opening(script: Script) -> tuple[RegistryStore, StandIn]:
         server = StandIn(script)
-        host = RegistryHost(server.host, Settings(environ={}, pace=QUICK))
+        host = RegistryHost(server.host, Settings(environ={}, retry=QUICK))
         running.append((server, host))
         return host.store("a/b"), server
 
@@ -130,7 +131,7 @@ def test_a_401_without_a_challenge_is_a_refusal() -> None:
     ):
         with standin(gitlab(detail)) as server:
             environ = {"TAGFLOW_REGISTRY_USERNAME": "a", "TAGFLOW_REGISTRY_PASSWORD": "b"}
-            host = RegistryHost(server.host, Settings(environ=environ, policy_host=server.host, pace=QUICK))
+            host = RegistryHost(server.host, Settings(environ=environ, policy_host=server.host, retry=QUICK))
             with pytest.raises(TagflowError) as caught:
                 host.store("a/b").move("prod", MANIFEST, OTHER)
             assert caught.value.code == code

@@ -12,7 +12,7 @@ import msgspec
 
 from tagflow.errors import StoreError
 
-Patience = Callable[[bool], float]
+RetryBudget = Callable[[bool], float]
 """The seconds of silence to bear in a request; takes whether its answer is a stream."""
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"

@@ -21,7 +21,7 @@ from tagflow.stores.docker.link import Connect, Link
 from tagflow.stores.docker.names import LocalImage, docker_name, is_image, local_image, registry_name
 from tagflow.stores.files import publish
 from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Silence, Store
-from tagflow.stores.registry.credentials import Credential
+from tagflow.stores.registry.auth.credentials import Credential
 from tagflow.stores.stream import chunks_of
 
 __all__ = ["Engine", "SdkAuth", "docker_name", "is_image", "sdk_auth"]

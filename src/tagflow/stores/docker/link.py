@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from tagflow.errors import StoreError
-from tagflow.stores.docker.endpoint import Endpoint, Patience, find_endpoint
+from tagflow.stores.docker.endpoint import Endpoint, RetryBudget, find_endpoint
 from tagflow.stores.docker.failure import Failure
 
 ANSWER_SECONDS = 60.0
 STREAM_SECONDS = 300.0
 """The longest silence in a stream. The daemon gathers a whole image before it begins to save it."""
 
-Connect = Callable[[Endpoint, Patience], Any]
+Connect = Callable[[Endpoint, RetryBudget], Any]
 """Makes a client of the Docker SDK."""
 
 
@@ -81,7 +81,7 @@ class Link:
             return self._client
 
 
-def _connect(endpoint: Endpoint, patience: Patience) -> Any:
+def _connect(endpoint: Endpoint, patience: RetryBudget) -> Any:
     from tagflow.stores.docker.sdk import connect
 
     return connect(endpoint, patience)

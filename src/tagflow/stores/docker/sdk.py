@@ -21,7 +21,7 @@ import docker.utils
 import urllib3.exceptions
 
 from tagflow.errors import StoreError, TagflowError
-from tagflow.stores.docker.endpoint import Endpoint, Patience, Tls
+from tagflow.stores.docker.endpoint import Endpoint, RetryBudget, Tls
 from tagflow.stores.docker.events import plain
 from tagflow.stores.docker.failure import Failure
 
@@ -36,7 +36,7 @@ _ON_THE_WAY = (docker.errors.DockerException, urllib3.exceptions.HTTPError, OSEr
 class Client(docker.APIClient):  # type: ignore[misc]
     """The low-level client, with a time limit on every request, also on those that the SDK makes without one."""
 
-    def __init__(self, endpoint: Endpoint, patience: Patience) -> None:
+    def __init__(self, endpoint: Endpoint, patience: RetryBudget) -> None:
         self._patience = patience
         tls = endpoint.tls and _tls_config(endpoint.tls)
         super().__init__(endpoint.address, version="auto", tls=tls or False, max_pool_size=POOL)
@@ -73,7 +73,7 @@ class Client(docker.APIClient):  # type: ignore[misc]
         pass
 
 
-def connect(endpoint: Endpoint, patience: Patience) -> Client:
+def connect(endpoint: Endpoint, patience: RetryBudget) -> Client:
     """A client for a daemon that answers.
 
     :raises StoreError: ``engine.unavailable``, ``engine.timeout``.

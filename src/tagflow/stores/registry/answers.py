@@ -10,8 +10,8 @@ import msgspec
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import StoreError
 from tagflow.stores.port import OCI_INDEX
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Answer
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.vendors import ecr
 
 _IMMUTABLE = re.compile(r"immutab|cannot be overwritten|already exists|disallowed|locked", re.IGNORECASE)
@@ -116,29 +116,29 @@ def names_unknown_parts(answer: Answer) -> bool:
 
 def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
     """The error for an answer that is none of those hoped for; ``doing`` as in "cannot <doing>"."""
-    told = explanation(answer)
+    explained = explanation(answer)
     if answer.status == 404 and not codes(answer) & _UNKNOWN_CONTENT:
         return _no_repository(repository, doing)
     if answer.status in (401, 403):
         hint = "Check the rights of this user, and the registry's rules for this repository and tag."
-        return StoreError("registry.denied", f"{repository}: not allowed to {doing} ({told})", hint=hint)
+        return StoreError("registry.denied", f"{repository}: not allowed to {doing} ({explained})", hint=hint)
     if answer.status >= 500:
         hint = "Try again later."
         return StoreError(
-            "registry.unavailable", f"{repository}: cannot {doing}, the registry fails ({told})", hint=hint
+            "registry.unavailable", f"{repository}: cannot {doing}, the registry fails ({explained})", hint=hint
         )
     if "DIGEST_INVALID" in codes(answer) or "SIZE_INVALID" in codes(answer):
-        return StoreError("blob.invalid", f"{repository}: cannot {doing}, the content has another digest ({told})")
+        return StoreError("blob.invalid", f"{repository}: cannot {doing}, the content has another digest ({explained})")
     return StoreError(
         "registry.rejected",
-        f"{repository}: cannot {doing}, the registry rejects it ({told})",
+        f"{repository}: cannot {doing}, the registry rejects it ({explained})",
         hint="`tagflow doctor` shows what this registry can do.",
     )
 
 
 def _no_repository(repository: Repository, doing: str) -> StoreError:
     hint = "Create the repository first, or check its name in promotion.yaml."
-    if place := ecr(repository.host):
-        command = f"aws ecr create-repository --region {place.region} --repository-name {repository.path}"
+    if registry := ecr(repository.host):
+        command = f"aws ecr create-repository --region {registry.region} --repository-name {repository.path}"
         hint = f"{command}\nOr set `create_repositories: true` in promotion.yaml and install tagflow[ecr]."
     return StoreError("repository.not_found", f"{repository}: cannot {doing}, there is no such repository", hint=hint)

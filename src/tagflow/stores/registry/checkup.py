@@ -11,15 +11,14 @@ from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import TagflowError
 from tagflow.stores.port import Check, Checkup
 from tagflow.stores.registry.answers import explanation, has_no_referrers_api, knows_no_repository, refusal
-from tagflow.stores.registry.clouds import can_create
-from tagflow.stores.registry.connection import Connection, Health
-from tagflow.stores.registry.hazards import hazards
-from tagflow.stores.registry.http import Answer, Request
-from tagflow.stores.registry.patience import Transient
+from tagflow.stores.registry.auth.clouds import can_create
+from tagflow.stores.registry.auth.tokens import Scope
+from tagflow.stores.registry.blobs import location
+from tagflow.stores.registry.client import Connection, Health
+from tagflow.stores.registry.http.retries import Transient
+from tagflow.stores.registry.http.transport import Answer, Request
 from tagflow.stores.registry.session import Session
-from tagflow.stores.registry.tokens import Scope
-from tagflow.stores.registry.uploads import location
-from tagflow.stores.registry.vendors import HUB
+from tagflow.stores.registry.vendors import HUB, hazards
 
 SKEW_SECONDS = 60.0
 """More than this between the two clocks, and tokens may be refused."""
@@ -50,12 +49,12 @@ def _checks(
     yield Check("reachable", True, f"{health.url}, {health.seconds * 1000:.0f} ms", essential=True)
     yield _tls(health.url)
     yield _credential(health)
-    yield _rights("pull", repositories, each(lambda it: _pull(connection, it), repositories))
-    yield _rights("push", repositories, each(lambda it: _push(connection, it), repositories))
+    yield _rights("pull", repositories, each(lambda repository: _pull(connection, repository), repositories))
+    yield _rights("push", repositories, each(lambda repository: _push(connection, repository), repositories))
     if skew := _skew(health, now):
         yield skew
     sessions = [Session(connection, repository, creates=False) for repository in repositories[:_MOST_ASKED]]
-    referrers = _first_told(sessions, lambda it: it.read("GET", f"referrers/{_NEVER}"))
+    referrers = _first_told(sessions, lambda session: session.read("GET", f"referrers/{_NEVER}"))
     has_referrers = isinstance(referrers, Answer) and referrers.ok and not has_no_referrers_api(referrers)
     if isinstance(referrers, Answer):
         yield _referrers(has_referrers, referrers.status)
@@ -90,7 +89,7 @@ def _source(connection: Connection) -> str:
 def _tls(url: str) -> Check:
     if url.startswith("https://"):
         return Check("tls", True, "the certificate is trusted", essential=True)
-    return Check("tls", True, "plain HTTP: passwords and images travel in the clear; fine on loopback only")
+    return Check("tls", True, "plain HTTP: passwords and images are sent in the clear; fine on loopback only")
 
 
 def _credential(health: Health) -> Check:
@@ -101,7 +100,7 @@ def _credential(health: Health) -> Check:
 
 
 def _rights(what: str, repositories: Sequence[Repository], failures: Sequence[TagflowError | None]) -> Check:
-    found = [(str(it), error) for it, error in zip(repositories, failures, strict=True) if error]
+    found = [(str(repository), error) for repository, error in zip(repositories, failures, strict=True) if error]
     if not found:
         return Check(what, True, f"{len(repositories)} of {len(repositories)} repositories", essential=True)
     detail = "; ".join(dict.fromkeys(f"{error.message}. {error.hint}".replace("\n", " ") for _, error in found))
@@ -152,13 +151,13 @@ def _referrers(there: bool, status: int) -> Check:
 def _deletion(sessions: Sequence[Session]) -> Iterator[Check]:
     """Ask for the removal of a tag that cannot exist; a registry that removes tags answers that there is none."""
     tag = f"_tagflow.doctor.{secrets.token_hex(6)}"
-    answer = _first_told(sessions, lambda it: it.remove(tag))
+    answer = _first_told(sessions, lambda session: session.remove(tag))
     if isinstance(answer, Answer) and answer.status in (202, 404):
         detail = f"seems to be possible (HTTP {answer.status} for a tag that is not there)"
         yield Check("tag deletion", True, detail)
     elif answer is not None:
-        told = explanation(answer) if isinstance(answer, Answer) else answer.message
-        yield Check("tag deletion", False, f"refused ({told}): a tag that a failed release created stays")
+        explained = explanation(answer) if isinstance(answer, Answer) else answer.message
+        yield Check("tag deletion", False, f"refused ({explained}): a tag that a failed release created stays")
 
 
 def _first_told(sessions: Sequence[Session], ask: Callable[[Session], Answer]) -> Answer | TagflowError | None:

@@ -12,14 +12,14 @@ from typing import TypeVar
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Chunks
-from tagflow.stores.registry import links
 from tagflow.stores.registry.answers import knows_no_repository
-from tagflow.stores.registry.clouds import create_repository
-from tagflow.stores.registry.connection import Connection
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Answer, Request, Stream
-from tagflow.stores.registry.patience import Patience
-from tagflow.stores.registry.tokens import Scope, Scopes
+from tagflow.stores.registry.auth.clouds import create_repository
+from tagflow.stores.registry.auth.tokens import Scope, Scopes
+from tagflow.stores.registry.client import Connection
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.retries import RetryBudget
+from tagflow.stores.registry.http.transport import Answer, Request, Stream
 
 ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES)}
 """Always all four: a registry converts a manifest, or denies having it, for a client that knows only some."""
@@ -44,9 +44,9 @@ class Session:
         self._may_create = connection.settings.create_repositories if creates is None else creates
         self._creating, self._created = threading.Lock(), False
 
-    def patience(self) -> Patience:
-        """The patience for one operation."""
-        return self._connection.patience()
+    def retry_budget(self) -> RetryBudget:
+        """What is left of the retries for one operation."""
+        return self._connection.retry_budget()
 
     def read(self, method: str, target: str, *, limit: int = MANIFEST_LIMIT, follow: bool = False) -> Answer:
         """The answer to a GET or HEAD; ``target`` is below the repository, or an address that the registry gave.
@@ -151,10 +151,10 @@ class Session:
 
 
 def _next_page(answer: Answer) -> str | None:
-    link = links.next_link(answer.headers.get("Link"))
+    link = addresses.next_link(answer.headers.get("Link"))
     if link is None:
         return None
-    address = links.resolve(answer.url, link)
-    if address is None or not links.same_host(address, answer.url):
+    address = addresses.resolve(answer.url, link)
+    if address is None or not addresses.same_host(address, answer.url):
         raise invalid(answer.url, "continues its list at an address that is not its own")
-    return links.with_scheme_of(address, answer.url)
+    return addresses.with_scheme_of(address, answer.url)

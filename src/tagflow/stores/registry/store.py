@@ -22,18 +22,17 @@ from tagflow.stores.registry.answers import (
     read_tags,
     refusal,
 )
+from tagflow.stores.registry.auth.credentials import Keychain
+from tagflow.stores.registry.blobs import Download, Upload, mount
 from tagflow.stores.registry.checkup import examine
-from tagflow.stores.registry.connection import Connection, Health
-from tagflow.stores.registry.credentials import Keychain
-from tagflow.stores.registry.downloads import Download
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Answer, Settings
-from tagflow.stores.registry.multitag import MultiTag
-from tagflow.stores.registry.patience import Patience, Transient
+from tagflow.stores.registry.client import Connection, Health
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.retries import RetryBudget, Transient
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.referrers import ReferrersTag, parse_referrers, unique
-from tagflow.stores.registry.removal import Removal, undeletable
 from tagflow.stores.registry.session import Session
-from tagflow.stores.registry.uploads import Upload, mount
+from tagflow.stores.registry.tags import MultiTagPut, TagDeletion, undeletable
 from tagflow.stores.stream import matches
 
 _PAGE_SIZE = 1000
@@ -55,13 +54,13 @@ class RegistryHost:
         self._connection = Connection(host, settings, keychain)
         self._lock = threading.Lock()
         self._stores: dict[str, RegistryStore] = {}
-        self._removal, self._multitag = Removal(), MultiTag()
+        self._deletion, self._multitag = TagDeletion(), MultiTagPut()
 
     def store(self, path: str) -> RegistryStore:
         """The repository at ``path``; the same path gives the same store."""
         with self._lock:
             if path not in self._stores:
-                self._stores[path] = RegistryStore(self._connection, path, self._removal, self._multitag)
+                self._stores[path] = RegistryStore(self._connection, path, self._deletion, self._multitag)
             return self._stores[path]
 
     def ping(self) -> Health:
@@ -84,9 +83,9 @@ class RegistryHost:
 class RegistryStore:
     """One repository of a registry: a :class:`~tagflow.stores.port.Store`."""
 
-    def __init__(self, connection: Connection, path: str, removal: Removal, multitag: MultiTag) -> None:
+    def __init__(self, connection: Connection, path: str, deletion: TagDeletion, multitag: MultiTagPut) -> None:
         self._repository = Repository(connection.host, path)
-        self._removal, self._multitag = removal, multitag
+        self._deletion, self._multitag = deletion, multitag
         self._session = Session(connection, self._repository)
         self._referrers_tag = ReferrersTag(self)
         self._listed: tuple[float, frozenset[str]] | None = None
@@ -153,7 +152,7 @@ class RegistryStore:
 
     def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
         """Check, PUT, read back: registries have no compare-and-swap. Every further try checks anew."""
-        patience = self._session.patience()
+        budget = self._session.retry_budget()
         actual = expected if looked and expected != manifest.digest else self.resolve(tag)
         while actual != manifest.digest:
             if actual != expected:
@@ -161,7 +160,7 @@ class RegistryStore:
             try:
                 answer = self._put(manifest, tag, once=True)
             except Transient as failure:
-                self._wait(patience, failure, tag, manifest.digest)
+                self._wait(budget, failure, tag, manifest.digest)
                 actual = self.resolve(tag)
             else:
                 self._check_stored(answer, manifest, tag)
@@ -171,17 +170,17 @@ class RegistryStore:
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
         """Several tags in one PUT, where the registry proves that it takes them."""
 
-        def stand() -> list[str]:
+        def unmoved() -> list[str]:
             return [tag for tag, before in moves.items() if looked or self._stands(tag, before)]
 
-        return self._multitag.place(self._session, manifest, stand)
+        return self._multitag.place(self._session, manifest, unmoved)
 
     def untag(self, tag: str, expected: Digest) -> None:
         """DELETE of the tag, never of a digest, and only where a registry has shown that nothing else goes with it."""
         actual = self.resolve(tag)
         if actual != expected:
             raise TagMoved(self._repository, tag, expected, actual)
-        if reason := self._removal.refusal(self, self._session):
+        if reason := self._deletion.refusal(self, self._session):
             raise undeletable(self._repository, tag, reason)
         try:
             answer = self._session.remove(tag)
@@ -273,26 +272,28 @@ class RegistryStore:
                 hint="Except this tag from the registry's rule for immutable tags, or choose another version.",
             )
         if names_unknown_parts(answer):
-            told = f"{self._repository}: cannot store manifest {tag or manifest.digest} before its parts"
-            raise StoreError("manifest.incomplete", f"{told} ({explanation(answer)})", hint="Run the command again.")
+            explained = f"{self._repository}: cannot store manifest {tag or manifest.digest} before its parts"
+            raise StoreError(
+                "manifest.incomplete", f"{explained} ({explanation(answer)})", hint="Run the command again."
+            )
         raise refusal(answer, self._repository, f"store manifest {tag or manifest.digest}")
 
-    def _wait(self, patience: Patience, failure: Transient, tag: str, wanted: Digest) -> None:
+    def _wait(self, budget: RetryBudget, failure: Transient, tag: str, wanted: Digest) -> None:
         """Wait for the next try; where there is none, the last one may still have moved the tag."""
         try:
-            patience.wait(failure)
+            budget.wait(failure)
         except StoreError:
             if self.resolve(tag) != wanted:
                 raise
 
     def _read_back(self, tag: str, wanted: Digest, before: Digest | None) -> None:
         """See the tag at its new digest; a replica that lags behind shows the old one for a while."""
-        patience = self._session.patience()
+        budget = self._session.retry_budget()
         while (actual := self.resolve(tag)) != wanted:
             moved = TagMoved(self._repository, tag, wanted, actual)
             if actual != before:
                 raise moved
-            patience.wait(Transient(moved))
+            budget.wait(Transient(moved))
 
     def _opens(self, digest: Digest) -> bool:
         try:

@@ -1,10 +1,14 @@
-"""Which registry a host name means, where the name alone tells. A name that only resembles one is none."""
+"""Which registry a host name means, where the name alone says so, and what such a registry may do to names and digests
+behind our back. A name that only resembles one is none."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from tagflow.stores.port import Check
 
 HUB = "docker.io"
 ECR_PUBLIC = "public.ecr.aws"
@@ -53,3 +57,69 @@ def vendor(host: str) -> Vendor:
     if _AZURE.fullmatch(host):
         return "azure"
     return "google" if _GOOGLE.fullmatch(host) else "other"
+
+
+Hazard = tuple[str, str]
+_MUTABLE = "environment and floating tags must be able to move, so except them from rules that make tags immutable"
+_RETENTION = "keep tags that begin with '_tagflow.' and combined tags in every rule that removes old images"
+
+HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
+    "hub": (
+        ("immutability", f"where a rule makes tags immutable, {_MUTABLE}"),
+        ("rollback of new tags", "Docker Hub removes no tag through this API: a tag that is new cannot be taken back"),
+    ),
+    "ecr": (
+        ("immutability", f"ECR refuses even the same digest again where tags are immutable; {_MUTABLE}"),
+        ("retention", f"lifecycle policies remove images by age or number: {_RETENTION}"),
+    ),
+    "ecr-public": (),
+    "azure": (
+        ("immutability", f"locks refuse every write: {_MUTABLE}"),
+        ("retention", f"a retention policy for untagged manifests and `acr purge`: {_RETENTION}"),
+        ("lagging referrers", "the list of referrers lags behind writes: wait a moment between signing and promoting"),
+    ),
+    "google": (
+        ("immutability", "immutable tags are for the whole repository there, and no environment tag could move: off"),
+        ("retention", f"cleanup policies: {_RETENTION}"),
+    ),
+    "ghcr": (
+        ("rollback of new tags", "GHCR removes no tag through this API: a tag that is new cannot be taken back"),
+        ("retention", f"cleanup actions that sweep untagged versions delete the platforms of an index: {_RETENTION}"),
+    ),
+    "quay": (("retention", f"tag expiration and auto-prune: {_RETENTION}"),),
+    "gitlab": (("retention", f"cleanup policies, and garbage collection of untagged manifests: {_RETENTION}"),),
+    "other": (),
+}
+
+_HARBOR: tuple[Hazard, ...] = (
+    ("immutability", f"Harbor's immutability rules: {_MUTABLE}"),
+    ("rollback of new tags", "Harbor removes no tag through this API: a tag that is new cannot be taken back"),
+    ("retention", f"Harbor's tag retention, and garbage collection of untagged artifacts: {_RETENTION}"),
+)
+_JFROG: tuple[Hazard, ...] = (("retention", f"`maxUniqueTags` of the repository deletes old tags: {_RETENTION}"),)
+_DISTRIBUTION: tuple[Hazard, ...] = (
+    (
+        "garbage collection",
+        "`registry garbage-collect -m` deletes untagged manifests, with their referrers; up to release 2.8 also the"
+        " platforms of a tagged index: run it without -m, and while nobody pushes",
+    ),
+)
+
+
+def hazards(host: str, headers: Mapping[str, str], *, has_referrers: bool) -> list[Check]:
+    """The hazards of the registry that a host name, or the ``headers`` of its version check, tell; else those of
+    distribution, where it looks like that: it says its version of the API and lists no referrers."""
+    found = HAZARDS[vendor(host)]
+    if vendor(host) == "other":
+        found = _by_headers({name.lower() for name in headers}, headers, has_referrers)
+    return [Check(name, False, detail) for name, detail in found]
+
+
+def _by_headers(names: set[str], headers: Mapping[str, str], has_referrers: bool) -> tuple[Hazard, ...]:
+    if any(name.startswith(("x-jfrog", "x-artifactory")) for name in names):
+        return _JFROG
+    if "gitlab-container-registry-version" in names:
+        return HAZARDS["gitlab"]
+    if "x-harbor-csrf-token" in names or "harbor" in (headers.get("Www-Authenticate") or "").lower():
+        return _HARBOR
+    return _DISTRIBUTION if "docker-distribution-api-version" in names and not has_referrers else ()

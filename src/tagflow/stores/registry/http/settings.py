@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tagflow.stores.registry.patience import Pace, Patience
+from tagflow.stores.registry.http.retries import RetryBudget, RetryPolicy
 
 
 def _nobody(_: str) -> None:
@@ -39,12 +39,12 @@ class Settings:
     warn: Callable[[str], None] = _nobody
     writes: bool = False
     create_repositories: bool = False
-    pace: Pace = field(default_factory=Pace)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     silence: float = READ_SECONDS
 
-    def patience(self) -> Patience:
-        """The patience for one operation."""
-        return Patience(self.pace, self.deadline)
+    def retry_budget(self) -> RetryBudget:
+        """What is left of the retries for one operation."""
+        return RetryBudget(self.retry, self.deadline)
 
     def seconds(self, limit: float) -> float:
         """``limit``, or what is left until the deadline where that is less; zero or less where it has passed."""

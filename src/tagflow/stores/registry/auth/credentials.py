@@ -15,7 +15,7 @@ from shutil import which
 import msgspec
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.docker_config import IDENTITY_USER, ConfigFile, Login, read_config
+from tagflow.stores.registry.auth.docker_config import IDENTITY_USER, ConfigFile, Login, read_config
 
 HELPER_SECONDS = 30.0
 USERNAME, PASSWORD = "TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD"
@@ -36,11 +36,11 @@ class Credential:
 
 
 Provider = Callable[[str, str], Credential | None]
-"""One place to look in: takes a host (``HOST[:PORT]``, ``docker.io`` for Docker Hub) and the path of a repository."""
+"""One source of credentials. Takes a host (``HOST[:PORT]``, ``docker.io`` for Docker Hub) and a repository's path."""
 
 
 class Keychain:
-    """Several places, the first that knows a repository wins; asked once for each, and again when what they gave has
+    """Several sources, the first that knows a repository wins; asked once for each, and again when what they gave has
     expired. Safe for use by several threads."""
 
     def __init__(self, providers: Sequence[Provider]) -> None:
@@ -62,7 +62,7 @@ class Keychain:
 
 
 def keychain(environ: Mapping[str, str], policy_host: str = "", ambient: Sequence[Provider] = ()) -> Keychain:
-    """The usual places, in order: environment, Docker's configuration, Podman's files, and what is ``ambient``."""
+    """The usual sources, in order: environment, Docker's configuration, Podman's files, and what is ``ambient``."""
     docker = DockerProvider(environ)
     podman = [FileProvider(path, environ) for path in _podman_files(environ)]
     return Keychain([environment_provider(environ, policy_host), docker, *podman, *map(_per_host, ambient)])
@@ -220,7 +220,7 @@ def ask_helper(name: str, address: str, environ: Mapping[str, str]) -> Login:
     try:
         answer = _HELPER_ANSWER.decode(done.stdout)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-        raise _helper_failed(name, address, "printed what is no credential") from exc
+        raise _helper_failed(name, address, "printed something that is not a credential") from exc
     if answer.Username == IDENTITY_USER:
         return Login(answer.Username, identity_token=answer.Secret)
     return Login(answer.Username, answer.Secret)

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tagflow.stores.registry import links
-from tagflow.stores.registry.auth import Authenticator
-from tagflow.stores.registry.clouds import full_keychain
-from tagflow.stores.registry.credentials import Credential, Keychain
-from tagflow.stores.registry.http import Answer, Request, Settings, Stream, Transport
-from tagflow.stores.registry.patience import Patience, parse_date
-from tagflow.stores.registry.rate import RateLimit, read_rate
-from tagflow.stores.registry.tokens import Scopes
+from tagflow.stores.registry.auth.authenticator import Authenticator
+from tagflow.stores.registry.auth.clouds import full_keychain
+from tagflow.stores.registry.auth.credentials import Credential, Keychain
+from tagflow.stores.registry.auth.tokens import Scopes
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.retries import RetryBudget, parse_date
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import Answer, Request, Stream, Transport
 from tagflow.stores.registry.vendors import HUB
 
 _HUB_API = "registry-1.docker.io"
+_VALUE = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12}))?")
+_LOW = 0.1
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """``remaining`` of ``limit`` requests are left; ``seconds`` is the window, 0 where it is not stated."""
+
+    limit: int
+    remaining: int
+    seconds: int = 0
+
+    @property
+    def is_low(self) -> bool:
+        """Whether less than a tenth is left."""
+        return self.remaining < self.limit * _LOW
+
+    def __str__(self) -> str:
+        window = f" in {self.seconds // 3600} h" if self.seconds >= 3600 else ""
+        return f"{self.remaining} of {self.limit} pulls{window} left"
+
+
+def read_rate(headers: Mapping[str, str]) -> RateLimit | None:
+    """The limit that an answer states; None where it states none that can be read.
+
+    >>> str(read_rate({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}))
+    '76 of 100 pulls in 6 h left'
+    """
+    limit = _VALUE.match(headers.get("ratelimit-limit") or "")
+    remaining = _VALUE.match(headers.get("ratelimit-remaining") or "")
+    if not limit or not remaining:
+        return None
+    return RateLimit(int(limit[1]), int(remaining[1]), int(limit[2] or 0))
 
 
 @dataclass(frozen=True)
@@ -87,9 +121,9 @@ class Connection:
                 raise self._auth.denied(scopes)
             yield stream
 
-    def patience(self) -> Patience:
-        """The patience for one operation."""
-        return self.settings.patience()
+    def retry_budget(self) -> RetryBudget:
+        """What is left of the retries for one operation."""
+        return self.settings.retry_budget()
 
     def credential(self) -> Credential | None:
         """What it would be logged in to with.
@@ -123,7 +157,7 @@ class Connection:
 
     def _authorised(self, request: Request, scopes: Scopes) -> Request:
         """The request with what the registry asked for; bare where an upload goes on at another host."""
-        own = links.origin(request.url) == links.origin(self.base)
+        own = addresses.origin(request.url) == addresses.origin(self.base)
         return replace(request, authorization=self._auth.header(scopes)) if own else request
 
     def _renewed(self, request: Request, answer: Answer, scopes: Scopes) -> Request:
@@ -142,4 +176,4 @@ class Connection:
         """Only the registry itself may ask for its credentials, not where it sends us; and who is logged in is refused,
         not asked, by a 401 without a challenge: so GitLab answers for a protected tag."""
         asks = "WWW-Authenticate" in answer.headers or not self._auth.scheme
-        return answer.status == 401 and asks and links.origin(answer.url) == links.origin(self.base)
+        return answer.status == 401 and asks and addresses.origin(answer.url) == addresses.origin(self.base)

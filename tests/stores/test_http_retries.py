@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.patience import Pace, Patience, Transient, parse_date, retry_after
+from tagflow.stores.registry.http.retries import RetryBudget, RetryPolicy, Transient, parse_date, retry_after
 
 NOW = 1_700_000_000.0
 
@@ -31,8 +31,8 @@ def failure(after: float | None = None) -> Transient:
     return Transient(StoreError("registry.throttled", "busy"), after)
 
 
-def patience(clock: Clock, deadline: float | None = None, **pace: float) -> Patience:
-    return Patience(Pace(**pace), deadline, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
+def patience(clock: Clock, deadline: float | None = None, **pace: float) -> RetryBudget:
+    return RetryBudget(RetryPolicy(**pace), deadline, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
 
 
 def test_waits_grow_and_end() -> None:

@@ -1,4 +1,4 @@
-"""Bringing a blob into a repository (distribution-spec 1.1, "Pushing Blobs")."""
+"""Blobs: downloads (streamed, resumed, checked), uploads and mounts (distribution-spec 1.1, "Pushing Blobs")."""
 
 from __future__ import annotations
 
@@ -7,19 +7,75 @@ from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 from tagflow.domain.reference import Repository
-from tagflow.errors import StoreError
+from tagflow.errors import NotFound, StoreError
 from tagflow.stores.port import Chunks, Descriptor
-from tagflow.stores.registry import links
 from tagflow.stores.registry.answers import refusal
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Answer, check_destination
-from tagflow.stores.registry.patience import Transient
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.addresses import check_destination
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.retries import Transient
+from tagflow.stores.registry.http.transport import SLOW_BYTES, Answer, Stream
 from tagflow.stores.registry.session import Session
+from tagflow.stores.stream import verified
+
+
+class Download:
+    """One blob on its way out of one repository."""
+
+    def __init__(self, session: Session, blob: Descriptor) -> None:
+        self._session, self._blob = session, blob
+        self._received = 0
+
+    def run(self) -> Iterator[bytes]:
+        """The content in chunks.
+
+        :raises NotFound: ``blob.not_found``.
+        :raises StoreError: ``blob.invalid``, ``registry.*``, ``auth.denied``.
+        """
+        return verified(self._blob, self._with_retries(), str(self._session.repository))
+
+    def _with_retries(self) -> Iterator[bytes]:
+        """All bytes in order, asked for again from where they stopped; real progress renews the retries."""
+        budget = self._session.retry_budget()
+        while True:
+            before = self._received
+            try:
+                yield from self._once()
+            except Transient as failure:
+                if self._received - before >= SLOW_BYTES:
+                    budget = self._session.retry_budget()
+                budget.wait(failure)
+            else:
+                return
+
+    def _once(self) -> Iterator[bytes]:
+        headers = {"Range": f"bytes={self._received}-"} if self._received else {}
+        with self._session.open(f"blobs/{self._blob.digest}", headers) as stream:
+            for chunk in self._from(self._received, stream):
+                self._received += len(chunk)
+                yield chunk
+
+    def _from(self, offset: int, stream: Stream) -> Iterator[bytes]:
+        """The content beyond ``offset``, whether or not the server honours ranges (RFC 9110 section 14)."""
+        answer = stream.answer
+        if answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {offset}-"):
+            yield from stream.chunks
+            return
+        if answer.status == 404:
+            raise NotFound("blob.not_found", f"{self._session.repository} has no blob {self._blob.digest}")
+        if answer.status != 200:
+            raise refusal(answer, self._session.repository, f"read blob {self._blob.digest}")
+        for chunk in stream.chunks:
+            skipped = min(offset, len(chunk))
+            offset -= skipped
+            if skipped < len(chunk):
+                yield chunk[skipped:]
+
 
 PIECE = 16 * 1024 * 1024
 """Bytes of one PATCH, where a registry does not take a blob in one request."""
 COMMIT_SECONDS = 600.0
-"""How long a registry may take to put a large blob in its place."""
+"""How long a registry may take to store a large blob."""
 _TOO_MUCH_AT_ONCE = (405, 411, 413, 501)
 _OCTETS = "application/octet-stream"
 
@@ -33,11 +89,11 @@ class Upload:
     def run(self, content: Chunks, is_there: Callable[[], bool]) -> None:
         """Upload, in one request or, where that is refused, in pieces; begun anew when the connection breaks.
 
-        ``is_there`` tells whether the blob arrived although the answer was lost.
+        ``is_there`` says whether the blob arrived although the answer was lost.
 
         :raises StoreError: ``blob.invalid``, ``registry.*``, ``auth.denied``, ``repository.not_found``.
         """
-        patience = self._session.patience()
+        budget = self._session.retry_budget()
         send = self._whole
         while True:
             try:
@@ -47,7 +103,7 @@ class Upload:
                     continue
                 return self._check(answer)
             except Transient as failure:
-                patience.wait(failure)
+                budget.wait(failure)
                 if is_there():
                     return None
 
@@ -128,11 +184,11 @@ def location(answer: Answer) -> str:
 
     :raises StoreError: ``registry.invalid_answer``.
     """
-    address = links.resolve(answer.url, answer.headers.get("Location"))
+    address = addresses.resolve(answer.url, answer.headers.get("Location"))
     if address is None:
         raise invalid(answer.url, "gives no valid address for an upload")
-    if links.same_host(address, answer.url):
-        return links.with_scheme_of(address, answer.url)
+    if addresses.same_host(address, answer.url):
+        return addresses.with_scheme_of(address, answer.url)
     check_destination(answer.url, address)
     return address
 

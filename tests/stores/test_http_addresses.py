@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.stores.registry import links
+from tagflow.stores.registry.http import addresses
 
 BASE = "https://registry.example:5000/v2/app/tags/list?n=2"
 
@@ -32,22 +32,22 @@ BASE = "https://registry.example:5000/v2/app/tags/list?n=2"
     ],
 )
 def test_next_link(header: str | None, target: str | None) -> None:
-    assert links.next_link(header) == target
+    assert addresses.next_link(header) == target
 
 
 @given(st.text(max_size=200))
 def test_next_link_never_raises(header: str) -> None:
-    links.next_link(header)
+    addresses.next_link(header)
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="<>"), min_size=1, max_size=60))
 def test_next_link_gives_back_what_was_written(target: str) -> None:
-    assert links.next_link(f'<https://x/>; rel="prev"; title="a,b", <{target}>; rel="next"') == target
+    assert addresses.next_link(f'<https://x/>; rel="prev"; title="a,b", <{target}>; rel="next"') == target
 
 
 @pytest.mark.parametrize("hostile", ["<" * 60_000, "<a>" + ";" * 60_000, "<a>;a=" * 9_000, '<a>;rel="' + "\\" * 60_000])
 def test_long_headers_take_no_time(hostile: str) -> None:
-    links.next_link(hostile)
+    addresses.next_link(hostile)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def test_long_headers_take_no_time(hostile: str) -> None:
     ],
 )
 def test_resolve(location: str | None, address: str | None) -> None:
-    assert links.resolve(BASE, location) == address
+    assert addresses.resolve(BASE, location) == address
 
 
 @given(st.text(max_size=100))
 def test_resolve_never_raises(location: str) -> None:
-    address = links.resolve(BASE, location)
+    address = addresses.resolve(BASE, location)
     assert address is None or address.startswith(("http://", "https://"))
 
 
 def test_an_origin_is_scheme_host_and_port() -> None:
-    assert links.origin("https://A.example/x") == links.origin("https://a.example:443/y?z")
-    assert links.origin("https://a.example/") != links.origin("http://a.example/")
-    assert links.origin("https://a.example/") != links.origin("https://a.example:5000/")
+    assert addresses.origin("https://A.example/x") == addresses.origin("https://a.example:443/y?z")
+    assert addresses.origin("https://a.example/") != addresses.origin("http://a.example/")
+    assert addresses.origin("https://a.example/") != addresses.origin("https://a.example:5000/")

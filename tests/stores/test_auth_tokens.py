@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.stores.registry.challenge import Challenge, parse_challenges
+from tagflow.stores.registry.auth.tokens import Challenge, parse_challenges
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-_.!#$%&'*+^`|~", min_size=1, max_size=12)
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)

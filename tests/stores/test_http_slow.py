@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.heads import _Head
-from tagflow.stores.registry.http import Request, Settings, Transport
-from tagflow.stores.registry.patience import Pace
+from tagflow.stores.registry.http.connections import _Head
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Say, standin
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: " + b"x" * 40 + b"\r\n\r\n"
@@ -45,7 +46,7 @@ def dripping(pause: float) -> Iterator[str]:
 
 
 def send(url: str) -> bytes:
-    transport = Transport(Settings(environ={}, pace=Pace(attempts=1)))
+    transport = Transport(Settings(environ={}, retry=RetryPolicy(attempts=1)))
     try:
         return transport.send(Request("GET", url)).body
     finally:
@@ -58,7 +59,7 @@ def test_a_slow_head_is_read() -> None:
 
 
 def test_one_that_is_too_slow_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagflow.stores.registry.heads.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("tagflow.stores.registry.http.connections.HEAD_SECONDS", 0.2)
     with dripping(0.02) as url:
         started = time.monotonic()
         with pytest.raises(StoreError) as caught:

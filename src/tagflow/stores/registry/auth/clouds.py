@@ -19,10 +19,10 @@ import msgspec
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
-from tagflow.stores.registry.credentials import Credential, Keychain, Provider, keychain
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Request, Transport
-from tagflow.stores.registry.settings import Settings
+from tagflow.stores.registry.auth.credentials import Credential, Keychain, Provider, keychain
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.transport import Request, Transport
 from tagflow.stores.registry.vendors import Vendor, ecr, vendor
 
 _MAKING = threading.Lock()
@@ -50,7 +50,7 @@ _EXTRAS: dict[Vendor, tuple[str, str, str]] = {
 
 
 def full_keychain(settings: Settings) -> Keychain:
-    """The usual places (:func:`keychain`), and the clouds at their end."""
+    """The usual sources (:func:`keychain`), and the clouds at their end."""
     return keychain(settings.environ, settings.policy_host, [amazon, google, azure(Transport(settings))])
 
 
@@ -67,12 +67,12 @@ def amazon(host: str, _path: str = "") -> Credential | None:
 
     :raises StoreError: ``credentials.cloud_failed``.
     """
-    place, kind = ecr(host), vendor(host)
+    registry, kind = ecr(host), vendor(host)
     if kind not in ("ecr", "ecr-public") or not _library("boto3"):
         return None
     try:
-        if place:
-            data = _amazon("ecr", place.region).get_authorization_token()["authorizationData"][0]
+        if registry:
+            data = _amazon("ecr", registry.region).get_authorization_token()["authorizationData"][0]
         else:  # ECR Public has its tokens in one region only
             data = _amazon("ecr-public", "us-east-1").get_authorization_token()["authorizationData"]
         pair = base64.b64decode(data["authorizationToken"], validate=True).decode()
@@ -135,11 +135,11 @@ def create_repository(repository: Repository) -> bool:
 
     :raises StoreError: ``repository.uncreatable``.
     """
-    place = ecr(repository.host)
-    if place is None or not can_create(repository):
+    registry = ecr(repository.host)
+    if registry is None or not can_create(repository):
         return False
     try:
-        _amazon("ecr", place.region).create_repository(registryId=place.account, repositoryName=repository.path)
+        _amazon("ecr", registry.region).create_repository(registryId=registry.account, repositoryName=repository.path)
     except _amazon_errors() as exc:
         if _reason(exc) == "RepositoryAlreadyExistsException":
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -10,38 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from tagflow.errors import StoreError
-
-_METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
-_METADATA_ADDRESSES = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200")))
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-def is_loopback(hostname: str) -> bool:
-    """Whether a name without port is this machine: 127.0.0.0/8, ``::1`` or ``localhost``, the hosts that Docker lets
-    speak plain HTTP."""
-    address = _address(hostname)
-    return hostname.lower() == "localhost" if address is None else address.is_loopback
-
-
-def is_forbidden(hostname: str) -> bool:
-    """Whether a registry may not send us there: link-local addresses and cloud metadata services, which give out the
-    machine's own credentials. Every spelling counts that the system's resolver takes for an address."""
-    address = _address(hostname)
-    if address is None:
-        return hostname.lower().rstrip(".") in _METADATA_HOSTS
-    return address.is_link_local or address in _METADATA_ADDRESSES or address.is_unspecified
-
-
-def _address(hostname: str) -> Address | None:
-    try:
-        address: Address = ipaddress.ip_address(hostname.strip("[]").partition("%")[0])
-    except ValueError:
-        try:  # 0xA9FEA9FE and 2852039166 are addresses too
-            address = ipaddress.IPv4Address(socket.inet_aton(hostname))
-        except (OSError, UnicodeError, ValueError):
-            return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
 
 
 def tls_context(host: str, environ: Mapping[str, str]) -> ssl.SSLContext:

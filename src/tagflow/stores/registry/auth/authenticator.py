@@ -9,13 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry import links
-from tagflow.stores.registry.challenge import Challenge, parse_challenges
-from tagflow.stores.registry.clouds import AMBIENT, advice
-from tagflow.stores.registry.credentials import ENVIRONMENT, Credential, Keychain
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Answer, Request, Transport
-from tagflow.stores.registry.tokens import Login, Scopes, basic, read_token, token_request
+from tagflow.stores.registry.auth.clouds import AMBIENT, advice
+from tagflow.stores.registry.auth.credentials import ENVIRONMENT, Credential, Keychain
+from tagflow.stores.registry.auth.tokens import (
+    Challenge,
+    Login,
+    Scopes,
+    basic,
+    parse_challenges,
+    read_token,
+    token_request,
+)
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.transport import Answer, Request, Transport
 
 _REFUSALS = (400, 401, 403)
 """Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2)."""
@@ -121,7 +128,7 @@ class Authenticator:
             raise self.denied(scopes)
         login = basic(credential)
         if credential not in self._proven:
-            ping = Request("GET", f"{links.base(demand.url)}/v2/", authorization=login.header)
+            ping = Request("GET", f"{addresses.base(demand.url)}/v2/", authorization=login.header)
             if self._transport.send(ping).status == 401:
                 self._refused[credential] = self.denied(scopes)
                 raise self._refused[credential]
@@ -166,5 +173,5 @@ def _choose(answer: Answer) -> Demand:
     ranked = [c for c in challenges if c.scheme == "bearer" and c.get("realm")]
     ranked += [c for c in challenges if c.scheme == "basic"]
     if not ranked:
-        raise invalid(answer.url, "asks for a login in no way that tagflow knows")
+        raise invalid(answer.url, "asks for a login in a way that tagflow does not know")
     return Demand(ranked[0], answer.url)

@@ -16,14 +16,12 @@ import urllib3
 from tagflow import __version__
 from tagflow.errors import StoreError
 from tagflow.stores.port import Chunks
-from tagflow.stores.registry import links
-from tagflow.stores.registry.failures import invalid, timed_out, translated, unavailable
-from tagflow.stores.registry.heads import CONNECT_SECONDS
-from tagflow.stores.registry.limiter import Limiter
-from tagflow.stores.registry.patience import Transient, retry_after
-from tagflow.stores.registry.pools import Pools
-from tagflow.stores.registry.settings import Settings as Settings
-from tagflow.stores.registry.trust import is_forbidden
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.addresses import check_destination
+from tagflow.stores.registry.http.connections import CONNECT_SECONDS, Pools
+from tagflow.stores.registry.http.failures import invalid, timed_out, translated, unavailable
+from tagflow.stores.registry.http.retries import RateLimiter, Transient, retry_after
+from tagflow.stores.registry.http.settings import Settings
 
 BODY_SECONDS = 120.0
 """The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
@@ -43,7 +41,7 @@ _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 class Request:
     """One request. ``body`` is bytes, or a factory of chunks whose length the headers state.
 
-    ``authorization`` is for the address's own host: it does not travel along a redirect to another. ``limit`` is the
+    ``authorization`` is for the address's own host: it is not sent along a redirect to another. ``limit`` is the
     largest answer in bytes, ``silence`` the longest time without any in seconds, where it is not that of the settings;
     ``follow`` goes along redirects.
     """
@@ -88,7 +86,7 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pools = Pools(settings)
-        self._limiter = Limiter(settings.pace.budget)
+        self._limiter = RateLimiter(settings.retry.budget)
 
     def base(self, host: str) -> str:
         """Scheme and host of a registry: :meth:`Pools.base`."""
@@ -102,12 +100,12 @@ class Transport:
         :raises StoreError: ``registry.unreachable``, ``registry.timeout``, ``registry.throttled``,
             ``registry.unavailable``, ``registry.untrusted``, ``registry.invalid_answer``.
         """
-        patience = self._settings.patience()
+        budget = self._settings.retry_budget()
         while True:
             try:
                 return self.send_once(request)
             except Transient as failure:
-                patience.wait(failure)
+                budget.wait(failure)
 
     def send_once(self, request: Request) -> Answer:
         """The answer to one try.
@@ -146,7 +144,7 @@ class Transport:
                 return response, url
             self._drop(url, response)
             target = _redirect(url, response.headers.get("Location"))
-            if links.origin(target) != links.origin(url):
+            if addresses.origin(target) != addresses.origin(url):
                 authorization = None
             url = target
         raise invalid(request.url, f"redirects more than {REDIRECTS} times")
@@ -164,18 +162,18 @@ class Transport:
         if response.status in _PASSING or (response.status == 500 and request.method in ("GET", "HEAD")):
             after = retry_after(response.headers.get("Retry-After"))
             if response.status == 429 or after is not None:
-                self._limiter.refused(links.origin(request.url), after)
+                self._limiter.refused(addresses.origin(request.url), after)
             self._drop(request.url, response)
             raise Transient(unavailable(request.url, response.status), after)
-        self._limiter.served(links.origin(request.url))
+        self._limiter.served(addresses.origin(request.url))
         return response
 
     def _take_turn(self, url: str) -> None:
-        """Wait where the server has told another thread to.
+        """Wait where the server has asked another thread to.
 
         :raises Transient: ``registry.throttled``, where the deadline comes first.
         """
-        seconds = self._limiter.turn(links.origin(url))
+        seconds = self._limiter.turn(addresses.origin(url))
         if seconds > 0:
             if self._settings.seconds(seconds) < seconds:
                 raise Transient(unavailable(url, 429), seconds)
@@ -264,20 +262,8 @@ class Transport:
 
 
 def _redirect(url: str, location: str | None) -> str:
-    target = links.resolve(url, location)
+    target = addresses.resolve(url, location)
     if target is None:
         raise invalid(url, "redirects to no valid address")
     check_destination(url, target)
     return target
-
-
-def check_destination(url: str, target: str) -> None:
-    """Refuse to be sent from ``url`` to a place where no registry lives, or out of TLS.
-
-    :raises StoreError: ``registry.invalid_answer``.
-    """
-    parts = urlsplit(target)
-    if parts.scheme == "http" and urlsplit(url).scheme == "https":
-        raise invalid(url, f"sends us to {parts.netloc} without TLS")
-    if is_forbidden(parts.hostname or ""):
-        raise invalid(url, f"sends us to {parts.netloc}, which is no public address")

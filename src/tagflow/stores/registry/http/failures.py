@@ -1,4 +1,4 @@
-"""What went wrong on the way to a registry, told so that a user knows what to do; never with a secret in it."""
+"""What went wrong on the way to a registry, worded so that a user knows what to do; never with a secret in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from urllib3 import exceptions as problems
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.patience import Transient
+from tagflow.stores.registry.http.retries import Transient
 
 _REFUSED_TRIES = 3
 """Where nobody listens, that seldom changes within a minute: about half a second of waits."""
@@ -36,7 +36,7 @@ def translated(url: str) -> Iterator[None]:
     except (problems.ProxyError, problems.ProtocolError, OSError) as exc:
         raise Transient(_unreachable(url, exc)) from exc
     except (problems.HTTPError, ValueError) as exc:
-        raise invalid(url, f"answers what is no HTTP ({type(exc).__name__})") from exc
+        raise invalid(url, f"does not answer in HTTP ({type(exc).__name__})") from exc
 
 
 def _host(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Asking a token server for a Bearer token.
+"""Challenges (``WWW-Authenticate``, RFC 9110 section 11.6.1), and asking a token server for what answers one.
 
 Sources: distribution's "Token Authentication Specification" and "OAuth2 Token Authentication", RFC 6750, RFC 7617.
 """
@@ -7,16 +7,72 @@ from __future__ import annotations
 
 import base64
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from tagflow.stores.registry import links
-from tagflow.stores.registry.challenge import Challenge
-from tagflow.stores.registry.credentials import Credential
-from tagflow.stores.registry.failures import invalid
-from tagflow.stores.registry.http import Answer, Request, check_destination
+from tagflow.stores.registry.auth.credentials import Credential
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.addresses import check_destination
+from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.transport import Answer, Request
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - the grammar's word for a word
+_SEPARATOR = re.compile(r"[\s,]*")
+_SCHEME = re.compile(rf"({_TOKEN})(?=\s|,|$)(?!\s*=)")
+_PARAMETER = re.compile(rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN})(?=[\s,]|$))', re.DOTALL)
+_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$))")  # after blanks only: a comma starts a challenge
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """One way to authenticate: ``scheme`` and the names of ``parameters`` in lower case."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+    def get(self, name: str) -> str:
+        """A parameter, or the empty string."""
+        return self.parameters.get(name, "")
+
+
+def parse_challenges(header: str) -> list[Challenge]:
+    """The challenges of a header, or of several joined by commas. What cannot be read ends the list: a broken header
+    never raises.
+
+    >>> [challenge] = parse_challenges('Bearer realm="https://auth.example/token",service="registry"')
+    >>> challenge.scheme, challenge.get("service")
+    ('bearer', 'registry')
+    """
+    challenges: list[Challenge] = []
+    position = _skip(header, 0)
+    while scheme := _SCHEME.match(header, position):
+        parameters, position = _parameters(header, scheme.end())
+        challenges.append(Challenge(scheme[1].lower(), parameters))
+    return challenges
+
+
+def _parameters(header: str, position: int) -> tuple[dict[str, str], int]:
+    parameters: dict[str, str] = {}
+    if token68 := _TOKEN68.match(header, position):
+        return parameters, _skip(header, token68.end())
+    position = _skip(header, position)
+    while parameter := _PARAMETER.match(header, position):
+        quoted = parameter[2]
+        value = parameter[3] if quoted is None else _ESCAPE.sub(r"\1", quoted)
+        parameters.setdefault(parameter[1].lower(), value)
+        position = _skip(header, parameter.end())
+    return parameters, position
+
+
+def _skip(header: str, position: int) -> int:
+    match = _SEPARATOR.match(header, position)
+    return match.end() if match else position
+
 
 LIFETIME = 60.0
 """Seconds that a token lives whose server does not say so."""
@@ -70,7 +126,7 @@ def basic(credential: Credential) -> Login:
 def token_request(url: str, challenge: Challenge, credential: Credential | None, scopes: Scopes) -> Request:
     """The request for a token as the ``challenge`` from ``url`` wants it; anonymous without a credential.
 
-    :raises StoreError: ``registry.invalid_answer`` where the challenge sends us to no place for tokens.
+    :raises StoreError: ``registry.invalid_answer`` where the challenge names no address for tokens.
     """
     realm = _realm(url, challenge.get("realm"))
     service = challenge.get("service")
@@ -98,7 +154,7 @@ def read_token(answer: Answer, received: float) -> Login:
 
 def _realm(url: str, realm: str) -> str:
     """The token server's address: another host than the registry, perhaps, but no less protected."""
-    target = links.resolve(url, realm)
+    target = addresses.resolve(url, realm)
     if target is None:
         raise invalid(url, "names no valid address for tokens")
     check_destination(url, target)

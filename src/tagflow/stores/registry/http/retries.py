@@ -1,9 +1,12 @@
-"""How long to try again: exponential backoff with jitter, Retry-After obeyed within bounds, never past the deadline."""
+"""When to ask again: exponential backoff with jitter, Retry-After obeyed within bounds, never past the deadline; and
+one pace for all requests to a server that says "too many requests"."""
 
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +25,7 @@ class Transient(Exception):
 
 
 @dataclass(frozen=True)
-class Pace:
+class RetryPolicy:
     """At most ``attempts`` tries; the first wait is up to ``first`` seconds and doubles; all waits of one operation
     together take at most ``budget`` seconds."""
 
@@ -31,20 +34,20 @@ class Pace:
     budget: float = 60.0
 
 
-class Patience:
-    """What is left of the pace for one operation. Not shared between threads."""
+class RetryBudget:
+    """What is left of the policy for one operation. Not shared between threads."""
 
     def __init__(
         self,
-        pace: Pace,
+        policy: RetryPolicy,
         deadline: float | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._pace, self._deadline, self._clock, self._sleep = pace, deadline, clock, sleep
+        self._policy, self._deadline, self._clock, self._sleep = policy, deadline, clock, sleep
         self._failures = 0
-        self._end = clock() + pace.budget
+        self._end = clock() + policy.budget
 
     def wait(self, failure: Transient) -> None:
         """Sleep until the next try is due.
@@ -52,7 +55,7 @@ class Patience:
         :raises TagflowError: that of ``failure``, where there is no next try: too many, or too long to wait.
         """
         self._failures += 1
-        if self._failures >= min(self._pace.attempts, failure.tries or self._pace.attempts):
+        if self._failures >= min(self._policy.attempts, failure.tries or self._policy.attempts):
             raise failure.error from failure
         seconds = self._backoff() if failure.after is None else failure.after
         limit = self._end if self._deadline is None else min(self._end, self._deadline)
@@ -61,7 +64,7 @@ class Patience:
         self._sleep(seconds)
 
     def _backoff(self) -> float:
-        longest = self._pace.first * 2.0 ** (self._failures - 1)
+        longest = self._policy.first * 2.0 ** (self._failures - 1)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
 
@@ -96,3 +99,52 @@ def parse_date(value: str | None) -> datetime | None:
         return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
+
+
+FIRST_GAP = 0.05
+LARGEST_GAP = 1.0
+"""Seconds between two requests: the first such gap, doubled with each refusal up to the largest."""
+_RELIEF = 0.8
+_NO_GAP = 0.005
+
+
+@dataclass
+class _Spacing:
+    """When the next request to one server is due, and how long after it the one after that."""
+
+    due: float = 0.0
+    gap: float = 0.0
+
+
+class RateLimiter:
+    """Spaces requests, of any method, by server: at full speed until it refuses one, and back there with the answers
+    that follow. Nobody is held for more than ``longest`` seconds because of another's refusal: a limit of hours may be
+    for pulls alone. Safe for use by several threads.
+    """
+
+    def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest, self._clock = longest, clock
+        self._lock = threading.Lock()
+        self._spacings: defaultdict[str, _Spacing] = defaultdict(_Spacing)
+
+    def turn(self, server: str) -> float:
+        """Take the next turn; the seconds to wait for it. None of them is given twice."""
+        with self._lock:
+            spacing, now = self._spacings[server], self._clock()
+            start = max(now, spacing.due)
+            spacing.due = start + spacing.gap
+            return start - now
+
+    def refused(self, server: str, after: float | None) -> None:
+        """It had too many requests, and wants none for ``after`` seconds where it says so."""
+        with self._lock:
+            spacing = self._spacings[server]
+            spacing.gap = min(max(spacing.gap * 2, FIRST_GAP), LARGEST_GAP)
+            pause = after if after is not None and after <= self._longest else spacing.gap
+            spacing.due = max(spacing.due, self._clock() + pause)
+
+    def served(self, server: str) -> None:
+        """It answered."""
+        with self._lock:
+            spacing = self._spacings[server]
+            spacing.gap = spacing.gap * _RELIEF if spacing.gap > _NO_GAP else 0.0

@@ -1,0 +1,1 @@
+"""Connections to a registry: bounded in time, memory, repetition and trust."""

@@ -1,0 +1,204 @@
+"""Addresses: what ``Link`` (RFC 8288) and ``Location`` (RFC 9110 section 10.2.2) point at, which ones a registry must
+never send us to, and which proxy leads to a host."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from tagflow.errors import StoreError
+from tagflow.stores.registry.http.failures import invalid
+
+_METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
+_METADATA_ADDRESSES = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200")))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_TARGET = re.compile(r"\s*<([^<>]*)>")
+_PARAMETER = re.compile(r"""\s*;\s*([^\s=;,<>"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
+_SCHEMES = ("http://", "https://")
+_ESCAPE = re.compile(r"\\(.)")
+
+
+def next_link(header: str | None) -> str | None:
+    """The target of ``rel="next"`` as written, or None where there is none that can be read.
+
+    >>> next_link('</v2/app/tags/list?n=2&last=b>; rel="next"')
+    '/v2/app/tags/list?n=2&last=b'
+    """
+    text, position = header or "", 0
+    while target := _TARGET.match(text, position):
+        relations, position = _relations(text, target.end())
+        if "next" in relations:
+            return target[1]
+        comma = text.find(",", position)
+        if comma < 0:
+            break
+        position = comma + 1
+    return None
+
+
+def _relations(text: str, position: int) -> tuple[list[str], int]:
+    """The relation types of one link (the first ``rel`` counts, RFC 8288 section 3.3) and where its parameters end."""
+    relations: list[str] | None = None
+    while parameter := _PARAMETER.match(text, position):
+        position = parameter.end()
+        if parameter[1].lower() == "rel" and relations is None:
+            value = _ESCAPE.sub(r"\1", parameter[2]) if parameter[2] is not None else parameter[3] or ""
+            relations = value.lower().split()
+    return relations or [], position
+
+
+def split(url: str) -> SplitResult | None:
+    """The parts of an absolute HTTP address; None where it is none, or hides a user name or a broken port."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    well_formed = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    return parts if valid and well_formed and url.isprintable() and " " not in url else None
+
+
+def resolve(base: str, location: str | None) -> str | None:
+    """``location`` as an absolute address, relative ones against ``base``; None where that is no HTTP address."""
+    if not location:
+        return None
+    try:
+        url = urljoin(base, location)
+    except ValueError:
+        return None
+    return url if split(url) else None
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port: whom credentials belong to (RFC 6454).
+
+    >>> origin("https://Registry.example/v2/")
+    'https://registry.example:443'
+    """
+    path = url.find("/", url.find("://") + 3)
+    return _origin(url if path < 0 else url[:path])
+
+
+@lru_cache(maxsize=256)
+def _origin(base: str) -> str:
+    """Asked several times for each request, of very few servers."""
+    parts = urlsplit(base)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def same_host(url: str, other: str) -> bool:
+    """Whether two addresses name one host and port, whatever their scheme. A registry behind a proxy that ends TLS
+    often answers with ``http://`` addresses of itself."""
+    one, two = urlsplit(url), urlsplit(other)
+    return one.netloc.lower() == two.netloc.lower()
+
+
+def base(url: str) -> str:
+    """Scheme, host and port as written, without a path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def with_scheme_of(url: str, other: str) -> str:
+    """An address with another's scheme: a registry that calls itself ``http://`` is still asked as we reached it."""
+    return urlsplit(url)._replace(scheme=urlsplit(other).scheme).geturl()
+
+
+def is_loopback(hostname: str) -> bool:
+    """Whether a name without port is this machine: 127.0.0.0/8, ``::1`` or ``localhost``, the hosts that Docker lets
+    speak plain HTTP."""
+    address = _address(hostname)
+    return hostname.lower() == "localhost" if address is None else address.is_loopback
+
+
+def is_forbidden(hostname: str) -> bool:
+    """Whether a registry may not send us there: link-local addresses and cloud metadata services, which give out the
+    machine's own credentials. Every spelling counts that the system's resolver takes for an address."""
+    address = _address(hostname)
+    if address is None:
+        return hostname.lower().rstrip(".") in _METADATA_HOSTS
+    return address.is_link_local or address in _METADATA_ADDRESSES or address.is_unspecified
+
+
+def _address(hostname: str) -> Address | None:
+    try:
+        address: Address = ipaddress.ip_address(hostname.strip("[]").partition("%")[0])
+    except ValueError:
+        try:  # 0xA9FEA9FE and 2852039166 are addresses too
+            address = ipaddress.IPv4Address(socket.inet_aton(hostname))
+        except (OSError, UnicodeError, ValueError):
+            return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def check_destination(url: str, target: str) -> None:
+    """Refuse to be sent from ``url`` to an address that no registry has, or out of TLS.
+
+    :raises StoreError: ``registry.invalid_answer``.
+    """
+    parts = urlsplit(target)
+    if parts.scheme == "http" and urlsplit(url).scheme == "https":
+        raise invalid(url, f"sends us to {parts.netloc} without TLS")
+    if is_forbidden(parts.hostname or ""):
+        raise invalid(url, f"sends us to {parts.netloc}, which is no public address")
+
+
+def proxy_for(url: SplitResult, environ: Mapping[str, str]) -> str | None:
+    """The address of the proxy for ``url``, or None. Loopback is never proxied.
+
+    ``no_proxy`` may name hosts, domains, and networks as ``10.0.0.0/8``.
+
+    :raises StoreError: ``proxy.unsupported`` where the proxy does not speak HTTP.
+    """
+    host = url.hostname or ""
+    proxies = _variables(environ)
+    if is_loopback(host) or _bypassed(url, proxies):
+        return None
+    address = proxies.get(url.scheme) or proxies.get("all")
+    if not address:
+        return None
+    address = address if "://" in address else f"http://{address}"
+    if not address.lower().startswith(_SCHEMES):
+        scheme = address.partition("://")[0]
+        raise StoreError(
+            "proxy.unsupported",
+            f"the proxy for {host} speaks {scheme}, tagflow only http and https",
+            hint=f"Change {url.scheme}_proxy, or list {host} in no_proxy.",
+        )
+    return address
+
+
+def _variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """As :func:`urllib.request.getproxies_environment`, but of a given environment: lower case wins, and a CGI
+    script's HTTP_PROXY is somebody's request header (CVE-2016-1000110)."""
+    found: dict[str, str] = {}
+    for name, value in sorted(environ.items()):  # upper case sorts before lower case
+        scheme, _, suffix = name.lower().rpartition("_")
+        if suffix == "proxy" and not (name == "HTTP_PROXY" and "REQUEST_METHOD" in environ):
+            found[scheme] = value
+    return {scheme: value for scheme, value in found.items() if value}
+
+
+def _bypassed(url: SplitResult, proxies: dict[str, str]) -> bool:
+    host = (url.hostname or "").lower()
+    names = (host, f"{host}:{url.port}")
+    rules = [rule.strip().lower() for rule in proxies.get("no", "").split(",")]
+    return any(rule == "*" or _names(rule, names) or _contains(rule, host) for rule in rules if rule)
+
+
+def _names(rule: str, names: tuple[str, str]) -> bool:
+    domain = rule.removeprefix("*").removeprefix(".")
+    return any(name == domain or name.endswith(f".{domain}") for name in names)
+
+
+def _contains(rule: str, host: str) -> bool:
+    try:
+        return "/" in rule and ipaddress.ip_address(host) in ipaddress.ip_network(rule, strict=False)
+    except ValueError:
+        return False

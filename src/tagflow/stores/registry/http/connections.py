@@ -1,0 +1,247 @@
+"""Connections kept open, a pool for each server: TLS or not, through a proxy or not; each with limits in time."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Callable
+from socket import socket
+from threading import Thread
+from typing import Any, Generic, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
+
+from tagflow.stores.registry.http import addresses
+from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for
+from tagflow.stores.registry.http.failures import invalid, translated
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.tls import speaks_tls, tls_context
+
+T = TypeVar("T")
+
+
+class _BackgroundCall(Generic[T]):
+    def __init__(self, work: Callable[[], T], discard: Callable[[T], None]) -> None:
+        self._work, self._discard = work, discard
+        self.results: list[T] = []
+        self.errors: list[BaseException] = []
+        self.late = False
+
+    def run(self) -> None:
+        try:
+            result = self._work()
+        except BaseException as exc:  # noqa: BLE001 - it is raised again where it is waited for
+            self.errors.append(exc)
+            return
+        if self.late:
+            self._discard(result)
+        else:
+            self.results.append(result)
+
+
+def within(work: Callable[[], T], seconds: float, discard: Callable[[T], None]) -> T:
+    """The result of ``work``, and what it raises. ``discard`` takes a result that comes too late.
+
+    :raises TimeoutError: it takes longer than ``seconds``; it goes on in a thread that ends with the process.
+    """
+    call = _BackgroundCall(work, discard)
+    thread = Thread(target=call.run, name="tagflow-connect", daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+    finally:
+        call.late = True
+    if call.errors:
+        raise call.errors[0]
+    if call.results:
+        return call.results[0]
+    raise TimeoutError(f"not done within {seconds:.0f} s")
+
+
+CONNECT_SECONDS = 10.0
+HEAD_SECONDS = 30.0
+"""The longest time for status and headers as a whole, from their first byte on."""
+
+
+class _Head:
+    """A buffered socket, read line by line, by one system call at a time."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._end: float | None = None
+        self.broke_off = False
+
+    def readline(self, limit: int) -> bytes:
+        """As :meth:`io.BufferedReader.readline`.
+
+        :raises TimeoutError: where the head takes too long.
+        """
+        line = bytearray()
+        while len(line) < limit and not line.endswith(b"\n"):
+            ready = self._file.peek(1)[: limit - len(line)]
+            now = time.monotonic()
+            self._end = self._end or now + HEAD_SECONDS
+            if now > self._end:
+                raise TimeoutError("the headers take too long")
+            if not ready:
+                self.broke_off = True
+                break
+            line += self._file.read(ready.find(b"\n") + 1 or len(ready))
+        return bytes(line)
+
+    def close(self) -> None:
+        """Close the socket's file."""
+        self._file.close()
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        file, head = self.fp, _Head(self.fp)
+        self.fp = head  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if isinstance(self.fp, _Head):  # it may have been closed
+                self.fp = file
+        if head.broke_off:  # the library takes headers without their end for whole
+            raise ConnectionResetError("the connection broke off among the headers")
+
+
+def _connected(connection: HTTPConnection, connect: Callable[[], socket]) -> socket:
+    """A new socket. The look-up of a name has no time limit of its own, so both are done by a thread."""
+    seconds = connection.timeout if isinstance(connection.timeout, int | float) else CONNECT_SECONDS
+    try:
+        return within(connect, 2 * seconds, lambda late: late.close())  # a name may have two addresses
+    except TimeoutError as exc:
+        raise ConnectTimeoutError(connection, "no connection in time") from exc
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> socket:
+        return _connected(self, super()._new_conn)
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> socket:
+        return _connected(self, super()._new_conn)
+
+
+class _Guarded(_Connection):
+    def _new_conn(self) -> socket:
+        return _checked(super()._new_conn())
+
+
+class _SecureGuarded(_SecureConnection):
+    def _new_conn(self) -> socket:
+        return _checked(super()._new_conn())
+
+
+def _checked(connection: socket) -> socket:
+    """A server that a registry named, if its name leads to no address that registries may not send us to.
+
+    :raises StoreError: ``registry.invalid_answer``, before anything was sent.
+    """
+    address = _peer(connection)
+    if is_forbidden(address):
+        connection.close()
+        raise invalid(f"//{address}", "is no public address, and a registry sends us there by another name")
+    return connection
+
+
+def _peer(connection: socket) -> str:
+    return str(connection.getpeername()[0])
+
+
+def _pools(connection: type[HTTPConnection], secure: type[HTTPSConnection]) -> dict[str, type[HTTPConnectionPool]]:
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = secure
+
+    return {"http": Pool, "https": SecurePool}
+
+
+_PLAIN_POOLS = _pools(_Connection, _SecureConnection)
+_GUARDED_POOLS = _pools(_Guarded, _SecureGuarded)
+
+
+def with_limits(manager: urllib3.PoolManager, *, guarded: bool = False) -> urllib3.PoolManager:
+    """The same pools, with connections of this kind; ``guarded``: to where a registry sends us."""
+    manager.pool_classes_by_scheme = _GUARDED_POOLS if guarded else _PLAIN_POOLS
+    return manager
+
+
+class Pools:
+    """The pools of one registry and of where it sends us. Safe for use by several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock, self._probe_lock = threading.Lock(), threading.Lock()
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._bases: dict[str, str] = {}
+
+    def base(self, host: str) -> str:
+        """``https://HOST``, or ``http://HOST`` for a host that may speak plain HTTP and does not answer TLS.
+
+        One handshake shows which, and that is remembered. An insecure host behind a proxy is taken to speak plain HTTP.
+        """
+        with self._probe_lock:
+            if host not in self._bases:
+                self._bases[host] = f"{self._scheme(host)}://{host}"
+            return self._bases[host]
+
+    def of(self, url: str) -> urllib3.PoolManager:
+        """The pool for the server of an address.
+
+        :raises StoreError: ``registry.untrusted``, ``proxy.unsupported``.
+        """
+        key = addresses.origin(url)
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = self._open(url)
+            return self._pools[key]
+
+    def close(self) -> None:
+        """Drop the connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
+            self._pools.clear()
+
+    def _was_named(self, netloc: str) -> bool:
+        """Whether the user named this server, rather than a registry that sends us there."""
+        with self._probe_lock:
+            return netloc.lower() in map(str.lower, self._bases)
+
+    def _open(self, url: str) -> urllib3.PoolManager:
+        parts, environ = urlsplit(url), self._settings.environ
+        size = max(1, self._settings.threads)
+        context = tls_context(parts.netloc, environ) if parts.scheme == "https" else None
+        proxy = proxy_for(parts, environ)
+        if proxy is None:
+            named = self._was_named(parts.netloc)
+            return with_limits(urllib3.PoolManager(1, maxsize=size, ssl_context=context), guarded=not named)
+        user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+        headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
+        with translated(url):
+            return with_limits(urllib3.ProxyManager(proxy, 1, maxsize=size, proxy_headers=headers, ssl_context=context))
+
+    def _scheme(self, host: str) -> str:
+        parts = urlsplit(f"http://{host}")
+        name = parts.hostname or ""
+        if not (is_loopback(name) or self._settings.is_insecure(host)):
+            return "https"
+        if proxy_for(parts, self._settings.environ):
+            return "http"
+        seconds = max(0.001, self._settings.seconds(CONNECT_SECONDS))
+        return "https" if speaks_tls(name, parts.port or 443, seconds) else "http"

@@ -1,0 +1,124 @@
+"""What has to be found out about a registry: whether it takes several tags in one PUT, and whether DELETE removes one.
+
+The specification left both open for long, and registries went both ways.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlencode
+
+from tagflow.domain.reference import Repository
+from tagflow.errors import StoreError
+from tagflow.stores.artifact import artifact, write_empty
+from tagflow.stores.port import Manifest, Store
+from tagflow.stores.registry.answers import refusal
+from tagflow.stores.registry.http.retries import Transient
+from tagflow.stores.registry.http.transport import Answer
+from tagflow.stores.registry.session import Session
+
+
+class MultiTagPut:
+    """What is known of one registry. Safe for use by several threads."""
+
+    def __init__(self) -> None:
+        self._trial = threading.Lock()
+        self._works: bool | None = None
+
+    def place(self, session: Session, manifest: Manifest, unmoved: Callable[[], list[str]]) -> bool:
+        """Put the tags that are still ``unmoved`` at a manifest. False where the registry surely set
+        none, for it does not do that.
+
+        :raises StoreError: as :meth:`Session.write`.
+        """
+        if self._works:
+            return self._put(session, manifest, unmoved()) is not False
+        with self._trying() as trying:
+            if trying:
+                self._works = self._put(session, manifest, unmoved())
+                return self._works is not False
+        return False
+
+    @contextmanager
+    def _trying(self) -> Iterator[bool]:
+        """Whether nobody knows yet, and nobody else is trying: the others go on without."""
+        if self._works is not None or not self._trial.acquire(blocking=False):
+            yield False
+            return
+        try:
+            yield self._works is None
+        finally:
+            self._trial.release()
+
+    def _put(self, session: Session, manifest: Manifest, wanted: list[str]) -> bool | None:
+        """Whether the registry took them; None where that is not known."""
+        if not wanted:
+            return None
+        target = f"manifests/{manifest.digest}?{urlencode([('tag', tag) for tag in wanted])}"
+        headers = {"Content-Type": manifest.media_type}
+        try:
+            answer = session.write("PUT", target, headers=headers, body=manifest.content, once=True)
+        except Transient:
+            return None
+        return answer.status == 201 and set(wanted) <= _accepted(answer)
+
+
+def _accepted(answer: Answer) -> set[str]:
+    return {tag.strip() for tag in (answer.headers.get("OCI-Tag") or "").split(",")}
+
+
+ARTIFACT_TYPE = "application/vnd.tagflow.trial.v1+json"
+_POSSIBLE = (202, 404)
+"""What a registry that removes tags answers for one that is not there."""
+
+
+class TagDeletion:
+    """What is known of one registry. Safe for use by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+
+    def refusal(self, store: Store, session: Session) -> str:
+        """Why no tag can be removed there; empty where one can. The first call tries it, in the given repository.
+
+        :raises StoreError: where the trial fails; the next call tries again.
+        """
+        with self._lock:
+            if self._reason is None:
+                try:
+                    self._reason = _tried(store, session)
+                except Transient as failure:
+                    raise failure.error from failure
+            return self._reason
+
+
+def undeletable(repository: Repository, tag: str, reason: str) -> StoreError:
+    """The error for a tag that stays."""
+    return StoreError(
+        "tag.undeletable",
+        f"{repository}: the registry does not remove tags; {tag} stays ({reason})",
+        hint="Remove it with the registry's own tools, or leave it.",
+    )
+
+
+def _tried(store: Store, session: Session) -> str:
+    nonce = secrets.token_hex(6)
+    first, second = (f"_tagflow.try.{nonce[:-1]}{number}" for number in (0, 1))
+    answer = session.remove(first)
+    if answer.status == 403 or answer.status >= 500:
+        raise refusal(answer, store.repository, "remove tags")
+    if answer.status not in _POSSIBLE:
+        return f"HTTP {answer.status}"
+    write_empty(store)
+    manifest = artifact(ARTIFACT_TYPE, {"io.tagflow.trial": nonce})
+    for tag in (first, second):
+        store.put(manifest, tag)
+    answer = session.remove(first)
+    if store.resolve(second) != manifest.digest:
+        return "it would remove the image with all its tags"
+    session.remove(second)
+    return "" if store.resolve(first) is None else f"HTTP {answer.status}"
