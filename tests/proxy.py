@@ -77,6 +77,8 @@ class Fault:
 class FaultProxy(StandIn):
     """A running proxy: ``host`` is its ``HOST:PORT``, ``requests`` what it was asked, in order of answers."""
 
+    lazy = True  # what is cut before the registry hears of it may be cut in the middle of its body
+
     def __init__(self, upstream: str) -> None:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []

@@ -193,6 +193,9 @@ class Relay:
 class StandIn:
     """A running server. ``script`` and ``overrides`` may be changed at any time; ``asked`` is what it was asked."""
 
+    lazy = False
+    """Whether a body is read only where a script looks at it."""
+
     def __init__(
         self,
         script: Script,
@@ -219,7 +222,9 @@ class StandIn:
         return port
 
     def answer(self, asked: Asked) -> Say:
-        """What it says."""
+        """What it says. The body comes first: a script that holds a lock must not wait for it."""
+        if not self.lazy:
+            assert asked.body is not None
         self.asked.append(asked)
         return _through(self.overrides, self.script, asked)
 

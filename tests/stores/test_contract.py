@@ -30,8 +30,11 @@ from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
 from tests.stores.media import ALL_MEDIA, LOGINS, MEDIA, SIMULATED, Medium, medium
 
+EVERYWHERE = pytest.mark.parametrize("place", ALL_MEDIA, indirect=True)
+"""For what logins and brands change: rights, pages, uploads, mounts, redirects, referrers, removal."""
 
-@pytest.fixture(params=ALL_MEDIA)
+
+@pytest.fixture(params=MEDIA)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
     return medium(request.param, request, tmp_path)
 
@@ -112,11 +115,13 @@ class TestManifests:
         assert store.get(manifest.digest) == Manifest(media_type, manifest.content)
         assert store.tags() == []
 
+    @EVERYWHERE
     def test_has(self, store: Store) -> None:
         manifest = images.image(store)
         assert store.has(manifest.digest)
         assert not store.has(images.absent())
 
+    @EVERYWHERE
     def test_get_of_what_is_not_there(self, store: Store) -> None:
         images.image(store, tag="v1.0")
         for reference in ("v2.0", images.absent()):
@@ -143,6 +148,7 @@ class TestManifests:
         assert store.resolve("v1.0") is None
         assert not store.has(manifest.digest)
 
+    @EVERYWHERE
     def test_the_blobs_that_it_names_must_be_there(self, store: Store) -> None:
         images.image(store, content=b"so that the repository exists")
         absent = {"mediaType": "application/x", "digest": images.absent("config"), "size": 2}
@@ -177,6 +183,7 @@ class TestManifests:
 
 
 class TestTags:
+    @EVERYWHERE
     def test_of_a_repository_that_does_not_exist(self, store: Store) -> None:
         assert store.tags() == []
         assert store.resolve("v1.0") is None
@@ -186,6 +193,7 @@ class TestTags:
         with pytest.raises(NotFound):
             store.get("v1.0")
 
+    @EVERYWHERE
     def test_are_sorted(self, store: Store) -> None:
         manifest = images.image(store)
         names = ["v1.10", "v1.9", "_tagflow.prod.000001.0123456789ab", "Z", "latest", "1" * 128]
@@ -217,6 +225,7 @@ class TestMove:
         store.move("prod", manifest, None)
         assert store.get("prod") == manifest
 
+    @EVERYWHERE
     def test_moves_from_the_expected_digest(self, store: Store) -> None:
         first, second = images.image(store, tag="prod"), images.image(store, content=b"2")
         store.move("prod", second, first.digest)
@@ -252,6 +261,7 @@ class TestCreate:
         store.create("v1.0-prod", manifest)
         assert store.resolve("v1.0-prod") == manifest.digest
 
+    @EVERYWHERE
     def test_gives_a_name_that_a_list_did_not_have(self, store: Store) -> None:
         manifest = images.image(store, tag="v1.0")
         assert "v1.0-prod" not in store.tags()
@@ -279,6 +289,7 @@ def removed(store: Store, tag: str, expected: Digest) -> bool:
 
 
 class TestUntag:
+    @EVERYWHERE
     def test_removes_or_says_that_it_cannot(self, store: Store) -> None:
         manifest = images.image(store, tag="prod")
         store.put(manifest, "v1.0")
@@ -287,6 +298,7 @@ class TestUntag:
         assert store.resolve("v1.0") == manifest.digest
         assert store.get("v1.0") == manifest
 
+    @EVERYWHERE
     def test_leaves_what_stands_elsewhere(self, store: Store) -> None:
         manifest = images.image(store, tag="prod")
         with pytest.raises(TagMoved) as caught:
@@ -313,6 +325,7 @@ class TestBlobs:
         blob = images.add_blob(store, b"")
         assert b"".join(store.read_blob(blob)) == b""
 
+    @EVERYWHERE
     def test_arrives_in_pieces(self, store: Store) -> None:
         pieces = [b"a" * 70_000, b"", b"b", b"c" * 2_000_000]
         blob = Descriptor("application/x", digest_of(b"".join(pieces)), sum(map(len, pieces)))
@@ -335,6 +348,7 @@ class TestBlobs:
             store.write_blob(blob, lambda: iter([wrong]))
         assert not store.has_blob(blob.digest)
 
+    @EVERYWHERE
     def test_that_is_not_there(self, store: Store) -> None:
         images.add_blob(store, b"so that the repository exists")
         with pytest.raises(NotFound) as caught:
@@ -348,6 +362,7 @@ class TestBlobs:
                 list(store.read_blob(Descriptor(blob.media_type, blob.digest, size)))
             assert caught.value.exit_status == 6
 
+    @EVERYWHERE
     def test_is_mounted_from_a_neighbour(self, place: Medium) -> None:
         source, target = place.fresh("source"), place.fresh("target")
         blob = images.add_blob(source, b"shared")
@@ -355,6 +370,7 @@ class TestBlobs:
         target.write_blob(blob, lambda: source.read_blob(blob))
         assert b"".join(target.read_blob(blob)) == b"shared"
 
+    @EVERYWHERE
     def test_is_not_mounted_from_where_it_is_not(self, place: Medium) -> None:
         source, target = place.fresh("source"), place.fresh("target")
         images.add_blob(source, b"another")
@@ -365,6 +381,7 @@ class TestBlobs:
 
 
 class TestReferrers:
+    @EVERYWHERE
     def test_are_found(self, store: Store) -> None:
         subject = images.index(store)
         assert store.referrers(subject.digest) == []
@@ -384,6 +401,7 @@ class TestReferrers:
         store.put(sbom, "sbom")
         assert [descriptor.digest for descriptor in store.referrers(subject.digest)] == [sbom.digest]
 
+    @EVERYWHERE
     def test_may_come_before_their_subject(self, store: Store, place: Medium) -> None:
         subject = images.image(place.fresh("elsewhere"))
         sbom = images.referrer(store, subject)
@@ -391,6 +409,7 @@ class TestReferrers:
 
 
 class TestThreads:
+    @EVERYWHERE
     def test_write_at_once(self, store: Store) -> None:
         manifest = images.image(store)
         threads = [threading.Thread(target=store.put, args=(manifest, f"t{number}")) for number in range(16)]
@@ -401,8 +420,13 @@ class TestThreads:
         assert store.tags() == sorted(f"t{number}" for number in range(16))
 
 
-@pytest.mark.parametrize("to", MEDIA)
-@pytest.mark.parametrize("place", MEDIA, indirect=True)
+DIRECTIONS = [(source, target, "oci-index") for source in MEDIA for target in MEDIA]
+KINDS_BOTH_WAYS = [(*way, kind) for way in (("layout", "registry"), ("registry", "layout")) for kind in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("place", "to", "kind"), dict.fromkeys(DIRECTIONS + KINDS_BOTH_WAYS), indirect=["place", "kind"]
+)
 def test_copies_in_all_directions(
     place: Medium, to: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
