@@ -354,6 +354,23 @@ class TestText:
         assert b"Traceback" not in done.stderr
         assert b"BrokenPipe" not in done.stderr
 
+    @pytest.mark.parametrize("arguments", ["schema", "schema -o json", "tags v1.0"])
+    def test_a_reader_that_is_gone_is_no_bug(self, desk: Desk, arguments: str) -> None:
+        """As a shell tells of SIGPIPE: 128 + 13, and nothing is said."""
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [sys.executable, "-m", "tagflow", *arguments.split()],
+            cwd=desk.path,
+            env=surroundings(desk.path, {}),
+            stdout=write,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        os.close(write)
+        assert (done.returncode, done.stderr) == (141, b"")
+
     def test_a_reader_that_is_gone(self, desk: Desk) -> None:
         """`tagflow schema | true`: far more than fits, and nobody reads."""
         read, write = os.pipe()
@@ -402,6 +419,34 @@ class TestText:
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert desk.tag("frontend", "dev") is not None
+
+
+class TestHostileText:
+    HOSTILE = "up \u202edown\u2066 \x1b]0;owned\x07 \x9b31m \x7f \u200b\u2028 \U000e0041 \u0645 größer"
+
+    def test_json_escapes_what_moves_a_cursor_or_turns_a_line(self, desk: Desk) -> None:
+        desk.build("v1.0")
+        assert desk.quickly("promote", "v1.0", "--to", "dev", "--reason", self.HOSTILE).status == 0
+        done = desk.quickly("history", "dev", "-o", "json")
+        assert [it for it in done.out if not it.isprintable() and it != "\n"] == []
+        assert done.result["entries"][0]["reason"] == self.HOSTILE
+        assert "größer" in done.out
+
+    def test_github_is_told_in_its_own_words(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        done = desk.quickly("promote", "v1.0", "--to", "prod", GITHUB_ACTIONS="true")
+        (told,) = [line for line in done.err.splitlines() if line.startswith("::")]
+        assert told.startswith("::error title=tagflow promotion.order::frontend, backend: v1.0 cannot go to prod")
+        assert "%0A" in told
+        assert "::error" not in desk.quickly("promote", "v1.0", "--to", "prod").err
+
+    def test_nobody_else_speaks_to_github(self, desk: Desk) -> None:
+        done = desk.quickly("promote", "x\n::add-mask::y", "--to", "dev", GITHUB_ACTIONS="true")
+        assert [line for line in done.err.splitlines() if line.lstrip().startswith("::add-mask")] == []
+
+    def test_an_error_says_where_more_is_told(self, desk: Desk) -> None:
+        desk.through("v1.0", "dev")
+        assert "docs/errors.md#promotion.order\n" in desk.quickly("promote", "v1.0", "--to", "prod").err
 
 
 class TestTerminal:

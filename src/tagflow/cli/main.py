@@ -10,8 +10,11 @@ from io import TextIOWrapper
 
 from tagflow.cli.ending import signals
 from tagflow.cli.guess import guess_session
-from tagflow.cli.session import Session
+from tagflow.cli.session import ReaderGone, Session
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
+
+READER_GONE = 141
+"""The exit status where standard output was closed by who read it, as a shell tells of SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,9 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     status = run(given)
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError) and status == 0:
+            status = READER_GONE
     if threading.active_count() > 1:
         # Requests that still wait for an answer after an interrupt must not keep the process.
         sys.stderr.flush()
@@ -48,12 +53,15 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments, session)
     except TagflowError as error:
+        from tagflow.cli.failure import put
+
+        put(error, arguments, session.environ)
         try:
             return session.fail(error, _result(error))
         except BrokenPipeError:
             return error.exit_status
-    except BrokenPipeError:
-        return 0
+    except ReaderGone:
+        return READER_GONE
     except KeyboardInterrupt:
         message = "interrupted: no environment or floating tag differs from before"
         return session.fail(Interrupted("run.interrupted", message))

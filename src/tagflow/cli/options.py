@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +13,9 @@ from typer.main import get_command
 
 from tagflow.cli.completion import words
 from tagflow.cli.ending import within
+from tagflow.cli.line import read
 from tagflow.cli.session import Session
-from tagflow.errors import Interrupted
+from tagflow.errors import Interrupted, UsageError
 
 PolicyFile = Annotated[
     str | None,
@@ -38,10 +39,29 @@ _GLOBALS: dict[str, Any] = {"policy_file": PolicyFile, "output": Output, "verbos
 
 
 class _Command(TyperCommand):
-    """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``."""
+    """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``, and takes one value once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words behind the command.
+
+        :raises UsageError: ``usage.invalid`` where the last of two values would win in silence.
+        """
+        if not ctx.resilient_parsing:
+            _refuse_twice(self.params, args)
+        return list(super().parse_args(ctx, args))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
+
+
+def _refuse_twice(parameters: Iterable[Any], args: Sequence[str]) -> None:
+    for it in parameters:
+        if it.param_type_name != "option" or it.multiple or it.is_flag or it.name in _GLOBALS:
+            continue
+        values = [option.value for option in read(["command", *args]).options if option.name in it.opts]
+        if len(values) > 1:
+            told = " and ".join(repr(value) for value in values)
+            raise UsageError("usage.invalid", f"{it.opts[0]} is given more than once: {told}", hint="Give it once.")
 
 
 _commands: dict[str, typer.Typer] = {}

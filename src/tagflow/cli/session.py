@@ -5,17 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tagflow.cli.ending import signals
-from tagflow.cli.text import clean, columns, is_fancy, styled, wrap
+from tagflow.cli.text import clean, columns, escaped, is_fancy, styled, wrap
 from tagflow.domain.duration import parse_duration
 from tagflow.errors import StoreError, TagflowError, UsageError
 
 DOCUMENT_VERSION = 1
+PAGE = "https://github.com/tagflow/tagflow/blob/main/docs/errors.md"
+"""Where every error code is explained, each under its own anchor."""
+_COMMAND = re.compile(r"^(\s*)::")
+"""What GitHub takes for a command, wherever in a log it stands at the beginning of a line."""
+
+
+class ReaderGone(Exception):
+    """Whoever read standard output has closed it. Not an OSError: Typer would end with 1 for that."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Session:
         """Show a result: as one JSON document, or as text.
 
         :raises StoreError: ``output.unwritable``.
+        :raises ReaderGone: where nobody reads it.
         """
         shown = self._document(result, None, 0) if self.is_json else text()
         if not shown:
@@ -64,7 +74,7 @@ class Session:
             with signals.speaking():
                 print(shown, flush=True)
         except BrokenPipeError:
-            raise
+            raise ReaderGone from None
         except OSError as exc:
             raise StoreError(
                 "output.unwritable",
@@ -82,11 +92,15 @@ class Session:
             with contextlib.suppress(OSError), signals.speaking():  # the error itself is told on standard error
                 print(self._document(result, error, error.exit_status), flush=True)
         fancy = is_fancy(sys.stderr)
-        told = f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}"
-        lines = told.splitlines()
-        lines += [f"{styled('hint', 'cyan', fancy)}: {clean(line)}" for line in error.hint.splitlines()]
+        message = f"{styled('error', 'bold red', fancy)}[{error.code}]: {clean(error.message)}".splitlines()
+        hints = [f"{styled('hint', 'cyan', fancy)}: {clean(line)}" for line in error.hint.splitlines()]
         if sys.stderr.isatty():  # elsewhere a line stays a line, for whoever searches in it
-            lines = ["\n  ".join(wrap(line, columns() - 2)) for line in lines]
+            message, hints = [_wrapped(line) for line in message], [_wrapped(line) for line in hints]
+        more = [] if error.code == "usage.invalid" else [styled(f"more: {PAGE}#{error.code}", "dim", fancy)]
+        lines = [*message, *more, *hints]
+        if self.environ.get("GITHUB_ACTIONS") == "true":
+            lines = [_COMMAND.sub(r"\1: :", line) for line in lines]
+            lines.append(annotation(error))
         print("\n".join(lines), file=sys.stderr)
         return error.exit_status
 
@@ -99,12 +113,29 @@ class Session:
             "result": result,
             "error": None if error is None else _error(error),
         }
-        return json.dumps(document, indent=2, ensure_ascii=False)
+        return escaped(json.dumps(document, indent=2, ensure_ascii=False))
 
     @property
     def environ(self) -> Mapping[str, str]:
         """The environment variables."""
         return os.environ
+
+
+def _wrapped(line: str) -> str:
+    """A line as the terminal has room for it; what was indented stays so."""
+    indent = "  " if line.startswith("  ") else ""
+    return indent + "\n  ".join(wrap(line, columns() - 2))
+
+
+def annotation(error: TagflowError) -> str:
+    """The line by which GitHub shows an error above the log ("Workflow commands for GitHub Actions")."""
+
+    def data(text: str) -> str:
+        return clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    title = data(f"tagflow {error.code}").replace(":", "%3A").replace(",", "%2C")
+    told = "\n".join(filter(None, (error.message, error.hint)))
+    return f"::error title={title}::{data(told)}"
 
 
 def _error(error: TagflowError) -> dict[str, object]:

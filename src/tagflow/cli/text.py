@@ -10,7 +10,11 @@ from itertools import groupby
 from typing import TextIO
 from unicodedata import combining, east_asian_width
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and line feed, DEL, C1
+    r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line and paragraph separators, directions (UAX 9)
+    r"\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # what nobody sees: no width, tag characters
+)
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -23,6 +27,16 @@ _LEAST = 10
 def clean(text: str) -> str:
     """Text from outside, with control and direction characters made visible: it cannot move the cursor or lie."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def escaped(document: str) -> str:
+    """JSON in which these characters, which stand in strings only, are written by their numbers (RFC 8259, 7)."""
+
+    def units(match: re.Match[str]) -> str:
+        both = match[0].encode("utf-16-be")
+        return "".join(f"\\u{both[at] << 8 | both[at + 1]:04x}" for at in range(0, len(both), 2))
+
+    return _CONTROL.sub(units, document)
 
 
 def cell(text: str) -> str:

@@ -26,7 +26,11 @@ def status(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page too, with a timeline for each environment."),
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write a page too, with a timeline for each environment; - is standard output.",
+        ),
     ] = None,
 ) -> None:
     """Show which version runs where."""
@@ -42,6 +46,8 @@ def status(
 
         context = wiring.context(session)
         rows = write_report(session, context, names or [], html)
+        if str(html) == "-":
+            return
     session.emit(documents.status(rows), lambda: show.status(rows, context.now()))
 
 

@@ -1,0 +1,40 @@
+"""How an error is told: many reasons that are one become one line, and hints become commands that can be typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from tagflow.cli import advice
+from tagflow.cli.fold import fold
+from tagflow.cli.line import Line, read
+from tagflow.domain.policy import Policy
+from tagflow.errors import TagflowError
+
+
+def put(error: TagflowError, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Give an error the message and the hint for whoever typed the command line."""
+    line = read(arguments)
+    policy = _policy(line, environ)
+    error.message = fold(error.message, names(policy))
+    error.hint = _hint(error, line, policy) or error.hint
+
+
+def _hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
+    return advice.advise(line, policy) if error.code in advice.CODES else ""
+
+
+def names(policy: Policy | None) -> tuple[str, ...]:
+    """The names of the images."""
+    return tuple(image.name for image in policy.images) if policy else ()
+
+
+def _policy(line: Line, environ: Mapping[str, str]) -> Policy | None:
+    """The policy that the command line names, where it can be read: an error must not wait for another one."""
+    from tagflow.config.load import load_policy
+    from tagflow.wiring import policy_path
+
+    named = [it.value for it in (*line.before, *line.options) if it.name in ("-f", "--policy")]
+    with suppress(TagflowError, OSError):
+        return load_policy(policy_path(named[-1] if named else None, environ))
+    return None

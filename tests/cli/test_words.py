@@ -1,0 +1,149 @@
+"""What people type, and what they are answered: words in another order, of other tools, misspelt, or empty.
+
+A hint is a command that works: every one of this table is typed too.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runner import POLICY, Desk
+
+FOUR = POLICY.replace("  prod: {floating", "  staging: {}\n  prod: {floating")
+ORDER = [
+    # what is typed, what is to be typed
+    ("promote v1.1 test", "promote v1.1 --to test"),
+    ("promote v1.1 to test", "promote v1.1 --to test"),
+    ("promote test v1.1", "promote v1.1 --to test"),
+    ("promote to test v1.1", "promote v1.1 --to test"),
+    ("promote v1.1 from dev to test", "promote v1.1 --to test --from dev"),
+    ("promote frontend:v1.1 --to test", "promote frontend=v1.1 --to test"),
+    ("promote frontend@v1.1 test", "promote frontend=v1.1 --to test"),
+    ("promote frontend test", "promote frontend --to test"),
+    ("promote test --all", "promote --to test --all"),
+    ("promote v1.1 test --reason 'it is time'", "promote v1.1 --to test --reason 'it is time'"),
+    ("rollback prod --to v1.0", "rollback prod v1.0"),
+    ("rollback v1.0 prod", "rollback prod v1.0"),
+    ("rollback --to prod", "rollback prod"),
+    ("rollback prod to v1.0", "rollback prod v1.0"),
+    ("rollback prod frontend:v1.0", "rollback prod frontend=v1.0"),
+    ("push frontend=oci:build:v2.0 v2.0", "push v2.0 frontend=oci:build:v2.0"),
+    ("push frontend=oci:build:v2.0 v2.0 --to dev", "push v2.0 frontend=oci:build:v2.0"),
+    ("history frontend", "history prod frontend"),
+    ("history frontend prod", "history prod frontend"),
+    ("tags v1.0 prod", "tags v1.0 --env prod"),
+    ("status --env prod", "status prod"),
+]
+MEANT = [
+    ("promote v1.1 --to TEST", "promote v1.1 --to test"),
+    ("promote V1.1 --to test", "promote v1.1 --to test"),
+    ("promote v1.1 --to tset", "promote v1.1 --to test"),
+    ("promote Frontend=v1.1 --to test", "promote frontend=v1.1 --to test"),
+    ("promote frontent=v1.1 --to test", "promote frontend=v1.1 --to test"),
+    ("promot v1.1 --to test", "promote v1.1 --to test"),
+    ("rollback prd", "rollback prod"),
+    ("rollback PROD v1.0", "rollback prod v1.0"),
+    ("history PROD", "history prod"),
+    ("status fronted", "status frontend"),
+    ("verify prood", "verify prod"),
+    ("ls", "status"),
+    ("list prod", "status prod"),
+    ("log", "history prod"),
+    ("log prod frontend", "history prod frontend"),
+    ("revert prod", "rollback prod"),
+    ("check", "verify"),
+    ("version", "--version"),
+    ("help", "--help"),
+    ("help promote", "promote --help"),
+    ("rollbak v1.0 prod", "rollback prod v1.0"),
+]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """v1.0 and v1.1 everywhere, v1.1 of late; v2.0 built elsewhere."""
+    desk = Desk(tmp_path_factory.mktemp("scene"))
+    desk.write(FOUR)
+    for version in ("v1.0", "v1.1"):
+        desk.through(version, "dev", "test", "staging", "prod")
+    desk.build("v2.0", "frontend")
+    shutil.copytree(desk.path / "registry" / "frontend", desk.path / "build")
+    return desk
+
+
+@pytest.fixture
+def desk(scene: Desk, tmp_path: Path) -> Desk:
+    """The scene, to be played once."""
+    return Desk(Path(shutil.copytree(scene.path, tmp_path / "scene")))
+
+
+@pytest.mark.parametrize(("typed", "answer"), ORDER, ids=[typed for typed, _ in ORDER])
+def test_words_in_another_order(desk: Desk, typed: str, answer: str) -> None:
+    done = desk.quickly(*shlex.split(typed))
+    assert done.status in (2, 4)
+    assert f"`tagflow {answer}`" in done.err.splitlines()[-1]
+    again = desk.quickly(*shlex.split(answer))
+    assert again.status == 0, again.err
+
+
+@pytest.mark.parametrize(("typed", "answer"), MEANT, ids=[typed for typed, _ in MEANT])
+def test_words_that_are_nearly_right(desk: Desk, typed: str, answer: str) -> None:
+    done = desk.quickly(*shlex.split(typed))
+    assert done.status in (2, 4)
+    assert f"`tagflow {answer}`" in done.err.splitlines()[-1]
+    again = desk.quickly(*shlex.split(answer))
+    assert again.status == 0, again.err
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [["push", ""], ["push", "", "frontend=oci:x"], ["promote", "v1.0", "--to", ""], ["rollback", ""], ["history", ""],
+     ["pull", ""], ["tags", " "], ["next", ""], ["status", ""], ["verify", ""], ["tags", "v1.0", "--env", ""]],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_empty_argument_may_be_an_unset_variable(desk: Desk, typed: list[str]) -> None:
+    done = desk.quickly(*typed)
+    assert done.status == 2, done.err
+    assert "An unset variable?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("promote v1.1 --to test --to prod", "--to is given more than once: 'test' and 'prod'"),
+        ("promote v1.1 --to test --to=test", "--to is given more than once"),
+        ("history prod --limit 3 -n 4", "--limit is given more than once: '3' and '4'"),
+    ],
+)
+def test_an_option_of_one_value_is_given_once(desk: Desk, typed: str, told: str) -> None:
+    done = desk.quickly(*shlex.split(typed))
+    assert done.status == 2
+    assert told in done.err
+    assert "Give it once." in done.err or "Did you mean" in done.err
+
+
+def test_what_repeats_is_given_as_often_as_wanted(desk: Desk) -> None:
+    assert desk.quickly("tags", "v1.0", "--env", "dev", "--env", "test").status == 0
+
+
+def test_a_value_that_looks_like_an_option_is_one(desk: Desk) -> None:
+    done = desk.quickly("promote", "v1.1", "--reason", "--to", "--to", "test", "--dry-run")
+    assert "more than once" not in done.err
+
+
+def test_a_word_that_means_nothing_is_not_guessed(desk: Desk) -> None:
+    done = desk.quickly("promote", "banana", "--to", "test")
+    assert done.status == 4
+    assert not re.search(r"`tagflow promote", done.err)
+
+
+def test_global_options_stay_where_they_were(desk: Desk) -> None:
+    done = desk.quickly("-f", "promotion.yaml", "promote", "v1.1", "test")
+    assert "`tagflow -f promotion.yaml promote v1.1 --to test`" in done.err
+    done = desk.quickly("promote", "v1.1", "test", "-f", "promotion.yaml")
+    assert "`tagflow promote v1.1 --to test -f promotion.yaml`" in done.err
