@@ -233,6 +233,10 @@ class TagScheme:
         written += [self._combined(tag, name) for tag in written for name in self._longest_first]
         return [tag for tag in written if tag in known]
 
+    def has_an_environment(self, tag: str) -> bool:
+        """Whether a tag is written as the combined tags of an environment are, whatever its version may be."""
+        return any(tag.startswith(head) and tag.endswith(tail) for head, tail in self._around_version.values())
+
     def is_floating_tag(self, tag: str) -> bool:
         """Whether a tag is one that floats here, whatever else it may be."""
         return tag in self._named_lines or self._read_line(tag) is not None

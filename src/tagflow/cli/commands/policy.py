@@ -53,18 +53,30 @@ def tags(
 def next_(
     session: Session,
     part: Annotated[
-        str, typer.Argument(metavar="[major|minor|patch|prerelease]", help="What goes up.", autocompletion=words.parts)
-    ] = "patch",
+        str | None,
+        typer.Argument(
+            metavar="[major|minor|patch|prerelease]",
+            help="What goes up. Default: patch; with natural versions the last number.",
+            autocompletion=words.parts,
+            show_default=False,
+        ),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", metavar="NAME", help="Only of this image; repeatable.", autocompletion=words.images),
+    ] = None,
 ) -> None:
-    """Print the version after the highest of all images."""
+    """Print the version after the highest of all images, or of one."""
     from tagflow.cli import documents, wiring
-    from tagflow.domain.version import PARTS
+    from tagflow.domain.versions import PARTS
     from tagflow.flows.versions import next_version
 
     chosen = next((known for known in PARTS if known == part), None)
-    if chosen is None:
+    if part is not None and chosen is None:
         raise UsageError("usage.invalid", f"{part!r} is no part of a version", hint=f"Use {', '.join(PARTS)}.")
-    found = next_version(wiring.context(session), chosen)
+    found = next_version(wiring.context(session), chosen, image or [])
+    for note in found.notes:
+        session.note(note)
     session.emit(documents.next_version(found), lambda: found.next)
 
 
