@@ -7,6 +7,8 @@ asked for, so that the command line does not wait for what it does not use.
 TYPE_CHECKING = False  # as typing has it, without waiting for typing
 if TYPE_CHECKING:
     from tagflow.api import Tagflow
+    from tagflow.decide.audit import Finding
+    from tagflow.domain.outcome import GateResult, Outcome
     from tagflow.domain.plan import Move, Plan
     from tagflow.errors import (
         Conflict,
@@ -19,24 +21,22 @@ if TYPE_CHECKING:
         TagflowError,
         UsageError,
     )
-    from tagflow.flows.decision import GateResult, Outcome
-    from tagflow.flows.doctor import Diagnosis
-    from tagflow.flows.history import Chronicle
-    from tagflow.flows.pull import Pulled
-    from tagflow.flows.repair import Repaired
-    from tagflow.flows.status import Cell, Row
-    from tagflow.flows.verify import Finding
-    from tagflow.flows.versions import Next
+    from tagflow.verbs.doctor import Diagnosis
+    from tagflow.verbs.history import History
+    from tagflow.verbs.pull import Pulled
+    from tagflow.verbs.repair import Repaired
+    from tagflow.verbs.status import Cell, Row
+    from tagflow.verbs.versions import Next
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Cell",
-    "Chronicle",
     "Conflict",
     "Diagnosis",
     "Finding",
     "GateResult",
+    "History",
     "InternalError",
     "Interrupted",
     "Move",
@@ -70,14 +70,14 @@ _HOMES = {
         "TagflowError",
         "UsageError",
     ),
-    "tagflow.flows.decision": ("GateResult", "Outcome"),
-    "tagflow.flows.doctor": ("Diagnosis",),
-    "tagflow.flows.history": ("Chronicle",),
-    "tagflow.flows.pull": ("Pulled",),
-    "tagflow.flows.repair": ("Repaired",),
-    "tagflow.flows.status": ("Cell", "Row"),
-    "tagflow.flows.verify": ("Finding",),
-    "tagflow.flows.versions": ("Next",),
+    "tagflow.domain.outcome": ("GateResult", "Outcome"),
+    "tagflow.verbs.doctor": ("Diagnosis",),
+    "tagflow.verbs.history": ("History",),
+    "tagflow.verbs.pull": ("Pulled",),
+    "tagflow.verbs.repair": ("Repaired",),
+    "tagflow.verbs.status": ("Cell", "Row"),
+    "tagflow.decide.audit": ("Finding",),
+    "tagflow.verbs.versions": ("Next",),
 }
 """Where each public name lives."""
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from tagflow.context import Context
+    from tagflow.decide.audit import Finding
+    from tagflow.domain.outcome import Outcome
     from tagflow.domain.policy import Rule
-    from tagflow.flows.context import Context
-    from tagflow.flows.decision import Decision, Outcome
-    from tagflow.flows.doctor import Diagnosis
-    from tagflow.flows.history import Chronicle
-    from tagflow.flows.pull import Pulled
-    from tagflow.flows.repair import Repaired
-    from tagflow.flows.status import Row
-    from tagflow.flows.verify import Finding
-    from tagflow.flows.versions import Next
+    from tagflow.verbs.doctor import Diagnosis
+    from tagflow.verbs.history import History
+    from tagflow.verbs.pull import Pulled
+    from tagflow.verbs.release import Options
+    from tagflow.verbs.repair import Repaired
+    from tagflow.verbs.status import Row
+    from tagflow.verbs.versions import Next
     from tagflow.wiring import Surroundings
 
 _LOG = logging.getLogger("tagflow")
@@ -51,7 +53,9 @@ class Tagflow:
 
     # --- what moves names ----------------------------------------------------------------------------------------
 
-    def push(self, version: str, sources: Mapping[str, str], *, reason: str = "", dry_run: bool = False) -> Outcome:
+    def push(
+        self, version: str, sources: Mapping[str, str], *, reason: str = "", dry_run: bool = False, wait: float = 0
+    ) -> Outcome:
         """Bring images in as a version, and promote them to the first environment.
 
         ``sources`` says where each image comes from, as on the command line: ``{"frontend": "oci:build/frontend"}``.
@@ -59,16 +63,15 @@ class Tagflow:
         import tempfile
 
         from tagflow.domain.plan import Request
-        from tagflow.flows.push import Workspace, decide_push, parse_deliveries
+        from tagflow.verbs.push import Workspace, first_environment, push
+        from tagflow.verbs.release import Options
 
         arguments = [f"{name}={source}" for name, source in sources.items()]
         context = self._context(writes=not dry_run)
-        environment = context.policy.environments[0].name
-        request = Request("push", environment, (version, *arguments), reason=reason)
+        request = Request("push", first_environment(context), (version, *arguments), reason=reason)
         with tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
             work = Workspace(Path.cwd(), Path(scratch), dry_run)
-            decision = decide_push(context, version, parse_deliveries(arguments), request, work)
-            return _finish(context, decision, dry_run=dry_run)
+            return push(context, request, work, Options(dry_run, wait=timedelta(seconds=wait)))
 
     def promote(
         self,
@@ -80,17 +83,18 @@ class Tagflow:
         reason: str = "",
         dry_run: bool = False,
         save_plan: str | Path | None = None,
+        wait: float = 0,
     ) -> Outcome:
         """Promote images; each target is ``VERSION``, ``NAME`` or ``NAME=VERSION``, or all images with ``everything``.
 
         ``save_plan`` writes the plan for :meth:`apply` and changes nothing.
         """
         from tagflow.domain.plan import Request
-        from tagflow.flows.promote import decide_promote
+        from tagflow.verbs.promote import promote
 
         context = self._context(writes=not dry_run and save_plan is None)
         request = Request("promote", to, targets, everything, from_, tuple(dict.fromkeys(overrides)), reason)
-        return _finish(context, decide_promote(context, request), dry_run=dry_run, save_plan=save_plan)
+        return promote(context, request, _options(dry_run, save_plan, wait))
 
     def rollback(
         self,
@@ -99,70 +103,85 @@ class Tagflow:
         reason: str = "",
         dry_run: bool = False,
         save_plan: str | Path | None = None,
+        wait: float = 0,
     ) -> Outcome:
         """Go back to what ran before the last release, or to the versions named."""
         from tagflow.domain.plan import Request
-        from tagflow.flows.rollback import decide_rollback
+        from tagflow.verbs.rollback import rollback
 
         context = self._context(writes=not dry_run and save_plan is None)
         request = Request("rollback", environment, targets, reason=reason)
-        return _finish(context, decide_rollback(context, request), dry_run=dry_run, save_plan=save_plan)
+        return rollback(context, request, _options(dry_run, save_plan, wait))
 
-    def apply(self, plan: str | Path) -> Outcome:
+    def apply(self, plan: str | Path, *, dry_run: bool = False) -> Outcome:
         """Carry out a saved plan, if everything is still as it was."""
-        from tagflow.flows.apply import decide_apply
+        from tagflow.verbs.apply import apply
 
-        context = self._context(writes=True)
-        return _finish(context, decide_apply(context, Path(plan)))
+        return apply(self._context(writes=not dry_run), Path(plan), _options(dry_run))
 
-    def repair(self, *environments: str) -> Repaired:
+    def hold(self, environment: str, *versions: str, reason: str, lift: bool = False) -> Outcome:
+        """Take versions out of promotion to an environment, or let them in again; each is VERSION or NAME=VERSION."""
+        from tagflow.domain.plan import Request
+        from tagflow.verbs.notes import hold
+
+        return hold(self._context(writes=True), Request("hold", environment, versions, reason=reason), lift=lift)
+
+    def freeze(self, environment: str, *, reason: str, until: datetime | None = None, lift: bool = False) -> Outcome:
+        """Let nothing be promoted to an environment (``until``: an aware datetime), or end that."""
+        from tagflow.domain.plan import Request
+        from tagflow.verbs.notes import freeze
+
+        request = Request("freeze", environment, reason=reason)
+        return freeze(self._context(writes=True), request, lift=lift, until=until)
+
+    def repair(self, *environments: str, dry_run: bool = False) -> Repaired:
         """Mend what :meth:`verify` finds and what needs no judgement."""
-        from tagflow.flows.repair import repair
+        from tagflow.verbs.repair import repair
 
-        return repair(self._context(writes=True), environments)
+        return repair(self._context(writes=not dry_run), environments, dry_run=dry_run)
 
     # --- what only looks -----------------------------------------------------------------------------------------
 
     def status(self, *names: str) -> list[Row]:
         """Which version runs where; narrowed by environments, images, versions or digests."""
-        from tagflow.flows.status import status
+        from tagflow.verbs.status import status
 
         return status(self._context(), names)
 
-    def history(self, environment: str, *names: str, limit: int | None = None) -> Chronicle:
+    def history(self, environment: str, *names: str, limit: int | None = None) -> History:
         """Who moved what, when and why; newest first."""
-        from tagflow.flows.history import history
+        from tagflow.verbs.history import history
 
         return history(self._context(), environment, names, limit)
 
     def verify(self, *environments: str) -> list[Finding]:
         """Every name that does not stand where the history says."""
-        from tagflow.flows.verify import verify
+        from tagflow.verbs.verify import verify
 
         return verify(self._context(), environments)
 
     def doctor(self) -> list[Diagnosis]:
         """A look at every registry of the policy."""
         from tagflow import wiring
-        from tagflow.flows.doctor import doctor
+        from tagflow.verbs.doctor import doctor
 
         return doctor(*wiring.examiner(self._path(), self._surroundings()))
 
     def pull(self, what: str, *names: str) -> list[Pulled]:
         """Pull what an environment runs, or a version, through the Docker Engine, by digest."""
-        from tagflow.flows.pull import pull
+        from tagflow.verbs.pull import pull
 
         return pull(self._context(), what, names)
 
     def next_version(self, part: Literal["major", "minor", "patch", "prerelease"] = "patch") -> Next:
         """The version after the highest of all images."""
-        from tagflow.flows.versions import next_version
+        from tagflow.verbs.versions import next_version
 
         return next_version(self._context(), part)
 
     def tags(self, version: str, *environments: str) -> list[str]:
         """The tags that a version gets; no network."""
-        from tagflow.flows.versions import computed_tags
+        from tagflow.verbs.versions import computed_tags
 
         _, found = computed_tags(self._context(), version, environments)
         return [str(it.tag) for it in found]
@@ -192,13 +211,7 @@ class Tagflow:
         )
 
 
-def _finish(
-    context: Context, decision: Decision, *, dry_run: bool = False, save_plan: str | Path | None = None
-) -> Outcome:
-    from tagflow.flows import release
-    from tagflow.flows.apply import save_plan as save
+def _options(dry_run: bool, save_plan: str | Path | None = None, wait: float = 0) -> Options:
+    from tagflow.verbs.release import Options
 
-    planned = release.settle(context, decision)
-    if save_plan is not None:
-        save(decision.plan, Path(save_plan))
-    return planned if dry_run or save_plan is not None else release.carry_out(context, decision)
+    return Options(dry_run, Path(save_plan) if save_plan is not None else None, wait=timedelta(seconds=wait))

@@ -57,6 +57,52 @@ class Conflict(TagflowError):
     exit_status = 5
 
 
+class ReleaseInterrupted(Conflict):
+    """A release of the same images was announced and is not finished (``release.interrupted``)."""
+
+    def __init__(self, message: str, *, hint: str = "", details: Iterable[Detail] = ()) -> None:
+        super().__init__("release.interrupted", message, hint=hint, details=details)
+
+
+class Overtaken(Conflict):
+    """Another release of the same images came first, or took this one back (``release.overtaken``)."""
+
+    def __init__(self, message: str, *, hint: str = "", details: Iterable[Detail] = ()) -> None:
+        super().__init__("release.overtaken", message, hint=hint, details=details)
+
+
+class HistoryBroken(Conflict):
+    """A record of one image cannot be believed (``history.broken``); ``repository`` and ``tag`` say which."""
+
+    def __init__(self, repository: str, tag: str, why: str) -> None:
+        super().__init__(
+            "history.broken",
+            f"{repository}: the record {tag} cannot be trusted: {why}",
+            hint="`tagflow verify` tells more, and what to do where it is no record of tagflow's. tagflow never changes"
+            " or removes one: look at who pushed it.",
+        )
+        self.repository, self.tag = repository, tag
+
+
+class HistoryNewer(Conflict):
+    """A later version of tagflow wrote the history of one image (``history.newer``): this one must not add to it."""
+
+    def __init__(self, repository: str, tag: str) -> None:
+        super().__init__(
+            "history.newer",
+            f"{repository}: a later version of tagflow wrote the record {tag}",
+            hint="Upgrade tagflow on this machine.",
+        )
+        self.repository, self.tag = repository, tag
+
+
+class ContentMissing(NotFound):
+    """An image is not whole any more (``content.missing``)."""
+
+    def __init__(self, message: str, *, hint: str = "", details: Iterable[Detail] = ()) -> None:
+        super().__init__("content.missing", message, hint=hint, details=details)
+
+
 class StoreError(TagflowError):
     """A registry, the network, a credential, a disk or the daemon failed; no name differs from before."""
 

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagflow.config.load import find_policy, load_policy
+from tagflow.context import Context
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import LAYOUT, Repository
-from tagflow.flows.context import Context
 from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store, Stores
 
 if TYPE_CHECKING:
-    from tagflow.flows.doctor import Examine
     from tagflow.stores.cache import ManifestFiles
     from tagflow.stores.registry.auth.credentials import Keychain
     from tagflow.stores.registry.http.settings import Settings
     from tagflow.stores.registry.store import RegistryHost
+    from tagflow.verbs.doctor import Examine
 
 
 @dataclass(frozen=True)

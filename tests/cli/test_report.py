@@ -11,10 +11,10 @@ import pytest
 
 from tagflow.cli.report.page import render
 from tagflow.domain.reference import Repository, digest_of
-from tagflow.flows.history import Present
-from tagflow.flows.report import Report, Timeline
-from tagflow.flows.status import Cell, Row
 from tagflow.stores.layout.store import LayoutStore
+from tagflow.verbs.history import Present
+from tagflow.verbs.report import Report, Timeline
+from tagflow.verbs.status import Cell, Row
 from tests import images
 from tests.browser import Page, browser
 from tests.cli.runner import Desk

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tagflow.flows import parallel
+from tagflow import workers
 
 
 class _Inline(Executor):
@@ -30,4 +30,4 @@ def _executor(max_workers: int, thread_name_prefix: str = "") -> Executor:
 @pytest.fixture(autouse=True)
 def _single_threads_run_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most worlds have one thread: thousands of pools of one would take most of the time."""
-    monkeypatch.setattr(parallel, "ThreadPoolExecutor", _executor)
+    monkeypatch.setattr(workers, "ThreadPoolExecutor", _executor)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tagflow.flows.history import Chronicle, history
+from tagflow.verbs.history import History, history
 from tests.flows.world import World, fails
 
 
-def read(world: World, *names: str, limit: int | None = None) -> Chronicle:
+def read(world: World, *names: str, limit: int | None = None) -> History:
     return history(world.context(), "prod", names, limit)
 
 

@@ -10,13 +10,14 @@ from threading import Event, Thread, current_thread
 
 import pytest
 
+from tagflow.domain.outcome import Outcome
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import StoreError, TagflowError
-from tagflow.flows.decision import Outcome
-from tagflow.flows.execute import _Run
-from tagflow.flows.repair import repair
-from tagflow.flows.verify import verify
+from tagflow.execute.run import Execution, ReleaseRun
+from tagflow.verbs.release import Proposal
+from tagflow.verbs.repair import repair
+from tagflow.verbs.verify import verify
 from tests.flows.world import Crash, World, fails
 from tests.memory import WRITES
 
@@ -133,7 +134,7 @@ class TestPromoteDies:
             assert world.runs("prod") == ALL_NEW, write
             assert set(world.states("prod").values()) == {"recorded"}
             assert_floating(world, "v1.1.0")
-            releases = {world.sight(image, "prod").standing.state.stack[-1].release for image in IMAGES}
+            releases = {world.seen(image, "prod").standing.state.stack[-1].release for image in IMAGES}
             assert len(releases) == 1, write
             for image in IMAGES:
                 assert world.stack(image, "prod") == ["v1.0.0", "v1.1.0"], write
@@ -236,7 +237,7 @@ class TestPromoteDies:
             assert announced
             for image in announced:
                 assert [it[0] for it in world.records(image, "prod")] == ["promote", "promote", "abort"], write
-                assert not [v for v in world.sight(image, "prod").admitted if str(v) == "1.1.0"], write
+                assert not [v for v in world.seen(image, "prod").admitted if str(v) == "1.1.0"], write
 
     def test_abandoned_it_may_come_again(self) -> None:
         for write, world in crashes(before_promote, self.action):
@@ -449,7 +450,7 @@ class TestDeadAndThenMovedByHand:
         world.through("v1.3.0", "dev", "test", "prod")
         for image in IMAGES:
             assert world.stack(image, "prod") == ["v1.0.0", "v1.2.0", "v1.3.0"]
-            assert "v1.1.0" in world.sight(image, "prod").standing.state.void
+            assert world.seen(image, "prod").standing.state.voided("v1.1.0")
         assert verify(world.context(), ["prod"]) == []
         world.promote("v1.1.0", to="prod")
         assert world.runs("prod") == ALL_NEW
@@ -507,7 +508,7 @@ class TestFailing:
             if operation in WRITES:
                 seen[0] += 1
                 if seen[0] == write or (lasting and seen[0] > write):
-                    raise StoreError("registry.unreachable", "the registry is gone")
+                    raise StoreError("registry.denied", "the registry is gone")
 
         failing = world.hooked(after=hook) if done else world.hooked(before=hook)
         with failing:
@@ -656,9 +657,9 @@ class TestCompensation:
         def once(operation: str, repository: Repository, tag: str) -> None:
             if (operation, repository.path, tag) == ("move", "acme/worker", "prod") and not failed:
                 failed.append(True)
-                raise StoreError("registry.unreachable", "gone")
+                raise StoreError("registry.denied", "gone")
 
-        with world.hooked(before=once), fails("registry.unreachable", 6):
+        with world.hooked(before=once), fails("registry.denied", 6):
             world.promote("v1.1.0", to="prod")
         assert stands(world) == ALL_OLD
         assert world.runs("prod") == ALL_OLD
@@ -670,7 +671,7 @@ class TestCompensation:
     def test_a_lost_answer_when_it_is_put_back(self) -> None:
         """What was put back is put back, whether or not the registry's answer arrives."""
         world = before_promote()
-        gone = StoreError("registry.unreachable", "gone")
+        gone = StoreError("registry.denied", "gone")
         moves: list[str] = []
 
         def before(operation: str, repository: Repository, tag: str) -> None:
@@ -683,7 +684,7 @@ class TestCompensation:
             if (operation, tag) == ("move", "prod") and moves.count(repository.path) > 1:
                 raise gone
 
-        with world.hooked(before, after), fails("registry.unreachable", 6) as caught:
+        with world.hooked(before, after), fails("registry.denied", 6) as caught:
             world.promote("v1.1.0", to="prod")
         assert isinstance(caught[0].result, Outcome)
         assert caught[0].result.compensated
@@ -698,9 +699,9 @@ class TestCompensation:
 
         def gone(operation: str, repository: Repository, tag: str) -> None:
             if (operation, repository.path, tag) == ("move", "acme/back_end", "prod"):
-                raise StoreError("registry.unreachable", "gone")
+                raise StoreError("registry.denied", "gone")
 
-        with world.hooked(before=gone), fails("registry.unreachable", 6):
+        with world.hooked(before=gone), fails("registry.denied", 6):
             world.promote("v1.1.0", to="prod")
         since = {image: world.cell(image, "prod").since for image in IMAGES}
         assert {image for image in IMAGES if since[image] == before[image]} >= {"backend"}
@@ -726,7 +727,7 @@ class TestCtrlC:
     def test_what_was_told_is_the_end_of_it(self) -> None:
         """Side by side, moves are still waiting when an interrupt comes: none begins once the message is made."""
         world = before_promote()
-        run = _Run(world.context(), world.decide_promote("v1.1.0", to="prod"))
+        run = ReleaseRun(world.context(), execution(world.propose_promote("v1.1.0", to="prod")))
         run._get_manifests()
         assert "no environment or floating tag differs" in run._interrupted().message
         run._commit()
@@ -744,6 +745,10 @@ class TestCtrlC:
         with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
             world.promote("v1.1.0", to="prod")
         assert "no environment or floating tag differs" in caught[0].message
+
+
+def execution(proposal: Proposal) -> Execution:
+    return Execution(proposal.decision, proposal.observer, proposal.opened, proposal.recheck)
 
 
 def as_bob(world: World) -> World:
@@ -767,16 +772,16 @@ class TestTwoFail:
     def test_one_gives_up_while_the_other_one_has_moved_the_tag(self) -> None:
         world = before_promote()
         world.through("v1.2.0", "dev", "test")
-        late, given_up = world.decide_promote("frontend=v1.2.0", to="prod"), []
+        late, given_up = world.propose_promote("frontend=v1.2.0", to="prod"), []
 
         def meanwhile(operation: str, repository: Repository, tag: str) -> None:
             if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
                 given_up.append(True)
                 with world.hooked(before=_nothing), fails("tag.moved", 5):
                     world.carry_out(late)
-                raise StoreError("registry.unreachable", "gone")
+                raise StoreError("registry.denied", "gone")
 
-        with world.hooked(before=meanwhile), fails("registry.unreachable", 6):
+        with world.hooked(before=meanwhile), fails("registry.denied", 6):
             world.promote("v1.1.0", to="prod")
         assert given_up == [True]
         self.assert_nothing_happened(world)
@@ -784,15 +789,15 @@ class TestTwoFail:
     def test_a_rollback_that_is_put_back_leaves_no_hold(self) -> None:
         world = before_rollback()
         world.through("v1.2.0", "dev", "test")
-        late = world.decide_promote("frontend=v1.2.0", to="prod")
+        late = world.propose_promote("frontend=v1.2.0", to="prod")
 
         def meanwhile(operation: str, repository: Repository, tag: str) -> None:
             if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
                 with world.hooked(before=_nothing), fails("tag.moved", 5):
                     world.carry_out(late)
-                raise StoreError("registry.unreachable", "gone")
+                raise StoreError("registry.denied", "gone")
 
-        with world.hooked(before=meanwhile), fails("registry.unreachable", 6):
+        with world.hooked(before=meanwhile), fails("registry.denied", 6):
             world.rollback("prod")
         assert stands(world) == ALL_NEW
         assert world.runs("prod") == ALL_NEW
@@ -823,7 +828,7 @@ class TestTwoFail:
                     assert first_is_over.wait(10)
             elif lost[0] and operation == "resolve":
                 lost[0] = False
-                raise StoreError("registry.unreachable", "gone")
+                raise StoreError("registry.denied", "gone")
 
         def after(operation: str, repository: Repository, tag: str) -> None:
             moved = (operation, repository.path, tag) == ("move", "acme/worker", "prod")
@@ -831,10 +836,10 @@ class TestTwoFail:
                 other.start()
                 assert announced.wait(10)
                 lost[0] = True
-                raise StoreError("registry.unreachable", "gone")
+                raise StoreError("registry.denied", "gone")
 
         with world.hooked(before, after):
-            with fails("registry.unreachable", 6):
+            with fails("registry.denied", 6):
                 world.promote("v1.1.0", to="prod")
             first_is_over.set()
             other.join(10)
@@ -848,7 +853,7 @@ class TestTwoFail:
         assert verify(world.context(), ["prod"]) == []
         assert world.stack("frontend", "prod") == ["v1.0.0"]
         for version in ("v1.1.0", "v1.2.0"):
-            assert world.sight("frontend", "prod").standing.lists_out(version) == "void"
+            assert world.seen("frontend", "prod").standing.excludes(version) == "void"
 
 
 def _nothing(operation: str, repository: Repository, tag: str) -> None:

@@ -21,10 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import pin_tag
 from tagflow.errors import TagflowError
-from tagflow.flows.repair import repair
-from tagflow.flows.verify import verify
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store
+from tagflow.verbs.repair import repair
+from tagflow.verbs.verify import verify
 from tests import images
 from tests.flows.model import FOREIGN, IMAGES, VERSIONS, Key, Model, Spot, What
 from tests.flows.world import World
@@ -365,7 +365,7 @@ class Machine(RuleBasedStateMachine):
         return any(self.condition(image, environment) == "interrupted" for image in IMAGES)
 
     def condition(self, image: str, environment: str) -> str:
-        return self.world.sight(image, environment).standing.condition
+        return self.world.seen(image, environment).standing.condition
 
     def arrived(self, environment: str, after: Model) -> bool:
         return all(self.stands(image, environment) == after.spots[image, environment].tag for image in IMAGES)
@@ -386,7 +386,7 @@ class Machine(RuleBasedStateMachine):
 
     def number_anew(self, environment: str) -> None:
         """Releases that died and were finished have numbers that the model doesn't foresee; their order it does."""
-        sights = {image: self.world.sight(image, environment) for image in IMAGES}
+        sights = {image: self.world.seen(image, environment) for image in IMAGES}
         for image, sight in sights.items():
             spot, stack = self.model.spots[image, environment], sight.standing.state.stack
             assert [self.names[image, ran.digest] for ran in stack] == spot.names
@@ -410,7 +410,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def spots_are_as_the_model_says(self) -> None:
         for (image, environment), spot in self.model.spots.items():
-            sight = self.world.sight(image, environment)
+            sight = self.world.seen(image, environment)
             state, standing = sight.standing.state, sight.standing
             assert self.stands(image, environment) == spot.tag
             assert [(self.names[image, ran.digest], ran.release.number) for ran in state.stack] == spot.stack

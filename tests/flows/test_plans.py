@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.domain.plan import Request
 from tagflow.domain.reference import Repository
 from tagflow.errors import TagflowError, UsageError
-from tagflow.flows.rollback import decide_rollback
-from tagflow.flows.verify import verify
 from tagflow.stores.port import OCI_MANIFEST, Manifest
+from tagflow.verbs.verify import verify
 from tests import images
 from tests.flows.world import World, fails
 
@@ -31,18 +29,18 @@ def world() -> World:
 class TestSavedPlans:
     @pytest.fixture
     def plan(self, world: World, tmp_path: Path) -> Path:
-        return world.save(world.decide_promote("v1.1.0", to="prod", reason="approved"), tmp_path / "plan.json")
+        return world.save(world.propose_promote("v1.1.0", to="prod", reason="approved"), tmp_path / "plan.json")
 
     def test_it_is_carried_out(self, world: World, plan: Path) -> None:
         world.apply(plan)
         assert set(world.runs("prod").values()) == {"v1.1.0"}
-        head = world.sight("frontend", "prod").standing.head
+        head = world.seen("frontend", "prod").standing.head
         assert head is not None
         assert (head.record.action, head.record.reason) == ("promote", "approved")
 
     def test_one_of_a_rollback(self, world: World, tmp_path: Path) -> None:
         world.promote("v1.1.0", to="prod")
-        decision = decide_rollback(world.context(), Request("rollback", "prod"))
+        decision = world.propose_rollback("prod")
         plan = world.save(decision, tmp_path / "plan.json")
         world.apply(plan)
         assert set(world.runs("prod").values()) == {"v1.0.0"}
@@ -51,7 +49,7 @@ class TestSavedPlans:
         world.later(days=3)
         world.actor = "bob"
         world.apply(plan)
-        head = world.sight("frontend", "prod").standing.head
+        head = world.seen("frontend", "prod").standing.head
         assert head is not None
         assert head.record.actor == "bob"
 
@@ -60,12 +58,13 @@ class TestSavedPlans:
         with world.unchanged(), fails("plan.stale", 5):
             world.apply(plan)
 
-    def test_begun_and_not_finished_is_stale_with_both_ways_out(self, world: World, plan: Path) -> None:
+    def test_begun_and_not_finished_is_finished(self, world: World, plan: Path) -> None:
         assert world.crash(lambda: world.apply(plan), 5)
+        world.apply(plan)
+        assert world.runs("prod") == dict.fromkeys(IMAGES, "v1.1.0")
         with world.unchanged(), fails("plan.stale", 5) as caught:
             world.apply(plan)
-        assert "tagflow promote frontend=v1.1.0" in caught[0].hint
-        assert "tagflow rollback prod" in caught[0].hint
+        assert "carried out already, by ann" in caught[0].message
 
     def test_another_release_begun_and_not_finished(self, world: World, plan: Path) -> None:
         assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
@@ -110,7 +109,7 @@ class TestSavedPlans:
 
     def test_rules_are_asked_again(self, world: World, tmp_path: Path) -> None:
         world.become(world.text.replace("downgrades: allow", "freeze: [{days: [sun], timezone: UTC}]"))
-        plan = world.save(world.decide_promote("v1.1.0", to="prod"), tmp_path / "plan.json")
+        plan = world.save(world.propose_promote("v1.1.0", to="prod"), tmp_path / "plan.json")
         world.later(days=(6 - world.now.weekday()))
         with world.unchanged(), fails("promotion.frozen", 3):
             world.apply(plan)
@@ -119,7 +118,7 @@ class TestSavedPlans:
         flag = tmp_path / "flag"
         flag.touch()
         world.become(world.text.replace("downgrades: allow", f"gates: [{{name: flag, run: test -e {flag}}}]"))
-        plan = world.save(world.decide_promote("v1.1.0", to="prod"), tmp_path / "plan.json")
+        plan = world.save(world.propose_promote("v1.1.0", to="prod"), tmp_path / "plan.json")
         flag.unlink()
         with world.unchanged(), fails("promotion.gate", 3):
             world.apply(plan)
@@ -164,8 +163,8 @@ class TestSavedPlans:
         world.apply(plan)
 
     def test_it_is_the_same_each_time(self, world: World) -> None:
-        one, two = world.decide_promote("v1.1.0", to="prod"), world.decide_promote("v1.1.0", to="prod")
-        assert one.plan.id == two.plan.id
+        one, two = world.propose_promote("v1.1.0", to="prod"), world.propose_promote("v1.1.0", to="prod")
+        assert one.decision.plan.id == two.decision.plan.id
 
     def test_it_names_the_digests(self, world: World, plan: Path) -> None:
         for image in IMAGES:
@@ -177,7 +176,7 @@ class TestStaleWithinOneRun:
     """Between decision and execution somebody else was faster."""
 
     def test_an_environment_tag(self, world: World) -> None:
-        decision = world.decide_promote("v1.1.0", to="prod")
+        decision = world.propose_promote("v1.1.0", to="prod")
         world.hand_move("backend", "prod", world.tags("backend")["v1.1.0"])
         world.hand_move("worker", "prod", world.build("v1.2.0")["worker"])
         with fails("tag.moved", 5):
@@ -191,7 +190,7 @@ class TestStaleWithinOneRun:
 
         world = World(FAR)
         world.through("v1.0.0", "dev")
-        decision = world.decide_promote("v1.0.0", to="prod")
+        decision = world.propose_promote("v1.0.0", to="prod")
         far = images.index(world.memory.open(world.repository("frontend", "prod")), seed="rival", tag="v1.0.0")
         with pytest.raises(TagflowError) as raised:
             world.carry_out(decision)
@@ -308,10 +307,10 @@ class TestForks:
     def fork(self, world: World) -> None:
         """Two writers that both saw the same head: each announces, the second finds the tag moved."""
         world.through("v1.2.0", "dev", "test")
-        one = world.decide_promote("frontend=v1.1.0", to="prod")
-        two = world.decide_promote("frontend=v1.2.0", to="prod")
+        one = world.propose_promote("frontend=v1.1.0", to="prod")
+        two = world.propose_promote("frontend=v1.2.0", to="prod")
         world.carry_out(one)
-        with fails("tag.moved", 5):
+        with fails("release.overtaken", 5):
             world.carry_out(two)
 
     def test_both_records_are_there(self, world: World) -> None:
@@ -327,7 +326,7 @@ class TestForks:
 
     def test_the_loser_is_not_admitted(self, world: World) -> None:
         self.fork(world)
-        assert {str(it) for it in world.sight("frontend", "prod").admitted} == {"1.0.0", "1.1.0"}
+        assert {str(it) for it in world.seen("frontend", "prod").admitted} == {"1.0.0", "1.1.0"}
 
     def test_latest_is_right(self, world: World) -> None:
         self.fork(world)
@@ -337,7 +336,7 @@ class TestForks:
         self.fork(world)
         world.promote("frontend=v1.2.0", to="prod")
         assert world.cell("frontend", "prod").version == "v1.2.0"
-        assert len(world.sight("frontend", "prod").standing.heads) == 1
+        assert len(world.seen("frontend", "prod").standing.heads) == 1
         world.rollback("prod", "frontend")
         assert world.cell("frontend", "prod").version == "v1.1.0"
         world.rollback("prod", "frontend")
@@ -345,11 +344,11 @@ class TestForks:
 
     def test_holds_are_the_union(self, world: World) -> None:
         world.promote("v1.1.0", to="prod")
-        back = decide_rollback(world.context(), Request("rollback", "prod", ("frontend",)))
+        back = world.propose_rollback("prod", "frontend")
         world.through("v1.2.0", "dev", "test")
-        on = world.decide_promote("frontend=v1.2.0", to="prod")
+        on = world.propose_promote("frontend=v1.2.0", to="prod")
         world.carry_out(back)
-        with fails("tag.moved", 5):
+        with fails("release.overtaken", 5):
             world.carry_out(on)
         assert world.cell("frontend", "prod").holds == ("v1.1.0",)
         assert world.cell("frontend", "prod").version == "v1.0.0"
@@ -391,7 +390,7 @@ class TestForks:
             world.rollback("prod")
         world.promote("frontend=v2.0.0", to="prod")
         assert world.cell("frontend", "prod").version == "v2.0.0"
-        assert len(world.sight("frontend", "prod").standing.heads) == 1
+        assert len(world.seen("frontend", "prod").standing.heads) == 1
 
 
 class TestStatus:
@@ -423,7 +422,7 @@ class TestStatus:
             world.states("prod")
 
     def test_narrowed(self, world: World) -> None:
-        from tagflow.flows.status import status
+        from tagflow.verbs.status import status
 
         context = world.context()
         assert [row.image for row in status(context, ["backend"])] == ["backend"]
@@ -508,7 +507,7 @@ class TestRecords:
     def test_odd_reasons_come_back_as_they_were(self, world: World) -> None:
         reason = 'it\'s "fine",\n a,b @ ü 漢 \\ \x1b[31m'
         world.promote("v1.1.0", to="prod", reason=reason)
-        head = world.sight("frontend", "prod").standing.head
+        head = world.seen("frontend", "prod").standing.head
         assert head is not None
         assert head.record.reason == reason
 

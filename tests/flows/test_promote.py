@@ -204,8 +204,8 @@ class TestTargets:
     def test_all_skips_what_is_empty_and_says_so(self, world: World) -> None:
         world.build("v1.0.0")
         world.promote("frontend=v1.0.0", "backend=v1.0.0", to="dev")
-        decision = world.decide_promote(everything=True, to="test")
-        assert any("worker" in note for note in decision.notes)
+        decision = world.propose_promote(everything=True, to="test")
+        assert any("worker" in note for note in decision.decision.notes)
         world.carry_out(decision)
         assert world.runs("test") == {"frontend": "v1.0.0", "backend": "v1.0.0", "worker": None}
 

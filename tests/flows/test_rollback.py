@@ -58,7 +58,7 @@ class TestStack:
         assert world.runs("prod") == all_at("v1.2.0")
         assert world.cell("frontend", "prod").holds == ()
         assert latest(world) == "v1.2.0"
-        record = world.sight("frontend", "prod").standing.head
+        record = world.seen("frontend", "prod").standing.head
         assert record is not None
         assert (record.record.overrides, record.record.reason) == (("hold",), "fixed the database")
         world.rollback("prod")
@@ -85,7 +85,7 @@ environments: {dev: {}, prod: {floating: [latest]}}
             world.promote("v1.1.0", to="prod")
         world.promote("v1.1.0", to="prod", override=("hold",), reason="mended")
         assert world.cell("frontend", "prod").holds == ()
-        assert {str(version) for version in world.sight("frontend", "prod").admitted} == {"1.0", "1.1.0"}
+        assert {str(version) for version in world.seen("frontend", "prod").admitted} == {"1.0", "1.1.0"}
 
     def test_a_hold_is_of_one_environment(self, world: World) -> None:
         world.rollback("prod")
@@ -192,8 +192,8 @@ class TestLastRelease:
         world = World()
         world.through("v1.0.0", "dev", "test", "prod")
         world.through("v1.1.0", "dev", "test")
-        one = world.decide_promote("frontend=v1.1.0", to="prod")
-        two = world.decide_promote("backend=v1.1.0", to="prod")
+        one = world.propose_promote("frontend=v1.1.0", to="prod")
+        two = world.propose_promote("backend=v1.1.0", to="prod")
         world.carry_out(one)
         world.carry_out(two)
         with world.unchanged(), fails("rollback.ambiguous", 5) as caught:
@@ -212,14 +212,14 @@ class TestLastRelease:
         numbers = {
             image: entry.record.release.number
             for image in ("frontend", "backend")
-            if (entry := world.sight(image, "prod").standing.head)
+            if (entry := world.seen(image, "prod").standing.head)
         }
         assert numbers == {"frontend": 1, "backend": 2}
 
     def test_members_are_in_the_record(self, world: World) -> None:
-        head = world.sight("frontend", "prod").standing.head
+        head = world.seen("frontend", "prod").standing.head
         assert head is not None
-        assert set(head.record.members) == set(IMAGES)
+        assert set(head.record.intent.of(IMAGES)) == set(IMAGES)
 
 
 class TestNamed:

@@ -278,8 +278,8 @@ class TestGates:
     def test_a_dry_run_runs_them(self, tmp_path: Path) -> None:
         world = world_of(f"gates: [{{name: touch, run: 'touch {tmp_path}/made-{{image}}'}}]")
         with world.unchanged():
-            decision = world.decide_promote("v1.0.0", to="prod")
-        assert not decision.refusals
+            outcome = world.promote("v1.0.0", to="prod", dry_run=True)
+        assert [gate.passed for gate in outcome.gates] == [True, True]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["made-api", "made-web"]
 
     def test_they_run_side_by_side(self) -> None:
@@ -351,8 +351,8 @@ class TestAllReasonsAtOnce:
 
     def test_when_each_would_say_yes(self) -> None:
         world = world_of("soak: 24h, freeze: [{days: [mon], timezone: UTC}]")
-        decision = world.decide_promote("web=v1.0.0", to="prod")
-        error = combine(decision.refusals)
+        decision = world.propose_promote("web=v1.0.0", to="prod")
+        error = combine(decision.decision.refusals)
         assert all("until" in it for it in error.details)
 
 

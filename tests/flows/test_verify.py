@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tagflow.decide.audit import Finding
 from tagflow.domain.reference import Digest
-from tagflow.flows.repair import Repaired, repair
-from tagflow.flows.verify import Finding, verify
+from tagflow.verbs.repair import Repaired, repair
+from tagflow.verbs.verify import verify
 from tests import images
 from tests.flows.world import World, fails
 
@@ -114,8 +115,8 @@ def test_the_highest_combined_tag_missing_moves_no_floating_tag_on_the_way(world
 def test_floating_tags_do_not_follow_an_anchor_that_somebody_moved(world: World) -> None:
     before = world.tag("frontend", "latest")
     world.hand_move("frontend", "v1.1.0-prod", foreign(world, "frontend"))
-    assert {it.problem for it in check(world)} == {"anchor.moved"}
-    assert {it.problem for it in mend(world).left} == {"anchor.moved"}
+    assert {it.problem for it in check(world)} == {"anchor.moved", "running.unanchored"}
+    assert {it.problem for it in mend(world).left} == {"anchor.moved", "running.unanchored"}
     assert world.tag("frontend", "latest") == before
 
 
@@ -198,15 +199,15 @@ def test_a_fork_is_found_and_joined(world: World) -> None:
     one, two = World(memory=world.memory, actor="one"), World(memory=world.memory, actor="two")
     world.through("v1.2.0", "dev", "test")
     world.through("v1.3.0", "dev", "test")
-    first = one.decide_promote("frontend=v1.2.0", to="prod")
-    second = two.decide_promote("frontend=v1.3.0", to="prod")
+    first = one.propose_promote("frontend=v1.2.0", to="prod")
+    second = two.propose_promote("frontend=v1.3.0", to="prod")
     one.carry_out(first)
     assert two.crash(lambda: two.carry_out(second), 2)
     [fork] = [it for it in check(world) if it.problem == "history.fork"]
     assert fork.image == "frontend"
     assert world.runs("prod")["frontend"] == "v1.2.0", "the effective head is the one that won"
     assert mend(world).left == ()
-    assert world.sight("frontend", "prod").standing.state.void == {"v1.3.0"}
+    assert world.seen("frontend", "prod").standing.state.voided("v1.3.0")
     assert world.stack("frontend", "prod")[-2:] == ["v1.1.0", "v1.2.0"]
 
 
@@ -214,9 +215,9 @@ def test_a_loser_that_lives_joins_the_fork_itself(world: World) -> None:
     one, two = World(memory=world.memory, actor="one"), World(memory=world.memory, actor="two")
     world.through("v1.2.0", "dev", "test")
     world.through("v1.3.0", "dev", "test")
-    second = two.decide_promote("frontend=v1.3.0", to="prod")
+    second = two.propose_promote("frontend=v1.3.0", to="prod")
     one.promote("frontend=v1.2.0", to="prod")
-    with fails("tag.moved", 5):
+    with fails("release.overtaken", 5):
         two.carry_out(second)
     assert check(world) == []
     assert world.runs("prod")["frontend"] == "v1.2.0"

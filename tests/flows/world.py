@@ -12,20 +12,24 @@ from pathlib import Path
 import pytest
 
 from tagflow.config.load import load_policy_text
+from tagflow.context import Context
+from tagflow.domain.outcome import Outcome
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import Observation, target_of
 from tagflow.domain.tagging import parse_record_tag
-from tagflow.errors import TagflowError, combine
-from tagflow.flows.apply import decide_apply, save_plan
-from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Outcome
-from tagflow.flows.execute import execute
-from tagflow.flows.observe import Observer, Sight, record_tags
-from tagflow.flows.promote import decide_promote
-from tagflow.flows.push import Workspace, decide_push, parse_deliveries
-from tagflow.flows.rollback import decide_rollback
-from tagflow.flows.status import Cell, status
+from tagflow.errors import TagflowError
+from tagflow.observe.observer import Observer, record_tags
+from tagflow.verbs import release
+from tagflow.verbs.apply import propose_apply
+from tagflow.verbs.notes import freeze, hold
+from tagflow.verbs.plans import save_plan
+from tagflow.verbs.promote import promote, propose_promote
+from tagflow.verbs.push import Workspace, push
+from tagflow.verbs.release import Options, Proposal
+from tagflow.verbs.rollback import propose_rollback, rollback
+from tagflow.verbs.status import Cell, status
 from tests import images
 from tests.memory import WRITES, MemoryRegistry
 
@@ -66,6 +70,7 @@ class World:
     threads: int = 1
     actor: str = "ann"
     warnings: list[str] = field(default_factory=list)
+    passed: float = 0.0
 
     def __post_init__(self) -> None:
         self._last_id = 0
@@ -104,7 +109,17 @@ class World:
             environ={"PATH": "/usr/bin:/bin"},
             warn=self.warnings.append,
             threads=self.threads,
+            elapsed=self._elapsed,
+            sleep=self._sleep,
         )
+
+    def _elapsed(self) -> float:
+        return self.passed
+
+    def _sleep(self, seconds: float) -> None:
+        """Nobody waits in a test: time passes at once."""
+        self.passed += seconds
+        self.now += timedelta(seconds=seconds)
 
     def _new_id(self) -> str:
         self._last_id += 1
@@ -149,14 +164,13 @@ class World:
         with self.memory.lock:
             del self.memory.content(self.repository(image, environment)).tags[tag]
 
-    def sight(self, image: str, environment: str) -> Sight:
+    def seen(self, image: str, environment: str) -> Observation:
         context = self.context()
-        observer = Observer(context)
-        place = observer.place(context.image(image), context.environment(environment))
-        return observer.sights([place])[place]
+        target = target_of(context.policy, context.image(image), context.environment(environment))
+        return Observer(context).observe([target]).observations[target]
 
     def stack(self, image: str, environment: str) -> list[str | None]:
-        return [ran.version for ran in self.sight(image, environment).standing.state.stack]
+        return [entry.version for entry in self.seen(image, environment).standing.state.stack]
 
     def records(self, image: str, environment: str) -> list[tuple[str, str | None, str | None]]:
         """(action, version, previous version) of every record, oldest first."""
@@ -164,8 +178,8 @@ class World:
         observer = Observer(context)
         where = self.history_repository(image, environment)
         tags = record_tags(observer.tags(where)).get(environment, frozenset())
-        entries = sorted(observer.entries(where, sorted(tags, key=str)).values(), key=lambda entry: entry.place)
-        return [(it.record.action, it.record.version, it.record.previous_version) for it in entries]
+        entries = sorted(observer.read(where, sorted(tags, key=str)).values(), key=lambda entry: entry.rank)
+        return [(entry.record.action, entry.record.version, entry.record.previous_version) for entry in entries]
 
     def record_count(self) -> int:
         snapshot = self.memory.snapshot()
@@ -189,7 +203,7 @@ class World:
 
     # --- verbs -------------------------------------------------------------------------------------------------
 
-    def decide_promote(
+    def propose_promote(
         self,
         *targets: str,
         to: str,
@@ -197,9 +211,9 @@ class World:
         everything: bool = False,
         override: tuple[str, ...] = (),
         reason: str = "",
-    ) -> Decision:
+    ) -> Proposal:
         request = Request("promote", to, targets, everything, from_, override, reason)
-        return decide_promote(self.context(), request)
+        return propose_promote(self.context(), request)
 
     def promote(
         self,
@@ -209,31 +223,41 @@ class World:
         everything: bool = False,
         override: tuple[str, ...] = (),
         reason: str = "",
+        dry_run: bool = False,
     ) -> Outcome:
-        return self.carry_out(
-            self.decide_promote(*targets, to=to, from_=from_, everything=everything, override=override, reason=reason)
-        )
+        request = Request("promote", to, targets, everything, from_, override, reason)
+        return promote(self.context(), request, Options(dry_run))
 
     def rollback(self, environment: str, *targets: str, reason: str = "") -> Outcome:
-        return self.carry_out(decide_rollback(self.context(), Request("rollback", environment, targets, reason=reason)))
+        return rollback(self.context(), Request("rollback", environment, targets, reason=reason))
+
+    def propose_rollback(self, environment: str, *targets: str, reason: str = "") -> Proposal:
+        return propose_rollback(self.context(), Request("rollback", environment, targets, reason=reason))
 
     def push(self, version: str, *sources: str, tmp: Path | None = None, reason: str = "") -> Outcome:
-        context, place = self.context(), tmp or Path("/nowhere")
+        directory = tmp or Path("/nowhere")
         request = Request("push", self.policy.environments[0].name, (version, *sources), reason=reason)
-        deliveries = parse_deliveries(sources)
-        return self.carry_out(decide_push(context, version, deliveries, request, Workspace(place, place)))
+        return push(self.context(), request, Workspace(directory, directory))
 
-    def save(self, decision: Decision, path: Path) -> Path:
-        refuse(decision)
-        save_plan(decision.plan, path)
+    def hold(self, environment: str, *versions: str, reason: str = "because", lift: bool = False) -> Outcome:
+        return hold(self.context(), Request("hold", environment, versions, reason=reason), lift=lift)
+
+    def freeze(
+        self, environment: str, *, reason: str = "because", until: datetime | None = None, lift: bool = False
+    ) -> Outcome:
+        return freeze(self.context(), Request("freeze", environment, reason=reason), lift=lift, until=until)
+
+    def save(self, proposal: Proposal, path: Path) -> Path:
+        release.settle(self.context(), proposal)
+        save_plan(proposal.decision.plan, path)
         return path
 
     def apply(self, path: Path) -> Outcome:
-        return self.carry_out(decide_apply(self.context(), path))
+        return self.carry_out(propose_apply(self.context(), path))
 
-    def carry_out(self, decision: Decision) -> Outcome:
-        refuse(decision)
-        return execute(self.context(), decision)
+    def carry_out(self, proposal: Proposal) -> Outcome:
+        context = self.context()
+        return release.carry_out(context, proposal, release.settle(context, proposal))
 
     def through(self, version: str, *environments: str) -> None:
         """Build a version of every image and promote it as far as the last of these environments."""
@@ -290,12 +314,6 @@ class World:
         yield
         assert self.memory.snapshot() == before
         assert self.memory.writes[count:] == []
-
-
-def refuse(decision: Decision) -> None:
-    """Raise every refusal of a decision at once, as the command line does."""
-    if decision.refusals:
-        raise combine(decision.refusals)
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from contextlib import suppress
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tagflow.flows import records
 
 from tagflow.config.load import load_policy_text
 from tagflow.domain.reference import parse_reference, parse_registry
 from tagflow.domain.tagging import parse_record_tag
 from tagflow.domain.version import Version
 from tagflow.errors import TagflowError
-from tagflow.flows import records
 from tagflow.stores.layout.index import parse_index
 from tagflow.stores.port import MANIFEST_TYPES, OCI_MANIFEST, Manifest
 from tagflow.stores.registry.answers import explanation, read_tags

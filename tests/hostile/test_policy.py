@@ -148,7 +148,7 @@ class TestPlan:
         assert "plan.invalid" in refused(desk, "apply", "plan.json")
 
     def test_without_end(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tagflow.flows.apply._LIMIT", 1_000_000)
+        monkeypatch.setattr("tagflow.verbs.plans._LIMIT", 1_000_000)
         assert "plan.invalid" in refused(desk, "apply", "/dev/zero")
 
     def test_a_directory(self, desk: Desk) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tagflow.config.load import load_policy
+from tagflow.context import Context
 from tagflow.domain.reference import Digest
-from tagflow.flows.context import Context
-from tagflow.flows.notify import notify
-from tagflow.flows.verify import verify
+from tagflow.execute.notify import notify
+from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -206,7 +206,7 @@ class TestRegulated:
         with world.unchanged(), fails("override.reason", 2):
             world.promote("2.4.1", to="prod", override=("hold",))
         world.promote("2.4.1", to="prod", override=("hold",), reason="it did not leak")
-        head = world.sight("ledger", "prod").standing.head
+        head = world.seen("ledger", "prod").standing.head
         assert head is not None
         assert (head.record.overrides, head.record.reason) == (("hold",), "it did not leak")
 

@@ -12,8 +12,8 @@ from tagflow.config.load import load_policy
 from tagflow.domain.plan import Request
 from tagflow.domain.reference import Repository
 from tagflow.errors import combine
-from tagflow.flows.promote import decide_promote
 from tagflow.stores.layout.store import LayoutStore
+from tagflow.verbs.promote import propose_promote
 from tests import images
 from tests.cli.runner import Desk
 from tests.flows.world import World, fails
@@ -122,7 +122,7 @@ def test_different_versions_in_one_release(tmp_path: Path) -> None:
 
 def test_a_refusal_is_a_line_an_image_and_the_advice_is_not_repeated(crowd: Crowd) -> None:
     request = Request("promote", "prod", ("v1.0.0",))
-    error = combine(decide_promote(crowd.context(), request).refusals)
+    error = combine(propose_promote(crowd.context(), request).decision.refusals)
     lines = error.message.splitlines()
     assert len(lines) == 2 * COUNT  # soak and label of each
     assert max(map(len, lines)) < 160

@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
+from tagflow.flows.decision import Decision, Outcome
+from tagflow.flows.execute import execute
+
+from tagflow.context import Context
 from tagflow.domain.plan import Request
 from tagflow.domain.reference import Repository
 from tagflow.errors import Conflict, Refused, StoreError, TagflowError
-from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Outcome
-from tagflow.flows.execute import execute
-from tagflow.flows.history import history
-from tagflow.flows.promote import decide_promote
-from tagflow.flows.repair import repair
-from tagflow.flows.rollback import decide_rollback
-from tagflow.flows.verify import verify
 from tagflow.stores.port import Store
+from tagflow.verbs.history import history
+from tagflow.verbs.promote import decide_promote
+from tagflow.verbs.repair import repair
+from tagflow.verbs.verify import verify
 from tests.flows.world import Crash, World, refuse
 from tests.memory import WRITES
 

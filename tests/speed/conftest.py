@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tagflow import wiring
-from tagflow.flows.context import Context
+from tagflow.context import Context
 from tagflow.stores.registry.http.settings import Settings
 from tests.servers import RegistryServer
 from tests.speed.rounds import Bench, RoundProxy, round_proxy

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagflow.domain.history import Entry, Parent, Release, fingerprint
+from tagflow.domain.records import decode, encode
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
-from tagflow.flows.records import decode, encode
 from tagflow.stores.port import Manifest, Store
 
 

@@ -31,7 +31,7 @@ def crowded() -> World:
     digest = content.tags["v1.0.0"]
     content.tags.update({f"v0.{number}.0": digest for number in range(TAGS)})
     for environment in ("dev", "prod"):
-        sight = world.sight("app", environment)
+        sight = world.seen("app", environment)
         assert sight.standing.head is not None
         records = following(sight.standing.head, sight.records, RECORDS)
         content.manifests.update({manifest.digest: manifest for manifest in records.values()})
@@ -65,7 +65,7 @@ def test_rollback(crowded: World) -> None:
 def test_soak_is_told_by_the_newest_record() -> None:
     world = World(POLICY.replace("downgrades: allow", "soak: 1h"), threads=8)
     world.through("v1.0.0", "dev")
-    sight = world.sight("app", "dev")
+    sight = world.seen("app", "dev")
     assert sight.standing.head is not None
     content = world.memory.content(world.repository("app"))
     records = following(sight.standing.head, sight.records, RECORDS)
@@ -84,7 +84,7 @@ def test_records_of_one_release_share_what_they_say_of_all() -> None:
     names = ", ".join(f"svc-{number}: svc-{number}" for number in range(3))
     world = World(POLICY.replace("app: app", names))
     world.through("v1.0.0", "dev")
-    records = [world.sight(image.name, "dev").standing.head for image in world.policy.images]
+    records = [world.seen(image.name, "dev").standing.head for image in world.policy.images]
     members = {id(entry.record.members) for entry in records if entry}
     intents = {id(entry.record.intent) for entry in records if entry}
     assert (len(records), len(members), len(intents)) == (3, 1, 1)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tagflow.domain.history import Record, Release, State
+from tagflow.domain.records import write
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import NotFound, StoreError
-from tagflow.flows.records import write
 from tagflow.stores.port import (
     DOCKER_LIST,
     DOCKER_MANIFEST,

@@ -30,3 +30,13 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 SavePlan = Annotated[
     Path | None, typer.Option("--save-plan", metavar="FILE", help="Save the plan for `apply`; change nothing.")
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        help="Wait so long for another release that is under way, and decide anew; default 0.",
+    ),
+]
+NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded. Needed.")]
+Lift = Annotated[bool, typer.Option("--lift", help="End it.")]

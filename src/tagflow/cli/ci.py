@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from tagflow.cli.text import clean
 
 if TYPE_CHECKING:
+    from tagflow.domain.outcome import Outcome
     from tagflow.domain.plan import Move, Plan
     from tagflow.errors import TagflowError
-    from tagflow.flows.decision import Outcome
 
 _SIGNS = {"create": "+", "move": "~", "keep": "="}
 _LARGEST = 900_000

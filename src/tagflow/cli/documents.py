@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tagflow.decide.audit import Finding
+    from tagflow.domain.history import Freeze
+    from tagflow.domain.outcome import Outcome
     from tagflow.domain.plan import Plan
     from tagflow.domain.tagging import ComputedTag
-    from tagflow.flows.decision import Outcome
-    from tagflow.flows.doctor import Diagnosis
-    from tagflow.flows.history import Chronicle, Told
-    from tagflow.flows.pull import Pulled
-    from tagflow.flows.status import Row
-    from tagflow.flows.verify import Finding
-    from tagflow.flows.versions import Next
+    from tagflow.verbs.doctor import Diagnosis
+    from tagflow.verbs.history import History, Item
+    from tagflow.verbs.pull import Pulled
+    from tagflow.verbs.status import Row
+    from tagflow.verbs.versions import Next
 
 
 Json = dict[str, object]
@@ -69,6 +70,7 @@ def status(rows: Iterable[Row]) -> Json:
                         "by": cell.by,
                         "state": cell.state,
                         "holds": list(cell.holds),
+                        "frozen": frozen(cell.frozen),
                     }
                     for cell in row.cells
                 ],
@@ -78,19 +80,26 @@ def status(rows: Iterable[Row]) -> Json:
     }
 
 
-def history(it: Chronicle) -> Json:
+def frozen(it: Freeze | None) -> Json | None:
+    """The freeze that somebody ordered, or null."""
+    if it is None:
+        return None
+    return {"by": it.by, "at": moment(it.at), "reason": it.reason, "until": moment(it.until)}
+
+
+def history(it: History) -> Json:
     """history."""
     return {
         "environment": it.environment,
-        "entries": [_record(told) for told in it.entries],
+        "entries": [_record(item) for item in it.entries],
     }
 
 
-def _record(told: Told) -> Json:
-    record = told.entry.record
+def _record(item: Item) -> Json:
+    record = item.entry.record
     return {
-        "image": told.image,
-        "sequence": told.entry.tag.sequence,
+        "image": item.image,
+        "sequence": item.entry.tag.sequence,
         "action": record.action,
         "version": record.version,
         "digest": record.digest,
@@ -101,7 +110,7 @@ def _record(told: Told) -> Json:
         "reason": record.reason,
         "overrides": list(record.overrides),
         "at": moment(record.at),
-        "record": str(told.entry.tag),
+        "record": str(item.entry.tag),
         "parents": [str(parent.tag) for parent in record.parents],
     }
 

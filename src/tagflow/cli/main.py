@@ -119,6 +119,6 @@ def _result(error: TagflowError) -> object:
     if error.result is None:
         return None
     from tagflow.cli.documents import outcome
-    from tagflow.flows.decision import Outcome
+    from tagflow.domain.outcome import Outcome
 
     return outcome(error.result) if isinstance(error.result, Outcome) else error.result

@@ -4,65 +4,52 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from tagflow.cli import ci, documents, show
 from tagflow.cli.session import Session
+from tagflow.domain.duration import parse_duration
+from tagflow.domain.outcome import Outcome
 from tagflow.errors import Interrupted, TagflowError
-from tagflow.flows.context import Context
-from tagflow.flows.decision import Decision, Outcome
+from tagflow.verbs.release import Options
 
 
 def carry_out(
     session: Session,
-    context: Context,
-    decide: Callable[[], Decision],
+    verb: Callable[[Options], Outcome],
     *,
     dry_run: bool = False,
     ask: bool = False,
     save: Path | None = None,
+    wait: str | None = None,
 ) -> None:
-    """Decide; refuse with every reason at once, or show, ask, execute and tell.
+    """Run a verb; refuse with every reason at once, or show, ask, execute and tell.
 
     :raises TagflowError: what refuses or fails; its ``result`` holds what was planned.
     """
+    options = Options(
+        dry_run=dry_run,
+        save_plan=save,
+        confirm=_confirm if ask and _is_interactive() else None,
+        wait=parse_duration(wait) if wait else timedelta(),
+    )
     try:
-        outcome = _outcome(session, context, decide, dry_run=dry_run, ask=ask, save=save)
+        outcome = verb(options)
     except TagflowError as error:
         ci.tell_failure(error, session.environ, session.note)
         raise
+    if save is not None:
+        session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
     ci.tell(outcome, session.environ, session.note)
     session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
 
 
-def _outcome(
-    session: Session,
-    context: Context,
-    decide: Callable[[], Decision],
-    *,
-    dry_run: bool,
-    ask: bool,
-    save: Path | None,
-) -> Outcome:
-    from tagflow.flows import release
-
-    decision = decide()
-    planned = release.settle(context, decision)
-    if save is not None:
-        from tagflow.flows.apply import save_plan
-
-        save_plan(decision.plan, save)
-        session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
-    if dry_run or save is not None:
-        return planned
-    if ask and decision.plan.changes:
-        _confirm(planned)
-    return release.carry_out(context, decision)
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _confirm(planned: Outcome) -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
     print(show.plan(planned.plan), file=sys.stderr)
     if _answer() in ("y", "yes"):
         return

@@ -12,14 +12,14 @@ from tagflow.cli.text import cell as one_line
 from tagflow.cli.text import columns, hung, is_fancy, styled, table
 
 if TYPE_CHECKING:
+    from tagflow.decide.audit import Finding
+    from tagflow.domain.outcome import Outcome
     from tagflow.domain.plan import Move, Plan, Step
     from tagflow.domain.reference import Digest
-    from tagflow.flows.decision import Outcome
-    from tagflow.flows.doctor import Diagnosis
-    from tagflow.flows.history import Chronicle, Told
-    from tagflow.flows.pull import Pulled
-    from tagflow.flows.status import Cell, Row
-    from tagflow.flows.verify import Finding
+    from tagflow.verbs.doctor import Diagnosis
+    from tagflow.verbs.history import History, Item
+    from tagflow.verbs.pull import Pulled
+    from tagflow.verbs.status import Cell, Row
 
 
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}
@@ -78,7 +78,7 @@ def outcome(it: Outcome) -> str:
 def status(rows: Sequence[Row], now: datetime) -> str:
     """Image × environment."""
     if not rows:
-        return "Nowhere."
+        return "Nothing matches."
     fancy = is_fancy(sys.stdout)
     header = ["IMAGE", "ENVIRONMENT", "VERSION", "DIGEST", "SINCE", "AGE", "BY", "STATE"]
     body = [
@@ -98,7 +98,7 @@ def status(rows: Sequence[Row], now: datetime) -> str:
     return table(header, body, fancy, spare=["DIGEST", "SINCE", "BY", "AGE"])
 
 
-def history(it: Chronicle) -> str:
+def history(it: History) -> str:
     """Newest first; what is out of the ordinary is said in so many words."""
     fancy = is_fancy(sys.stdout)
     if not it.entries and all(now.condition == "empty" for now in it.present):
@@ -116,22 +116,22 @@ def history(it: Chronicle) -> str:
         [
             *lines,
             table(
-                header, [_told(told, fancy) for told in it.entries], fancy, spare=["DIGEST", "SEQ", "RELEASE"], last=24
+                header, [_item(item, fancy) for item in it.entries], fancy, spare=["DIGEST", "SEQ", "RELEASE"], last=24
             ),
         ]
     )
 
 
-def _told(told: Told, fancy: bool) -> list[str]:
-    record = told.entry.record
-    action = record.action + (styled(" (interrupted)", "red", fancy) if told.open else "")
+def _item(item: Item, fancy: bool) -> list[str]:
+    record = item.entry.record
+    action = record.action + (styled(" (interrupted)", "red", fancy) if item.open else "")
     why = [one_line(record.reason)] if record.reason else []
     if record.overrides:
         why.append(f"overrides {one_line(', '.join(record.overrides))}")
     return [
         _minute(record.at),
-        styled(one_line(told.image), "bold", fancy),
-        str(told.entry.tag.sequence),
+        styled(one_line(item.image), "bold", fancy),
+        str(item.entry.tag.sequence),
         action,
         one_line(f"{record.previous_version or '-'} → {record.version or '-'}"),
         _short(record.digest),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tagflow import wiring
 from tagflow.cli.session import Session
+from tagflow.context import Context
 from tagflow.domain.policy import Policy
-from tagflow.flows.context import Context
 from tagflow.stores.port import Progress, Silence
 
 if TYPE_CHECKING:
-    from tagflow.flows.doctor import Examine
+    from tagflow.verbs.doctor import Examine
 
 
 def context(session: Session, *, writes: bool = False, progress: Progress | None = None) -> Context:

@@ -10,17 +10,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Literal
 
+from tagflow.domain.intent import Intent
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 
-Action = Literal["push", "promote", "rollback", "adopt", "abort"]
-ACTIONS: tuple[Action, ...] = ("push", "promote", "rollback", "adopt", "abort")
-Condition = Literal["empty", "recorded", "interrupted", "unrecorded"]
+Action = Literal["push", "promote", "rollback", "adopt", "abort", "admit", "hold", "unhold", "freeze", "thaw"]
+ACTIONS: tuple[Action, ...] = (
+    "push",
+    "promote",
+    "rollback",
+    "adopt",
+    "abort",
+    "admit",
+    "hold",
+    "unhold",
+    "freeze",
+    "thaw",
+)
+RELEASES: frozenset[Action] = frozenset({"push", "promote", "rollback"})
+"""The actions that announce a move of the environment tag; an ``abort`` announces that it is put back."""
+NOTES: frozenset[Action] = frozenset({"admit", "hold", "unhold", "freeze", "thaw"})
+"""The actions that carry on the digests of what they follow: they move no environment tag."""
 
 DEEPEST = 100
 """How many entries of the stack a record carries at most."""
@@ -35,7 +50,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Ran:
+class StackEntry:
     """One entry of the stack: a version (its tag; None where it is not known), its digest, the release it came by."""
 
     version: str | None
@@ -44,59 +59,136 @@ class Ran:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """A version that is taken out of promotion: by a rollback that popped it, or by `hold`.
+
+    A hold is of the version and of its ``digest`` (None where that is not known). ``by``, ``at`` and ``reason`` say
+    who held it, when and why; records of earlier versions of tagflow do not tell.
+    """
+
+    version: str
+    digest: Digest | None = None
+    by: str = ""
+    at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Void:
+    """A version that was announced and never arrived, and its digest (None in records of earlier versions)."""
+
+    version: str
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Nothing is promoted from ``at`` on, until ``until`` (None: until it is lifted); who said so, and why."""
+
+    by: str
+    at: datetime
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """The checkpoint in a record: what holds once the change that it announces is made.
 
-    ``stack`` is what ran, the running one last; ``holds`` the versions that a rollback took out; ``void`` those that
-    were announced and never arrived; ``since`` when the unbroken stay of the digest began; ``seen`` the
-    :func:`fingerprint` of all record tags that existed when the record was written.
+    ``stack`` is what ran, the running one last; ``holds`` the versions taken out of promotion; ``void`` those that
+    were announced and never arrived; ``admitted`` maintenance versions that entered beside what runs; ``since`` when
+    the unbroken stay of the digest began and ``by`` who began it; ``seen`` the :func:`fingerprint` of all record tags
+    that existed when the record was written; ``ignored`` tags that only look like records.
     """
 
-    stack: tuple[Ran, ...] = ()
-    holds: frozenset[str] = frozenset()
-    void: frozenset[str] = frozenset()
+    stack: tuple[StackEntry, ...] = ()
+    holds: frozenset[Hold] = frozenset()
+    void: frozenset[Void] = frozenset()
+    admitted: tuple[StackEntry, ...] = ()
+    freeze: Freeze | None = None
     since: datetime | None = None
+    by: str = ""
     seen: str = ""
+    ignored: frozenset[RecordTag] = frozenset()
 
-    def entered(self, ran: Ran, spellings: Collection[str] = ()) -> State:
-        """After a promotion: it runs, and is neither held nor void any more, in whichever of its spellings it was."""
-        gone = {*spellings, ran.version}
-        return replace(
-            self,
-            stack=(*self.stack, ran)[-DEEPEST:],
-            holds=self.holds - gone,
-            void=self.void - gone,
-        )
+    @property
+    def top(self) -> StackEntry | None:
+        """The entry that runs once the announced change is made."""
+        return self.stack[-1] if self.stack else None
 
-    def adopted(self, ran: Ran) -> State:
+    def held(self, version: str | None, digest: Digest | None = None) -> Hold | None:
+        """The hold of a version, in this spelling, or of its digest."""
+        by_name = next((hold for hold in self.holds if hold.version == version), None)
+        return by_name or next((hold for hold in self.holds if digest and hold.digest == digest), None)
+
+    def voided(self, version: str | None) -> bool:
+        """Whether a version, in this spelling, was announced and never arrived."""
+        return any(void.version == version for void in self.void)
+
+    @property
+    def void_digests(self) -> frozenset[Digest]:
+        """The digests of what was announced and never arrived, unless they have run, or were admitted, since."""
+        ran = {entry.digest for entry in (*self.stack, *self.admitted)}
+        return frozenset(void.digest for void in self.void if void.digest is not None) - ran
+
+    def entered(self, entry: StackEntry, spellings: Collection[str] = ()) -> State:
+        """After a promotion: it runs, and is neither held nor void any more, in whichever spelling or name it was."""
+        state = self._cleared(entry, spellings)
+        return replace(state, stack=(*self.stack, entry)[-DEEPEST:])
+
+    def let_in(self, entry: StackEntry, spellings: Collection[str] = ()) -> State:
+        """After a maintenance version was admitted beside what runs."""
+        state = self._cleared(entry, spellings)
+        others = tuple(known for known in self.admitted if known.version != entry.version)
+        return replace(state, admitted=(*others, entry)[-DEEPEST:])
+
+    def adopted(self, entry: StackEntry) -> State:
         """After a move by hand was found: it runs; a hold stays, for no rule was asked."""
-        return replace(self, stack=(*self.stack, ran)[-DEEPEST:])
+        return replace(self, stack=(*self.stack, entry)[-DEEPEST:])
 
-    def popped(self, depth: int) -> State:
+    def popped(self, depth: int, hold: Callable[[StackEntry], Hold]) -> State:
         """After a rollback to the entry ``depth`` places below the top: every version popped on the way is held."""
         target = self.stack[-1 - depth]
-        held = {ran.version for ran in self.stack[len(self.stack) - depth :] if ran.version}
-        back = {target.version} if target.version else set()
+        gone = {entry.version: entry for entry in self.stack[len(self.stack) - depth :] if entry.version}
+        cleared = self._cleared(target, ())
+        held = frozenset(
+            hold(entry) for name, entry in gone.items() if name != target.version and entry.digest != target.digest
+        )
+        kept = frozenset(known for known in cleared.holds if known.version not in gone)
+        return replace(cleared, stack=self.stack[: len(self.stack) - depth], holds=kept | held)
+
+    def aborted(self, version: str | None, digest: Digest | None = None) -> State:
+        """After an announced version did not arrive: it is void, unless it had been admitted before."""
+        if version is None or self.held(version):
+            return self
+        if any(entry.version == version for entry in (*self.stack, *self.admitted)):
+            return self
+        return replace(self, void=frozenset(v for v in self.void if v.version != version) | {Void(version, digest)})
+
+    def holding(self, hold: Hold) -> State:
+        """After `hold`."""
+        return replace(self, holds=frozenset(known for known in self.holds if known.version != hold.version) | {hold})
+
+    def lifted(self, spellings: Collection[str]) -> State:
+        """After `hold --lift`."""
+        return replace(self, holds=frozenset(hold for hold in self.holds if hold.version not in spellings))
+
+    def depth_of(self, matches: Callable[[StackEntry], bool]) -> int | None:
+        """How far below the top the latest matching entry stands; None where none does."""
+        return next((depth for depth, entry in enumerate(reversed(self.stack)) if matches(entry)), None)
+
+    def _cleared(self, entry: StackEntry, spellings: Collection[str]) -> State:
+        names = {*spellings, entry.version}
         return replace(
             self,
-            stack=self.stack[: len(self.stack) - depth],
-            holds=(self.holds | held) - back,
-            void=self.void - back,
+            holds=frozenset(hold for hold in self.holds if hold.version not in names and hold.digest != entry.digest),
+            void=frozenset(void for void in self.void if void.version not in names and void.digest != entry.digest),
         )
-
-    def aborted(self, version: str | None) -> State:
-        """After an announced version did not arrive: it is void, unless it had been admitted before."""
-        known = version is None or version in self.holds or any(ran.version == version for ran in self.stack)
-        return self if known else replace(self, void=self.void | {str(version)})
-
-    def depth_of(self, matches: Callable[[Ran], bool]) -> int | None:
-        """How far below the top the latest matching entry stands; None where none does."""
-        return next((depth for depth, ran in enumerate(reversed(self.stack)) if matches(ran)), None)
 
 
 @dataclass(frozen=True)
 class Parent:
-    """One record that was a head when another was written."""
+    """A record as another one names it."""
 
     tag: RecordTag
     digest: Digest
@@ -106,8 +198,12 @@ class Parent:
 class Record:
     """One entry of an environment's history. ``at`` is the writer's clock, to be read, never to order by.
 
-    ``intent`` says where the release wants each of its members: image and version tag (or digest, where it has none),
-    of those whose records were never written, too.
+    ``digest`` is where the environment tag stands once the change is made, ``previous_digest`` where it stood when it
+    was announced. ``version`` is what the record is about: what is promoted or returned to; in a ``hold``, ``unhold``
+    or ``admit`` the version held or admitted, whose digest is ``subject``. ``intent`` says where the release wants
+    each of its members, of those whose records were never written, too. ``aborts`` names the records whose change an
+    ``abort`` takes back (``abandons``: they are another run's), ``follows`` the release that a note or a loser's abort
+    carries on, ``plan`` the id of the plan that was carried out.
     """
 
     environment: str
@@ -118,19 +214,28 @@ class Record:
     previous_version: str | None
     previous_digest: Digest | None
     release: Release
-    members: tuple[str, ...]
     actor: str
     reason: str
     overrides: tuple[str, ...]
     at: datetime
     parents: tuple[Parent, ...]
     state: State
-    intent: tuple[tuple[str, str], ...] = ()
+    intent: Intent = field(default_factory=Intent)
+    subject: Digest | None = None
+    aborts: tuple[RecordTag, ...] = ()
+    abandons: bool = False
+    follows: RecordTag | None = None
+    plan: str = ""
 
     @property
     def sequence(self) -> int:
         """One more than the highest of its parents; 1 for the first."""
         return 1 + max((parent.tag.sequence for parent in self.parents), default=0)
+
+    @property
+    def carries_on(self) -> bool:
+        """Whether it announces no move of its own, but keeps what it follows as it is."""
+        return self.action in NOTES or self.follows is not None
 
 
 @dataclass(frozen=True)
@@ -142,7 +247,7 @@ class Entry:
     record: Record
 
     @property
-    def place(self) -> tuple[int, str]:
+    def rank(self) -> tuple[int, str]:
         """What records are ordered by: sequence, then tag."""
         return self.tag.sequence, str(self.tag)
 
@@ -188,111 +293,3 @@ def _covered(entries: Sequence[Entry], below: set[RecordTag]) -> bool:
 
 def _by_sequence(tag: RecordTag) -> int:
     return -tag.sequence
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where one image stands in one environment: the environment tag's digest against the heads of the history.
-
-    ``vain``: what the head announced certainly never arrived, and somebody has moved the tag by hand since.
-    """
-
-    digest: Digest | None
-    heads: tuple[Entry, ...] = ()
-    vain: bool = False
-
-    @property
-    def head(self) -> Entry | None:
-        """The effective head: the one whose digest the tag has, else the highest sequence, then the highest tag."""
-        matching = [entry for entry in self.heads if entry.record.digest == self.digest]
-        return max(matching or self.heads, key=lambda entry: entry.place, default=None)
-
-    @property
-    def condition(self) -> Condition:
-        """Empty, recorded, interrupted or unrecorded."""
-        head = self.head
-        if head is None or (head.record.digest is None and self.digest is None):
-            return "empty" if self.digest is None else "unrecorded"
-        if self.digest == head.record.digest:
-            return "recorded"
-        # An adoption announces nothing: it writes down what is there already.
-        announced = head.record.action != "adopt"
-        return "interrupted" if announced and self.digest == head.record.previous_digest else "unrecorded"
-
-    @property
-    def version(self) -> str | None:
-        """The version that runs, as far as the history tells."""
-        head = self.head
-        if head is None:
-            return None
-        return {"recorded": head.record.version, "interrupted": head.record.previous_version}.get(self.condition)
-
-    @property
-    def state(self) -> State:
-        """The effective head's checkpoint, with the holds of all heads, and what other heads announced in vain."""
-        head = self.head
-        if head is None:
-            return State()
-        state = head.record.state
-        if self.vain:
-            state = replace(state, stack=state.stack[:-1]).aborted(head.record.version)
-        ran = {entry.version for entry in state.stack}
-        others = [entry.record for entry in self.heads if entry is not head]
-        for other in others:
-            state = replace(state, holds=state.holds | other.state.holds, void=state.void | (other.state.void - ran))
-        for other in others:
-            if other.action in ("push", "promote"):
-                state = state.aborted(other.version)
-        return state
-
-    @property
-    def number(self) -> int:
-        """The highest release number that any head knows."""
-        return max((entry.record.release.number for entry in self.heads), default=0)
-
-    def lists_out(self, version: str) -> str:
-        """Why a version with a combined tag is not admitted here: ``held``, ``void`` or ``announced``; else empty."""
-        state, head = self.state, self.head
-        if version in state.holds:
-            return "held"
-        if version in state.void:
-            return "void"
-        announced = self.condition == "interrupted" and head is not None and head.record.version == version
-        if announced and not any(ran.version == version for ran in state.stack[:-1]):
-            return "announced"
-        return ""
-
-
-@dataclass(frozen=True)
-class Stay:
-    """A digest ran from ``begin`` to ``end``, without a break."""
-
-    digest: Digest
-    begin: datetime
-    end: datetime
-
-
-def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[Stay]:
-    """The unbroken stays that a history tells of, oldest first; one that still lasts ends ``now``.
-
-    A stay ends when the next record of another digest was written. What was announced and never arrived did not stay;
-    what was announced twice by one release arrived at the second time at the earliest. What is announced and has not
-    arrived yet ends no stay either.
-    """
-    arrived = standing.head if standing.condition != "interrupted" else None
-    pending = {head.tag for head in standing.heads if head is not arrived}
-    ordered = sorted((entry for entry in entries if entry.tag not in pending), key=lambda entry: entry.place)
-    found: list[Stay] = []
-    for index, entry in enumerate(ordered):
-        record = entry.record
-        following = [later.record for later in ordered[index + 1 :] if later.record.digest != record.digest]
-        aborted = bool(following) and following[0].action == "abort"
-        again = [later.record.release for later in ordered[index + 1 :] if later.record.digest == record.digest][:1]
-        began = record.state.since or record.at
-        if record.digest is None or aborted or record.release in again:
-            continue
-        if following:
-            found.append(Stay(record.digest, began, max(began, following[0].at)))
-        elif standing.digest == record.digest:
-            found.append(Stay(record.digest, began, max(began, now)))
-    return found

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from tagflow.domain.history import Action, Release
+from tagflow.domain.intent import Intent
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import Kind
 
 MoveAction = Literal["create", "move", "keep"]
-Command = Literal["push", "promote", "rollback"]
+Command = Literal["push", "promote", "rollback", "hold", "freeze"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Step:
 
     ``depth`` is how many entries a rollback pops (None: the version is pushed on the stack instead). ``adopts`` says
     that a record of what was found comes first. ``source`` is the repository from which the content is copied.
+    ``subject`` is the digest of a version that is held, or admitted beside what runs; ``aborts`` are the records whose
+    change is taken back.
     """
 
     image: str
@@ -58,7 +61,8 @@ class Step:
     source: str = ""
     depth: int | None = None
     adopts: bool = False
-    recorded: bool = False
+    subject: Digest | None = None
+    aborts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,30 +80,25 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that one run will do. ``resumes`` is the interrupted release that it finishes, ``announced`` where
-    that release wanted each of its members."""
+    """Everything that one run will do. ``intent`` says where the release wants each of its members, ``resumes`` is the
+    interrupted release that it finishes."""
 
     request: Request
     policy: str
     steps: tuple[Step, ...] = ()
     moves: tuple[Move, ...] = ()
     resumes: Release | None = None
-    announced: tuple[tuple[str, str], ...] = ()
+    intent: Intent = field(default_factory=Intent)
 
     @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
-        return any(not step.recorded for step in self.steps) or any(move.action != "keep" for move in self.moves)
+        return bool(self.steps) or any(move.action != "keep" for move in self.moves)
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The images that the release moves."""
-        return tuple(image for image, _ in self.intent)
-
-    @property
-    def intent(self) -> tuple[tuple[str, str], ...]:
-        """Where the release wants each image: its version tag, else its digest."""
-        return self.announced or tuple((step.image, step.version or step.digest or "") for step in self.steps)
+        """The images that something becomes of."""
+        return tuple(step.image for step in self.steps)
 
     def document(self) -> dict[str, object]:
         """The plan as plain data, without its id."""

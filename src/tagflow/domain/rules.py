@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from tagflow.domain.duration import format_duration
-from tagflow.domain.history import Stay
+from tagflow.domain.history import Freeze as Stop
+from tagflow.domain.history import Hold
 from tagflow.domain.policy import Environment, Freeze, Rule
 from tagflow.domain.reference import Digest
+from tagflow.domain.standing import Stay
 from tagflow.domain.version import Version
 from tagflow.errors import Refused
 
@@ -20,14 +22,18 @@ _HORIZON = 800
 
 @dataclass(frozen=True)
 class Candidate:
-    """One image on its way: everything that the rules ask about."""
+    """One image on its way: everything that the rules ask about.
+
+    ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
+    """
 
     image: str
     label: str
     version: Version
     digest: Digest
     running: Version | None = None
-    held: bool = False
+    hold: Hold | None = None
+    stop: Stop | None = None
     stays: tuple[Stay, ...] = ()
     platforms: frozenset[str] | None = None
     unset_labels: tuple[str, ...] = ()
@@ -71,58 +77,79 @@ def judge(
     return [verdict for verdict in verdicts if verdict.rule is None or verdict.rule not in waived]
 
 
-def _hold(environment: Environment, it: Candidate) -> Iterable[Verdict]:
-    if it.held:
-        yield Verdict(
-            "promotion.held",
-            it.image,
-            f"{it.image} {it.label} is held in {environment.name}: it was rolled back there",
-            rule="hold",
-            hint=f"`tagflow promote … --to {environment.name} --override hold --reason TEXT` brings it in again, "
-            f"so does `tagflow rollback {environment.name} {it.image}={it.label}`.",
-        )
+def _hold(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
+    hold = candidate.hold
+    if hold is None:
+        return
+    name, label = candidate.image, candidate.label
+    message = f"{name} {label} is held in {environment.name}"
+    if hold.version != label:
+        message += f", as the same bytes as {hold.version}"
+    message += _who(hold.by, hold.at, hold.reason) or ": it was rolled back there"
+    yield Verdict(
+        "promotion.held",
+        name,
+        message,
+        rule="hold",
+        hint=f"`tagflow promote … --to {environment.name} --override hold --reason TEXT` brings it in again, "
+        f"so does `tagflow rollback {environment.name} {name}={label}`.",
+    )
 
 
-def _prerelease(environment: Environment, it: Candidate) -> Iterable[Verdict]:
-    if not environment.prereleases and it.version.is_prerelease:
+def _prerelease(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
+    if not environment.prereleases and candidate.version.is_prerelease:
         yield Verdict(
             "promotion.prerelease",
-            it.image,
-            f"{it.image} {it.label} is a pre-release, and {environment.name} takes none",
+            candidate.image,
+            f"{candidate.image} {candidate.label} is a pre-release, and {environment.name} takes none",
             hint="Promote a release.",
         )
 
 
-def _downgrade(environment: Environment, it: Candidate) -> Iterable[Verdict]:
-    if not environment.downgrades and it.running is not None and it.version < it.running:
+def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
+    if not environment.downgrades and candidate.running is not None and candidate.version < candidate.running:
         yield Verdict(
             "promotion.downgrade",
-            it.image,
-            f"{it.image} {it.label} is lower than {it.running}, which runs in {environment.name}",
+            candidate.image,
+            f"{candidate.image} {candidate.label} is lower than {candidate.running}, which runs in {environment.name}",
             rule="downgrades",
-            hint=f"To go back, use `tagflow rollback {environment.name} {it.image}={it.label}`.",
+            hint=f"To go back, use `tagflow rollback {environment.name} {candidate.image}={candidate.label}`.",
         )
 
 
-def _soak(environment: Environment, it: Candidate, now: datetime) -> Iterable[Verdict]:
+def _soak(environment: Environment, candidate: Candidate, now: datetime) -> Iterable[Verdict]:
     needed = environment.soak
     if not needed:
         return
-    longest = max((stay.end - stay.begin for stay in it.stays), default=timedelta())
+    longest = max((stay.end - stay.begin for stay in candidate.stays), default=timedelta())
     if longest >= needed:
         return
-    lasting = [stay.begin + needed for stay in it.stays if stay.end >= now]
+    lasting = [stay.begin + needed for stay in candidate.stays if stay.end >= now]
     where = " or ".join(environment.sources)
     until = min(lasting, default=None)
-    message = f"{it.image} {it.label} was in {where} for {format_duration(longest)}, {format_duration(needed)} is asked"
+    message = f"{candidate.image} {candidate.label} was in {where} for {format_duration(longest)}"
+    message += f", {format_duration(needed)} is asked"
     if until is not None:
         message += f": soak {format_duration(until - now)} left, until {_moment(until)}"
     yield Verdict(
-        "promotion.soak", it.image, message, rule="soak", until=until, hint="Wait, or override with a reason."
+        "promotion.soak", candidate.image, message, rule="soak", until=until, hint="Wait, or override with a reason."
     )
 
 
-def _frozen(environment: Environment, it: Candidate, now: datetime) -> Iterable[Verdict]:
+def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> Iterable[Verdict]:
+    stop = candidate.stop
+    if stop is not None and (stop.until is None or now < stop.until):
+        message = f"{environment.name} is frozen"
+        message += f" until {_moment(stop.until)}" if stop.until else ""
+        yield Verdict(
+            "promotion.frozen",
+            candidate.image,
+            message + _who(stop.by, stop.at, stop.reason),
+            rule="freeze",
+            until=stop.until,
+            hint=f"`tagflow freeze {environment.name} --lift --reason TEXT` ends it, or override with a reason. "
+            "`tagflow rollback` works in a freeze too.",
+        )
     if not any(is_frozen(window, now) for window in environment.freeze):
         return
     opening = next_opening(environment.freeze, now)
@@ -130,7 +157,7 @@ def _frozen(environment: Environment, it: Candidate, now: datetime) -> Iterable[
     message += f" until {_moment(opening)}" if opening else " with no end in sight"
     yield Verdict(
         "promotion.frozen",
-        it.image,
+        candidate.image,
         message,
         rule="freeze",
         until=opening,
@@ -138,26 +165,34 @@ def _frozen(environment: Environment, it: Candidate, now: datetime) -> Iterable[
     )
 
 
-def _platforms(environment: Environment, it: Candidate) -> Iterable[Verdict]:
-    missing = sorted(set(environment.platforms) - (it.platforms or frozenset()))
+def _platforms(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
+    missing = sorted(set(environment.platforms) - (candidate.platforms or frozenset()))
     if missing:
-        has = ", ".join(sorted(it.platforms or ())) or "none"
+        has = ", ".join(sorted(candidate.platforms or ())) or "none"
         yield Verdict(
             "promotion.platforms",
-            it.image,
-            f"{it.image} {it.label} lacks {', '.join(missing)} (it has {has})",
+            candidate.image,
+            f"{candidate.image} {candidate.label} lacks {', '.join(missing)} (it has {has})",
             hint="Build and push the image for all platforms.",
         )
 
 
-def _labels(environment: Environment, it: Candidate) -> Iterable[Verdict]:
-    if it.unset_labels:
+def _labels(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
+    if candidate.unset_labels:
         yield Verdict(
             "promotion.labels",
-            it.image,
-            f"{it.image} {it.label} does not set the label {', '.join(it.unset_labels)} on every platform",
+            candidate.image,
+            f"{candidate.image} {candidate.label} does not set the label"
+            f" {', '.join(candidate.unset_labels)} on every platform",
             hint=f"{environment.name} asks for it: set it in the build.",
         )
+
+
+def _who(by: str, at: datetime | None, reason: str) -> str:
+    """``, by ann on Tue 2026-03-03 09:00 UTC: the reason``, as far as it is known."""
+    told = f", by {by}" if by else ""
+    told += f" since {_moment(at)}" if at else ""
+    return f"{told}: {reason}" if told and reason else told
 
 
 def is_frozen(window: Freeze, moment: datetime) -> bool:

@@ -11,6 +11,8 @@ COMMANDS = {
     "promote": "releases",
     "rollback": "releases",
     "apply": "releases",
+    "hold": "stops",
+    "freeze": "stops",
     "status": "looks",
     "history": "looks",
     "verify": "looks",

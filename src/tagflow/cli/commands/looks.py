@@ -13,6 +13,7 @@ from tagflow.cli.arguments import EnvironmentName, Names
 from tagflow.cli.completion import words
 from tagflow.cli.options import command
 from tagflow.cli.session import Session
+from tagflow.errors import UsageError
 
 
 @command("status")
@@ -37,7 +38,7 @@ def status(
     from tagflow.cli import documents, show, wiring
 
     if html is None:
-        from tagflow.flows.status import status as find
+        from tagflow.verbs.status import status as find
 
         context = wiring.context(session)
         rows = find(context, names or [])
@@ -60,7 +61,7 @@ def history(
 ) -> None:
     """Show who moved what, when, why, from what to what; newest first."""
     from tagflow.cli import documents, show, wiring
-    from tagflow.flows.history import history as read
+    from tagflow.verbs.history import history as read
 
     chronicle = read(wiring.context(session), environment, names or [], limit)
     session.emit(documents.history(chronicle), lambda: show.history(chronicle))
@@ -74,19 +75,22 @@ def verify(
         typer.Argument(metavar="[ENV]…", help="Only these environments.", autocompletion=words.environments),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no judgement.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would mend.")] = False,
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
     from tagflow.cli import documents, show, wiring
-    from tagflow.flows.repair import repair as mend
-    from tagflow.flows.verify import refuse
-    from tagflow.flows.verify import verify as check
+    from tagflow.verbs.repair import repair as mend
+    from tagflow.verbs.verify import refuse
+    from tagflow.verbs.verify import verify as check
 
-    context = wiring.context(session, writes=repair)
+    if dry_run and not repair:
+        raise UsageError("usage.invalid", "--dry-run goes with --repair", hint="Without --repair nothing is changed.")
+    context = wiring.context(session, writes=repair and not dry_run)
     if repair:
-        repaired = mend(context, environments or [])
+        repaired = mend(context, environments or [], dry_run=dry_run)
         findings = repaired.left
         for line in repaired.done:
-            session.note(f"repaired: {line}")
+            session.note(line if dry_run else f"repaired: {line}")
     else:
         findings = tuple(check(context, environments or []))
     document = documents.verify(findings)

@@ -25,7 +25,7 @@ def pull(
     """Pull what an environment runs, or a version, into Docker."""
     from tagflow.cli import documents, show, wiring
     from tagflow.cli.progress import bar
-    from tagflow.flows.pull import pull as fetch
+    from tagflow.verbs.pull import pull as fetch
 
     with bar() as progress:
         images = fetch(wiring.context(session, progress=progress), what, names or [])
@@ -36,8 +36,8 @@ def pull(
 def doctor(session: Session) -> None:
     """Look at each registry: reachable, credential, features, hazards."""
     from tagflow.cli import documents, show, wiring
-    from tagflow.flows.doctor import doctor as examine
-    from tagflow.flows.doctor import refuse
+    from tagflow.verbs.doctor import doctor as examine
+    from tagflow.verbs.doctor import refuse
 
     found = examine(*wiring.examiner(session))
     document = documents.doctor(found)

@@ -43,7 +43,7 @@ def tags(
 ) -> None:
     """Print the tags that a version gets, one a line; no network."""
     from tagflow.cli import documents, wiring
-    from tagflow.flows.versions import computed_tags
+    from tagflow.verbs.versions import computed_tags
 
     label, computed = computed_tags(wiring.context(session), version, env or [])
     session.emit(documents.tags(label, computed), lambda: "\n".join(it.tag for it in computed))
@@ -69,7 +69,7 @@ def next_(
     """Print the version after the highest of all images, or of one."""
     from tagflow.cli import documents, wiring
     from tagflow.domain.versions import PARTS
-    from tagflow.flows.versions import next_version
+    from tagflow.verbs.versions import next_version
 
     chosen = next((known for known in PARTS if known == part), None)
     if part is not None and chosen is None:

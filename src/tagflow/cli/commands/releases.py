@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.arguments import DryRun, EnvironmentName, Reason, SavePlan, Targets, VersionText, Yes
+from tagflow.cli.arguments import DryRun, EnvironmentName, Reason, SavePlan, Targets, VersionText, Wait, Yes
 from tagflow.cli.completion import words
 from tagflow.cli.options import command
 from tagflow.cli.session import Session
@@ -30,6 +30,8 @@ def push(
     ] = None,
     dry_run: DryRun = False,
     reason: Reason = "",
+    yes: Yes = False,  # noqa: ARG001 - a push asks nothing; scripts may say so all the same
+    wait: Wait = None,
 ) -> None:
     """Bring builds in as a version, into the first environment."""
     import tempfile
@@ -38,15 +40,15 @@ def push(
     from tagflow.cli.progress import bar
     from tagflow.cli.release import carry_out
     from tagflow.domain.plan import Request
-    from tagflow.flows.push import Workspace, decide_push, parse_deliveries
+    from tagflow.verbs.push import Workspace, first_environment, parse_deliveries
+    from tagflow.verbs.push import push as run
 
+    parse_deliveries(sources or [])
     with bar() as progress, tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
         context = wiring.context(session, writes=not dry_run, progress=progress)
-        deliveries = parse_deliveries(sources or [])
         work = Workspace(Path.cwd(), Path(scratch), dry_run)
-        environment = context.policy.environments[0].name
-        request = Request("push", environment, (version, *(sources or ())), reason=reason)
-        carry_out(session, context, lambda: decide_push(context, version, deliveries, request, work), dry_run=dry_run)
+        request = Request("push", first_environment(context), (version, *(sources or ())), reason=reason)
+        carry_out(session, lambda options: run(context, request, work, options), dry_run=dry_run, wait=wait)
 
 
 @command("promote")
@@ -77,13 +79,14 @@ def promote(
     reason: Reason = "",
     yes: Yes = False,
     save_plan: SavePlan = None,
+    wait: Wait = None,
 ) -> None:
     """Move images on to an environment, by the digest they have."""
     from tagflow.cli import wiring
     from tagflow.cli.progress import bar
     from tagflow.cli.release import carry_out
     from tagflow.domain.plan import Request
-    from tagflow.flows.promote import decide_promote
+    from tagflow.verbs.promote import promote as run
 
     if not to:
         raise UsageError("usage.invalid", "--to is missing", hint="Name the environment: --to ENV.")
@@ -93,7 +96,12 @@ def promote(
     with bar() as progress:
         context = wiring.context(session, writes=not dry_run and save_plan is None, progress=progress)
         carry_out(
-            session, context, lambda: decide_promote(context, request), dry_run=dry_run, ask=not yes, save=save_plan
+            session,
+            lambda options: run(context, request, options),
+            dry_run=dry_run,
+            ask=not yes,
+            save=save_plan,
+            wait=wait,
         )
 
 
@@ -106,28 +114,34 @@ def rollback(
     reason: Reason = "",
     yes: Yes = False,
     save_plan: SavePlan = None,
+    wait: Wait = None,
 ) -> None:
     """Go back to what ran before, or to a named version."""
     from tagflow.cli import wiring
     from tagflow.cli.release import carry_out
     from tagflow.domain.plan import Request
-    from tagflow.flows.rollback import decide_rollback
+    from tagflow.verbs.rollback import rollback as run
 
     request = Request("rollback", environment, tuple(targets or ()), reason=reason)
     context = wiring.context(session, writes=not dry_run and save_plan is None)
-    carry_out(session, context, lambda: decide_rollback(context, request), dry_run=dry_run, ask=not yes, save=save_plan)
+    carry_out(
+        session, lambda options: run(context, request, options), dry_run=dry_run, ask=not yes, save=save_plan, wait=wait
+    )
 
 
 @command("apply")
 def apply(
-    session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan that --save-plan wrote.")]
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan that --save-plan wrote.")],
+    dry_run: DryRun = False,
+    yes: Yes = False,  # noqa: ARG001 - a saved plan was looked at already: nothing is asked
 ) -> None:
     """Carry out a saved plan, if everything is still as it was."""
     from tagflow.cli import wiring
     from tagflow.cli.progress import bar
     from tagflow.cli.release import carry_out
-    from tagflow.flows.apply import decide_apply
+    from tagflow.verbs.apply import apply as run
 
     with bar() as progress:
-        context = wiring.context(session, writes=True, progress=progress)
-        carry_out(session, context, lambda: decide_apply(context, file))
+        context = wiring.context(session, writes=not dry_run, progress=progress)
+        carry_out(session, lambda options: run(context, file, options), dry_run=dry_run)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from tagflow.domain.policy import Policy
+from tagflow.domain.records import PREFIX
 from tagflow.domain.reference import Repository
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import TagflowError
-from tagflow.flows.records import PREFIX
 from tagflow.stores.cache import ManifestFiles, default_directory
 
 NEWEST = 300

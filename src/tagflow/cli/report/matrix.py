@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from tagflow.cli.report.markup import Html, element, joined
 from tagflow.cli.report.timeline import digest, holds, moment
 from tagflow.domain.reference import Digest
-from tagflow.flows.report import Report
-from tagflow.flows.status import Cell, Row
+from tagflow.verbs.report import Report
+from tagflow.verbs.status import Cell, Row
 
 _MARKS = "ABCDEFGH"
-_STATES = {"unrecorded": ("moved by hand", "drift"), "interrupted": ("interrupted", "open")}
+_STATES = {
+    "unrecorded": ("moved by hand", "drift"),
+    "interrupted": ("interrupted", "open"),
+    "late": ("taken back, arrived late", "drift"),
+    "broken": ("history broken", "drift"),
+}
 
 
 def matrix(report: Report) -> Html:

@@ -11,7 +11,7 @@ from string import Template
 from tagflow.cli.report.markup import Html, element, joined, text
 from tagflow.cli.report.matrix import matrix
 from tagflow.cli.report.timeline import SIGNS, moment, timeline
-from tagflow.flows.report import Report
+from tagflow.verbs.report import Report
 
 
 def render(report: Report, *, registry: str, made: datetime, version: str) -> str:

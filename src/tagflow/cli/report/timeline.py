@@ -7,10 +7,22 @@ from datetime import UTC, datetime
 
 from tagflow.cli.report.markup import Html, element, joined
 from tagflow.domain.reference import Digest
-from tagflow.flows.history import Present
-from tagflow.flows.report import Event, Step, Timeline
+from tagflow.verbs.history import Present
+from tagflow.verbs.report import Event, Step, Timeline
 
-SIGNS = {"push": "+", "promote": "↑", "rollback": "↩", "adopt": "✋", "abort": "×", "drift": "!"}
+SIGNS = {
+    "push": "+",
+    "promote": "↑",
+    "rollback": "↩",
+    "adopt": "✋",
+    "abort": "×",
+    "admit": "↥",
+    "hold": "⏸",
+    "unhold": "▶",
+    "freeze": "❄",
+    "thaw": "☀",
+    "drift": "!",
+}
 """What an event may be; ``drift`` is what no record tells."""
 _AT_ONCE = 8
 """Images of an event, and…"""

@@ -9,10 +9,10 @@ from tagflow import __version__
 from tagflow.cli.files import check_writable, write
 from tagflow.cli.report.page import render
 from tagflow.cli.session import Session
+from tagflow.context import Context
 from tagflow.errors import UsageError
-from tagflow.flows.context import Context
-from tagflow.flows.report import report
-from tagflow.flows.status import Row
+from tagflow.verbs.report import report
+from tagflow.verbs.status import Row
 
 
 def write_report(session: Session, context: Context, names: Sequence[str], path: Path) -> list[Row]:

@@ -23,7 +23,7 @@ from tagflow.stores.transfer.attachments import (
     require_all,
     tag_attachment,
 )
-from tagflow.stores.transfer.facts import labels, normal_platform, platforms
+from tagflow.stores.transfer.facts import labels, platforms
 from tagflow.stores.transfer.pool import WorkerPool
 from tagflow.stores.transfer.tree import read_tree
 from tagflow.stores.transfer.whole import ContentCheck, MissingPart, missing_parts
@@ -37,7 +37,6 @@ __all__ = [
     "copy_image",
     "labels",
     "missing_parts",
-    "normal_platform",
     "platforms",
 ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tagflow.domain.platform import normal_platform
 from tagflow.domain.reference import Digest
 from tagflow.errors import StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, Descriptor, Manifest, Store
@@ -19,20 +20,6 @@ CONFIG_TYPES = (
 _MOST_PARTS = 4096
 _ATTESTATION = "vnd.docker.reference.type"
 _UNKNOWN = "unknown/unknown"
-_DEFAULT_VARIANTS = {"arm64": "v8", "amd64": "v1"}
-
-
-def normal_platform(platform: str) -> str:
-    """``os/architecture[/variant]`` without the variant that goes without saying: ``linux/arm64/v8`` is linux/arm64.
-
-    >>> normal_platform("linux/arm/v7"), normal_platform("Linux/arm64/v8")
-    ('linux/arm/v7', 'linux/arm64')
-    """
-    system, _, rest = platform.lower().partition("/")
-    architecture, _, variant = rest.partition("/")
-    if variant == _DEFAULT_VARIANTS.get(architecture):
-        variant = ""
-    return "/".join(part for part in (system, architecture, variant) if part)
 
 
 def platforms(store: Store, manifest: Manifest) -> frozenset[str]:

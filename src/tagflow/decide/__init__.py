@@ -1,0 +1,1 @@
+"""Decide: a snapshot and a request → a plan, or every reason why not. Pure."""

@@ -1,0 +1,366 @@
+"""The audit: every name against the history, by a snapshot that has read all of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from tagflow.decide.identify import identify, identify_lookups
+from tagflow.domain.floating import lines_of, winner
+from tagflow.domain.history import RELEASES, Entry
+from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
+from tagflow.domain.policy import Line
+from tagflow.domain.reference import Digest
+from tagflow.domain.snapshot import Observation, Snapshot, Target
+from tagflow.domain.standing import Broken, Interrupted, Late, Recorded, Unrecorded
+from tagflow.domain.tagging import RecordTag, pin_tag
+
+Problem = Literal[
+    "drift",
+    "interrupted",
+    "anchor.missing",
+    "anchor.moved",
+    "content.missing",
+    "floating.wrong",
+    "floating.stale",
+    "history.fork",
+    "history.broken",
+    "history.truncated",
+    "running.held",
+    "running.unanchored",
+    "running.differs",
+    "record.unsigned",
+    "record.forged",
+    "record.unknown_signer",
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One name that is not as the history says. ``repair`` is the command that mends it, or what a person decides.
+
+    ``tag`` and ``expected`` say what ``verify --repair`` writes by itself; ``detail`` tells more.
+    """
+
+    image: str
+    environment: str
+    problem: Problem
+    expected: str | None
+    actual: str | None
+    repair: str
+    tag: str = ""
+    detail: str = ""
+
+
+def audit(snapshot: Snapshot, targets: Iterable[Target], unread: Mapping[Target, tuple[str, ...]]) -> list[Finding]:
+    """Everything that is not as the history says; ``unread`` says why records of a target could not be read.
+
+    :raises TagflowError: where content could not be looked at: that is no finding.
+    """
+    audits = [TargetAudit(snapshot, snapshot.observations[target], unread.get(target, ())) for target in targets]
+    for key, error in snapshot.unreadable.items():
+        if any(key[0] == it.target.repository and key[1] in it.wanted() for it in audits):
+            raise error
+    return [finding for it in audits for finding in it.findings()]
+
+
+def audit_lookups(snapshot: Snapshot, targets: Iterable[Target]) -> Iterator[Lookup]:
+    """What :func:`audit` asks: every record, the tags that they speak of, and whether what may run is whole."""
+    for target in targets:
+        seen = snapshot.observations.get(target)
+        if seen is None:
+            continue
+        yield from (RecordLookup(target.history, tag) for tag in sorted(seen.records, key=str))
+        yield from identify_lookups(seen)
+        one = TargetAudit(snapshot, seen)
+        yield from one.lookups()
+        yield from (ImageLookup(target.repository, digest, "parts") for digest in one.wanted())
+
+
+@dataclass(frozen=True)
+class TargetAudit:
+    """The audit of one target."""
+
+    snapshot: Snapshot
+    seen: Observation
+    unread: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Target:
+        """Where it looks."""
+        return self.seen.target
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Every record that could be read, in its order."""
+        return sorted(self.snapshot.read(self.target, self.seen.records), key=lambda entry: entry.rank)
+
+    @cached_property
+    def arrived(self) -> list[Entry]:
+        """The records whose version entered: releases that nobody took back and that are not under way, and what was
+        admitted beside what runs."""
+        gone = _taken_back(self.entries)
+        standing = self.seen.standing
+        pending = {
+            head.tag
+            for head in standing.heads
+            if not isinstance(standing.position, Recorded) or head is not standing.head
+        }
+        follows = standing.head.record.follows if standing.head and isinstance(standing.position, Interrupted) else None
+        return [
+            entry
+            for entry in self.entries
+            if entry.record.action in ("push", "promote", "admit")
+            and entry.tag not in gone
+            and entry.tag != follows
+            and (entry.record.action == "admit" or entry.tag not in pending)
+        ]
+
+    def lookups(self) -> Iterator[Lookup]:
+        """Where which tags stand, as far as the audit asks."""
+        repository, combined, scheme = self.target.repository, self.seen.combined, self.seen.scheme
+        tags = {tag for tag, _ in self._entered()} | set(combined.values())
+        for tag, line in self._lines(self.seen).items():
+            tags.add(tag)
+            best = winner(scheme, tag, line, self.seen.admitted)
+            if best is not None:
+                tags.add(combined[best])
+        for entry in self.entries:
+            if entry.record.action == "adopt" and entry.record.digest is not None:
+                tags.add(pin_tag(entry.record.digest))
+        yield from (TagLookup(repository, tag) for tag in sorted(tags) if tag in self.seen.tags)
+
+    def wanted(self) -> dict[Digest, str | None]:
+        """What must be whole, and its version: what runs, what a rollback may go back to, and what was admitted."""
+        standing = self.seen.standing
+        wanted = {entry.digest: entry.version for entry in (*standing.state.stack, *standing.state.admitted)}
+        if standing.digest is not None:
+            wanted.setdefault(standing.digest, standing.version)
+        return wanted
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong, in the order in which it should be mended."""
+        yield from self._broken()
+        yield from self._branches()
+        yield from self._environment_tag()
+        yield from self._running()
+        anchors = dict(self._expected_anchors())
+        yield from self._anchors(anchors)
+        yield from self._content()
+        if self.entries or self.seen.combined:
+            yield from self._floating(anchors)
+
+    def finding(
+        self,
+        problem: Problem,
+        expected: str | None,
+        actual: str | None,
+        repair: str,
+        *,
+        tag: str = "",
+        detail: str = "",
+    ) -> Finding:
+        """A finding here."""
+        return Finding(self.seen.image, self.target.environment.name, problem, expected, actual, repair, tag, detail)
+
+    @property
+    def mend(self) -> str:
+        """The command that mends what needs no judgement."""
+        return f"tagflow verify {self.target.environment.name} --repair"
+
+    def digest(self, tag: str) -> Digest | None:
+        """Where a tag stands."""
+        return self.snapshot.digest(self.target.repository, tag) if tag in self.seen.tags else None
+
+    # --- the history -------------------------------------------------------------------------------------------
+
+    def _broken(self) -> Iterator[Finding]:
+        person = "a person must find out who changed the records: tagflow never does"
+        blocks = isinstance(self.seen.standing.position, Broken)
+        for detail in self.unread:
+            repair = f"{self.mend} sets it aside, once you know who pushed it" if blocks else person
+            yield self.finding("history.broken", None, None, repair, detail=detail)
+        known = {(entry.tag, entry.digest) for entry in self.entries}
+        for entry in self.entries:
+            for parent in entry.record.parents:
+                if (parent.tag, parent.digest) not in known:
+                    detail = f"{entry.tag} names {parent.tag}, which is not there"
+                    yield self.finding("history.broken", parent.digest, None, person, detail=detail)
+
+    def _branches(self) -> Iterator[Finding]:
+        standing = self.seen.standing
+        if len(standing.heads) < 2 or standing.head is None:
+            return
+        others = ", ".join(str(entry.tag) for entry in standing.heads if entry is not standing.head)
+        yield self.finding(
+            "history.fork", str(standing.head.tag), others, self.mend, detail="two writers at the same time"
+        )
+
+    # --- what runs ---------------------------------------------------------------------------------------------
+
+    def _environment_tag(self) -> Iterator[Finding]:
+        standing, environment = self.seen.standing, self.target.environment.name
+        match standing.position:
+            case Interrupted(head):
+                detail = f"{head.record.action} of {standing.wanted or 'nothing'} by {head.record.actor}"
+                yield self.finding(
+                    "interrupted", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
+                )
+            case Late(head):
+                detail = "a PUT of a release that was taken back arrived late; --repair puts it back"
+                yield self.finding(
+                    "drift", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
+                )
+            case Unrecorded(head):
+                detail = "moved by hand; the next promotion adopts what runs" if head else "no record tells of it yet"
+                expected = head.record.digest if head else None
+                yield self.finding("drift", expected, standing.digest, self._way_back(), tag=environment, detail=detail)
+
+    def _way_back(self) -> str:
+        """The command that brings an environment tag and its history together again."""
+        environment, image, standing = self.target.environment.name, self.seen.image, self.seen.standing
+        head = standing.head
+        if head is None:
+            version = identify(self.snapshot, self.seen)
+            return f"tagflow promote {image}={version or 'VERSION'} --to {environment}"
+        if standing.digest is not None:
+            return f"tagflow rollback {environment} {image}"
+        if standing.wanted:
+            return f"tagflow rollback {environment} {image}={standing.wanted}"
+        return f"a person must put {self.target.repository}:{environment} back at {head.record.digest}"
+
+    def _running(self) -> Iterator[Finding]:
+        """What runs must be neither held nor another image than its version's combined tag says."""
+        standing, environment, scheme = self.seen.standing, self.target.environment.name, self.seen.scheme
+        if standing.digest is None or isinstance(standing.position, Broken):
+            return
+        label = standing.version
+        hold = standing.state.held(label, standing.digest)
+        if hold is not None:
+            detail = f"{hold.version} is held" + (f" by {hold.by}: {hold.reason}" if hold.by else "")
+            repair = f"tagflow rollback {environment} {self.seen.image}"
+            yield self.finding("running.held", None, standing.digest, repair, tag=environment, detail=detail)
+        version = scheme.parse_label(label)
+        combined = self.seen.combined.get(version) if version is not None else None
+        anchored = self.digest(combined) if combined is not None else None
+        if anchored is not None and anchored != standing.digest:
+            detail = f"{combined} is another image than {environment} runs as {label}"
+            repair = f"tagflow rollback {environment} {self.seen.image}"
+            yield self.finding("running.unanchored", anchored, standing.digest, repair, tag=environment, detail=detail)
+
+    # --- anchors -----------------------------------------------------------------------------------------------
+
+    def _anchors(self, expected: Mapping[str, Digest]) -> Iterator[Finding]:
+        repository = self.target.repository
+        for tag, digest in expected.items():
+            actual = self.digest(tag)
+            if actual is None:
+                yield self.finding("anchor.missing", digest, None, self.mend, tag=tag)
+            elif actual != digest:
+                repair = f"a person must move {repository}:{tag} back, with the tool that moved it"
+                yield self.finding("anchor.moved", digest, actual, repair, tag=tag)
+        yield from self._forged()
+
+    def _forged(self) -> Iterator[Finding]:
+        """A combined tag that no record speaks of, in an environment that has records."""
+        if not self.entries or self.unread:
+            return
+        scheme = self.seen.scheme
+        labels = {
+            it.version for entry in self.entries for it in (*entry.record.state.stack, *entry.record.state.admitted)
+        }
+        labels |= {label for entry in self.entries for label in (entry.record.version, entry.record.previous_version)}
+        told = {scheme.parse_label(label) for label in labels}
+        for version, tag in sorted(self.seen.combined.items()):
+            if version not in told:
+                detail = "no record tells how it came here"
+                repair = f"a person must find out who made {self.target.repository}:{tag}, and remove it"
+                yield self.finding("anchor.moved", None, self.digest(tag), repair, tag=tag, detail=detail)
+
+    def _expected_anchors(self) -> Iterator[tuple[str, Digest]]:
+        """Version and combined tag of everything that entered, and the pin of everything that left without one."""
+        standing = self.seen.standing
+        entered = dict(self._entered())
+        yield from entered.items()
+        held = set(entered.values())
+        for entry in self.entries:
+            digest = entry.record.digest
+            if (
+                entry.record.action == "adopt"
+                and digest is not None
+                and digest not in held
+                and digest != standing.digest
+            ):
+                version = self.seen.scheme.parse_label(entry.record.version)
+                combined = self.seen.combined.get(version) if version else None
+                if combined is None or self.digest(combined) != digest:
+                    yield pin_tag(digest), digest
+
+    def _entered(self) -> Iterator[tuple[str, Digest]]:
+        scheme, environment = self.seen.scheme, self.target.environment.name
+        for entry in self.arrived:
+            record, version = entry.record, scheme.parse_label(entry.record.version)
+            digest = record.subject if record.action == "admit" else record.digest
+            if digest is None or version is None or self.seen.standing.state.voided(record.version):
+                continue
+            yield scheme.version_tag(version), digest
+            yield scheme.combined_tag(version, environment), digest
+
+    def _content(self) -> Iterator[Finding]:
+        """What runs, and what a rollback may go back to, must be whole."""
+        for digest, version in self.wanted().items():
+            if lost := self.snapshot.gone.get((self.target.repository, digest)):
+                name = version or digest
+                repair = f"push {name} again, from wherever it still is whole"
+                if version:
+                    repair = f"tagflow push {version} {self.seen.image}=SOURCE, from wherever it still is whole"
+                yield self.finding("content.missing", digest, None, repair, detail="; ".join(lost))
+
+    # --- floating tags -----------------------------------------------------------------------------------------
+
+    def _lines(self, seen: Observation) -> dict[str, Line]:
+        """The floating tags that there are, or should be."""
+        environment = self.target.environment
+        lines: dict[str, Line] = lines_of(seen.scheme, environment, seen.combined)
+        for tag in seen.tags:
+            meaning = seen.scheme.read(tag)
+            if meaning and meaning.kind == "floating" and meaning.line in environment.floating:
+                lines.setdefault(tag, meaning.line)
+        return lines
+
+    def _floating(self, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
+        """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
+        repository = self.target.repository
+        seen = replace(self.seen, tags=self.seen.tags | anchors.keys())
+        for tag, line in sorted(self._lines(seen).items()):
+            best = winner(seen.scheme, tag, line, seen.admitted)
+            actual = self.digest(tag)
+            if best is not None:
+                combined = seen.combined[best]
+                wanted = anchors.get(combined) or self.digest(combined)
+                if wanted is not None and actual != wanted:
+                    detail = f"{tag} belongs to {seen.scheme.version_tag(best)}"
+                    yield self.finding("floating.wrong", wanted, actual, self.mend, tag=tag, detail=detail)
+            elif actual is not None:
+                repair = f"remove {repository}:{tag}, or promote a version of its line"
+                yield self.finding(
+                    "floating.stale", None, actual, repair, tag=tag, detail="no version of its line is left"
+                )
+
+
+def _taken_back(entries: Iterable[Entry]) -> frozenset[RecordTag]:
+    """The records whose change was taken back. Aborts of earlier versions name their target among their parents."""
+    known = {entry.tag: entry.record for entry in entries}
+    found: set[RecordTag] = set()
+    for record in known.values():
+        if record.action != "abort":
+            continue
+        found.update(record.aborts)
+        if not record.aborts:
+            parents = (parent.tag for parent in record.parents if parent.tag in known)
+            found.update(
+                tag for tag in parents if known[tag].action in RELEASES and known[tag].digest == record.previous_digest
+            )
+    return frozenset(found)

@@ -1,0 +1,208 @@
+"""The election: of several releases that see one another, who goes on, who waits, and who gives way. Pure.
+
+Every release announces itself, then lists the records again. What it finds there that its decision had not seen
+decides (docs/protocol.md has the table, and why at most one wins):
+
+* somebody took this release back, or built on it: it stops, and writes nothing more;
+* what it built on was taken back, or somebody abandons: it gives way;
+* another release, not taken back by its own run: the first of them waits for that, all others give way.
+
+Only a run's *own* abort frees the way: counting a foreign one would let an abandoned run end with success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tagflow.domain.history import RELEASES, Entry, Hold
+from tagflow.domain.plan import Step
+from tagflow.domain.reference import Digest
+from tagflow.domain.tagging import RecordTag
+
+
+class Verdict(Enum):
+    """What a release does next."""
+
+    WON = "goes on"
+    WAIT = "waits for others to give way"
+    YIELD = "gives way: writes an abort"
+    STOP = "was taken over or taken back: writes nothing more"
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One image in an election.
+
+    ``mine`` are this run's own records here, the announcement last; ``known`` the record tags that the decision had
+    seen; ``before`` where the environment tag was to be found (``late``: a digest to which a PUT put it late);
+    ``unseen`` what has been listed since, by tag; ``digest`` where the environment tag stands now.
+    """
+
+    mine: tuple[Entry, ...]
+    known: frozenset[RecordTag]
+    before: Digest | None
+    unseen: Mapping[RecordTag, Entry]
+    digest: Digest | None
+
+    @property
+    def announcement(self) -> Entry:
+        """The record that announces the change."""
+        return self.mine[-1]
+
+    @property
+    def own_tags(self) -> frozenset[RecordTag]:
+        """The tags of this run's records."""
+        return frozenset(entry.tag for entry in self.mine)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict, and the record because of which it is not ``WON``."""
+
+    verdict: Verdict
+    because: Entry | None = None
+    image: str = ""
+    tag_moved: bool = False
+
+
+_WON = Outcome(Verdict.WON)
+_RANK = (Verdict.STOP, Verdict.YIELD, Verdict.WAIT, Verdict.WON)
+
+
+def elect(ballots: Mapping[str, Ballot]) -> Outcome:
+    """Judge a release over all its images: the gravest verdict of any of them counts for all."""
+    outcomes = [_elect(image, ballot, ballots) for image, ballot in sorted(ballots.items())]
+    return min(outcomes, key=lambda outcome: _RANK.index(outcome.verdict), default=_WON)
+
+
+def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot]) -> Outcome:
+    taken = taken_over(ballot)
+    if taken is not None:
+        return Outcome(Verdict.STOP, taken, image)
+    aborts = [entry for entry in ballot.unseen.values() if entry.record.action == "abort"]
+    for abort in aborts:
+        if abort.record.abandons or ballot.known.intersection(abort.record.aborts):
+            return Outcome(Verdict.YIELD, abort, image)
+    rivals = [entry for entry in ballot.unseen.values() if is_open(entry, ballot.unseen)]
+    for rival in rivals:
+        arrived = ballot.digest == rival.record.digest and ballot.digest != ballot.before
+        if arrived or _has_successor(rival, ballot.unseen) or _comes_first(rival, image, ballots):
+            return Outcome(Verdict.YIELD, rival, image)
+    if rivals:
+        return Outcome(Verdict.WAIT, rivals[0], image)
+    if ballot.digest == ballot.before:
+        return Outcome(Verdict.WON, None, image)
+    # The tag is on its way back: its release has announced that it puts it back.
+    coming_back = [abort for abort in aborts if abort.record.previous_digest == ballot.digest]
+    if coming_back:
+        return Outcome(Verdict.WAIT, coming_back[0], image, tag_moved=True)
+    return Outcome(Verdict.YIELD, None, image, tag_moved=True)
+
+
+def taken_over(ballot: Ballot) -> Entry | None:
+    """Somebody else's abort of this run's records, or a release built on them."""
+    own = ballot.own_tags
+    for entry in ballot.unseen.values():
+        if entry.record.action == "abort" and own.intersection(entry.record.aborts):
+            return entry
+    return built_on(ballot)
+
+
+def built_on(ballot: Ballot) -> Entry | None:
+    """A release that another run built on this one: its decision had seen this one's record."""
+    below = set(ballot.own_tags)
+    for entry in sorted(ballot.unseen.values(), key=lambda entry: entry.rank):
+        if any(parent.tag in below for parent in entry.record.parents):
+            if entry.record.action in RELEASES:
+                return entry
+            below.add(entry.tag)
+    return None
+
+
+def taken_back(ballot: Ballot) -> Entry | None:
+    """Somebody else's abort of this run's records."""
+    own = ballot.own_tags
+    found = (entry for entry in ballot.unseen.values() if own.intersection(entry.record.aborts))
+    return next((entry for entry in found if entry.record.action == "abort"), None)
+
+
+def stopped_by(step: Step, unseen: Iterable[Entry], waived: Iterable[str] = ()) -> Entry | None:
+    """A hold or freeze among unseen records that hits a decision: the version or its bytes are held, or nothing is
+    promoted any more. A rollback is hit only by a hold of what it goes back to. ``waived``: rules set aside."""
+    enters = step.action in ("push", "promote", "admit")
+    for entry in sorted(unseen, key=lambda entry: entry.rank):
+        record = entry.record
+        if record.action == "hold" and "hold" not in waived and step.action not in ("abort", "adopt"):
+            hold = Hold(record.version or "", record.subject)
+            digest = step.subject or step.digest
+            if hold.version == step.version or (hold.digest is not None and hold.digest == digest):
+                return entry
+        if record.action == "freeze" and enters and "freeze" not in waived:
+            return entry
+    return None
+
+
+def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
+    """Whether an unseen record announces a release that its own run has not taken back."""
+    if entry.record.action not in RELEASES:
+        return False
+    return not any(
+        other.record.action == "abort" and entry.tag in other.record.aborts and not other.record.abandons
+        for other in unseen.values()
+    )
+
+
+def _has_successor(rival: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
+    """Whether a release was built on another, so that it is complete."""
+    return any(
+        other.record.action in RELEASES and any(parent.tag == rival.tag for parent in other.record.parents)
+        for other in unseen.values()
+    )
+
+
+def _comes_first(rival: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
+    """Whether a rival release sorts before this one: by sequence, then tag, on the first image that both move.
+
+    One image decides for all, so that of two releases with several images in common both do not give way. Where the
+    rival's record there is still being written, this one is first as far as it can tell: it waits, and looks again.
+    """
+    release = rival.record.release.id
+    for name in sorted(ballots):
+        if name != image and not rival.record.intent.has(name):
+            continue
+        there = [entry for entry in ballots[name].unseen.values() if entry.record.release.id == release]
+        announced = [entry for entry in there if entry.record.action in RELEASES]
+        if name == image:
+            announced = announced or [rival]
+        if not announced:
+            return False
+        return min(entry.rank for entry in announced) < ballots[name].announcement.rank
+    return rival.rank < ballots[image].announcement.rank
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What the look after the environment tags found, for one image."""
+
+    complete: bool = True
+    taken_back: Entry | None = None
+    stopped: Entry | None = None
+    tag_moved: bool = False
+    unseen: Mapping[RecordTag, Entry] = field(default_factory=dict)
+
+
+def arrive(ballot: Ballot, step: Step, after: Digest | None, waived: Iterable[str] = ()) -> Arrival:
+    """Judge one image after its environment tag was moved to ``after``; ``unseen`` is what came since the election."""
+    back = taken_back(ballot)
+    if back is not None:
+        return Arrival(complete=False, taken_back=back)
+    if built_on(ballot) is not None:
+        return Arrival()
+    if ballot.digest != after:
+        return Arrival(complete=False, tag_moved=True)
+    stop = stopped_by(step, ballot.unseen.values(), waived)
+    if stop is not None:
+        return Arrival(complete=False, stopped=stop)
+    return Arrival()

@@ -1,0 +1,149 @@
+"""Releases that were announced and are not finished: who belongs to one, and the ways out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tagflow.domain.duration import format_duration
+from tagflow.domain.history import Entry
+from tagflow.domain.lookup import Lookup, RecordLookup
+from tagflow.domain.policy import Environment
+from tagflow.domain.snapshot import Observation, Snapshot
+from tagflow.domain.standing import Interrupted
+from tagflow.errors import ReleaseInterrupted
+
+YOUNG = timedelta(minutes=10)
+"""While a release is younger, it is most likely under way: the advice is to wait."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """One release. ``entries`` are its records, by image; ``open`` the images that have not arrived; ``wanted`` where
+    it wants each member (version tag, digest, or empty), of those whose records were never written, too."""
+
+    environment: Environment
+    entries: Mapping[str, Entry]
+    open: frozenset[str]
+    wanted: Mapping[str, str]
+
+    @property
+    def entry(self) -> Entry:
+        """A record of it that says all that is common to them."""
+        return next(iter(self.entries.values()))
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it is a rollback, or an abandonment: these are finished by `rollback` without a TARGET."""
+        return self.entry.record.action in ("rollback", "abort")
+
+
+def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]:
+    """The unfinished releases of an environment, the one with the highest number first; of one that was abandoned in
+    part, what is being taken back comes first."""
+    observations = snapshot.all_in(environment)
+    found: dict[tuple[str, str], None] = {}
+    for seen in sorted(observations, key=_latest_first):
+        if isinstance(seen.standing.position, Interrupted) and (entry := announcement(snapshot, seen)):
+            found[entry.record.release.id, entry.record.action] = None
+    names = [image.name for image in snapshot.policy.images]
+    releases = []
+    for key in found:
+        members = {
+            seen.image: entry
+            for seen in observations
+            if (entry := announcement(snapshot, seen)) and (entry.record.release.id, entry.record.action) == key
+        }
+        waiting = frozenset(
+            seen.image
+            for seen in observations
+            if seen.image in members and isinstance(seen.standing.position, Interrupted)
+        )
+        wanted = next(iter(members.values())).record.intent.of(names)
+        wanted |= {name: entry.record.version or entry.record.digest or "" for name, entry in members.items()}
+        releases.append(Unfinished(environment, members, waiting, wanted))
+    return releases
+
+
+def announcement(snapshot: Snapshot, seen: Observation) -> Entry | None:
+    """The record that announced what an image's effective head stands for: the head, or what it carries on."""
+    head = seen.standing.head
+    if head is None or head.record.follows is None:
+        return head
+    return snapshot.entries.get((seen.target.history, head.record.follows)) or head
+
+
+def announcement_lookups(snapshot: Snapshot, environment: Environment) -> Iterator[Lookup]:
+    """The records that heads carry on, where a release of the environment is not finished."""
+    observations = [seen for target, seen in snapshot.observations.items() if target.environment == environment]
+    if not any(isinstance(seen.standing.position, Interrupted) for seen in observations):
+        return
+    for seen in observations:
+        head = seen.standing.head
+        if head is not None and head.record.follows is not None:
+            yield RecordLookup(seen.target.history, head.record.follows)
+
+
+def concerning(releases: Iterable[Unfinished], images: Collection[str]) -> list[Unfinished]:
+    """The unfinished releases that one of these images is a member of."""
+    return [release for release in releases if not set(images).isdisjoint(release.wanted)]
+
+
+def finish_command(environment: str, wanted: Mapping[str, str], overrides: Iterable[str], reason: str) -> str:
+    """The promote that finishes a release. What it set aside is asked again for members that no record tells of yet."""
+    words = ["tagflow", "promote", *_targets(wanted), "--to", environment]
+    set_aside = [word for rule in overrides for word in ("--override", rule)]
+    return shlex.join([*words, *set_aside, "--reason", reason] if set_aside else words)
+
+
+def _targets(wanted: Mapping[str, str]) -> list[str]:
+    return [f"{image}={version}" for image, version in wanted.items()]
+
+
+def way_on(release: Unfinished) -> str:
+    """The command that finishes a release."""
+    record = release.entry.record
+    if release.goes_back:
+        return f"tagflow rollback {release.environment.name}"
+    return finish_command(release.environment.name, release.wanted, record.overrides, record.reason)
+
+
+def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
+    """Another change while a release is not finished: who, since when, and the ways out.
+
+    While it is young the advice is to wait: whoever announced it is most likely still at work.
+    """
+    record, environment = release.entry.record, release.environment.name
+    age = max(now - record.at, timedelta())
+    names = ", ".join(sorted(release.open)) or ", ".join(sorted(release.entries))
+    out = f"Finish it: `{way_on(release)}`."
+    if not release.goes_back:
+        out += f" Abandon it: `tagflow rollback {environment}`."
+    if age < YOUNG:
+        out = f"Wait for it: the same command with --wait 5m. If it died: {out[0].lower()}{out[1:]}"
+    return ReleaseInterrupted(
+        f"release {record.release.number} in {environment} was announced by {record.actor}"
+        f" {format_duration(timedelta(seconds=int(age.total_seconds())))} ago and is not finished ({names}):"
+        " it is still under way, or died",
+        hint=out,
+        details=[
+            {
+                "code": "release.interrupted",
+                "environment": environment,
+                "release": record.release.id,
+                "release_number": record.release.number,
+                "actor": record.actor,
+                "age_seconds": int(age.total_seconds()),
+                "images": sorted(release.open),
+            }
+        ],
+    )
+
+
+def _latest_first(seen: Observation) -> tuple[int, bool]:
+    head = seen.standing.head
+    if head is None:
+        return 0, True
+    return -head.record.release.number, head.record.action != "abort"

@@ -1,0 +1,199 @@
+"""Gathers what the rules ask about, and asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import get_args
+
+from tagflow.decide.identify import identify
+from tagflow.decide.selection import Choice, hold_of
+from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup
+from tagflow.domain.plan import Request
+from tagflow.domain.platform import normal_platform
+from tagflow.domain.policy import Environment, Rule
+from tagflow.domain.reference import Digest
+from tagflow.domain.rules import Candidate, judge
+from tagflow.domain.snapshot import Observation, Snapshot
+from tagflow.domain.standing import Stay, Unrecorded, stays
+from tagflow.domain.version import Version
+from tagflow.errors import ContentMissing, Refused, TagflowError, UsageError
+
+
+def read_overrides(request: Request) -> frozenset[Rule]:
+    """The rules that the user wants set aside.
+
+    :raises UsageError: ``override.unknown``, ``override.reason`` where the reason is missing.
+    """
+    chosen: set[Rule] = set()
+    for name in request.overrides:
+        rule = next((rule for rule in get_args(Rule) if rule == name), None)
+        if rule is None:
+            raise UsageError(
+                "override.unknown",
+                f"{name!r} cannot be overridden",
+                hint=f"Rules that can, where the policy allows it: {', '.join(get_args(Rule))}.",
+            )
+        chosen.add(rule)
+    if chosen and not request.reason.strip():
+        raise UsageError("override.reason", "an override needs a reason", hint="Add --reason TEXT; it is recorded.")
+    return frozenset(chosen)
+
+
+def denied_overrides(environment: Environment, request: Request) -> list[TagflowError]:
+    """The refusal of those that the environment does not let be set aside, if there are any."""
+    denied = sorted(read_overrides(request) - set(environment.overrides))
+    if not denied:
+        return []
+    allowed = ", ".join(environment.overrides) or "none"
+    return [
+        Refused(
+            "override.denied",
+            f"{environment.name} does not let {', '.join(denied)} be overridden",
+            hint=f"The policy allows there: {allowed}.",
+        )
+    ]
+
+
+def judge_unseen(
+    snapshot: Snapshot, environment: Environment, request: Request, seen: Observation, version: Version, now: datetime
+) -> list[Refused]:
+    """The reasons against a version that cannot come yet, beside its order: those that need no content and no stay."""
+    waived = read_overrides(request) & set(environment.overrides)
+    candidate = Candidate(
+        image=seen.image,
+        label=snapshot.scheme.version_tag(version),
+        version=version,
+        digest=Digest(""),
+        running=snapshot.scheme.parse_label(_running(snapshot, environment, seen)),
+        hold=hold_of(seen, version, None),
+        stop=seen.standing.state.freeze,
+    )
+    bare = replace(environment, soak=None, platforms=(), labels=())
+    return [verdict.refusal() for verdict in judge(bare, candidate, now, waived)]
+
+
+def judge_all(
+    snapshot: Snapshot,
+    environment: Environment,
+    request: Request,
+    choices: Sequence[Choice],
+    now: datetime,
+    *,
+    resuming: bool,
+    sending: Collection[str] = (),
+) -> list[TagflowError]:
+    """Every reason against every choice. A release that is being finished is not asked for soak and freeze again.
+
+    ``sending`` are the images whose content, or what is missing of it, is brought along.
+    """
+    waived = read_overrides(request) & set(environment.overrides)
+    if resuming:
+        waived |= {"soak", "freeze"}
+    found: list[TagflowError] = []
+    for choice in choices:
+        try:
+            found += [] if choice.image in sending else content_problems(snapshot, choice)
+            candidate = _candidate(snapshot, environment, choice, now)
+            found += [verdict.refusal() for verdict in judge(environment, candidate, now, waived)]
+        except TagflowError as error:
+            found.append(error)
+    return found
+
+
+def rule_lookups(
+    snapshot: Snapshot, environment: Environment, choices: Sequence[Choice], now: datetime
+) -> Iterator[Lookup]:
+    """What the rules ask: labels and platforms, whether images are whole, and the records that tell of stays."""
+    for choice in choices:
+        if choice.digest and not choice.bringing:
+            yield ImageLookup(choice.source, choice.digest, "parts")
+        if choice.digest and environment.platforms:
+            yield ImageLookup(choice.source, choice.digest, "platforms")
+        if choice.digest and environment.labels:
+            yield ImageLookup(choice.source, choice.digest, "labels")
+        if environment.soak:
+            yield from _stay_lookups(snapshot, environment, choice, now)
+
+
+def content_problems(snapshot: Snapshot, choice: Choice) -> list[TagflowError]:
+    """Why the image cannot be promoted as it is: parts of it are not there any more."""
+    key = (choice.source, choice.digest)
+    if not choice.digest or choice.bringing:
+        return []
+    if key in snapshot.unreadable:
+        return [snapshot.unreadable[key]]
+    gone = snapshot.gone[key]
+    if not gone:
+        return []
+    message = f"{choice.image} {choice.label} ({choice.digest}) is not whole any more:\n  " + "\n  ".join(gone)
+    return [
+        ContentMissing(
+            message,
+            hint=f"Send what is missing: `tagflow push {choice.label} {choice.image}=SOURCE`,"
+            " from wherever it still is whole.",
+            details=[{"code": "content.missing", "image": choice.image, "message": message, "parts": list(gone)}],
+        )
+    ]
+
+
+def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now: datetime) -> Candidate:
+    key = (choice.source, choice.digest)
+    looks_inside = bool(choice.digest) and bool(environment.platforms or environment.labels)
+    if looks_inside and key in snapshot.unreadable:
+        raise snapshot.unreadable[key]
+    platforms: frozenset[str] | None = None
+    if looks_inside and environment.platforms:
+        found = snapshot.platforms[key]
+        platforms = found | {name for name in environment.platforms if normal_platform(name) in found}
+    unset: tuple[str, ...] = ()
+    if looks_inside and environment.labels:
+        given = snapshot.labels[key]
+        unset = tuple(name for name in environment.labels if not given or not all(it.get(name) for it in given))
+    return Candidate(
+        image=choice.image,
+        label=choice.label,
+        version=choice.version,
+        digest=choice.digest,
+        running=snapshot.scheme.parse_label(_running(snapshot, environment, choice.seen)),
+        hold=hold_of(choice.seen, choice.version, choice.digest),
+        stop=choice.seen.standing.state.freeze,
+        stays=_stays(snapshot, environment, choice, now) if environment.soak else (),
+        platforms=platforms,
+        unset_labels=unset,
+    )
+
+
+def _running(snapshot: Snapshot, environment: Environment, seen: Observation) -> str | None:
+    standing = seen.standing
+    if not isinstance(standing.position, Unrecorded) or environment.downgrades:
+        return standing.version
+    return identify(snapshot, seen)
+
+
+def _sources(snapshot: Snapshot, environment: Environment, choice: Choice) -> list[Observation]:
+    """What was observed of the image in every environment that it may come from."""
+    return [snapshot.of(choice.seen.target.image, snapshot.environment(name)) for name in environment.sources]
+
+
+def _stays(snapshot: Snapshot, environment: Environment, choice: Choice, now: datetime) -> tuple[Stay, ...]:
+    """The stays of a digest in the environments that it may come from, by the records that were read."""
+    return tuple(
+        stay
+        for seen in _sources(snapshot, environment, choice)
+        for stay in stays(snapshot.read(seen.target, seen.records), seen.standing, now)
+        if stay.digest == choice.digest
+    )
+
+
+def _stay_lookups(snapshot: Snapshot, environment: Environment, choice: Choice, now: datetime) -> Iterator[Lookup]:
+    """The records that tell of stays. Where the heads and their parents tell of one that is long enough, no others."""
+    sources = _sources(snapshot, environment, choice)
+    for seen in sources:
+        for head in seen.standing.heads:
+            yield from (RecordLookup(seen.target.history, parent.tag) for parent in head.record.parents)
+    longest = max((it.end - it.begin for it in _stays(snapshot, environment, choice, now)), default=timedelta())
+    if longest < (environment.soak or timedelta()):
+        for seen in sources:
+            yield from (RecordLookup(seen.target.history, tag) for tag in sorted(seen.records, key=str))

@@ -1,0 +1,224 @@
+"""hold and freeze: notes in each image's history that take a version, or a whole environment, out of promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tagflow.decide.decision import Decision, Prospect, highest_number
+from tagflow.decide.finish import names
+from tagflow.decide.interrupted import Unfinished, announcement_lookups, unfinished
+from tagflow.decide.targets import Wanted, parse_targets
+from tagflow.domain.history import Action, Freeze, Hold, State
+from tagflow.domain.intent import compact
+from tagflow.domain.lookup import Lookup, TagLookup
+from tagflow.domain.plan import Plan, Request, Step
+from tagflow.domain.policy import Environment
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import Observation, Snapshot, Target, find_environment, refuse_broken, target_of
+from tagflow.domain.standing import Broken
+from tagflow.domain.tagging import TagScheme
+from tagflow.domain.version import Version
+from tagflow.errors import NotFound, UsageError
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is to be written down: a hold or its lifting, a freeze or its end. ``wanted`` is empty for a freeze."""
+
+    request: Request
+    environment: Environment
+    actor: str
+    lift: bool = False
+    until: datetime | None = None
+    wanted: tuple[Wanted, ...] = ()
+
+    def targets(self, scheme: TagScheme) -> list[Target]:
+        """What is to be observed: every image in the environment."""
+        return [target_of(scheme.policy, image, self.environment) for image in scheme.policy.images]
+
+    def repositories(self, scheme: TagScheme) -> list[Repository]:
+        """Where a version that is to be held may be known."""
+        policy = scheme.policy
+        return [policy.repository(it.image, environment) for it in self.wanted for environment in policy.environments]
+
+
+def read_hold(scheme: TagScheme, request: Request, actor: str, *, lift: bool) -> Note:
+    """Read a request to hold versions, or to let them in again.
+
+    :raises UsageError: ``reason.missing``, ``target.missing``, ``target.invalid`` where an image has no version.
+    """
+    environment = find_environment(scheme.policy, request.environment)
+    wanted = parse_targets(scheme, request.targets)
+    without = [it.image.name for it in wanted if it.version is None]
+    if without:
+        raise UsageError(
+            "target.invalid",
+            f"{', '.join(without)}: which version?",
+            hint=f"A hold is of a version: {without[0]}=VERSION, or VERSION for every image.",
+        )
+    _need_reason(request)
+    return Note(request, environment, actor, lift, wanted=tuple(wanted))
+
+
+def read_freeze(scheme: TagScheme, request: Request, actor: str, *, lift: bool, until: datetime | None) -> Note:
+    """Read a request to freeze an environment, or to end that.
+
+    :raises UsageError: ``reason.missing``.
+    """
+    environment = find_environment(scheme.policy, request.environment)
+    _need_reason(request)
+    return Note(request, environment, actor, lift, until)
+
+
+def note_lookups(snapshot: Snapshot, note: Note) -> Iterator[Lookup]:
+    """What :func:`decide_note` asks about."""
+    scheme = snapshot.scheme
+    for wanted in note.wanted:
+        assert wanted.version is not None
+        for environment in snapshot.policy.environments:
+            target = target_of(snapshot.policy, wanted.image, environment)
+            for spelling in scheme.spellings(wanted.version, snapshot.tags.get(target.repository, frozenset())):
+                for tag in (scheme.combined_tag(spelling, note.environment.name), scheme.version_tag(spelling)):
+                    yield TagLookup(target.repository, tag)
+    if snapshot.observations:
+        yield from announcement_lookups(snapshot, note.environment)
+
+
+def decide_note(snapshot: Snapshot, note: Note, policy_digest: str, now: datetime) -> Decision:
+    """What hold or freeze would write. They are never refused for a release that is not finished.
+
+    :raises NotFound: ``version.not_found`` where a version exists nowhere.
+    :raises HistoryBroken: where the history of an image that is named cannot be read.
+    """
+    pairs = _holds(snapshot, note, now) if note.wanted else _freezes(snapshot, note, now)
+    steps = tuple(step for step, _ in pairs)
+    wanted = {step.image: step.version or "" for step in steps}
+    intent = compact(wanted, [image.name for image in snapshot.policy.images])
+    plan = Plan(note.request, policy_digest, steps, intent=intent)
+    number = highest_number(snapshot.all_in(note.environment))
+    notes = [
+        f"{seen.target.name}: its history cannot be read, so it is left out"
+        for seen in snapshot.all_in(note.environment)
+        if isinstance(seen.standing.position, Broken) and not note.wanted
+    ]
+    return Decision(plan, number, {step.image: prospect for step, prospect in pairs}, notes=tuple(notes))
+
+
+def under_way(snapshot: Snapshot, note: Note, steps: Sequence[Step]) -> list[Unfinished]:
+    """The unfinished releases that a note concerns: of the version or the bytes that are held; any promotion, for a
+    freeze."""
+    if note.lift:
+        return []
+    held = {step.image: step for step in steps}
+    found = []
+    for release in unfinished(snapshot, note.environment):
+        if release.goes_back or release.entry.record.action == "adopt":
+            continue
+        if not note.wanted:
+            found.append(release)
+            continue
+        for image in release.open:
+            record, step = release.entries[image].record, held.get(image)
+            if step and (record.version == step.version or (step.subject and record.digest == step.subject)):
+                found.append(release)
+                break
+    return found
+
+
+def _holds(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Prospect]]:
+    scheme = snapshot.scheme
+    named = {target.partition("=")[0] for target in note.request.targets if "=" in target}
+    known = {it.image.name: _spelling(snapshot, note, it) for it in note.wanted}
+    absent = [it for it in note.wanted if known[it.image.name] is None]
+    refused = [it for it in absent if it.image.name in named]
+    if refused or len(absent) == len(note.wanted):
+        told = ", ".join(
+            f"{it.image.name} has no {it.version and scheme.version_tag(it.version)}" for it in refused or absent
+        )
+        raise NotFound("version.not_found", told, hint="`tagflow status` shows what there is.")
+    pairs = []
+    for wanted in note.wanted:
+        version = known[wanted.image.name]
+        if version is None:
+            continue
+        seen = snapshot.of(wanted.image, note.environment)
+        refuse_broken([seen])
+        label, state = scheme.version_tag(version), seen.standing.state
+        listed = [hold.version for hold in state.holds if scheme.parse_label(hold.version) == version]
+        if note.lift == (not listed):
+            continue
+        digest = _digest(snapshot, note, wanted, version)
+        if note.lift:
+            pairs.append(_pair(seen, "unhold", label, state.lifted(listed), digest))
+        else:
+            hold = Hold(label, digest, note.actor, now, note.request.reason)
+            pairs.append(_pair(seen, "hold", label, state.holding(hold), digest))
+    return pairs
+
+
+def _freezes(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Prospect]]:
+    freeze = None if note.lift else Freeze(note.actor, now, note.request.reason, note.until)
+    pairs = []
+    for seen in snapshot.all_in(note.environment):
+        state = seen.standing.state
+        if isinstance(seen.standing.position, Broken) or (note.lift and state.freeze is None):
+            continue
+        pairs.append(_pair(seen, "thaw" if note.lift else "freeze", None, replace(state, freeze=freeze), None))
+    return pairs
+
+
+def _pair(
+    seen: Observation, action: Action, version: str | None, state: State, subject: Digest | None
+) -> tuple[Step, Prospect]:
+    standing = seen.standing
+    head = standing.head
+    step = Step(
+        image=seen.image,
+        repository=str(seen.target.repository),
+        action=action,
+        version=version,
+        digest=head.record.digest if head else None,
+        previous_version=head.record.previous_version if head else None,
+        previous_digest=head.record.previous_digest if head else None,
+        heads=names(standing.heads),
+        subject=subject,
+    )
+    return step, Prospect(seen, state)
+
+
+def _spelling(snapshot: Snapshot, note: Note, wanted: Wanted) -> Version | None:
+    """How a version is written where it is known; None where it is known nowhere."""
+    assert wanted.version is not None
+    scheme, policy = snapshot.scheme, snapshot.policy
+    tags = {
+        tag
+        for environment in policy.environments
+        for tag in snapshot.tags.get(policy.repository(wanted.image, environment), ())
+    }
+    spellings = scheme.spellings(wanted.version, tags)
+    if spellings:
+        return spellings[0]
+    state = snapshot.of(wanted.image, note.environment).standing.state
+    labels = [entry.version for entry in state.stack] + [hold.version for hold in state.holds]
+    return next((version for label in labels if (version := scheme.parse_label(label)) == wanted.version), None)
+
+
+def _digest(snapshot: Snapshot, note: Note, wanted: Wanted, version: Version) -> Digest | None:
+    """The bytes of a version: as it has them here, else where it is known."""
+    scheme, policy = snapshot.scheme, snapshot.policy
+    here = policy.repository(wanted.image, note.environment)
+    repositories = [here, *(policy.repository(wanted.image, environment) for environment in policy.environments)]
+    for repository in dict.fromkeys(repositories):
+        for tag in (scheme.combined_tag(version, note.environment.name), scheme.version_tag(version)):
+            if tag in snapshot.tags.get(repository, ()) and (digest := snapshot.digest(repository, tag)):
+                return digest
+    return None
+
+
+def _need_reason(request: Request) -> None:
+    if not request.reason.strip():
+        raise UsageError(
+            "reason.missing", f"{request.command} needs a reason", hint="Add --reason TEXT; it is recorded."
+        )

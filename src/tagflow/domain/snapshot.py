@@ -1,0 +1,168 @@
+"""A snapshot: what the stores held when they were asked, as plain values that a decision can be made from, twice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tagflow.domain.history import Entry
+from tagflow.domain.policy import Environment, Image, Policy
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.standing import Broken, Standing
+from tagflow.domain.suggest import suggestion
+from tagflow.domain.tagging import RecordTag, TagScheme
+from tagflow.domain.version import Version
+from tagflow.errors import NotFound, TagflowError, UsageError, combine
+
+
+@dataclass(frozen=True)
+class Target:
+    """One image in one environment: where its tags and its records live."""
+
+    image: Image
+    environment: Environment
+    repository: Repository
+    history: Repository
+
+    @cached_property
+    def name(self) -> str:
+        """``frontend in prod``."""
+        return f"{self.image.name} in {self.environment.name}"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was observed of one target. ``records`` are the tags of all its records; ``is_new``: no environment has any
+    record where this one's are kept."""
+
+    target: Target
+    scheme: TagScheme
+    tags: frozenset[str]
+    records: frozenset[RecordTag]
+    standing: Standing
+    is_new: bool = False
+    digests: Mapping[tuple[Repository, str], Digest | None] = field(default_factory=dict, hash=False, compare=False)
+
+    @property
+    def image(self) -> str:
+        """The image's name."""
+        return self.target.image.name
+
+    @cached_property
+    def combined(self) -> Mapping[Version, str]:
+        """The versions that have a combined tag here, and that tag."""
+        return self.scheme.combined(self.tags, self.target.environment.name)
+
+    def excludes(self, version: Version) -> str:
+        """Why a version with a combined tag is not admitted here, as :meth:`Standing.excludes` says it; or empty."""
+        label = next(iter(self.listed_as(version)), None) or self.scheme.version_tag(version)
+        tag = self.combined.get(version)
+        digest = self.digests.get((self.target.repository, tag)) if tag else None
+        return self.standing.excludes(label, digest)
+
+    def listed_as(self, version: Version) -> tuple[str, ...]:
+        """The spellings in which a version is listed as held or void here."""
+        state = self.standing.state
+        listed = {hold.version for hold in state.holds} | {void.version for void in state.void}
+        return tuple(sorted(label for label in listed if self.scheme.parse_label(label) == version))
+
+    @cached_property
+    def admitted(self) -> frozenset[Version]:
+        """The versions that are admitted here: combined tag there, neither held nor void."""
+        return frozenset(version for version in self.combined if not self.excludes(version))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a decision may know of the world. Asking it for what was not looked up is a bug, and raises.
+
+    ``digests`` says where tags stand (None: nowhere); a tag that its repository's list does not have is nowhere.
+    ``entries`` are records that were read; ``platforms`` and ``labels`` (one mapping for each platform) what images say
+    of themselves; ``gone`` the parts that are missing of an image; ``unreadable`` why one could not be looked at.
+    """
+
+    policy: Policy
+    scheme: TagScheme
+    observations: Mapping[Target, Observation]
+    tags: Mapping[Repository, frozenset[str]]
+    digests: Mapping[tuple[Repository, str], Digest | None]
+    entries: Mapping[tuple[Repository, RecordTag], Entry] = field(default_factory=dict)
+    platforms: Mapping[tuple[Repository, Digest], frozenset[str]] = field(default_factory=dict)
+    labels: Mapping[tuple[Repository, Digest], tuple[Mapping[str, str], ...]] = field(default_factory=dict)
+    gone: Mapping[tuple[Repository, Digest], tuple[str, ...]] = field(default_factory=dict)
+    unreadable: Mapping[tuple[Repository, Digest], TagflowError] = field(default_factory=dict)
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name.
+
+        :raises NotFound: ``environment.not_found``.
+        """
+        return find_environment(self.policy, name)
+
+    def target(self, image: Image, environment: Environment) -> Target:
+        """Where an image lives in an environment."""
+        return target_of(self.policy, image, environment)
+
+    def of(self, image: Image, environment: Environment) -> Observation:
+        """What was observed of an image in an environment."""
+        return self.observations[self.target(image, environment)]
+
+    def all_in(self, environment: Environment) -> list[Observation]:
+        """What was observed of every image in an environment, in the policy's order."""
+        targets = (self.target(image, environment) for image in self.policy.images)
+        return [self.observations[target] for target in targets if target in self.observations]
+
+    def digest(self, repository: Repository, tag: str) -> Digest | None:
+        """Where a tag stands, or None."""
+        if tag not in self.tags.get(repository, (tag,)):
+            return None
+        return self.digests[repository, tag]
+
+    def read(self, target: Target, records: Iterable[RecordTag]) -> list[Entry]:
+        """Records that were looked up, those that are gone left out."""
+        found = (self.entries.get((target.history, tag)) for tag in records)
+        return [entry for entry in found if entry is not None]
+
+
+def target_of(policy: Policy, image: Image, environment: Environment) -> Target:
+    """Where an image lives in an environment."""
+    return Target(
+        image, environment, policy.repository(image, environment), policy.history_repository(image, environment)
+    )
+
+
+def find_environment(policy: Policy, name: str) -> Environment:
+    """The environment of that name.
+
+    :raises NotFound: ``environment.not_found``.
+    """
+    if not name.strip():
+        raise UsageError("target.missing", "the ENV is empty", hint="An unset variable? Name an environment.")
+    known = {environment.name: environment for environment in policy.environments}
+    if name not in known:
+        hint = suggestion(name, known) or f"Environments of this policy: {', '.join(known)}."
+        raise NotFound("environment.not_found", f"there is no environment {name!r}", hint=hint)
+    return known[name]
+
+
+def find_image(policy: Policy, name: str) -> Image:
+    """The image of that name.
+
+    :raises NotFound: ``image.not_found``.
+    """
+    known = {image.name: image for image in policy.images}
+    if name not in known:
+        hint = suggestion(name, known) or f"Images of this policy: {', '.join(known)}."
+        raise NotFound("image.not_found", f"there is no image {name!r}", hint=hint)
+    return known[name]
+
+
+def refuse_broken(observations: Collection[Observation]) -> None:
+    """Refuse to decide about images whose history cannot be read.
+
+    :raises TagflowError: ``history.broken``, ``history.newer``.
+    """
+    errors = [seen.standing.position.error for seen in observations if isinstance(seen.standing.position, Broken)]
+    if errors:
+        raise combine(errors)

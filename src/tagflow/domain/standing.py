@@ -1,0 +1,238 @@
+"""Where one image stands in one environment: its environment tag against the heads of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from tagflow.domain.history import RELEASES, Entry, State
+from tagflow.domain.reference import Digest
+from tagflow.domain.tagging import RecordTag
+from tagflow.errors import TagflowError
+
+Condition = Literal["empty", "recorded", "interrupted", "unrecorded", "late", "broken"]
+
+
+@dataclass(frozen=True)
+class Empty:
+    """There is no environment tag, and no record says that there should be one."""
+
+    name: ClassVar[Condition] = "empty"
+    head: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The tag is where the head record says."""
+
+    name: ClassVar[Condition] = "recorded"
+    head: Entry
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The tag is where it was before the head record's change: announced, and not finished."""
+
+    name: ClassVar[Condition] = "interrupted"
+    head: Entry
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """Somebody moved the tag by hand; ``head`` is None where there is no record at all."""
+
+    name: ClassVar[Condition] = "unrecorded"
+    head: Entry | None
+
+
+@dataclass(frozen=True)
+class Late:
+    """A PUT that came late put the tag at the digest of a release that was taken back."""
+
+    name: ClassVar[Condition] = "late"
+    head: Entry
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record cannot be read, so nothing can be said."""
+
+    name: ClassVar[Condition] = "broken"
+    error: TagflowError
+    head: None = None
+
+
+Position = Empty | Recorded | Interrupted | Unrecorded | Late | Broken
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The digest of the environment tag, and the heads of the history.
+
+    ``vain``: what the head announced certainly never arrived, and somebody has moved the tag by hand since.
+    ``error`` says why the history cannot be read.
+    """
+
+    digest: Digest | None
+    heads: tuple[Entry, ...] = ()
+    vain: bool = False
+    error: TagflowError | None = None
+
+    @cached_property
+    def head(self) -> Entry | None:
+        """The effective head: the one whose digest the tag has, else the highest sequence, then the highest tag."""
+        matching = [entry for entry in self.heads if entry.record.digest == self.digest]
+        return max(matching or self.heads, key=lambda entry: entry.rank, default=None)
+
+    @cached_property
+    def position(self) -> Position:
+        """Which of the six cases it is."""
+        if self.error is not None:
+            return Broken(self.error)
+        head = self.head
+        if head is None or (head.record.digest is None and self.digest is None):
+            return Empty(head) if self.digest is None else Unrecorded(None) if head is None else Unrecorded(head)
+        if self.digest == head.record.digest:
+            return Recorded(head)
+        # An adoption announces nothing: it writes down what is there already.
+        if head.record.action != "adopt" and self.digest == head.record.previous_digest:
+            return Interrupted(head)
+        late = self.digest is not None and self.digest in self.state.void_digests
+        return Late(head) if late else Unrecorded(head)
+
+    @property
+    def condition(self) -> Condition:
+        """The name of the case, as JSON has it."""
+        return self.position.name
+
+    @property
+    def version(self) -> str | None:
+        """The version that runs, as far as the history tells."""
+        match self.position:
+            case Recorded(head):
+                top = head.record.state.top
+                return top.version if top else head.record.version
+            case Interrupted(head):
+                state = head.record.state
+                known = [entry.version for entry in state.stack[:-1] if entry.digest == self.digest]
+                known += [hold.version for hold in state.holds if hold.digest == self.digest]
+                return known[-1] if known else head.record.previous_version
+        return None
+
+    @property
+    def wanted(self) -> str | None:
+        """The version that the head record says should run."""
+        head = self.head
+        if head is None:
+            return None
+        top = head.record.state.top
+        return top.version if top else head.record.version if not head.record.carries_on else None
+
+    @cached_property
+    def state(self) -> State:
+        """The effective head's checkpoint, with the holds of all heads, and what other heads announced in vain."""
+        head = self.head
+        if head is None:
+            return State()
+        state = head.record.state
+        if self.vain:
+            top = state.top
+            state = replace(state, stack=state.stack[:-1])
+            state = state.aborted(head.record.version, top.digest if top else None)
+        ran = {entry.version for entry in state.stack}
+        others = [entry.record for entry in self.heads if entry is not head]
+        for other in others:
+            known = {hold.version for hold in state.holds}
+            state = replace(
+                state,
+                holds=state.holds | {hold for hold in other.state.holds if hold.version not in known},
+                void=state.void | {void for void in other.state.void if void.version not in ran},
+                freeze=state.freeze or other.state.freeze,
+                ignored=state.ignored | other.state.ignored,
+            )
+        for other in others:
+            if other.action in RELEASES and other.action != "rollback":
+                state = state.aborted(other.version, other.digest)
+        return state
+
+    @property
+    def number(self) -> int:
+        """The highest release number that any head knows."""
+        return max((entry.record.release.number for entry in self.heads), default=0)
+
+    def excludes(self, version: str, digest: Digest | None = None) -> str:
+        """Why a version with a combined tag is not admitted here: ``held``, ``void``, ``announced`` or
+        ``contradicted`` (its combined tag stands at another ``digest`` than its record says); else empty."""
+        state, head = self.state, self.head
+        if state.held(version, digest):
+            return "held"
+        if state.voided(version):
+            return "void"
+        announced = isinstance(self.position, Interrupted) and head is not None and head.record.version == version
+        if announced and not head_carries(head) and not any(entry.version == version for entry in state.stack[:-1]):
+            return "announced"
+        known = [entry.digest for entry in (*state.stack, *state.admitted) if entry.version == version]
+        if digest is not None and known and digest not in known:
+            return "contradicted"
+        return ""
+
+
+def head_carries(head: Entry | None) -> bool:
+    """Whether a head announces nothing itself."""
+    return head is None or head.record.carries_on
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A digest ran from ``begin`` to ``end``, without a break."""
+
+    digest: Digest
+    begin: datetime
+    end: datetime
+
+
+def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[Stay]:
+    """The unbroken stays that a history tells of, oldest first; one that still lasts ends ``now``.
+
+    A stay ends when the next record of another digest was written. What was announced and never arrived did not stay;
+    what was announced twice by one release arrived at the second time at the earliest. What is announced and has not
+    arrived yet ends no stay either. A stay begins at the later of its record's clock and its parents': a writer whose
+    clock is behind must not lengthen it.
+    """
+    known = {entry.tag: entry for entry in entries}
+    arrived = standing.head if not isinstance(standing.position, Interrupted) else None
+    pending = {tag for head in standing.heads if head is not arrived for tag in (head.tag, head.record.follows)}
+    aborted_tags = {tag for entry in known.values() for tag in entry.record.aborts}
+    ordered = sorted(
+        (
+            entry
+            for entry in known.values()
+            if entry.tag not in pending and entry.tag not in aborted_tags and not entry.record.carries_on
+        ),
+        key=lambda entry: entry.rank,
+    )
+    found: list[Stay] = []
+    for index, entry in enumerate(ordered):
+        record = entry.record
+        following = [later.record for later in ordered[index + 1 :] if later.record.digest != record.digest]
+        aborted = bool(following) and following[0].action == "abort"
+        again = [later.record.release for later in ordered[index + 1 :] if later.record.digest == record.digest][:1]
+        if record.digest is None or aborted or record.release in again:
+            continue
+        began = max([record.state.since or record.at, *_parents_clock(entry, known)])
+        if following:
+            found.append(Stay(record.digest, began, max(began, following[0].at)))
+        elif standing.digest == record.digest:
+            found.append(Stay(record.digest, began, max(began, now)))
+    return found
+
+
+def _parents_clock(entry: Entry, known: Mapping[RecordTag, Entry]) -> list[datetime]:
+    """When its parents were written, where the stay began with this record."""
+    record = entry.record
+    if record.state.since is not None and record.state.since < record.at:
+        return []  # the stay began earlier: this record does not break it
+    return [known[parent.tag].record.at for parent in record.parents if parent.tag in known]

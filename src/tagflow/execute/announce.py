@@ -1,0 +1,247 @@
+"""The record writer: the records of one release, composed from what was decided and what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tagflow.context import Context
+from tagflow.decide.decision import UNNUMBERED, Prospect
+from tagflow.decide.election import Ballot
+from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, StackEntry, State, fingerprint
+from tagflow.domain.plan import Plan, Step
+from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
+from tagflow.domain.snapshot import Target
+from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
+from tagflow.errors import StoreError
+from tagflow.stores.artifact import artifact, write_empty
+from tagflow.stores.port import Manifest, Store
+
+_PAUSES = (0.05, 0.2, 0.5)
+"""Seconds before a record that the registry refused for its blob is put again."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A record on its way: what stands under its tag once it has arrived."""
+
+    entry: Entry
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class RecordWriter:
+    """Composes and writes the records of one release. ``plan_id`` is the saved plan that is carried out, or empty."""
+
+    context: Context
+    plan: Plan
+    release: Release
+    adoption: Release
+    plan_id: str = ""
+
+    def compose(self, step: Step, prospect: Prospect) -> list[Written]:
+        """An image's records: what is adopted, where something is, then the announcement."""
+        target, standing = prospect.seen.target, prospect.seen.standing
+        parents, seen = list(standing.heads), set(prospect.seen.records)
+        composed: list[Written] = []
+        if step.adopts:
+            composed.append(self._composed(self._adopted(prospect), parents, seen))
+            parents = [composed[0].entry]
+            seen.add(parents[0].tag)
+        draft = replace(
+            self._draft(target, _numbered(prospect.state, self.release, self.adoption)),
+            action=step.action,
+            version=step.version,
+            digest=step.digest,
+            previous_version=step.previous_version,
+            previous_digest=step.previous_digest,
+            subject=step.subject,
+            aborts=tuple(tag for name in step.aborts if (tag := parse_record_tag(name))),
+            abandons=step.action == "abort",
+        )
+        if step.action in NOTES:
+            draft = _carrying(draft, prospect)
+        elif prospect.since is not None:
+            draft = replace(draft, state=replace(draft.state, since=prospect.since, by=prospect.by))
+        composed.append(self._composed(draft, parents, seen))
+        return composed
+
+    def compose_abort(self, ballot: Ballot, prospect: Prospect, *, moved: bool) -> Written:
+        """This run's own abort: what it announced did not take place, or is put back (``moved``).
+
+        Where another release remains under way, the abort carries that one on: it must not look settled.
+        """
+        target, announced = prospect.seen.target, ballot.announcement
+        record = announced.record
+        remaining = None if moved else _remaining(ballot)
+        adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
+        base = adopted.state if adopted else prospect.seen.standing.state
+        state = _with_notes(base, ballot.unseen.values())
+        draft = replace(
+            self._draft(target, state),
+            action="abort",
+            version=adopted.version if adopted else prospect.seen.standing.wanted,
+            digest=record.previous_digest,
+            previous_version=record.version,
+            previous_digest=record.digest if moved else record.previous_digest,
+            aborts=(announced.tag,),
+        )
+        if not moved:
+            draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
+        if remaining is not None:
+            other = remaining.record
+            draft = replace(
+                draft,
+                version=other.version,
+                digest=other.digest,
+                previous_digest=other.previous_digest,
+                state=_with_notes(other.state, ballot.unseen.values()),
+                follows=remaining.tag,
+            )
+        draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
+        everything = {*ballot.known, *ballot.unseen, *ballot.own_tags}
+        return self._composed(draft, _heads(prospect, ballot), everything)
+
+    def write(self, target: Target, written: Written, *, first: bool) -> Entry:
+        """Store a record under its own tag. Writing the same record again changes nothing.
+
+        One request, unless it is the ``first`` record of the repository: all others find the empty blob there.
+        """
+        put_record(self.context, self.context.stores(target.history), written, first=first)
+        return written.entry
+
+    def _adopted(self, prospect: Prospect) -> Record:
+        standing = prospect.seen.standing
+        assert standing.digest is not None
+        found = StackEntry(prospect.adopted, standing.digest, self.adoption)
+        head = standing.head
+        return replace(
+            self._draft(prospect.seen.target, standing.state.adopted(found)),
+            action="adopt",
+            version=found.version,
+            digest=found.digest,
+            previous_version=standing.wanted,
+            previous_digest=head.record.digest if head else None,
+            release=self.adoption,
+            overrides=(),
+        )
+
+    def _draft(self, target: Target, state: State) -> Record:
+        now = self.context.now()
+        return Record(
+            environment=target.environment.name,
+            repository=target.repository.path if target.repository.is_layout else str(target.repository),
+            action="promote",
+            version=None,
+            digest=None,
+            previous_version=None,
+            previous_digest=None,
+            release=self.release,
+            actor=self.context.actor,
+            reason=self.plan.request.reason,
+            overrides=self.plan.request.overrides,
+            at=now,
+            parents=(),
+            state=replace(state, since=now, by=self.context.actor),
+            intent=self.plan.intent,
+            plan=self.plan_id,
+        )
+
+    def _composed(self, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag]) -> Written:
+        record = replace(
+            draft,
+            parents=tuple(Parent(parent.tag, parent.digest) for parent in parents),
+            state=replace(draft.state, seen=fingerprint(seen)),
+        )
+        manifest = artifact(ARTIFACT_TYPE, to_annotations(record))
+        tag = record_tag(record.environment, record.sequence, manifest.digest)
+        return Written(Entry(tag, manifest.digest, record), manifest)
+
+
+def put_record(context: Context, store: Store, written: Written, *, first: bool) -> None:
+    """Store one record under its tag."""
+    tag = str(written.entry.tag)
+    if first:
+        write_empty(store)
+    for pause in _PAUSES:
+        try:
+            store.put(written.manifest, tag)
+            return
+        except StoreError as error:
+            # The empty blob is not there, or is being written: distribution 2.8 shows others half of an upload.
+            if not error.code.startswith(("blob.", "manifest.")):
+                raise
+            context.sleep(pause)
+            write_empty(store)
+    store.put(written.manifest, tag)
+
+
+def _carrying(draft: Record, prospect: Prospect) -> Record:
+    """A note changes no state: the digests of what it follows go on, and so does the stay."""
+    standing = prospect.seen.standing
+    head = standing.head
+    state = replace(draft.state, since=standing.state.since, by=standing.state.by)
+    if head is None:
+        return replace(draft, state=state, digest=None, previous_version=None, previous_digest=None)
+    record = head.record
+    # An adoption announced no move: what was there before it must not look like an unfinished one.
+    settled = record.action == "adopt"
+    return replace(
+        draft,
+        state=state,
+        digest=record.digest,
+        previous_version=record.previous_version,
+        previous_digest=record.digest if settled else record.previous_digest,
+        follows=record.follows or head.tag,
+    )
+
+
+def _remaining(ballot: Ballot) -> Entry | None:
+    """Another release that is still under way, or has arrived: the one that the tag shows, else the first."""
+    taken = {tag for entry in ballot.unseen.values() if entry.record.action == "abort" for tag in entry.record.aborts}
+    open_ = [it for it in ballot.unseen.values() if it.record.action in RELEASES and it.tag not in taken]
+    if not open_:
+        return None
+    named = {parent.tag for entry in open_ for parent in entry.record.parents}
+    latest = [entry for entry in open_ if entry.tag not in named] or open_
+    return min(latest, key=lambda entry: (entry.record.digest != ballot.digest, entry.rank))
+
+
+def _heads(prospect: Prospect, ballot: Ballot) -> list[Entry]:
+    """The records that no other names, of all that this run knows."""
+    known: Mapping[RecordTag, Entry] = {
+        entry.tag: entry for entry in (*prospect.seen.standing.heads, *ballot.unseen.values(), *ballot.mine)
+    }
+    named = {parent.tag for entry in known.values() for parent in entry.record.parents}
+    return sorted((it for it in known.values() if it.tag not in named), key=lambda it: it.rank, reverse=True)
+
+
+def _with_notes(state: State, unseen: Iterable[Entry]) -> State:
+    """A state with what others noted meanwhile: holds, freezes, and what was announced in vain."""
+    for entry in sorted(unseen, key=lambda entry: entry.rank):
+        record = entry.record
+        match record.action:
+            case "hold":
+                hold = record.state.held(record.version) or Hold(record.version or "", record.subject)
+                state = state.holding(hold)
+            case "unhold":
+                state = state.lifted([record.version or ""])
+            case "freeze" | "thaw":
+                state = replace(state, freeze=record.state.freeze)
+            case "admit":
+                state = replace(state, admitted=record.state.admitted)
+            case "abort":
+                gone = {void.version for void in state.void}
+                state = replace(state, void=state.void | {it for it in record.state.void if it.version not in gone})
+    return state
+
+
+def _numbered(state: State, release: Release, adoption: Release) -> State:
+    """Name the releases of the entries that came in with this run: the running one's, and the adoption's below it."""
+    top = len(state.stack) - 1
+    stack = tuple(
+        replace(entry, release=release if index == top else adoption) if entry.release == UNNUMBERED else entry
+        for index, entry in enumerate(state.stack)
+    )
+    admitted = tuple(replace(it, release=release) if it.release == UNNUMBERED else it for it in state.admitted)
+    return replace(state, stack=stack, admitted=admitted)

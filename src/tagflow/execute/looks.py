@@ -1,0 +1,68 @@
+"""Looks: what a run sees of others between its steps. Each is named, for each proves something (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tagflow.context import Context
+from tagflow.decide.decision import Prospect
+from tagflow.decide.election import Ballot
+from tagflow.domain.history import Entry
+from tagflow.domain.reference import Digest
+from tagflow.domain.tagging import RecordTag
+from tagflow.observe.observer import Observer
+
+
+@dataclass(frozen=True)
+class Announced:
+    """One image whose records this run has written: its prospect, and where its environment tag was to be found."""
+
+    prospect: Prospect
+    mine: tuple[Entry, ...]
+    before: Digest | None
+
+
+class Lookout:
+    """Looks at the histories and environment tags of a run's images, and remembers what the election took in."""
+
+    def __init__(self, context: Context, observer: Observer) -> None:
+        self._context = context
+        self.observer = observer
+        self._known: dict[str, frozenset[RecordTag]] = {}
+        self._taken_in: dict[str, dict[RecordTag, Entry]] = {}
+
+    def ballots(self, announced: Mapping[str, Announced], *, since_election: bool = False) -> dict[str, Ballot]:
+        """What has been written since the decision (or since the election) beside this run's own records, and where
+        the environment tags stand now."""
+        self.observer = self.observer.again()
+        targets = [it.prospect.seen.target for it in announced.values()]
+        self.observer.look(targets)
+        return {image: self._ballot(image, it, since_election=since_election) for image, it in announced.items()}
+
+    def take_in(self, ballots: Mapping[str, Ballot]) -> None:
+        """Note what the election has seen: a later look tells what came since."""
+        for image, ballot in ballots.items():
+            self._taken_in[image] = dict(ballot.unseen)
+
+    def unseen(self, ballots: Mapping[str, Ballot]) -> dict[str, Ballot]:
+        """These ballots with all that came since the decision, the election's included."""
+        return {
+            image: replace(ballot, unseen={**self._taken_in.get(image, {}), **ballot.unseen})
+            for image, ballot in ballots.items()
+        }
+
+    def _ballot(self, image: str, it: Announced, *, since_election: bool) -> Ballot:
+        target, known = it.prospect.seen.target, it.prospect.seen.records
+        own = {entry.tag for entry in it.mine}
+        gone = self._taken_in.get(image, {}).keys() if since_election else set()
+        fresh = [tag for tag in self.observer.records(target) if tag not in known | own | gone]
+        entries = self.observer.read(target.history, sorted(fresh, key=str))
+        return Ballot(it.mine, known | gone, it.before, entries, self.observer.digest(target))
+
+
+def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:
+    """The releases among unseen records that their own runs have not taken back."""
+    from tagflow.decide.election import is_open
+
+    return [entry for it in ballots.values() for entry in it.unseen.values() if is_open(entry, it.unseen)]

@@ -1,0 +1,150 @@
+"""notify: who is told after a promotion or rollback. A notice that fails is a warning, never a failed promotion."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+from tagflow.context import Context
+from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Step
+from tagflow.domain.policy import Notice
+from tagflow.execute.commands import Command, run_command
+
+_LIMIT = 10.0
+"""Seconds for one webhook, from the name look-up to the answer."""
+_COMMAND_LIMIT = 60.0
+"""Seconds for one command."""
+_NAMED = 10
+"""How many images the text names; the data names all."""
+
+
+def notify(context: Context, outcome: Outcome) -> None:
+    """Tell everybody that the policy names of an outcome that changed something.
+
+    Nothing that happens here undoes the release, an interrupt included: it leaves a warning.
+    """
+    if not outcome.applied or not outcome.plan.members or not context.policy.notify:
+        return
+    body = json.dumps(message(context, outcome), ensure_ascii=False).encode(errors="replace")
+    try:
+        _notify_all([_sender(context, notice, body, outcome) for notice in context.policy.notify])
+    except KeyboardInterrupt:
+        context.warn("warning: interrupted while telling about the release; not everybody may have heard")
+
+
+def message(context: Context, outcome: Outcome) -> dict[str, object]:
+    """What is told: ``text`` as Slack and its like show it, and the same as data."""
+    request, steps = outcome.plan.request, outcome.plan.steps
+    verb = {"push": "pushed to", "promote": "promoted to", "rollback": "rolled back in"}[request.command]
+    text = f"{_names(steps)} {verb} {outcome.environment} by {context.actor}"
+    return {
+        "text": f"{text}: {request.reason}" if request.reason else text,
+        "tagflow": 1,
+        "command": request.command,
+        "environment": outcome.environment,
+        "release": outcome.release,
+        "actor": context.actor,
+        "reason": request.reason,
+        "overrides": list(request.overrides),
+        "images": [
+            {
+                "image": step.image,
+                "repository": step.repository,
+                "action": step.action,
+                "version": step.version,
+                "digest": step.digest,
+                "previous_version": step.previous_version,
+                "previous_digest": step.previous_digest,
+            }
+            for step in steps
+        ],
+    }
+
+
+def _names(steps: Sequence[Step]) -> str:
+    named = ", ".join(f"{step.image} {step.version or 'nothing'}" for step in steps[:_NAMED])
+    return named if len(steps) <= _NAMED else f"{named} and {len(steps) - _NAMED} more"
+
+
+def _notify_all(senders: Sequence[Callable[[], None]]) -> None:
+    # Threads that nobody has to wait for: a name look-up or a dripping answer cannot be stopped.
+    threads = [Thread(target=send, name="tagflow-notice", daemon=True) for send in senders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _sender(context: Context, notice: Notice, body: bytes, outcome: Outcome) -> Callable[[], None]:
+    if notice.webhook:
+        return lambda: _in_time(context, notice.webhook, body)
+    return lambda: _run(context, notice.argv, body, outcome)
+
+
+def _in_time(context: Context, address: str, body: bytes) -> None:
+    found: list[str] = []
+    posting = Thread(target=lambda: found.append(_post(address, body)), name="tagflow-webhook", daemon=True)
+    posting.start()
+    posting.join(_LIMIT)
+    problem = found[0] if found else f"did not answer within {_LIMIT:.0f} s"
+    if problem:
+        # Only the host is ever shown: the path of a webhook's address is its secret.
+        context.warn(f"warning: the webhook at {_host(address)} {problem}")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A webhook that answers with a redirect has not taken the notice, and the secret address stays where it is."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        return None
+
+
+def _post(address: str, body: bytes) -> str:
+    """What went wrong; empty where nothing did."""
+    try:
+        request = urllib.request.Request(  # noqa: S310 - the policy lets http and https through, nothing else
+            address, data=body, headers={"Content-Type": "application/json", "User-Agent": "tagflow"}, method="POST"
+        )
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_LIMIT):
+            return ""
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"answered {error.code}"
+    except TimeoutError:
+        return f"did not answer within {_LIMIT:.0f} s"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        return f"could not be reached: {type(cause).__name__}"
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or "?"
+    except ValueError:
+        return "?"
+
+
+def _run(context: Context, argv: tuple[str, ...], body: bytes, outcome: Outcome) -> None:
+    variables = {
+        "TAGFLOW_COMMAND": outcome.plan.request.command,
+        "TAGFLOW_ENVIRONMENT": outcome.environment,
+        "TAGFLOW_RELEASE": outcome.release or "",
+        "TAGFLOW_ACTOR": context.actor,
+    }
+    command = Command(argv, {**context.environ, **variables}, body, context.directory)
+    try:
+        ended = run_command(command, seconds=_COMMAND_LIMIT, keep=1, deadline=context.deadline)
+    except OSError as error:
+        context.warn(f"warning: the notice {argv[0]!r} could not start: {error.strerror or error}")
+        return
+    if ended.status is None:
+        context.warn(f"warning: the notice {argv[0]!r} did not end within {ended.limit:.0f} s")
+    elif ended.status != 0:
+        context.warn(f"warning: the notice {argv[0]!r} failed with exit status {ended.status}")

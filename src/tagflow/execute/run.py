@@ -1,0 +1,649 @@
+"""Execute: any plan, in the one order of writes that survives dying anywhere, so that at most one of several runs wins.
+
+1. objects; 2. for all images their records, the intent written ahead; 3. look again, and elect; 4. version tags, then
+combined and pin tags; 5. the environment tags, each the commit point of its image; 6. look again; 7. floating tags,
+from what then stands. Each phase ends before the next begins. docs/protocol.md says why each look is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from tagflow.context import Context
+from tagflow.decide.decision import Decision, Origin
+from tagflow.decide.election import Ballot, Outcome, Verdict, arrive, built_on, elect, stopped_by, taken_back
+from tagflow.domain.history import Entry, Release
+from tagflow.domain.plan import Move, Step
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.tagging import Kind, RecordTag
+from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, StoreError, TagflowError, combine
+from tagflow.execute.announce import RecordWriter, Written
+from tagflow.execute.daemon import through_daemon
+from tagflow.execute.floating import follow_floating
+from tagflow.execute.ledger import Ledger
+from tagflow.execute.looks import Announced, Lookout, open_releases
+from tagflow.execute.messages import differing, told, ways_out
+from tagflow.observe.observer import Observer
+from tagflow.stores.port import Manifest, Store, TagMoved
+from tagflow.stores.transfer.copy import Copier
+from tagflow.workers import attempt, each, run_all
+
+_UNANSWERED = ("registry.timeout", "registry.unreachable", "run.timeout")
+"""Errors of writes that may still be carried out."""
+
+Recheck = Callable[[Observer], Sequence[TagflowError]]
+"""Decides again on a fresh look, just before anything moves: every reason why the decision does not hold any more."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What executing a plan came to."""
+
+    release: str | None
+    applied: bool
+    compensated: bool = False
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A decision that nothing refuses, and what carrying it out needs.
+
+    ``observer`` is who observed for it; ``opened`` stores beside those of the policy; ``recheck`` decides again.
+    """
+
+    decision: Decision
+    observer: Observer
+    opened: Mapping[Repository, Store] = field(default_factory=dict)
+    recheck: Recheck | None = None
+    plan_id: str = ""
+
+
+def execute(context: Context, execution: Execution) -> Result:
+    """Carry out a decision that nothing refuses.
+
+    :raises Overtaken: another release of the same images came first, or took this one back.
+    :raises TagflowError: what failed, where no environment or floating tag differs from before.
+    :raises PartlyApplied: where one does; the message lists each with its digest before and now.
+    :raises Interrupted: on Ctrl-C, with the message of either.
+
+    The ``result`` of the error holds a :class:`Result`.
+    """
+    return ReleaseRun(context, execution).carry_out()
+
+
+class ReleaseRun:
+    """One release under way. Its ledger says at every moment which names it has changed."""
+
+    def __init__(self, context: Context, execution: Execution) -> None:
+        self._context, self._execution = context, execution
+        self._decision = execution.decision
+        self._plan = execution.decision.plan
+        self._ledger = Ledger()
+        self._lookout = Lookout(context, execution.observer)
+        self._announced: dict[str, Announced] = {}
+        self._written: set[str] = set()
+        """Images whose announcement was begun to be written."""
+        self._manifests: dict[tuple[str, Digest], Manifest] = {}
+        self._looked_at = context.elapsed()
+        self._unanswered = False
+        first = self._decision.number + 1
+        adopting = any(step.adopts for step in self._plan.steps)
+        adoption = Release(context.new_id(), first)
+        self._release = self._plan.resumes or Release(context.new_id(), first + 1 if adopting else first)
+        self._writer = RecordWriter(context, self._plan, self._release, adoption, execution.plan_id)
+
+    # --- the workflow ------------------------------------------------------------------------------------------
+
+    def carry_out(self) -> Result:
+        """All phases, in their order."""
+        try:
+            self._bring_objects()
+            self._get_manifests()
+            self._or_abort(self._announce)
+            if self._abandons:
+                self._or_abort(self._wait_for_the_abandoned)
+            else:
+                self._or_abort(self._win_election)
+                self._or_abort(self._create_anchors)
+            self._commit()
+            self._look_again()
+            self._float()
+        except KeyboardInterrupt:
+            raise self._with_result(self._interrupted()) from None
+        except TagflowError as error:
+            raise self._with_result(error)  # noqa: B904
+        return self._result(applied=True)
+
+    @property
+    def _abandons(self) -> bool:
+        """Whether this run takes back what others announced: it does not stand for election itself."""
+        return bool(self._plan.steps) and all(step.action == "abort" for step in self._plan.steps)
+
+    # --- 1: objects --------------------------------------------------------------------------------------------
+
+    def _bring_objects(self) -> None:
+        targets = {choice.image: choice.seen.target.repository for choice in self._decision.entering}
+        origins = self._decision.origins
+        # What came through the daemon is not sent again below; what hangs on it, which no daemon carries, is.
+        through_daemon(self._context, self._plan.steps, origins, targets)
+        if not origins:
+            return
+        with Copier(self._context.progress, threads=self._context.threads) as copier:
+
+            def copy(image: str) -> None:
+                origin: Origin = origins[image]
+                source = self._execution.opened.get(origin.repository) or self._context.stores(origin.repository)
+                target = self._context.stores(self._repository(image))
+                copier.copy(source, target, origin.reference, referrers=self._context.policy.referrers)
+
+            each(copy, origins, threads=self._context.threads)
+
+    def _get_manifests(self) -> None:
+        """Have every manifest at hand that a tag will move to, before anything is announced."""
+        wanted = {
+            (move.image, move.after) for move in self._plan.moves if move.action != "keep" and move.after is not None
+        }
+
+        def get(key: tuple[str, Digest]) -> tuple[tuple[str, Digest], Manifest]:
+            return key, self._execution.observer.manifest(self._repository(key[0]), key[1])
+
+        self._manifests |= dict(each(get, wanted, threads=self._context.threads))
+
+    # --- 2: the intent, written ahead --------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        """Write the records of images whose tags will move before those of images that are there already.
+
+        The first say by themselves that something is under way; the others are like done as soon as they are written.
+        """
+        self._wait_out_abandonments()
+        composed = {
+            step.image: self._writer.compose(step, self._decision.prospects[step.image]) for step in self._plan.steps
+        }
+        before = {move.image: move.before for move in self._plan.moves if move.kind == "environment"}
+        for step in self._plan.steps:
+            prospect = self._decision.prospects[step.image]
+            mine = tuple(written.entry for written in composed[step.image])
+            at = before.get(step.image, prospect.seen.standing.digest)
+            self._announced[step.image] = Announced(prospect, mine, at)
+        moving = {move.image for move in self._pending("environment")}
+        first = [step for step in self._plan.steps if step.image in moving]
+        there = [step for step in self._plan.steps if step.image not in moving]
+        for steps in (first, there):
+            each(lambda step: self._write(step, composed[step.image]), steps, threads=self._context.threads)
+
+    def _write(self, step: Step, composed: Sequence[Written]) -> None:
+        seen = self._decision.prospects[step.image].seen
+        first = seen.is_new
+        self._written.add(step.image)
+        for written in composed:
+            self._writer.write(seen.target, written, first=first)
+            first = False
+
+    def _wait_out_abandonments(self) -> None:
+        """What an abandoned run sent may arrive until a moment after its abandonment: wait for that moment too."""
+        now, fence = self._context.now(), self._context.timing.fence
+        ages = [
+            abs((now - head.record.at).total_seconds())
+            for prospect in self._decision.prospects.values()
+            for head in prospect.seen.standing.heads
+            if head.record.abandons and not self._is_exact(prospect.seen.image)
+        ]
+        fresh = [age for age in ages if age < fence]
+        if fresh and not self._abandons:
+            self._context.sleep(fence - min(fresh))
+
+    # --- 3: the election ---------------------------------------------------------------------------------------
+
+    def _win_election(self) -> None:
+        """List again; go on only if every release that the decision had not seen was taken back by its own run.
+
+        The first of several waits for that, the others give way at once. Then what was decided is decided again.
+        """
+        if not self._announced:
+            return
+        patience = self._context.elapsed() + self._context.timing.wait
+        while True:
+            self._looked_at = self._context.elapsed()
+            ballots = self._look_for_rivals()
+            outcome = elect(ballots)
+            if outcome.verdict is Verdict.WAIT and self._context.elapsed() < patience:
+                self._context.sleep(self._context.timing.poll)
+                continue
+            break
+        if outcome.verdict is Verdict.STOP:
+            self._written.clear()  # hands off: what becomes of it is for those who took it over
+            raise self._overtaken(outcome)
+        if outcome.verdict is not Verdict.WON:
+            raise self._overtaken(outcome)
+        self._refuse_stopped(ballots)
+        errors = self._decide_again()
+        if errors:
+            raise combine(list(errors))
+        self._lookout.take_in(ballots)
+        for move in self._pending("environment"):
+            self._ledger.look(move)
+
+    def _look_for_rivals(self) -> dict[str, Ballot]:
+        return self._lookout.ballots(self._announced)
+
+    def _decide_again(self) -> Sequence[TagflowError]:
+        recheck = self._execution.recheck
+        return recheck(self._lookout.observer) if recheck else ()
+
+    def _refuse_stopped(self, ballots: Mapping[str, Ballot]) -> None:
+        """Give way to a hold or freeze that came since the decision."""
+        for step in self._plan.steps:
+            stop = stopped_by(step, ballots[step.image].unseen.values(), self._waived)
+            if stop is not None:
+                raise _stopped(stop, step)
+
+    @property
+    def _waived(self) -> frozenset[str]:
+        """The rules that are not asked: those set aside, and for a release that is being finished its freeze."""
+        return frozenset(self._plan.request.overrides) | ({"freeze"} if self._plan.resumes else frozenset())
+
+    def _overtaken(self, outcome: Outcome) -> TagflowError:
+        environment = self._plan.request.environment
+        record = outcome.because.record if outcome.because else None
+        if record is None:
+            return Conflict(
+                "tag.moved",
+                f"{outcome.image} in {environment}: its tag was moved meanwhile; nothing was changed",
+                hint="Look at `tagflow status`, then run the command again.",
+            )
+        if outcome.verdict is Verdict.STOP and record.action == "abort":
+            what = f"{record.actor} took this release back meanwhile"
+        elif record.action == "abort":
+            what = f"{record.actor} took back what this release was built on"
+        else:
+            what = f"another release of {outcome.image} came first: {record.action} of {record.version or 'nothing'}"
+            what += f" by {record.actor}"
+        return Overtaken(
+            f"{environment}: {what}; nothing of this one was changed",
+            hint="Look at `tagflow status`, then run the command again; --wait DURATION does so by itself.",
+            details=[
+                {
+                    "code": "release.overtaken",
+                    "environment": environment,
+                    "image": outcome.image,
+                    "release": record.release.id,
+                    "actor": record.actor,
+                    "action": record.action,
+                    "version": record.version,
+                }
+            ],
+        )
+
+    # --- 4: anchors --------------------------------------------------------------------------------------------
+
+    def _create_anchors(self) -> None:
+        """Version tags first: no build that is refused may be left under a combined tag.
+
+        Meanwhile the environment tags are looked at once more: it takes no further round.
+        """
+        looking = [partial(self._look_before_commit, move) for move in self._pending("environment")]
+        phases: tuple[tuple[Kind, ...], ...] = (("version",), ("combined", "pin"))
+        for kinds in phases:
+            moves = self._pending(*kinds)
+            if moves:
+                run_all([*(partial(self._create, move) for move in moves), *looking], threads=self._context.threads)
+                looking = []
+
+    def _create(self, move: Move) -> None:
+        assert move.after is not None
+        self._store(move.image).create(move.tag, self._manifests[move.image, move.after])
+
+    def _look_before_commit(self, move: Move) -> None:
+        """See a tag where it is expected. Where it is not, moving it finds that out anew, and says so."""
+        if self._store(move.image).resolve(move.tag) == move.before:
+            self._ledger.look(move)
+
+    # --- 5: the environment tags -------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        moves = self._pending("environment")
+        results = attempt(self._move_environment_tag, moves, threads=self._context.threads)
+        errors = [result for result in results if isinstance(result, TagflowError)]
+        if not errors:
+            return
+        error = combine(errors)
+        if self._unanswered or self._ledger.doubtful:
+            # A PUT without an answer may still arrive: the release stays announced, never taken back.
+            raise self._partly(error) if self._ledger.changed or self._ledger.doubtful else error
+        self._give_back(error)
+
+    def _move_environment_tag(self, move: Move) -> None:
+        if self._announced and self._context.elapsed() - self._looked_at > self._context.timing.fence:
+            self._look_once_more()
+        if not self._ledger.begin(move):
+            return
+        try:
+            self._send(move)
+        except StoreError as error:
+            self._judge_failure(move, error)
+        except TagflowError:
+            self._ledger.failed(move)
+            raise
+        else:
+            self._ledger.done(move)
+
+    def _judge_failure(self, move: Move, error: StoreError) -> None:
+        """Where a move failed, see where the tag stands: the answer may be lost, and the tag moved."""
+        try:
+            actual = self._store(move.image).resolve(move.tag)
+        except StoreError:
+            self._unanswered = True
+            raise error from None
+        if actual == move.after:
+            self._ledger.done(move)
+            return
+        self._ledger.failed(move)
+        self._unanswered |= is_unanswered(error)
+        raise error
+
+    def _look_once_more(self) -> None:
+        """The last look is too old to move a name by: what happened since?"""
+        looked_at = self._context.elapsed()
+        outcome = elect(self._lookout.unseen(self._look_for_rivals()))
+        if outcome.verdict is not Verdict.WON:
+            raise self._overtaken(outcome)
+        self._looked_at = looked_at
+
+    def _send(self, move: Move) -> None:
+        store = self._store(move.image)
+        if move.after is None:
+            assert move.before is not None
+            store.untag(move.tag, move.before)
+        else:
+            manifest = self._manifests[move.image, move.after]
+            store.move(move.tag, manifest, move.before, looked=self._ledger.looked([move]))
+
+    # --- 6: look again -----------------------------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        """See whether anything came between the election and the environment tags that undoes this release."""
+        if not self._announced:
+            return
+        ballots = self._look_after_commit()
+        steps = {step.image: step for step in self._plan.steps}
+        found = {
+            image: arrive(ballot, steps[image], self._after(image), self._waived) for image, ballot in ballots.items()
+        }
+        back = {image: it.taken_back for image, it in found.items() if it.taken_back is not None}
+        if back:
+            self._restore(ballots, back)
+            first = next(iter(back))
+            raise self._overtaken(Outcome(Verdict.STOP, back[first], first))
+        moved = [image for image, it in found.items() if it.tag_moved]
+        stopped = {image: it.stopped for image, it in found.items() if it.stopped is not None}
+        if moved and not self._abandons:
+            environment = self._plan.request.environment
+            self._give_back(
+                Conflict(
+                    "tag.moved",
+                    f"{', '.join(moved)} in {environment}: the tag was moved by somebody else at the same moment",
+                    hint="Look at `tagflow status`, then run the command again.",
+                )
+            )
+        if stopped and not self._abandons:
+            image, stop = next(iter(stopped.items()))
+            self._give_back(_stopped(stop, steps[image]))
+
+    def _look_after_commit(self) -> dict[str, Ballot]:
+        return self._lookout.ballots(self._announced, since_election=True)
+
+    def _after(self, image: str) -> Digest | None:
+        """Where the environment tag of an image is to stand."""
+        moves = [move.after for move in self._plan.moves if move.kind == "environment" and move.image == image]
+        return moves[0] if moves else self._announced[image].before
+
+    # --- 7: floating tags --------------------------------------------------------------------------------------
+
+    def _float(self) -> None:
+        try:
+            follow_floating(self._context, self._plan, self._lookout.observer, self._ledger, self._own_entries())
+        except TagflowError as error:
+            if self._ledger.changed or self._ledger.doubtful:
+                raise self._partly(error) from error
+            raise
+
+    def _own_entries(self) -> dict[Repository, list[Entry]]:
+        """This run's records, by where they are kept: nobody needs to ask for them."""
+        return {it.prospect.seen.target.history: list(it.mine) for it in self._announced.values()}
+
+    # --- abandoning --------------------------------------------------------------------------------------------
+
+    def _wait_for_the_abandoned(self) -> None:
+        """After the aborts are written: until what the abandoned run sent has arrived or never will, and until
+        releases that had not seen the aborts have given way."""
+        if not all(self._is_exact(image) for image in self._announced):
+            self._context.sleep(self._context.timing.fence)
+        patience = self._context.elapsed() + self._context.timing.wait
+        while rivals := open_releases(ballots := self._look_for_rivals()):
+            if self._context.elapsed() >= patience:
+                self._written.clear()
+                image = next(it for it, ballot in ballots.items() if rivals[0] in ballot.unseen.values())
+                raise self._overtaken(Outcome(Verdict.YIELD, rivals[0], image))
+            self._context.sleep(self._context.timing.poll)
+        self._looked_at = self._context.elapsed()
+        self._lookout.take_in(ballots)
+        self._aim(ballots)
+
+    def _aim(self, ballots: Mapping[str, Ballot]) -> None:
+        """Move only tags that stand at a digest that was taken back, now or earlier; no other is ours."""
+        moves: list[Move] = []
+        for move in self._plan.moves:
+            ballot = ballots.get(move.image)
+            if move.kind != "environment" or ballot is None:
+                moves.append(move)
+                continue
+            record = ballot.announcement.record
+            void = record.state.void_digests | {move.before}
+            if ballot.digest == move.after or ballot.digest not in void:
+                continue
+            moves.append(replace(move, before=ballot.digest))
+        self._plan = replace(self._plan, moves=tuple(moves))
+        missing = {
+            (m.image, m.after)
+            for m in moves
+            if m.action != "keep" and m.after and (m.image, m.after) not in self._manifests
+        }
+        for image, digest in missing:
+            self._manifests[image, digest] = self._execution.observer.manifest(self._repository(image), digest)
+
+    def _restore(self, ballots: Mapping[str, Ballot], back: Mapping[str, Entry]) -> None:
+        """Abandoned while alive, and the PUT landed on top: put the tag back, announced, unless another release was
+        announced since."""
+        for image in back:
+            ballot = ballots[image]
+            if open_releases({image: ballot}) or ballot.digest != ballot.announcement.record.digest:
+                continue
+            announced = self._announced[image]
+            written = self._writer.compose_abort(
+                self._lookout.unseen({image: ballot})[image], announced.prospect, moved=True
+            )
+            target = announced.prospect.seen.target
+            try:
+                self._writer.write(target, written, first=False)
+                again = self._lookout.ballots({image: announced})[image]
+                if open_releases(
+                    {image: replace(again, unseen={t: e for t, e in again.unseen.items() if t not in ballot.unseen})}
+                ):
+                    continue
+                self._put_back(image)
+            except TagflowError as error:
+                self._context.warn(f"{target.name}: {error.message}")
+
+    # --- when it fails -----------------------------------------------------------------------------------------
+
+    def _or_abort(self, phase: Callable[[], None]) -> None:
+        """Run a phase before the commit points; where it fails, say in the history that nothing came of it."""
+        try:
+            phase()
+        except TagflowError:
+            if not self._abandons:
+                self._abort_all(moved=frozenset())
+            raise
+
+    def _abort_all(self, moved: frozenset[str]) -> dict[str, Ballot]:
+        """Write this run's own aborts; what can't be written is told, and left interrupted."""
+        wanted = {image: it for image, it in self._announced.items() if image in self._written}
+        if not wanted:
+            return {}
+        try:
+            ballots = self._lookout.unseen(self._lookout.ballots(wanted))
+        except TagflowError as error:
+            self._context.warn(f"the abort could not be written: {error.message}")
+            return {}
+
+        def abort(image: str) -> None:
+            prospect = self._announced[image].prospect
+            written = self._writer.compose_abort(ballots[image], prospect, moved=image in moved)
+            self._writer.write(prospect.seen.target, written, first=False)
+
+        for image, result in zip(wanted, attempt(abort, wanted, threads=self._context.threads), strict=True):
+            if isinstance(result, TagflowError):
+                self._context.warn(f"{image}: the abort could not be written: {result.message}")
+                ballots.pop(image)
+        return ballots
+
+    def _give_back(self, error: TagflowError) -> None:
+        """Put back what still stands at what this run wrote and what no other release was built on. Announced first."""
+        moved = frozenset(move.image for move in self._ledger.changed if move.kind == "environment")
+        if not self._announced:
+            raise self._partly(error) if self._ledger.changed else error
+        if self._abandons:
+            raise self._partly(error) if self._ledger.changed else error
+        announced = self._abort_all(moved)
+        stuck: list[TagflowError] = []
+        results = attempt(
+            self._put_back_if_mine, [it for it in moved if it in announced], threads=self._context.threads
+        )
+        stuck += [result for result in results if isinstance(result, TagflowError)]
+        if stuck or self._ledger.changed:
+            raise self._partly(combine([error, *stuck])) from error
+        raise error
+
+    def _put_back_if_mine(self, image: str) -> None:
+        """Look at what was announced since; hands off where somebody took this release back, or built on it."""
+        announced = {image: self._announced[image]}
+        patience = self._context.elapsed() + self._context.timing.wait
+        while True:
+            ballot = self._look_before_putting_back(announced)[image]
+            if taken_back(ballot) is not None:
+                return self._leave(image)
+            successor = built_on(ballot)
+            if successor is None or not open_releases({image: replace(ballot, unseen=_only(ballot, successor))}):
+                break
+            if ballot.digest != ballot.announcement.record.digest or self._context.elapsed() >= patience:
+                return self._leave(image)
+            self._context.sleep(self._context.timing.poll)
+        return self._put_back(image)
+
+    def _look_before_putting_back(self, announced: Mapping[str, Announced]) -> dict[str, Ballot]:
+        return self._lookout.unseen(self._lookout.ballots(announced, since_election=True))
+
+    def _put_back(self, image: str) -> None:
+        """Put an environment tag back where it was, if it still stands at what this run wrote."""
+        move = next((it for it in self._ledger.changed if it.image == image and it.kind == "environment"), None)
+        if move is None:
+            return
+        store = self._store(image)
+        try:
+            if move.before is None:
+                if move.after is not None and store.resolve(move.tag) is not None:
+                    store.untag(move.tag, move.after)
+            else:
+                store.move(move.tag, store.get(move.before), move.after)
+        except TagMoved:
+            pass
+        except StoreError:  # the answer is lost, perhaps, and it is done
+            if store.resolve(move.tag) != move.before:
+                raise
+        self._ledger.put_back(move)
+
+    def _leave(self, image: str) -> None:
+        """What others built on, or took back, is theirs now."""
+        for move in self._ledger.changed:
+            if move.image == image and move.kind == "environment":
+                self._ledger.put_back(move)
+
+    # --- what is told ------------------------------------------------------------------------------------------
+
+    def _partly(self, cause: TagflowError) -> PartlyApplied:
+        return PartlyApplied(
+            "release.partly_applied",
+            f"{cause.message}\n{told(self._ledger)}",
+            hint=self._ways_out(cause),
+            details=[*cause.details, *differing(self._ledger)],
+        )
+
+    def _interrupted(self) -> Interrupted:
+        self._ledger.stop()
+        return Interrupted(
+            "run.interrupted",
+            f"interrupted: {told(self._ledger)}",
+            hint=self._ways_out(None),
+            details=differing(self._ledger),
+        )
+
+    def _ways_out(self, cause: TagflowError | None) -> str:
+        begun = bool(self._written or self._ledger.changed or self._plan.resumes)
+        return ways_out(self._context, self._plan, self._ledger, cause, begun=begun)
+
+    def _with_result(self, error: TagflowError) -> TagflowError:
+        error.result = self._result(applied=False)
+        return error
+
+    def _result(self, *, applied: bool) -> Result:
+        return Result(
+            self._release.id if self._plan.steps else None, applied=applied, compensated=self._ledger.compensated
+        )
+
+    # --- small things ------------------------------------------------------------------------------------------
+
+    def _pending(self, *kinds: Kind) -> list[Move]:
+        return [move for move in self._plan.moves if move.kind in kinds and move.action != "keep"]
+
+    def _repository(self, image: str) -> Repository:
+        environment = self._context.environment(self._plan.request.environment)
+        return self._context.policy.repository(self._context.image(image), environment)
+
+    def _store(self, image: str) -> Store:
+        return self._context.stores(self._repository(image))
+
+    def _is_exact(self, image: str) -> bool:
+        """Whether no write can arrive late where this image lives: a layout on disk, its records in the same one."""
+        target = self._announced[image].prospect.seen.target if image in self._announced else None
+        target = target or self._decision.prospects[image].seen.target
+        return target.repository.is_layout and target.history == target.repository
+
+
+def is_unanswered(error: StoreError) -> bool:
+    """Whether a write that failed so may still be carried out: no answer came, or only that of something in between."""
+    return error.code in _UNANSWERED
+
+
+def _only(ballot: Ballot, entry: Entry) -> dict[RecordTag, Entry]:
+    return {tag: it for tag, it in ballot.unseen.items() if tag == entry.tag or entry.tag in it.record.aborts}
+
+
+def _stopped(stop: Entry, step: Step) -> TagflowError:
+    """A hold or freeze that came while a release was under way."""
+    record = stop.record
+    if record.action == "freeze":
+        message = f"{record.environment} was frozen meanwhile by {record.actor}: {record.reason}"
+        return Refused("promotion.frozen", message, details=[_detail("promotion.frozen", step, message)])
+    message = f"{step.image} {record.version} was put on hold in {record.environment} meanwhile by {record.actor}"
+    message += f": {record.reason}"
+    return Refused("promotion.held", message, details=[_detail("promotion.held", step, message)])
+
+
+def _detail(code: str, step: Step, message: str) -> dict[str, object]:
+    return {"code": code, "image": step.image, "message": message}
+
+
+__all__ = ["Execution", "Recheck", "ReleaseRun", "Result", "execute", "is_unanswered"]

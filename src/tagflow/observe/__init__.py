@@ -1,0 +1,1 @@
+"""Observe: the stores → a snapshot, everything asked once and side by side."""

@@ -1,0 +1,329 @@
+"""The observer: asks the stores, each thing once and side by side, and hands out snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from tagflow.context import Context
+from tagflow.domain.history import Entry, find_heads
+from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import Observation, Snapshot, Target
+from tagflow.domain.standing import Empty, Recorded, Standing
+from tagflow.domain.tagging import RecordTag, TagScheme, parse_record_tag
+from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
+from tagflow.observe.records import fetch
+from tagflow.stores.port import Manifest, Store
+from tagflow.stores.transfer.copy import labels, missing_parts, platforms
+from tagflow.workers import each, run_all
+
+Wanted = Callable[[Snapshot], Iterable[Lookup]]
+"""The lookups of a request, as far as a snapshot tells: first by tag lists alone, then by standings too."""
+
+_ROUNDS = 8
+"""How often a snapshot is asked what is still wanted; each answer may lead to one more question, never to eight."""
+
+
+def nothing(_snapshot: Snapshot) -> Iterable[Lookup]:
+    """Nothing beside tags, heads and environment tags."""
+    return ()
+
+
+class Observer:
+    """Asks the stores. ``opened`` are stores beside those of the policy: where a push comes from."""
+
+    def __init__(self, context: Context, opened: Mapping[Repository, Store] | None = None) -> None:
+        self._context = context
+        self._opened = dict(opened or {})
+        self._tags: dict[Repository, frozenset[str]] = {}
+        self._recorded: dict[Repository, Mapping[str, frozenset[RecordTag]]] = {}
+        self._digests: dict[tuple[Repository, str], Digest | None] = {}
+        self._entries: dict[tuple[Repository, RecordTag], Entry] = {}
+        self._unread: dict[tuple[Repository, RecordTag], TagflowError] = {}
+        self._manifests: dict[tuple[Repository, Digest], Manifest] = {}
+        self._platforms: dict[tuple[Repository, Digest], frozenset[str]] = {}
+        self._labels: dict[tuple[Repository, Digest], tuple[Mapping[str, str], ...]] = {}
+        self._gone: dict[tuple[Repository, Digest], tuple[str, ...]] = {}
+        self._unreadable: dict[tuple[Repository, Digest], TagflowError] = {}
+        self._known: set[Lookup] = set()
+
+    def again(self) -> Observer:
+        """An observer that asks anew for everything that can change, and remembers what cannot."""
+        other = Observer(self._context, self._opened)
+        other._entries, other._manifests = self._entries, self._manifests
+        other._platforms, other._labels = self._platforms, self._labels
+        other._gone, other._unreadable = self._gone, self._unreadable
+        other._known = {it for it in self._known if isinstance(it, ImageLookup)}
+        return other
+
+    def continue_from(self, other: Observer) -> Observer:
+        """Take over everything that another observer of the same run was told."""
+        self._tags, self._recorded, self._digests = other._tags, other._recorded, other._digests
+        self._entries, self._unread, self._manifests = other._entries, other._unread, other._manifests
+        self._known = other._known
+        return self
+
+    def observe(
+        self, targets: Sequence[Target], wanted: Wanted = nothing, beside: Iterable[Repository] = ()
+    ) -> Snapshot:
+        """A snapshot of some targets, with all that a request will ask about.
+
+        Tags are listed first, then asked for what they name: environment tags, heads, and what is ``wanted`` of the
+        lists alone. Where a tag is not where the heads say, it is looked at again, list first: a record is written
+        before its tag moves, so a list that is read after the tag explains it. ``beside``: more repositories to list.
+        """
+        self.list_all([*(name for it in targets for name in (it.repository, it.history)), *beside])
+        asking = [TagLookup(it.repository, it.environment.name) for it in targets]
+        self._fetch([*asking, *wanted(self._snapshot(()))], heads=targets)
+        strange = [it for it in targets if not isinstance(self._standing(it).position, Recorded | Empty)]
+        if strange:
+            self._look_again(strange)
+        snapshot = self._snapshot(targets)
+        for _ in range(_ROUNDS):
+            fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
+            if not fresh:
+                break
+            self._fetch(fresh)
+            snapshot = self._snapshot(targets)
+        return snapshot
+
+    def look(self, targets: Sequence[Target]) -> None:
+        """List the records of some targets and see where their environment tags stand, all in one round."""
+        repositories = dict.fromkeys(name for it in targets for name in (it.history, it.repository))
+        listing = [partial(self._list, name) for name in repositories]
+        seeing = [partial(self._resolve, it.repository, it.environment.name) for it in targets]
+        run_all([*listing, *seeing], threads=self._context.threads)
+
+    def learn(self, repository: Repository, entries: Iterable[Entry]) -> None:
+        """Take records that were just written as read."""
+        for entry in entries:
+            self._entries[repository, entry.tag] = entry
+
+    def assume(self, repository: Repository, tag: str, digest: Digest | None) -> None:
+        """Take a tag that never moves to stand where it was seen, or put, in this run."""
+        self._digests[repository, tag] = digest
+        self._known.add(TagLookup(repository, tag))
+
+    def snapshot(self, targets: Sequence[Target], wanted: Wanted = nothing) -> Snapshot:
+        """A snapshot from what was listed and seen last; only what is not known yet is asked for."""
+        self._fetch([], heads=targets)
+        snapshot = self._snapshot(targets)
+        fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
+        if fresh:
+            self._fetch(fresh)
+            snapshot = self._snapshot(targets)
+        return snapshot
+
+    def records(self, target: Target) -> frozenset[RecordTag]:
+        """The tags of a target's records, as they were listed last."""
+        return self._records(target)
+
+    def digest(self, target: Target) -> Digest | None:
+        """Where a target's environment tag stood when it was looked at last."""
+        return self._digests[target.repository, target.environment.name]
+
+    def list_all(self, repositories: Iterable[Repository]) -> None:
+        """List the tags of repositories that are not listed yet, side by side."""
+        fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
+        each(self._list, fresh, threads=self._context.threads)
+
+    def tags(self, repository: Repository) -> frozenset[str]:
+        """All tags of a repository."""
+        self.list_all([repository])
+        return self._tags[repository]
+
+    def manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        """A manifest.
+
+        :raises NotFound: ``manifest.not_found``.
+        """
+        key = (repository, digest)
+        if key not in self._manifests:
+            self._manifests[key] = self._store(repository).get(digest)
+        return self._manifests[key]
+
+    def read(self, repository: Repository, records: Iterable[RecordTag]) -> dict[RecordTag, Entry]:
+        """Read records; those that are gone, or no records of tagflow's, are left out."""
+        wanted = list(records)
+        self._fetch([RecordLookup(repository, tag) for tag in wanted])
+        return {tag: self._entries[repository, tag] for tag in wanted if (repository, tag) in self._entries}
+
+    def why_unread(self, repository: Repository, tag: RecordTag) -> TagflowError | None:
+        """Why a record that was asked for could not be read."""
+        return self._unread.get((repository, tag))
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _fetch(self, lookups: Iterable[Lookup], heads: Sequence[Target] = ()) -> None:
+        """Ask for what is not known yet, and for the heads of some histories, all side by side."""
+        chosen: dict[object, Lookup] = {}
+        for lookup in lookups:
+            key: object = (lookup.repository, lookup.tag) if isinstance(lookup, TagLookup) else lookup
+            previous = chosen.get(key)
+            if lookup not in self._known and not (isinstance(previous, TagLookup) and previous.content):
+                chosen[key] = lookup
+        tasks: list[Callable[[], object]] = [partial(self._ask, lookup) for lookup in chosen.values()]
+        tasks += [partial(self._heads, target) for target in heads]
+        run_all(tasks, threads=self._context.threads)
+        self._known.update(chosen.values())
+
+    def _look_again(self, targets: Sequence[Target]) -> None:
+        each(
+            self._list,
+            {it.history for it in targets} | {it.repository for it in targets},
+            threads=self._context.threads,
+        )
+        tags = [partial(self._resolve, it.repository, it.environment.name) for it in targets]
+        run_all([*tags, *(partial(self._heads, it) for it in targets)], threads=self._context.threads)
+        moved = [it for it in targets if not isinstance(self._standing(it).position, Recorded | Empty)]
+        # The tag may have moved between the two: the list that is read after it explains it.
+        each(self._list, {it.history for it in moved}, threads=self._context.threads)
+        each(self._heads, moved, threads=self._context.threads)
+
+    def _ask(self, lookup: Lookup) -> None:
+        match lookup:
+            case TagLookup(repository, tag, content):
+                self._ask_tag(repository, tag, content=content)
+            case RecordLookup(repository, record):
+                self._read(repository, record)
+            case ImageLookup(repository, digest, what):
+                self._examine(repository, digest, what)
+
+    def _ask_tag(self, repository: Repository, tag: str, *, content: bool) -> None:
+        if tag not in self._tags.get(repository, (tag,)):
+            self._digests[repository, tag] = None
+        elif not content:
+            self._resolve(repository, tag)
+        else:
+            try:
+                manifest = self._store(repository).get(tag)
+            except NotFound:
+                self._digests[repository, tag] = None
+                return
+            self._digests[repository, tag] = manifest.digest
+            self._manifests[repository, manifest.digest] = manifest
+
+    def _resolve(self, repository: Repository, tag: str) -> None:
+        self._digests[repository, tag] = self._store(repository).resolve(tag)
+
+    def _read(self, repository: Repository, tag: RecordTag) -> None:
+        if (repository, tag) in self._entries:
+            return
+        try:
+            self._entries[repository, tag] = fetch(self._store(repository), tag)
+        except NotFound:
+            return
+        except (HistoryBroken, HistoryNewer) as error:
+            self._unread[repository, tag] = error
+        except StoreError as error:
+            if not error.code.startswith("manifest."):
+                raise
+            self._unread[repository, tag] = HistoryBroken(str(repository), str(tag), error.message)
+
+    def _examine(self, repository: Repository, digest: Digest, what: str) -> None:
+        """Look into an image. What cannot be read is an error of this image, told by whoever needs to know."""
+        key = (repository, digest)
+        try:
+            store = self._store(repository)
+            if what == "parts":
+                parts = missing_parts(store, digest, threads=min(8, self._context.threads))
+                self._gone[key] = tuple(map(str, parts))
+            elif what == "platforms":
+                self._platforms[key] = platforms(store, self.manifest(repository, digest))
+            else:
+                self._labels[key] = tuple(given for _, given in labels(store, self.manifest(repository, digest)))
+        except TagflowError as error:
+            self._unreadable[key] = error
+
+    def _list(self, repository: Repository) -> None:
+        tags = self._store(repository).tags()
+        self._recorded[repository] = record_tags(tags)
+        self._tags[repository] = frozenset(tags)
+
+    def _heads(self, target: Target) -> tuple[Entry, ...]:
+        """The heads of a history; what it takes to tell them is read once."""
+
+        def read(tags: Sequence[RecordTag]) -> dict[RecordTag, Entry]:
+            fresh = [RecordLookup(target.history, tag) for tag in tags]
+            each(self._ask, [it for it in fresh if it not in self._known], threads=self._context.threads)
+            self._known.update(fresh)
+            return {tag: self._entries[target.history, tag] for tag in tags if (target.history, tag) in self._entries}
+
+        return find_heads(self._records(target), read)
+
+    def _standing(self, target: Target) -> Standing:
+        digest = self._digests.get((target.repository, target.environment.name))
+        heads = self._heads(target)
+        return standing_of(
+            target, self._context.scheme, self._tags[target.repository], digest, heads, self._broken(target, heads)
+        )
+
+    def _broken(self, target: Target, heads: Sequence[Entry]) -> TagflowError | None:
+        """Why the history cannot be believed: a tag of a record's shape that is none, and that no head sets aside."""
+        ignored = {tag for head in heads for tag in head.record.state.ignored}
+        unread = [tag for tag in self._records(target) if (target.history, tag) in self._unread and tag not in ignored]
+        return self._unread[target.history, max(unread, key=lambda tag: (tag.sequence, str(tag)))] if unread else None
+
+    def _snapshot(self, targets: Sequence[Target]) -> Snapshot:
+        digests = dict(self._digests)
+        observations = {
+            it: Observation(
+                it,
+                self._context.scheme,
+                self._tags[it.repository],
+                self._records(it),
+                self._standing(it),
+                is_new=not self._recorded[it.history],
+                digests=digests,
+            )
+            for it in targets
+        }
+        return Snapshot(
+            policy=self._context.policy,
+            scheme=self._context.scheme,
+            observations=observations,
+            tags=dict(self._tags),
+            digests=digests,
+            entries=dict(self._entries),
+            platforms=dict(self._platforms),
+            labels=dict(self._labels),
+            gone=dict(self._gone),
+            unreadable=dict(self._unreadable),
+        )
+
+    def _records(self, target: Target) -> frozenset[RecordTag]:
+        return self._recorded[target.history].get(target.environment.name, frozenset())
+
+    def _store(self, repository: Repository) -> Store:
+        return self._opened.get(repository) or self._context.stores(repository)
+
+
+def standing_of(
+    target: Target,
+    scheme: TagScheme,
+    tags: frozenset[str],
+    digest: Digest | None,
+    heads: tuple[Entry, ...],
+    error: TagflowError | None = None,
+) -> Standing:
+    """Where a target stands. A combined tag is written before its environment tag moves: where there is none, and
+    somebody moved the environment tag by hand, what was announced last never ran."""
+    standing = Standing(digest, heads, error=error)
+    head = standing.head
+    if error is not None or head is None or digest is None or standing.condition != "unrecorded":
+        return standing
+    version = scheme.parse_label(head.record.version) if head.record.action in ("push", "promote") else None
+    arrived = version is None or version in scheme.combined(tags, target.environment.name)
+    return standing if arrived else replace(standing, vain=True)
+
+
+def record_tags(tags: Iterable[str]) -> Mapping[str, frozenset[RecordTag]]:
+    """The records of each environment among the tags of a repository."""
+    found: dict[str, set[RecordTag]] = {}
+    for tag in tags:
+        record = parse_record_tag(tag)
+        if record is not None:
+            found.setdefault(record.environment, set()).add(record)
+    return {environment: frozenset(records) for environment, records in found.items()}

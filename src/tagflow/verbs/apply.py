@@ -1,0 +1,106 @@
+"""apply: what was saved, looked at and approved is what is carried out, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tagflow.context import Context
+from tagflow.domain.history import Entry
+from tagflow.domain.outcome import Outcome
+from tagflow.domain.snapshot import Target, target_of
+from tagflow.errors import Conflict, ReleaseInterrupted, StoreError, TagflowError, UsageError
+from tagflow.observe.observer import Observer
+from tagflow.verbs.plans import SavedPlan, read_plan
+from tagflow.verbs.promote import propose_promote
+from tagflow.verbs.release import Options, Proposal, conclude
+from tagflow.verbs.rollback import propose_rollback
+
+_ANEW = "Make a new plan, and have it approved again."
+
+
+def apply(context: Context, path: Path, options: Options | None = None) -> Outcome:
+    """Carry out a saved plan.
+
+    :raises TagflowError: ``plan.stale`` where anything is not as it expects; every other reason why not.
+    """
+    return conclude(context, lambda: propose_apply(context, path), options or Options())
+
+
+def propose_apply(context: Context, path: Path) -> Proposal:
+    """Decide again what a saved plan decided; it must come out the same.
+
+    The plan of a release that was begun and not finished is finished.
+
+    :raises UsageError: ``plan.not_found``, ``plan.invalid`` where the file was changed or is no plan.
+    :raises Conflict: ``plan.stale`` where the policy or what the plan expects is not as it was.
+    """
+    saved = read_plan(path)
+    if saved.policy != context.policy_digest:
+        raise _stale("the policy is not the one that the plan was made for")
+    propose = propose_promote if saved.request.command == "promote" else propose_rollback
+    try:
+        proposal = propose(context, saved.request)
+    except TagflowError as error:
+        if isinstance(error, StoreError | UsageError):
+            raise
+        raise _stale(_done(context, saved) or error.message, error) from error
+    plan = proposal.decision.plan
+    finishes = plan.resumes is not None and _began(proposal, saved)
+    if plan.id != saved.id and not finishes:
+        raise _stale(_done(context, saved) or _moved(saved, proposal))
+    return Proposal(proposal.decision, proposal.observer, proposal.opened, proposal.recheck, saved.id)
+
+
+def _began(proposal: Proposal, saved: SavedPlan) -> bool:
+    """Whether the unfinished release that a proposal finishes is the one that this plan began."""
+    prospects = proposal.decision.prospects.values()
+    return any(head.record.plan == saved.id for it in prospects for head in it.seen.standing.heads)
+
+
+def _done(context: Context, saved: SavedPlan) -> str:
+    """That the plan was carried out already, and by whom; empty where the heads do not tell of it."""
+    for head in _heads(context, saved):
+        if head.record.plan == saved.id:
+            return f"it was carried out already, by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z"
+    return ""
+
+
+def _heads(context: Context, saved: SavedPlan) -> Iterator[Entry]:
+    environment = context.environment(saved.request.environment)
+    observer = Observer(context)
+    targets: list[Target] = [target_of(context.policy, image, environment) for image in context.policy.images]
+    try:
+        snapshot = observer.observe(targets)
+    except TagflowError:
+        return
+    for seen in snapshot.all_in(environment):
+        yield from seen.standing.heads
+
+
+def _moved(saved: SavedPlan, proposal: Proposal) -> str:
+    """What is not where the plan expects it."""
+    expected = {(move["repository"], move["tag"]): move for move in saved.document.get("moves", ())}
+    found = {(move.repository, move.tag): move for move in proposal.decision.plan.moves}
+    moved = [
+        f"{repository}:{tag} is at {move.before or 'no digest'},"
+        f" expected at {expected[repository, tag]['before'] or 'none'}"
+        for (repository, tag), move in found.items()
+        if (repository, tag) in expected and expected[repository, tag]["before"] != move.before
+    ]
+    if moved:
+        return "\n".join(moved)
+    steps = {step["image"]: step for step in saved.document.get("steps", ())}
+    changed = [
+        step.image
+        for step in proposal.decision.plan.steps
+        if list(steps.get(step.image, {}).get("heads", ())) != list(step.heads)
+    ]
+    told = f" of {', '.join(changed)}" if changed else ""
+    return f"tags or history{told} are not where it expects them"
+
+
+def _stale(why: str, cause: TagflowError | None = None) -> Conflict:
+    """The refusal; where a release was begun and not finished, with the ways out of that first."""
+    hint = f"{cause.hint}\n{_ANEW}" if isinstance(cause, ReleaseInterrupted) else _ANEW
+    return Conflict("plan.stale", f"the plan is stale: {why}", hint=hint)

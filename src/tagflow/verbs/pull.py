@@ -1,0 +1,89 @@
+"""pull: what an environment runs, or a version, through the Docker Engine to this machine, by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tagflow.context import Context
+from tagflow.decide.selection import Route, version_lookups
+from tagflow.domain.policy import Image
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import target_of
+from tagflow.domain.version import as_version
+from tagflow.errors import NotFound
+from tagflow.observe.observer import Observer
+from tagflow.stores.docker.names import docker_name
+from tagflow.workers import each
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """One image on this machine: the reference that names it there, its digest in the registry, and its ID."""
+
+    image: str
+    reference: str
+    digest: Digest
+    id: Digest
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    image: Image
+    repository: Repository
+    tag: str
+    digest: Digest
+
+
+def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
+    """Pull by digest, then tag locally.
+
+    :raises NotFound: ``environment.not_found``, ``environment.empty``, ``version.not_found``, ``image.not_found``.
+    """
+    images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
+    is_version = context.scheme.parse_label(what) or as_version(what)
+    find = _as_version if is_version else _in_environment
+    found = each(lambda image: find(context, what, image), images, threads=context.threads)
+    engine = context.engine()
+
+    def fetch(wanted: _Wanted) -> Pulled:
+        store = context.stores(wanted.repository)
+        if wanted.repository.is_layout:
+            image_id = engine.load_from(store, store.get(wanted.digest), context.progress)
+        else:
+            image_id = engine.pull(wanted.repository, wanted.digest, context.progress)
+        engine.tag(image_id, wanted.repository, wanted.tag)
+        return Pulled(wanted.image.name, f"{docker_name(wanted.repository)}:{wanted.tag}", wanted.digest, image_id)
+
+    return each(fetch, found, threads=4)
+
+
+def _in_environment(context: Context, name: str, image: Image) -> _Wanted:
+    environment = context.environment(name)
+    repository = context.policy.repository(image, environment)
+    digest = context.stores(repository).resolve(name)
+    if digest is None:
+        raise NotFound(
+            "environment.empty", f"{image.name}: nothing runs in {name}", hint=f"Look at `tagflow status {name}`."
+        )
+    return _Wanted(image, repository, name, digest)
+
+
+def _as_version(context: Context, text: str, image: Image) -> _Wanted:
+    scheme = context.scheme
+    version = scheme.parse_version(text)
+    for environment in context.policy.environments:
+        target = target_of(context.policy, image, environment)
+        snapshot = Observer(context).observe(
+            [target], partial(version_lookups, version=version, target=target, sources=())
+        )
+        tag = scheme.version_tag(Route(snapshot, snapshot.observations[target]).spell(version))
+        digest = snapshot.digest(target.repository, tag) if tag in snapshot.tags[target.repository] else None
+        if digest is not None:
+            return _Wanted(image, target.repository, tag, digest)
+    raise NotFound(
+        "version.not_found",
+        f"{image.name} has no {scheme.version_tag(version)}",
+        hint=f"Look at `tagflow status {image.name}`.",
+    )

@@ -1,0 +1,192 @@
+"""push: builds come in as a version, and enter the first environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tagflow.context import Context
+from tagflow.decide.decision import Origin
+from tagflow.decide.push import UNKNOWN, Build, Delivery, decide_push, present_digest, push_lookups
+from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Request
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import Snapshot, target_of
+from tagflow.domain.tagging import scratch_tag
+from tagflow.errors import StoreError, UsageError
+from tagflow.execute.daemon import clear
+from tagflow.observe.observer import Observer
+from tagflow.stores.docker.names import is_image
+from tagflow.stores.port import Manifest, Store
+from tagflow.verbs.release import Options, Proposal, conclude, settle
+from tagflow.verbs.sources import OpenedSource, Source, archive, open_source, parse_source
+from tagflow.workers import each
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where relative sources are looked for, and a directory for temporary files that outlives the decision."""
+
+    base: Path
+    scratch: Path
+    dry_run: bool = False
+
+    def file(self, name: str) -> Path:
+        """A temporary file."""
+        return self.scratch / name
+
+
+@dataclass(frozen=True)
+class Named:
+    """One ``NAME=SOURCE`` argument."""
+
+    image: str
+    source: Source
+
+
+def parse_deliveries(arguments: Sequence[str]) -> list[Named]:
+    """Read ``NAME=SOURCE`` arguments.
+
+    :raises UsageError: ``source.missing``, ``source.invalid``.
+    """
+    if not arguments:
+        raise UsageError("source.missing", "no NAME=SOURCE: nothing says what to push", hint="Name at least one image.")
+    found: dict[str, Named] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or not name or not text:
+            raise UsageError(
+                "source.invalid", f"{argument!r} is not NAME=SOURCE", hint="frontend=docker-daemon:frontend"
+            )
+        if name in found:
+            raise UsageError("source.invalid", f"{name!r} is named twice", hint="Name each image once.")
+        found[name] = Named(name, parse_source(text))
+    return list(found.values())
+
+
+def push(context: Context, request: Request, work: Workspace, options: Options | None = None) -> Outcome:
+    """Bring builds in as a version, into the first environment. ``request.targets`` are VERSION and NAME=SOURCE….
+
+    :raises TagflowError: every reason at once why not, or what failed.
+    """
+    version, *arguments = request.targets
+    named = parse_deliveries(arguments)
+    brought: dict[str, Build] = {}
+    return conclude(
+        context, lambda: propose_push(context, version, named, request, work, brought), options or Options()
+    )
+
+
+def propose_push(
+    context: Context,
+    version: str,
+    named: Sequence[Named],
+    request: Request,
+    work: Workspace,
+    brought: dict[str, Build] | None = None,
+) -> Proposal:
+    """Observe and decide.
+
+    Outside a dry run, images of a daemon go to the registry under a scratch tag first, once the rules have said yes:
+    only the daemon's push tells their digest. ``brought`` remembers them, so that deciding again pushes nothing again.
+
+    :raises UsageError: ``version.invalid``, ``version.precision``, ``version.ambiguous``.
+    :raises NotFound: ``image.not_found``, ``source.not_found``.
+    """
+    brought = {} if brought is None else brought
+    wanted = context.scheme.parse_version(version)
+    images = [context.image(it.image) for it in named]
+    delivery = Delivery(request, wanted, context.environment(request.environment), tuple(images))
+    opening = _Opening(context, work, delivery)
+    now = context.now()
+    first = Observer(context)
+    targets = delivery.targets(context.scheme)
+    snapshot = first.observe(targets, lambda known: push_lookups(known, delivery, (), now))
+    builds = each(lambda it: brought.get(it.image) or opening.look(snapshot, it), named, threads=context.threads)
+    observer = Observer(context, opening.stores)
+    snapshot = observer.continue_from(first).observe(targets, lambda known: push_lookups(known, delivery, builds, now))
+    decision = decide_push(snapshot, delivery, builds, context.policy_digest, now)
+    proposal = Proposal(decision, observer, opening.stores)
+    if work.dry_run or all(build.digest for build in builds):
+        return proposal
+    settle(context, proposal)
+    sources = {it.image: it.source for it in named}
+    known = each(lambda build: opening.bring(build, sources[build.image.name]), builds, threads=4)
+    brought |= {build.image.name: build for build in known}
+    return propose_push(context, version, named, request, work, brought)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """Sources as they are opened. ``stores`` collects those that are not in the policy."""
+
+    context: Context
+    work: Workspace
+    delivery: Delivery
+    stores: dict[Repository, Store] = field(default_factory=dict)
+
+    def look(self, snapshot: Snapshot, named: Named) -> Build:
+        """What a source holds: the digest where it can be told, and what it equals of what is there already."""
+        image = self.context.image(named.image)
+        repository = self._repository(named.image)
+        present = present_digest(snapshot, self.delivery, image)
+        if named.source.transport != "docker-daemon:":
+            return self._from_store(named, present, open_source(self.context, named.source, self.work.base))
+        engine = self.context.engine()
+        image_id = engine.image_id(named.source.text)
+        if present is not None:
+            there = self.context.stores(repository).get(present)
+            same = frozenset([present]) if is_image(there, image_id) else frozenset[Digest]()
+            return Build(image, present if same else UNKNOWN, same=same, name=image_id)
+        if repository.is_layout:
+            file = self.work.file(f"{named.image.replace('/', '_')}.tar")
+            engine.save_to(named.source.text, file)
+            return self._from_store(named, None, archive(file))
+        return Build(image, UNKNOWN, name=image_id)
+
+    def bring(self, build: Build, source: Source) -> Build:
+        """Push a daemon's image under a scratch tag, where its digest is not known yet, and learn the digest."""
+        if build.digest:
+            return build
+        engine, repository = self.context.engine(), self._repository(build.image.name)
+        image_id = engine.image_id(source.text)
+        tag = scratch_tag(image_id)
+        pushed = engine.push(source.text, repository, tag, self.context.progress)
+        store = self.context.stores(repository)
+        manifest = store.get(pushed)
+        clear(store, tag, pushed)
+        if not is_image(manifest, image_id):
+            raise StoreError(
+                "engine.push_mismatch",
+                f"{repository}@{pushed} is not the image {image_id} that was pushed",
+                hint="Somebody else wrote there, or the daemon changed the image. Push again.",
+            )
+        return replace(build, digest=manifest.digest, name="")
+
+    def _from_store(self, named: Named, present: Digest | None, opened: OpenedSource) -> Build:
+        manifest = opened.store.get(opened.reference)
+        repository = opened.store.repository
+        if repository != self._repository(named.image):
+            self.stores[repository] = opened.store
+        same: frozenset[Digest] = frozenset()
+        if present is not None and present != manifest.digest and self._is_archived(named, manifest, present):
+            same = frozenset([present])
+        return Build(self.context.image(named.image), manifest.digest, Origin(repository, opened.reference), same)
+
+    def _is_archived(self, named: Named, manifest: Manifest, present: Digest) -> bool:
+        """Whether an archive holds the image that is there, its layers compressed in another way."""
+        if named.source.transport in ("oci:", "docker://"):
+            return False
+        there = self.context.stores(self._repository(named.image)).get(present)
+        return (
+            there.config is not None and manifest.config is not None and there.config.digest == manifest.config.digest
+        )
+
+    def _repository(self, image: str) -> Repository:
+        return target_of(self.context.policy, self.context.image(image), self.delivery.environment).repository
+
+
+def first_environment(context: Context) -> str:
+    """Where builds come in."""
+    return context.policy.environments[0].name

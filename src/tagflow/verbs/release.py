@@ -1,0 +1,160 @@
+"""What push, promote, rollback and apply share: propose, refuse with every reason, run gates, ask, carry out, tell.
+
+A decision may be minutes old when it is carried out: gates run, a question stays open at a terminal. So it is made
+again after these, and once more by the run itself, right before anything moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from tagflow.context import Context
+from tagflow.decide.decision import Decision
+from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Plan
+from tagflow.domain.reference import Repository
+from tagflow.errors import Overtaken, ReleaseInterrupted, TagflowError, combine
+from tagflow.execute.daemon import changed_by_daemon
+from tagflow.execute.gates import refused_by, run_gates
+from tagflow.execute.run import Execution, Recheck, Result, execute
+from tagflow.observe.observer import Observer
+from tagflow.stores.port import Store
+from tagflow.verbs.plans import save_plan
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a request is carried out. ``confirm`` shows what was planned and asks; it raises where the answer is no.
+    ``wait``: for a release under way, or one that overtook this one; everything is decided anew then."""
+
+    dry_run: bool = False
+    save_plan: Path | None = None
+    confirm: Callable[[Outcome], None] | None = None
+    wait: timedelta = timedelta()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A decision, and what carrying it out needs."""
+
+    decision: Decision
+    observer: Observer
+    opened: Mapping[Repository, Store] = field(default_factory=dict)
+    recheck: Recheck | None = None
+    plan_id: str = ""
+
+
+def conclude(context: Context, propose: Callable[[], Proposal], options: Options) -> Outcome:
+    """Carry a request out, waiting for other releases as long as ``options`` say.
+
+    :raises TagflowError: every reason at once why it must not be, or what failed; its ``result`` is an
+        :class:`Outcome` where something was planned.
+    """
+    until = context.elapsed() + options.wait.total_seconds()
+    while True:
+        try:
+            return _conclude(context, propose, options)
+        except (Overtaken, ReleaseInterrupted):
+            left = until - context.elapsed()
+            if left <= 0:
+                raise
+            context.sleep(min(left, context.timing.poll))
+
+
+def _conclude(context: Context, propose: Callable[[], Proposal], options: Options) -> Outcome:
+    proposal = propose()
+    planned = settle(context, proposal)
+    for note in planned.notes:
+        context.warn(f"note: {note}")
+    if options.save_plan is not None:
+        save_plan(planned.plan, options.save_plan)
+    if options.dry_run or options.save_plan is not None:
+        return planned
+    asked = options.confirm is not None and planned.plan.changes
+    if options.confirm is not None and asked:
+        options.confirm(planned)
+    if asked or planned.gates:
+        proposal = _propose_again(propose, planned)
+    return carry_out(context, proposal, planned)
+
+
+def settle(context: Context, proposal: Proposal) -> Outcome:
+    """What a proposal would come to: every reason against it, then its gates.
+
+    :raises TagflowError: every reason at once why it must not be; its ``result`` holds what was planned.
+    """
+    decision = proposal.decision
+    planned = Outcome(decision.plan.request.environment, decision.plan, notes=decision.notes)
+    refusals = [
+        *decision.refusals,
+        *changed_by_daemon(context, decision.entering, decision.origins, proposal.opened),
+    ]
+    if refusals:
+        raise _refused(refusals, planned)
+    gates = run_gates(context, decision.plan.request, [choice for choice in decision.entering if choice.digest])
+    planned = replace(planned, gates=gates)
+    failed = refused_by(gates)
+    if failed:
+        raise _refused(failed, planned)
+    return planned
+
+
+def carry_out(context: Context, proposal: Proposal, planned: Outcome) -> Outcome:
+    """Execute a proposal that was settled, and tell whom the policy names.
+
+    :raises TagflowError: as :func:`tagflow.execute.run.execute`; its ``result`` is an :class:`Outcome`.
+    """
+    execution = Execution(proposal.decision, proposal.observer, proposal.opened, proposal.recheck, proposal.plan_id)
+    planned = replace(planned, plan=proposal.decision.plan)
+    try:
+        result = execute(context, execution)
+    except TagflowError as error:
+        if isinstance(error.result, Result):
+            error.result = _outcome(planned, error.result)
+        raise
+    outcome = _outcome(planned, result)
+    if context.policy.notify:
+        from tagflow.execute.notify import notify  # brings an HTTP client along
+
+        notify(context, outcome)
+    return outcome
+
+
+def _outcome(planned: Outcome, result: Result) -> Outcome:
+    return replace(planned, release=result.release, applied=result.applied, compensated=result.compensated)
+
+
+def _refused(errors: Sequence[TagflowError], planned: Outcome) -> TagflowError:
+    error = combine(list(errors))
+    error.result = planned if planned.plan.moves or planned.plan.steps else None
+    return error
+
+
+def _propose_again(propose: Callable[[], Proposal], planned: Outcome) -> Proposal:
+    """The same proposal by what stands now, after gates ran or a question was answered.
+
+    :raises TagflowError: every reason against it now; ``release.overtaken`` where it comes out otherwise.
+    """
+    proposal = propose()
+    if proposal.decision.refusals:
+        raise _refused(proposal.decision.refusals, planned)
+    if _intended(proposal.decision.plan) != _intended(planned.plan):
+        error = Overtaken(
+            f"{planned.environment} is not as it was when this was decided: another release came meanwhile",
+            hint="Look at `tagflow status`, then run the command again.",
+        )
+        error.result = planned
+        raise error
+    return proposal
+
+
+def _intended(plan: Plan) -> object:
+    """What a person saw, and gates passed: where each image goes from and to."""
+    steps = sorted((step.image, step.action, step.version or "", step.digest or "") for step in plan.steps)
+    moves = sorted(
+        (move.image, move.tag, move.before or "", move.after or "") for move in plan.moves if move.kind == "environment"
+    )
+    return steps, moves

@@ -1,0 +1,139 @@
+"""report: what runs where and how it came to that, for one page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from tagflow.context import Context
+from tagflow.domain.history import Action, Release
+from tagflow.domain.policy import Environment
+from tagflow.domain.reference import Digest
+from tagflow.domain.snapshot import Observation, Target, target_of
+from tagflow.domain.tagging import RecordTag
+from tagflow.observe.observer import Observer
+from tagflow.verbs.history import History, Item, Present, history_of
+from tagflow.verbs.status import Row, look
+
+NEWEST = 100
+"""Records read of each image in each environment: a page is looked at, an archive is what `history` is for."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One image in an event. ``held``: the versions that are held since; ``open``: it has not arrived."""
+
+    image: str
+    version: str | None
+    digest: Digest | None
+    previous_version: str | None
+    previous_digest: Digest | None
+    held: tuple[str, ...]
+    open: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one release did in one way to the images of an environment."""
+
+    action: Action
+    release: Release
+    at: datetime
+    actor: str
+    reason: str
+    overrides: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One environment: where its images stand now, its events, newest first, and how many records are older still."""
+
+    environment: str
+    present: tuple[Present, ...]
+    events: tuple[Event, ...]
+    older: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The matrix image × environment, and a timeline for each environment in it."""
+
+    rows: tuple[Row, ...]
+    timelines: tuple[Timeline, ...]
+
+
+def report(context: Context, names: Sequence[str]) -> Report:
+    """Everything that the page shows, narrowed as :func:`tagflow.verbs.status.status` is.
+
+    :raises NotFound: ``status.unknown``.
+    """
+    observer = Observer(context)
+    rows = look(context, observer, names)
+    targets = {environment.name: _targets(context, rows, environment) for environment in context.policy.environments}
+    snapshot = observer.observe([target for several in targets.values() for target in several])
+    timelines = [
+        _timeline(observer, name, [snapshot.observations[target] for target in several])
+        for name, several in targets.items()
+        if several
+    ]
+    return Report(tuple(rows), tuple(timelines))
+
+
+def _targets(context: Context, rows: Sequence[Row], environment: Environment) -> list[Target]:
+    """The images whose cell of an environment is shown."""
+    shown = [row.image for row in rows if any(cell.environment == environment.name for cell in row.cells)]
+    return [target_of(context.policy, context.image(name), environment) for name in shown]
+
+
+def _timeline(observer: Observer, environment: str, observations: Sequence[Observation]) -> Timeline:
+    found = history_of(observer, environment, observations, NEWEST)
+    older = sum(max(len(seen.records) - NEWEST, 0) for seen in observations)
+    return Timeline(environment, found.present, tuple(_events(found)), older)
+
+
+def _events(found: History) -> Iterable[Event]:
+    held = _holds(found.entries)
+    members: dict[tuple[Release, Action], list[Item]] = defaultdict(list)
+    for item in found.entries:
+        members[item.entry.record.release, item.entry.record.action].append(item)
+    for (release, action), several in sorted(members.items(), key=lambda item: _rank(*item[0])):
+        last = max((item.entry.record for item in several), key=lambda record: record.at)
+        steps = tuple(_step(item, held[item.entry.tag]) for item in several)
+        yield Event(action, release, last.at, last.actor, last.reason, last.overrides, steps)
+
+
+def _rank(release: Release, action: Action) -> tuple[int, str, int]:
+    """Newest first; within a release, what was found before it last and what was taken back first."""
+    return -release.number, release.id, {"abort": 0, "adopt": 2}.get(action, 1)
+
+
+def _step(item: Item, held: tuple[str, ...]) -> Step:
+    record = item.entry.record
+    return Step(
+        item.image,
+        record.version,
+        record.digest,
+        record.previous_version,
+        record.previous_digest,
+        held,
+        item.open,
+    )
+
+
+def _holds(entries: Iterable[Item]) -> Mapping[RecordTag, tuple[str, ...]]:
+    """By record: the versions held from it on, as far as the record before it is there to compare with."""
+    by_image: dict[str, list[Item]] = defaultdict(list)
+    for item in entries:
+        by_image[item.image].append(item)
+    found: dict[RecordTag, tuple[str, ...]] = defaultdict(tuple)
+    for several in by_image.values():
+        ordered = sorted(several, key=lambda item: item.entry.rank)
+        for before, after in pairwise(ordered):
+            known = {hold.version for hold in before.entry.record.state.holds}
+            new = {hold.version for hold in after.entry.record.state.holds} - known
+            found[after.entry.tag] = tuple(sorted(new))
+    return found

@@ -1,0 +1,119 @@
+"""SOURCE arguments: where a build comes from, by the transport names that skopeo, buildah and podman users know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tagflow.context import Context
+from tagflow.domain.reference import Repository, is_tag, parse_reference
+from tagflow.errors import NotFound, UsageError
+from tagflow.stores.port import Store
+
+TRANSPORTS = (
+    "docker-daemon:NAME[:TAG]",
+    "docker://HOST/REPO[:TAG|@DIGEST]",
+    "oci:DIR[:TAG]",
+    "docker-archive:FILE.tar",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One SOURCE, read but not opened: ``transport`` and what follows it."""
+
+    transport: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.transport}{self.text}"
+
+
+@dataclass(frozen=True)
+class OpenedSource:
+    """A store, and the reference of the image in it."""
+
+    store: Store
+    reference: str
+
+
+def parse_source(text: str) -> Source:
+    """Read a SOURCE.
+
+    :raises UsageError: ``source.invalid``, listing the transports.
+    """
+    for transport in ("docker-daemon:", "docker://", "oci:", "docker-archive:"):
+        if text.startswith(transport):
+            rest = text.removeprefix(transport)
+            if not rest:
+                raise _invalid(f"{text!r} names nothing")
+            return Source(transport, rest)
+    raise _invalid(f"{text!r} is no SOURCE: it has no transport")
+
+
+def _invalid(message: str) -> UsageError:
+    return UsageError("source.invalid", message, hint="Write one of: " + ", ".join(TRANSPORTS) + ".")
+
+
+def open_source(context: Context, source: Source, base: Path) -> OpenedSource:
+    """Open a SOURCE that is no daemon's: a store, and the reference of the image in it. ``base`` is for relative paths.
+
+    :raises NotFound: ``source.not_found``.
+    """
+    if source.transport == "docker://":
+        return _remote(context, source)
+    if source.transport == "oci:":
+        return _layout(source, base)
+    first, _, name = source.text.partition(":")
+    if name and not (base / source.text).exists() and (base / first).is_file():
+        return archive(base / first, name)
+    return archive(base / source.text)
+
+
+def archive(path: Path, name: str = "") -> OpenedSource:
+    """The image of that name in a docker-archive file; without a name, its only one."""
+    from tagflow.stores.archive.reader import open_archive
+
+    store = open_archive(path, name)
+    return OpenedSource(store, store.sole())
+
+
+def _remote(context: Context, source: Source) -> OpenedSource:
+    reference = parse_reference(source.text)
+    store = context.stores(reference.repository)
+    digest = reference.target if ":" in reference.target else store.resolve(reference.target)
+    if digest is None:
+        raise NotFound("source.not_found", f"there is no {source}", hint="Check repository and tag.")
+    return OpenedSource(store, digest)
+
+
+def _layout(source: Source, base: Path) -> OpenedSource:
+    from tagflow.stores.layout.store import LayoutStore
+
+    path, name = _place(source.text, base)
+    if not path.is_dir():
+        raise _no_layout(source, path)
+    store = LayoutStore(Repository(f"oci:{path.parent}", path.name), path)
+    digest = store.named(name) if name else store.sole()
+    if digest is None:
+        told = ", ".join(store.tags()) or "no tags"
+        raise NotFound("source.not_found", f"there is no {source}", hint=f"It has: {told}.")
+    return OpenedSource(store, digest)
+
+
+def _place(text: str, base: Path) -> tuple[Path, str]:
+    """The directory in ``DIR[:NAME]``, and the name: a tag, or where that gives a directory, a whole reference, for
+    ``docker.io/app:v1`` is a name too."""
+    directory, _, tag = text.rpartition(":")
+    with_tag = bool(directory) and is_tag(tag)
+    first, _, rest = text.partition(":")
+    if rest and not (with_tag and (base / directory).is_dir()) and (base / first).is_dir():
+        return (base / first).resolve(), rest
+    return ((base / directory).resolve(), tag) if with_tag else ((base / text).resolve(), "")
+
+
+def _no_layout(source: Source, path: Path) -> NotFound:
+    hint = "oci:DIR[:TAG] names a layout."
+    if path.is_file():
+        hint = f"It is a file: docker-archive:{source.text} reads an OCI layout in a tar too."
+    return NotFound("source.not_found", f"there is no directory {path}", hint=hint)

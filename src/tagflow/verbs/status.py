@@ -1,0 +1,217 @@
+"""status: which version runs where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tagflow.context import Context
+from tagflow.decide.finish import before_lookups, standing_before
+from tagflow.decide.identify import identify, identify_lookups
+from tagflow.decide.interrupted import announcement, announcement_lookups, unfinished
+from tagflow.domain.history import Freeze, Hold, State
+from tagflow.domain.lookup import Lookup
+from tagflow.domain.policy import Environment, Image
+from tagflow.domain.reference import Digest
+from tagflow.domain.snapshot import Observation, Snapshot, target_of
+from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Unrecorded
+from tagflow.domain.suggest import suggestion
+from tagflow.domain.version import Version, as_version
+from tagflow.errors import NotFound, UsageError
+from tagflow.observe.observer import Observer
+
+_DIGEST = re.compile("(?:sha256:)?([0-9a-f]{7,64})")
+"""How a digest may be named: by its first digits, as git lets a commit be named. Decimal ones may be a version too."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One image in one environment.
+
+    ``holds`` are the versions that are held here, ``held`` says by whom and why; ``frozen`` the freeze that somebody
+    ordered, while it lasts. ``wanted`` is the version that an unfinished release wants, or that was recorded before
+    somebody moved the tag by hand; ``found`` the version of a digest that no record tells of; ``detail`` says what is
+    wrong where a record can't be read.
+    """
+
+    environment: str
+    version: str | None
+    digest: Digest | None
+    since: datetime | None
+    by: str | None
+    state: Condition
+    holds: tuple[str, ...]
+    held: tuple[Hold, ...] = ()
+    frozen: Freeze | None = None
+    wanted: str | None = None
+    found: str | None = None
+    detail: str = ""
+    heads: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image."""
+
+    image: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What the arguments of ``status`` narrow it to; an empty set means all."""
+
+    environments: frozenset[str] = frozenset()
+    images: frozenset[str] = frozenset()
+    versions: frozenset[Version] = frozenset()
+    digests: frozenset[str] = frozenset()
+
+    @property
+    def narrows_cells(self) -> bool:
+        """Whether only some cells of a row are asked for."""
+        return bool(self.versions or self.digests)
+
+
+def status(context: Context, names: Sequence[str]) -> list[Row]:
+    """What runs where, narrowed by environments, images, versions or digests.
+
+    :raises NotFound: ``status.unknown`` for a word that is none of these.
+    """
+    return look(context, Observer(context), names)
+
+
+def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row]:
+    """:func:`status`, by an observer that is asked for more afterwards."""
+    narrow = parse_filter(context, names)
+    images = [image for image in context.policy.images if not narrow.images or image.name in narrow.images]
+    environments = [
+        environment
+        for environment in context.policy.environments
+        if not narrow.environments or environment.name in narrow.environments
+    ]
+    return _rows(context, observer, images, environments, narrow)
+
+
+def parse_filter(context: Context, names: Sequence[str]) -> Filter:
+    """Tell environments, images, versions and digests apart; the policy sees to it that no word is two of them."""
+    environments = {environment.name for environment in context.policy.environments}
+    images = {image.name for image in context.policy.images}
+    found: dict[str, set[str]] = {"environments": set(), "images": set(), "digests": set()}
+    versions: set[Version] = set()
+    for name in names:
+        if not name.strip():
+            raise UsageError(
+                "target.missing", "an argument is empty", hint="An unset variable? Leave it out to see all."
+            )
+        version = context.scheme.parse_label(name) or as_version(name)
+        digest = _DIGEST.fullmatch(name)
+        if name in environments:
+            found["environments"].add(name)
+        elif name in images:
+            found["images"].add(name)
+        elif digest is None and version is None:
+            raise NotFound(
+                "status.unknown",
+                f"{name!r} is no environment, image, version or digest",
+                hint=suggestion(name, environments | images)
+                or "A digest is given by at least seven hex digits, with or without sha256: before them.",
+            )
+        else:
+            found["digests"] |= {digest[1]} if digest else set()
+            versions |= {version} if version else set()
+    return Filter(
+        frozenset(found["environments"]), frozenset(found["images"]), frozenset(versions), frozenset(found["digests"])
+    )
+
+
+def _rows(
+    context: Context, observer: Observer, images: list[Image], environments: list[Environment], narrow: Filter
+) -> list[Row]:
+    targets = [target_of(context.policy, image, environment) for image in images for environment in environments]
+    snapshot = observer.observe(targets, status_lookups)
+    now = context.now()
+    rows = []
+    for image in images:
+        cells = [_cell(snapshot, snapshot.of(image, environment), now) for environment in environments]
+        kept = tuple(cell for cell in cells if _matches(context, narrow, cell))
+        if kept or not narrow.narrows_cells:
+            rows.append(Row(image.name, kept))
+    return rows
+
+
+def status_lookups(snapshot: Snapshot) -> Iterator[Lookup]:
+    """What status asks beside tags and heads: what ran before an unfinished release, what was moved by hand."""
+    environments = {target.environment.name: target.environment for target in snapshot.observations}
+    for environment in environments.values():
+        yield from announcement_lookups(snapshot, environment)
+        seen = [it for target, it in snapshot.observations.items() if target.environment == environment]
+        for observation in seen:
+            yield from identify_lookups(observation)
+        for release in unfinished(snapshot, environment):
+            yield from before_lookups(snapshot, release)
+
+
+def _cell(snapshot: Snapshot, seen: Observation, now: datetime) -> Cell:
+    standing = seen.standing
+    position, state = standing.position, standing.state
+    tells = _telling(snapshot, seen)
+    frozen = state.freeze if state.freeze and (state.freeze.until is None or now < state.freeze.until) else None
+    wanted = standing.wanted if isinstance(position, Interrupted | Unrecorded | Late) else None
+    if isinstance(position, Interrupted):
+        entry = announcement(snapshot, seen)
+        wanted = entry.record.version if entry else wanted
+    return Cell(
+        environment=seen.target.environment.name,
+        version=standing.version if isinstance(position, Recorded) else None,
+        digest=standing.digest,
+        since=tells.since if tells else None,
+        by=tells.by or None if tells else None,
+        state=standing.condition,
+        holds=tuple(sorted(hold.version for hold in state.holds)),
+        held=tuple(sorted(state.holds, key=lambda hold: hold.version)),
+        frozen=frozen,
+        wanted=wanted,
+        found=_found(snapshot, seen),
+        detail=position.error.message if isinstance(position, Broken) else "",
+        heads=len(standing.heads),
+    )
+
+
+def _found(snapshot: Snapshot, seen: Observation) -> str | None:
+    """Which version runs where the head record does not say it."""
+    match seen.standing.position:
+        case Interrupted():
+            return seen.standing.version
+        case Unrecorded() | Late():
+            try:
+                return identify(snapshot, seen)
+            except KeyError:
+                return None
+    return None
+
+
+def _telling(snapshot: Snapshot, seen: Observation) -> State | None:
+    """The state that tells since when what runs has been running: the head's, or while a release is not finished that
+    of the record before it."""
+    standing = seen.standing
+    match standing.position:
+        case Recorded(head):
+            state = head.record.state
+            return state if state.by else replace(state, by=head.record.actor)
+        case Interrupted():
+            entry = announcement(snapshot, seen)
+            before = standing_before(snapshot, seen, [entry]).head if entry else None
+            if before is not None and before.record.digest == standing.digest:
+                state = before.record.state
+                return state if state.by else replace(state, by=before.record.actor)
+    return None
+
+
+def _matches(context: Context, narrow: Filter, cell: Cell) -> bool:
+    if not narrow.narrows_cells:
+        return True
+    version = context.scheme.parse_label(cell.version)
+    digits = (cell.digest or "").removeprefix("sha256:")
+    return version in narrow.versions or any(digits.startswith(digest) for digest in narrow.digests if digits)

@@ -1,0 +1,52 @@
+"""verify: every name against the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tagflow.context import Context
+from tagflow.decide.audit import Finding, audit, audit_lookups
+from tagflow.domain.snapshot import Snapshot, Target, target_of
+from tagflow.errors import Conflict
+from tagflow.observe.observer import Observer
+
+
+def verify(context: Context, names: Sequence[str]) -> list[Finding]:
+    """Everything that is not as the history says, in all environments or those named.
+
+    :raises TagflowError: where something could not be looked at.
+    """
+    _, _, findings = look(context, names)
+    return findings
+
+
+def look(context: Context, names: Sequence[str]) -> tuple[Observer, Snapshot, list[Finding]]:
+    """:func:`verify`, with what was observed."""
+    environments = [context.environment(name) for name in names] or list(context.policy.environments)
+    targets = [
+        target_of(context.policy, image, environment) for environment in environments for image in context.policy.images
+    ]
+    observer = Observer(context)
+    snapshot = observer.observe(targets, lambda known: audit_lookups(known, targets))
+    unread = {target: _unread(observer, snapshot, target) for target in targets}
+    return observer, snapshot, audit(snapshot, targets, unread)
+
+
+def refuse(findings: Sequence[Finding], result: object) -> Conflict:
+    """The error that says that there are findings; ``result`` goes into its JSON document."""
+    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+    error = Conflict(
+        "verify.findings",
+        f"{count}: not everything is as the history says",
+        hint="`tagflow verify --repair` mends what needs no judgement; the rest is told with each finding.",
+    )
+    error.result = result
+    return error
+
+
+def _unread(observer: Observer, snapshot: Snapshot, target: Target) -> tuple[str, ...]:
+    """Why records of a target could not be read, those set aside left out."""
+    seen = snapshot.observations[target]
+    ignored = {tag for head in seen.standing.heads for tag in head.record.state.ignored}
+    errors = [observer.why_unread(target.history, tag) for tag in sorted(seen.records - ignored, key=str)]
+    return tuple(error.message for error in errors if error is not None)
