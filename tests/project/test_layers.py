@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tests.project.source import MODULES, Module
 
-FLOORS = ("errors", "domain", "config stores trust pin", "decide", "workers context", "observe", "execute", "flows verbs",
-          "wiring", "api", "cli")  # fmt: skip
+FLOORS = (
+    "errors", "domain", "config stores trust pin", "decide", "workers context", "observe", "execute", "flows verbs",
+    "wiring", "api", "cli",
+)  # fmt: skip
 """Bottom to top. An import never runs upward, nor across between rooms of one floor."""
 
 ARROWS: Mapping[str, set[str]] = {
