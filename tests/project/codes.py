@@ -17,6 +17,8 @@ STATUS = {
     if issubclass(kind, errors.TagflowError)
 }
 """Exit status by the name of the error class."""
+CODED = {name for name in STATUS if "code" not in inspect.signature(getattr(errors, name)).parameters}
+"""Classes that know their code themselves: it is read where they hand it to their base."""
 
 FACTORIES = {
     "Verdict": errors.Refused.exit_status,
@@ -38,6 +40,7 @@ def raised() -> dict[str, set[int]]:
 
 def _codes(module: Module) -> Iterator[tuple[str, int]]:
     constants = _constants(module)
+    errors_known = STATUS.keys() if module.name == errors.__name__ else _imported(module, errors.__name__)
     bases = {
         call: base.id
         for node in ast.walk(module.tree)
@@ -49,13 +52,19 @@ def _codes(module: Module) -> Iterator[tuple[str, int]]:
     }
     for call in (node for node in ast.walk(module.tree) if isinstance(node, ast.Call)):
         made = bases.get(call) or ast.unparse(call.func)
-        status = STATUS.get(made, FACTORIES.get(made))
+        status = STATUS.get(made) if made in errors_known else FACTORIES.get(made)
         first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "code"), None)
-        if status is None or first is None:
+        if status is None or first is None or made in CODED:
             continue
         codes = list(_literals(first, constants))
         assert codes or _is_passed_on(module, first), f"{module.place}:{call.lineno}: which code is it?"
         yield from ((code, status) for code in codes)
+
+
+def _imported(module: Module, source: str) -> set[str]:
+    """The names that a module imports from another."""
+    nodes = [node for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) and node.module == source]
+    return {alias.name for node in nodes for alias in node.names}
 
 
 def _is_passed_on(module: Module, first: ast.expr) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from tests.project.source import MODULES, Module
 
 FLOORS = (
-    "errors", "domain", "config stores trust pin", "decide", "workers context", "observe", "execute", "flows verbs",
+    "errors", "domain", "config stores trust pin", "decide", "workers context", "observe", "execute", "verbs",
     "wiring", "api", "cli",
 )  # fmt: skip
 """Bottom to top. An import never runs upward, nor across between rooms of one floor."""
@@ -21,7 +21,7 @@ ARROWS: Mapping[str, set[str]] = {
     "domain": {"domain"},
     "config": {"domain", "config"},
     "pin": {"domain", "pin"},
-    "stores": {"domain.reference", "stores"},
+    "stores": {"domain.reference", "domain.platform", "stores"},
     "decide": {"domain", "decide"},
     "observe": {"domain", "context", "workers", "observe", "stores.port", "stores.transfer.copy"},
     "execute": {
@@ -32,22 +32,24 @@ ARROWS: Mapping[str, set[str]] = {
         "domain", "decide", "context", "workers", "observe", "execute", "verbs",
         "stores.port", "stores.transfer.copy", "stores.docker.names",
     },
-    "flows": {"domain", "flows", "stores.port", "stores.artifact", "stores.transfer.copy", "stores.docker.names"},
-    "cli": {"domain", "config", "flows", "verbs", "cli", "stores.port", "wiring"},
+    "cli": {"domain", "config", "verbs", "cli", "decide.audit", "stores.port", "context", "wiring"},
 }  # fmt: skip
 """What each room may import, beside ``errors``; a package stands for all of its modules."""
 
 BESIDE: Mapping[str, set[str]] = {
     # The names of the library: nothing that stores or the command line know by themselves.
-    "__init__.py": {"api", "domain.plan", "flows"},
-    "api.py": {"domain", "flows", "wiring"},
+    "__init__.py": {"api", "domain", "decide.audit", "verbs"},
+    "api.py": {"domain", "context", "decide.audit", "verbs", "wiring"},
     # Puts the house together: knows which store is which.
-    "wiring.py": {"config.load", "domain", "flows", "stores"},
+    "wiring.py": {"config.load", "context", "domain", "verbs", "stores"},
     "__main__.py": {"cli.main"},
     "errors.py": set(),
+    "context.py": {"domain", "stores.port"},
+    "workers.py": set(),
     "cli/completion/known.py": {"stores.cache", "stores.layout.store"},  # asks nobody, only the disk
     "cli/files.py": {"stores.files"},  # files for users are replaced as those of a layout are
-    "flows/sources.py": {"stores.layout.store", "stores.archive.reader"},  # a SOURCE names its medium
+    "verbs/plans.py": {"stores.files"},  # so are plans
+    "verbs/sources.py": {"stores.layout.store", "stores.archive.reader"},  # a SOURCE names its medium
 }
 """What single files may import beside that."""
 
@@ -69,7 +71,7 @@ or come from a daemon, and the Docker Engine reads archives and logs in as the r
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "docker": ("stores/docker/sdk.py",),
-    "msgspec": ("config/", "stores/", "flows/records.py", "flows/apply.py"),
+    "msgspec": ("config/", "stores/", "domain/records.py", "verbs/plans.py"),
     "rich": ("cli/",),
     "semver": ("domain/versions/semver.py",),
     "typer": ("cli/",),
@@ -83,18 +85,17 @@ CLOSING = {"tagflow.domain.versions.version": "tagflow.domain.versions.semver"}
 
 PURE = ("domain", "decide", "pin")
 """Rooms of values and of functions of values: no store, no thread, no file, no clock, no process."""
-GIVEN = ("flows", "observe", "execute", "verbs")
+GIVEN = ("observe", "execute", "verbs")
 """Rooms that are handed clock, environment and stores."""
 OUTSIDE = {"os", "sys", "time", "socket", "ssl", "random", "secrets", "http", "logging", "asyncio", "locale", "getpass"}
 """The clock, the environment, chance, the network."""
 FILES = {"io", "pathlib", "shutil", "subprocess", "tempfile", "threading", "urllib", "concurrent", "fcntl", "tarfile",
          "queue", "multiprocessing", "signal", "glob"}  # fmt: skip
 TOUCHES: Mapping[str, set[str]] = {
-    "flows/commands.py": {"os", "time"},
-    "flows/notify.py": {"http"},
-    "flows/records.py": {"time"},
+    "execute/commands.py": {"os", "time"},
+    "execute/notify.py": {"http"},
 }
-"""Files that run the policy's commands, send its notices, or wait a moment before a write is tried again."""
+"""Files that run the policy's commands, or send its notices."""
 NOW = {"datetime.now", "datetime.today", "date.today", "datetime.utcnow", "time.time", "time.monotonic", "uuid.uuid4"}
 
 
@@ -159,7 +160,7 @@ def test_media_are_opened_late() -> None:
     def opened(module: Module) -> Iterable[str]:
         early = {it.module for it in module.imports if not it.lazy and not it.typing}
         inside = {name for name in early if name.startswith("tagflow.stores")}
-        return inside - {"tagflow.stores.port"} if module.place in ("wiring.py", "flows/sources.py") else ()
+        return inside - {"tagflow.stores.port"} if module.place in ("wiring.py", "verbs/sources.py") else ()
 
     assert breaking(opened) == {}
 
