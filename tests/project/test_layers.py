@@ -83,6 +83,11 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 CLOSING = {"tagflow.domain.versions.version": "tagflow.domain.versions.semver"}
 """Imports inside a function that close a circle, and are known: none should be added."""
 
+PRIVATE = {
+    "typer._click": {"cli/main.py", "cli/options.py", "cli/completion/shells.py"},
+}
+"""Private modules of others, and the files that import them (docs/adr/0005-typer-below-0-29.md)."""
+
 PURE = ("domain", "decide", "pin")
 """Rooms of values and of functions of values: no store, no thread, no file, no clock, no process."""
 GIVEN = ("observe", "execute", "verbs")
@@ -171,6 +176,16 @@ def test_each_library_has_its_place() -> None:
         return [name for name in foreign if not module.place.startswith(LIBRARIES.get(name, ()))]
 
     assert breaking(elsewhere) == {}
+
+
+def test_private_modules_of_others_are_known() -> None:
+    used: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in {it.module for it in module.imports if not it.module.startswith("tagflow")}:
+            parts = name.split(".")
+            if private := next((n for n, part in enumerate(parts) if part.startswith("_") and part[1:2] != "_"), None):
+                used.setdefault(".".join(parts[: private + 1]), set()).add(module.place)
+    assert used == PRIVATE
 
 
 def test_imports_run_in_no_circle() -> None:
