@@ -6,6 +6,8 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from tagflow.domain.reference import Repository
+from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import NotFound, StoreError, UsageError
+from tagflow.stores.layout.index import LayoutIndex, parse_index
 from tagflow.stores.layout.store import LayoutStore
-from tagflow.stores.port import OCI_MANIFEST, Manifest, TagMoved
+from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, TagMoved
 from tagflow.stores.transfer.copy import missing_parts
 from tests import images
 
@@ -270,6 +273,92 @@ class TestSafety:
         manifest = images.image(store, tag="v1.0")
         assert store.resolve("v1.0") == manifest.digest
 
+    @pytest.mark.parametrize("below", ["blobs", "blobs/sha256"])
+    def test_a_link_inside_does_not_lead_out(self, store: LayoutStore, tmp_path: Path, below: str) -> None:
+        """A layout that somebody unpacked, or that another user may write to."""
+        outside = tmp_path.parent / f"{tmp_path.name}-outside"
+        (outside / "sha256").mkdir(parents=True)
+        manifest = images.image(store, tag="v1.0")
+        layout = tmp_path / "team" / "app"
+        shutil.move(layout / below, tmp_path / "aside")
+        (layout / below).symlink_to(outside)
+        for operation in (
+            lambda: images.add_blob(store, b"new"),
+            lambda: images.image(store, content=b"2", tag="v2.0"),
+            lambda: store.put(Manifest(OCI_MANIFEST, manifest.content + b"\n")),
+        ):
+            with pytest.raises(StoreError) as caught:
+                operation()
+            assert caught.value.exit_status == 6
+        assert [path for path in outside.rglob("*") if path.is_file()] == []
+
+    def test_a_link_that_stays_below_the_root_is_followed(self, store: LayoutStore, tmp_path: Path) -> None:
+        images.image(store, tag="v1.0")
+        shutil.move(tmp_path / "team/app/blobs", tmp_path / "shared")
+        (tmp_path / "team/app/blobs").symlink_to("../../shared")
+        manifest = images.image(store, content=b"2", tag="v2.0")
+        assert (tmp_path / "shared/sha256" / manifest.digest[7:]).read_bytes() == manifest.content
+        assert store.get("v2.0") == manifest
+
+    @pytest.mark.parametrize("name", ["index.json", "oci-layout", ".tagflow.lock"])
+    def test_a_file_that_is_a_link_is_not_written_through(self, store: LayoutStore, tmp_path: Path, name: str) -> None:
+        manifest = images.image(store, tag="v1.0")
+        path, elsewhere = tmp_path / "team/app" / name, tmp_path.parent / f"{tmp_path.name}-{name}"
+        before = path.read_bytes()
+        shutil.move(path, elsewhere)
+        path.symlink_to(elsewhere)
+        if name == "oci-layout":
+            store.put(manifest, "v2.0")  # read, and never written again
+        else:
+            with pytest.raises(StoreError) as caught:
+                store.put(manifest, "v2.0")
+            assert caught.value.code == ("layout.outside" if name == "index.json" else "layout.unwritable")
+        assert elsewhere.read_bytes() == before
+        assert path.is_symlink()
+
+    def test_a_blob_that_is_a_link_is_replaced_not_written_through(self, store: LayoutStore, tmp_path: Path) -> None:
+        blob = images.add_blob(store, b"content")
+        path, elsewhere = tmp_path / "team/app/blobs/sha256" / blob.digest[7:], tmp_path / "elsewhere"
+        path.unlink()
+        path.symlink_to(elsewhere)
+        elsewhere.write_bytes(b"secret of another length")
+        images.add_blob(store, b"content")
+        assert (elsewhere.read_bytes(), path.read_bytes()) == (b"secret of another length", b"content")
+
+    def test_a_blob_that_is_a_link_to_its_content_is_read_and_not_mounted(self, tmp_path: Path) -> None:
+        """Build tools link blobs into the layouts that they write."""
+        first, second = (LayoutStore(Repository(f"oci:{tmp_path}", path)) for path in ("first", "second"))
+        blob = images.add_blob(first, b"content")
+        path = tmp_path / "first/blobs/sha256" / blob.digest[7:]
+        shutil.move(path, tmp_path / "built")
+        path.symlink_to(tmp_path / "built")
+        assert b"".join(first.read_blob(blob)) == b"content"
+        assert not second.mount(blob, first.repository)
+        second.write_blob(blob, lambda: first.read_blob(blob))
+        assert not (tmp_path / "second/blobs/sha256" / blob.digest[7:]).is_symlink()
+
+    @pytest.mark.parametrize("name", ["index.json", "oci-layout", "BLOB", ".tagflow.lock"])
+    @pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+    def test_what_is_no_file_never_hangs(self, store: LayoutStore, tmp_path: Path, name: str, kind: str) -> None:
+        manifest = images.image(store, tag="v1.0")
+        blob = manifest.blobs[1]
+        path = tmp_path / "team/app" / (f"blobs/sha256/{blob.digest[7:]}" if name == "BLOB" else name)
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.mkdir()
+        again = LayoutStore(store.repository)
+        reading = (lambda: list(again.read_blob(blob))) if name == "BLOB" else (lambda: again.put(manifest, "v2.0"))
+        if name == ".tagflow.lock" and kind == "pipe":
+            reading()  # locked like any file, and never read
+            return
+        with pytest.raises(StoreError) as caught:
+            reading()
+        assert str(path) in caught.value.message
+
     @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
     def test_a_disk_that_cannot_be_written(
         self, store: LayoutStore, monkeypatch: pytest.MonkeyPatch, error: int
@@ -277,7 +366,7 @@ class TestSafety:
         manifest = images.image(store, tag="v1.0")
         other = images.image(store, content=b"2")
 
-        def fails(*_: object) -> None:
+        def fails(*_: object, **__: object) -> None:
             raise OSError(error, os.strerror(error))
 
         monkeypatch.setattr(os, "replace", fails)
@@ -367,6 +456,28 @@ class TestWriters:
             digest, length = followed[digest], length + 1
         assert (digest, length) == (store.resolve("prod"), steps * workers)
 
+    def test_processes_create_a_tag_once(self, store: LayoutStore, tmp_path: Path) -> None:
+        """Several builds of one version at once: one of them has it, and every other one is told so."""
+        rounds, workers = 12, 4
+        context = multiprocessing.get_context("fork")
+        logs = [tmp_path / f"created-{number}" for number in range(workers)]
+        barrier = context.Barrier(workers)
+        processes = [
+            context.Process(target=_create_often, args=(store.repository, log, rounds, barrier)) for log in logs
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * workers
+        outcomes = [log.read_text().splitlines() for log in logs]
+        for number in range(rounds):
+            tag = f"v1.{number}"
+            own = [outcome[number].split() for outcome in outcomes]
+            assert [word for word, _ in own].count("created") == 1, tag
+            assert {at for _, at in own} == {store.resolve(tag)}, "the losers are told where it stands"
+        assert store.tags() == sorted(f"v1.{number}" for number in range(rounds))
+
     def test_readers_never_see_half(self, store: LayoutStore) -> None:
         manifest = images.image(store, tag="prod")
         stop = threading.Event()
@@ -386,6 +497,67 @@ class TestWriters:
         assert set(seen) == {manifest.digest}
 
 
+class TestLeftovers:
+    """What a writer that was killed had written aside."""
+
+    @staticmethod
+    def leave(directory: Path, seconds: float) -> Path:
+        path = directory / f".{'a' * 64}.4711-0123abcd"
+        path.write_bytes(b"half")
+        moment = time.time() - seconds
+        os.utime(path, (moment, moment))
+        return path
+
+    def test_are_removed_by_the_next_writer(self, store: LayoutStore, directory: Path) -> None:
+        manifest = images.image(store, tag="v1.0")
+        old = [self.leave(directory / "blobs/sha256", 3600), self.leave(directory, 3600)]
+        others = [self.leave(directory / "blobs/sha256", 5).rename(directory / "blobs/sha256/.young.1-0123abcd")]
+        others.append(directory / "blobs/sha256/.hidden")
+        others[1].write_bytes(b"of another tool")
+        os.utime(others[1], (0, 0))
+        LayoutStore(store.repository).put(manifest, "v2.0")
+        assert [path.exists() for path in old] == [False, False]
+        assert [path.exists() for path in others] == [True, True]
+        assert store.get("v1.0") == manifest
+
+    def test_of_a_writer_that_lives_stay(self, store: LayoutStore, directory: Path) -> None:
+        manifest = images.image(store, tag="v1.0")
+        seen: list[bool] = []
+
+        def slow() -> Iterator[bytes]:
+            yield b"half of "
+            (aside,) = [path for path in directory.rglob(".*") if path.name != ".tagflow.lock"]
+            os.utime(aside, (0, 0))
+            LayoutStore(store.repository).put(manifest, "v2.0")
+            seen.append(aside.exists())
+            yield b"it"
+
+        content = b"half of it"
+        store.write_blob(Descriptor("x", digest_of(content), len(content)), slow)
+        assert seen == [True]
+        assert store.has_blob(digest_of(content))
+
+    def test_of_a_process_that_was_killed_are_removed(self, store: LayoutStore, directory: Path) -> None:
+        manifest = images.image(store, tag="v1.0")
+        process = multiprocessing.get_context("fork").Process(target=_die_while_writing, args=(store.repository,))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        (aside,) = [path for path in directory.rglob(".*") if path.name != ".tagflow.lock"]
+        os.utime(aside, (0, 0))
+        LayoutStore(store.repository).put(manifest, "v2.0")
+        assert not aside.exists()
+
+
+def _die_while_writing(repository: Repository) -> None:
+    def content() -> Iterator[bytes]:
+        yield b"half"
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield b"whole"
+
+    LayoutStore(repository).write_blob(Descriptor("x", images.absent(), 9), content)
+
+
 class TestCrashes:
     @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
     def test_at_any_moment_leave_the_old_or_the_new(
@@ -398,11 +570,11 @@ class TestCrashes:
         for number in range(20):
             left = [number]
 
-            def dying(old: str, new: str, left: list[int] = left) -> None:
+            def dying(old: str, new: str, left: list[int] = left, **where: Any) -> None:
                 left[0] -= 1
                 if left[0] < 0 and not late:
                     raise KeyboardInterrupt
-                real(old, new)
+                real(old, new, **where)
                 if left[0] < 0:
                     raise KeyboardInterrupt
 
@@ -434,6 +606,22 @@ def _copy_and_tag(source: LayoutStore, target: LayoutStore, root: Manifest) -> N
     target.move("prod", root, target.resolve("prod"))
 
 
+def _create_often(repository: Repository, log: Path, rounds: int, barrier: Any) -> None:
+    store = LayoutStore(repository)
+    builds = [images.image(store, content=f"{log.name} {number}".encode()) for number in range(rounds)]
+    outcomes = []
+    for number, build in enumerate(builds):
+        barrier.wait(60)
+        try:
+            store.create(f"v1.{number}", build)
+        except TagMoved as moved:
+            outcomes.append(f"refused {moved.actual}")
+        else:
+            outcomes.append(f"created {build.digest}")
+        assert f"v1.{number}" in store.tags(), "seen at once"
+    log.write_text("\n".join(outcomes))
+
+
 def _move_often(repository: Repository, log: Path, steps: int) -> None:
     store = LayoutStore(repository)
     moves: list[str] = []
@@ -448,14 +636,25 @@ def _move_often(repository: Repository, log: Path, steps: int) -> None:
     log.write_text("\n".join(moves))
 
 
-def test_thousands_of_tags_are_quick(store: LayoutStore, directory: Path) -> None:
+def test_the_index_is_parsed_once(store: LayoutStore, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each of thousands of tags."""
     manifest = images.image(store, tag="v0")
     entry = document(directory)["manifests"][0]
-    entries = [{**entry, "annotations": {REF: f"_tagflow.prod.{number:06}.0123456789ab"}} for number in range(5000)]
+    entries = [{**entry, "annotations": {REF: f"_tagflow.prod.{number:06}.0123456789ab"}} for number in range(2000)]
     rewrite(directory, lambda content: content.update(manifests=entries))
-    time.sleep(0.06)
-    store.tags()
-    start = time.perf_counter()
-    for number in range(1000):
+    parsed: list[str] = []
+
+    def parse(content: bytes, where: str) -> LayoutIndex:
+        parsed.append(where)
+        return parse_index(content, where)
+
+    monkeypatch.setattr("tagflow.stores.layout.files.parse_index", parse)
+    for number in range(2000):
         assert store.resolve(f"_tagflow.prod.{number:06}.0123456789ab") == manifest.digest
-    assert time.perf_counter() - start < 1, "the index is parsed once"
+    assert parsed == [str(directory / "index.json")]
+
+
+def test_a_list_of_tags_is_the_callers_own(store: LayoutStore) -> None:
+    images.image(store, tag="v1.0")
+    store.tags().append("v2.0")
+    assert store.tags() == ["v1.0"]

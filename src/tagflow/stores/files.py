@@ -1,18 +1,45 @@
-"""Files that others read while they are replaced: written aside, then renamed; writers take turns."""
+"""Files that others read while they are replaced: written aside, then renamed; writers take turns.
+
+Where a directory is given by its descriptor, names are looked up in it and nowhere else, so that no symbolic link can
+lead a write out of it, not even one that appears between a check and the write.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
+import re
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 LOCK_SECONDS = 60.0
 """A lock is held for one write; who holds it for longer hangs, or is stopped."""
+_YOUNG_SECONDS = 60.0
+"""A file that is written aside is not taken for a leftover before this age: its writer may not hold its lock yet."""
+_ASIDE = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}")
+
+
+def open_regular(path: str | Path, *, directory: int | None = None) -> BinaryIO:
+    """Open a regular file to read it. Anything else is refused: a pipe may never end, nor may opening it.
+
+    :raises OSError: it cannot be opened, or is no regular file.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    descriptor = os.open(path, flags, dir_fd=directory)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def publish(path: Path, chunks: Iterable[bytes], *, durable: bool = True) -> None:
@@ -23,25 +50,56 @@ def publish(path: Path, chunks: Iterable[bytes], *, durable: bool = True) -> Non
 
     :raises OSError: it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as file:
+        publish_in(descriptor, path.name, chunks, durable=durable)
+    finally:
+        os.close(descriptor)
+
+
+def publish_in(directory: int, name: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
+    """As :func:`publish`, for a name in an open directory."""
+    aside = f".{name}.{os.getpid()}-{secrets.token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with open(os.open(aside, flags, 0o666, dir_fd=directory), "wb") as file:
+            with suppress(OSError):  # some file systems have no locks: then nobody takes it for a leftover
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for chunk in chunks:
                 file.write(chunk)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(aside, path)
+        os.replace(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         with suppress(OSError):
-            aside.unlink()
+            os.unlink(aside, dir_fd=directory)
         raise
     if durable:
-        _sync_directory(path.parent)
+        os.fsync(directory)
+
+
+def remove_leftovers(directory: int) -> int:
+    """Remove what writers that were killed left aside in an open directory; how many files that were.
+
+    A living writer holds a lock on its file, and the system lets go of it when it dies.
+
+    :raises OSError: the directory cannot be read.
+    """
+    removed = 0
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if _ASIDE.fullmatch(entry.name)]
+    for name in names:
+        with suppress(OSError), _open_leftover(directory, name) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(file.fileno()).st_mtime > _YOUNG_SECONDS:
+                os.unlink(name, dir_fd=directory)
+                removed += 1
+    return removed
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: str | Path, *, directory: int | None = None) -> Iterator[None]:
     """Hold the lock file ``path`` (made where missing) against every other thread and process of this machine.
 
     The system lets go of it when a process dies, so the file is never removed.
@@ -49,7 +107,8 @@ def locked(path: Path) -> Iterator[None]:
     :raises TimeoutError: another holds it for LOCK_SECONDS.
     :raises OSError: it cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path, flags, 0o666, dir_fd=directory)
     try:
         _lock(descriptor, LOCK_SECONDS)
         yield
@@ -68,9 +127,10 @@ def _lock(descriptor: int, seconds: float) -> None:
         time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter, not a secret
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+@contextmanager
+def _open_leftover(directory: int, name: str) -> Iterator[BinaryIO]:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        yield file

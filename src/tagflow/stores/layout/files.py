@@ -1,6 +1,7 @@
 """The files of one OCI image layout: ``oci-layout``, ``index.json``, ``blobs`` (image-spec 1.1, "OCI Image Layout").
 
 Every file is replaced at one stroke, so readers take no lock. Writers of ``index.json`` take turns on a lock file.
+Readers follow symbolic links (build tools link blobs into layouts, and what is read is hashed); writers never do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import msgspec
 
 from tagflow.domain.reference import Digest
 from tagflow.errors import StoreError
-from tagflow.stores.files import locked, publish
+from tagflow.stores.files import locked, open_regular, publish_in, remove_leftovers
+from tagflow.stores.layout.directory import check_inside, opened, require_no_link
 from tagflow.stores.layout.index import LayoutIndex, corrupt, new_index, parse_index
 from tagflow.stores.stream import chunks_of
 
@@ -51,6 +53,7 @@ class LayoutFiles:
         self._root = root
         self._marker_file = directory / "oci-layout"
         self._seen: _Seen | None = None
+        self._is_swept = False
 
     def index(self) -> LayoutIndex:
         """What is listed now; read again only where the file may have changed. Empty where there is no layout.
@@ -66,14 +69,15 @@ class LayoutFiles:
     def changing(self) -> Iterator[LayoutIndex]:
         """Hold the lock, with what is listed now: read afresh, since others may have written. Makes a new layout."""
         self._create()
-        with _exclusively(self.directory / _LOCK):
+        with self._locked():
+            if not self._is_swept:
+                self._remove_leftovers()
             yield self._read_index()
 
     def publish_index(self, index: LayoutIndex) -> None:
         """Replace ``index.json``; only while :meth:`changing`."""
         content = index.encode()
-        with writing(self.index_file):
-            publish(self.index_file, [content])
+        self._publish(self.index_file, content)
         self._seen = _Seen(content, index, None)
 
     def blob(self, digest: Digest) -> Path:
@@ -86,9 +90,12 @@ class LayoutFiles:
         path = self.blob(digest)
         with reading(path):
             try:
-                return _regular(path.stat()).st_size
+                status = path.stat()
             except FileNotFoundError:
                 return None
+            if not stat.S_ISREG(status.st_mode):  # a pipe would never end, a device neither
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            return status.st_size
 
     def content(self, digest: Digest) -> bytes | None:
         """A blob in one piece; None where it is not there."""
@@ -97,29 +104,40 @@ class LayoutFiles:
     def chunks(self, digest: Digest) -> Iterator[bytes]:
         """A blob that is there, in pieces."""
         path = self.blob(digest)
-        with reading(path), path.open("rb") as file:
+        with reading(path), open_regular(path) as file:
             yield from chunks_of(file)
 
     def write(self, digest: Digest, chunks: Iterable[bytes]) -> None:
         """Store a blob; the caller has seen to it that the chunks have that digest."""
-        path = self._new_blob(digest)
-        with writing(path):
-            publish(path, chunks)
+        path = self.blob(digest)
+        self._create()
+        with writing(path), opened(path.parent, self._root, create=True) as directory:
+            publish_in(directory, path.name, chunks)
 
     def link(self, digest: Digest, source: Path) -> bool:
         """Take over the file of another layout without moving bytes; False where the file system can't."""
-        path = self._new_blob(digest)
-        try:
-            os.link(source, path)
-        except OSError:
-            return False
+        path = self.blob(digest)
+        self._create()
+        with writing(path), opened(path.parent, self._root, create=True) as directory:
+            try:
+                if source.is_symlink():  # it may lead anywhere: its bytes are hashed, so they are copied
+                    return False
+                os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=False)
+            except FileExistsError:
+                return path.is_file() and path.stat().st_size == source.stat().st_size
+            except OSError:
+                return False
         return True
 
     def _stamp(self) -> _Stamp | None:
-        """What changes with the file; None where it is not there, or so young that it cannot be told from the next."""
+        """What changes with the file; None where it is not there, or so young that it cannot be told from the next.
+
+        It is opened for that: over NFS only an open asks the server what the file is now.
+        """
         with reading(self.index_file):
             try:
-                status = self.index_file.stat()
+                with open_regular(self.index_file) as file:
+                    status = os.fstat(file.fileno())
             except FileNotFoundError:
                 return None
         if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
@@ -127,7 +145,7 @@ class LayoutFiles:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     def _read_index(self, stamp: _Stamp | None = None) -> LayoutIndex:
-        self._check_inside()
+        check_inside(self.directory, self._root)
         where = str(self.index_file)
         marker, content = _content(self._marker_file), _content(self.index_file)
         if content is None:
@@ -140,40 +158,43 @@ class LayoutFiles:
         self._seen = _Seen(content, index, stamp)
         return index
 
-    def _new_blob(self, digest: Digest) -> Path:
-        path = self.blob(digest)
-        with reading(path.parent):
-            there = path.parent.is_dir()
-        if not there:
-            self._create()
-            with writing(path.parent):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
     def _create(self) -> None:
         """Make an empty layout where there is none; its marker comes last, so that half a layout is none."""
         if _content(self._marker_file) is not None:
             return
-        self._check_inside()
-        with writing(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
-        with _exclusively(self.directory / _LOCK):
-            if _content(self._marker_file) is not None:
-                return
-            index = self._read_index()
-            with writing(self.directory):
-                publish(self.index_file, [index.encode()])
-                publish(self._marker_file, [_MARKER])
+        check_inside(self.directory, self._root)
+        with self._locked():
+            if _content(self._marker_file) is None:
+                self._publish(self.index_file, self._read_index().encode())
+                self._publish(self._marker_file, _MARKER)
 
-    def _check_inside(self) -> None:
-        """Repository paths are validated, so only a symbolic link can lead elsewhere."""
-        inside, root = os.path.realpath(self.directory), os.path.realpath(self._root)
-        if os.path.commonpath([inside, root]) != root:
-            raise StoreError(
-                "layout.outside",
-                f"{self.directory} leads out of {self._root} by a symbolic link, to {inside}",
-                hint=f"Name that directory itself: oci:{inside}.",
-            )
+    def _publish(self, path: Path, content: bytes) -> None:
+        with writing(path), opened(self.directory, self._root) as directory:
+            require_no_link(directory, path)
+            publish_in(directory, path.name, [content])
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the layout's lock; the directory is made where it is missing."""
+        path = self.directory / _LOCK
+        with ExitStack() as held:
+            with writing(path):
+                directory = held.enter_context(opened(self.directory, self._root, create=True))
+                try:
+                    held.enter_context(locked(_LOCK, directory=directory))
+                except TimeoutError as exc:
+                    hint = "Does another tagflow hang, or is one stopped (Ctrl-Z)? `fuser` names who has the file open."
+                    raise StoreError("layout.locked", f"{path}: {exc}", hint=hint) from exc
+            yield
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed writers left, once in a run; where that cannot be, they harm nobody."""
+        self._is_swept = True
+        with suppress(OSError, StoreError):
+            directories = [path for path in (self.directory / "blobs").iterdir() if path.is_dir()]
+            for path in (self.directory, *directories):
+                with opened(path, self._root) as directory:
+                    remove_leftovers(directory)
 
 
 def _check_marker(marker: bytes | None, index: LayoutIndex, where: str) -> None:
@@ -193,33 +214,16 @@ def _check_marker(marker: bytes | None, index: LayoutIndex, where: str) -> None:
 
 
 def _content(path: Path) -> bytes | None:
+    """A small file in one piece; None where it is not there."""
     with reading(path):
         try:
-            size = _regular(path.stat()).st_size
-            if size > _LIMIT:
-                raise OSError(errno.EFBIG, f"it has {size} bytes, more than such a file may have")
-            return path.read_bytes()
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > _LIMIT:
+                    raise OSError(errno.EFBIG, f"it has {size} bytes, more than such a file may have")
+                return file.read()
         except FileNotFoundError:
             return None
-
-
-def _regular(status: os.stat_result) -> os.stat_result:
-    """A pipe would never end, a device neither."""
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return status
-
-
-@contextmanager
-def _exclusively(path: Path) -> Iterator[None]:
-    with ExitStack() as held:
-        with writing(path):
-            try:
-                held.enter_context(locked(path))
-            except TimeoutError as exc:
-                hint = "Does another tagflow hang, or is one stopped (Ctrl-Z)? `fuser` names who has the file open."
-                raise StoreError("layout.locked", f"{path}: {exc}", hint=hint) from exc
-        yield
 
 
 @contextmanager
