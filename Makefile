@@ -6,31 +6,41 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 # The first of these that is new enough; `make PYTHON=/path/to/python` chooses.
-PYTHON := python3.13 python3.12 python3.11 python3
+PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Each worker starts servers of its own; a file stays on one worker, which starts only those that it needs.
 WORKERS := auto
 PYTEST_ARGS :=
+# The versions with which all of this is known to work; `make CONSTRAINTS=` takes the newest that pyproject.toml allows.
+CONSTRAINTS := constraints.txt
 # Only some: start, one, rounds, many, tags, thousand, large, twenty, far. The page is written where all ran.
 BENCHMARKS :=
 
-.PHONY: help demo test bench check lint types docs reference pictures dist format reliability soak fuzz clean
+.PHONY: help demo test test-all coverage bench check lint types docs reference pictures dist format hooks constraints \
+	reliability soak fuzz clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
 
 demo: $(READY) ## Promote a small application from dev to prod and back, on disk, in ./demo.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo/demo.sh demo
 
-test: $(READY) ## Run the tests; those that need a server which is not installed say so.
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+test: $(READY) ## Run the tests (three minutes); those that need a server which is not installed say so.
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
+
+test-all: $(READY) ## Run what `make test` leaves out: long races, whole matrices, second registries.
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m long $(PYTEST_ARGS)
+
+coverage: $(READY) ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" --cov $(PYTEST_ARGS) \
+	  tests/api tests/cli tests/config tests/domain tests/flows tests/releases tests/reliability
 
 bench: $(READY) ## Measure, beside the tools on the PATH that move images; writes docs/benchmarks.md.
 	$(BIN)/python -m benchmarks $(BENCHMARKS)
 
-check: lint types test docs ## Run all that CI runs: formatting, lint, types, tests, documentation.
+check: lint types docs test test-all coverage demo dist ## Run all that CI runs.
 
 lint: $(READY)
 	$(BIN)/ruff format --check
@@ -51,6 +61,12 @@ pictures: $(READY) ## Make the pictures of the README from real runs.
 dist: $(READY) ## Build the source archive and the wheel into ./dist, and try them in a fresh environment.
 	$(BIN)/python tools/dist.py
 
+hooks: $(READY) ## Let git run the formatter, the linter and the type checker before each commit.
+	$(BIN)/pre-commit install
+
+constraints: $(READY) $(VENV)/.docs ## Write the versions that are installed here into constraints.txt.
+	$(BIN)/python tools/constraints.py
+
 format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -69,12 +85,18 @@ clean: ## Remove everything that was made here: .venv, ./demo, caches.
 	[ ! -e demo/.made-by-demo ] || rm -rf demo
 	find src tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml
+# Where an index does not have one of those versions, the newest allowed ones are better than nothing; it is told.
+pip = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+install = { $(pip) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '$(1)' || { \
+	echo "The versions of constraints.txt cannot be had here; taking the newest that pyproject.toml allows." >&2; \
+	$(pip) --editable '$(1)'; }; }
+
+$(READY): pyproject.toml $(wildcard constraints.txt)
 	@for python in $(PYTHON); do \
 	  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 	  echo "Setting up $(VENV) with $$("$$python" --version)"; \
 	  "$(BIN)/python" -c '' 2>/dev/null || "$$python" -m venv --clear $(VENV) || exit 1; \
-	  "$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-input --editable '.[dev]' || exit 1; \
+	  $(call install,.[dev]) || exit 1; \
 	  touch $@; exit 0; \
 	done; \
 	echo "tagflow needs Python 3.11 or newer with its venv module; tried: $(PYTHON)." >&2; \
@@ -82,5 +104,5 @@ $(READY): pyproject.toml
 	exit 1
 
 $(VENV)/.docs: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable '.[docs]'
+	$(call install,.[docs])
 	touch $@

@@ -16,13 +16,14 @@ from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk, Done, run
+from tests.marks import mostly_long
 from tests.secrets import FORMS, check_secrets
 from tests.servers import PASSWORD, USERNAME, RegistryServer
 
 pytestmark = pytest.mark.registry
 
 
-@pytest.fixture(params=["htpasswd_registry", "token_registry"])
+@pytest.fixture(params=mostly_long(["htpasswd_registry", "token_registry"], "token_registry"))
 def server(request: pytest.FixtureRequest) -> RegistryServer:
     found: RegistryServer = request.getfixturevalue(request.param)
     return found

@@ -15,6 +15,7 @@ from tagflow.stores.port import OCI_MANIFEST
 from tests import images
 from tests.cli.runner import Desk, surroundings
 from tests.journeys.tools import Journey, asked, downloaded, is_record, layers, policy, skopeo, uploaded
+from tests.marks import mostly_long
 from tests.servers import RegistryServer, free_port, require, running_registry
 
 pytestmark = [pytest.mark.registry, pytest.mark.skopeo]
@@ -123,7 +124,9 @@ class TestFromRegistryToRegistry:
         assert raw == journey.raw("frontend", "v1.0")
 
 
-@pytest.fixture(params=["registry", "layouts", "history apart", "layouts, history apart"])
+@pytest.fixture(
+    params=mostly_long(["registry", "layouts", "history apart", "layouts, history apart"], "registry", "layouts")
+)
 def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Journey:
     """The same journey on a registry and on disk, with the records beside the images and apart."""
     on_disk = request.param.startswith("layouts")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import mostly_long
 from tests.project.pages import PAGES, Block, blocks
 from tests.project.reader import type_in
 from tests.project.source import ROOT
@@ -85,7 +86,9 @@ def test_the_tutorial(clone: Path, registry: RegistryServer) -> None:
 
 
 @pytest.mark.registry
-@pytest.mark.parametrize("page", REGISTRIES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", mostly_long(REGISTRIES, HOWTO / "docker-hub.md", HOWTO / "distribution.md"), ids=lambda page: page.stem
+)
 def test_each_registry(page: Path, built: Path, registry: RegistryServer) -> None:
     (address,) = re.findall(r"tagflow init --registry (\S+)", page.read_text())
     play(page, built, address, str(registry.fresh("howto")))

@@ -10,6 +10,7 @@ from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
 from tests import images
 from tests.cli.runner import Desk, Done
+from tests.marks import mostly_long
 from tests.registries.brands import BRANDS, Brand
 from tests.registries.fixtures import OpenBrand
 from tests.registries.network import Network
@@ -25,7 +26,7 @@ environments:
 """
 
 
-@pytest.fixture(params=BRANDS)
+@pytest.fixture(params=mostly_long(BRANDS, "docker-hub", "ecr"))
 def brand(request: pytest.FixtureRequest, open_brand: OpenBrand) -> Brand:
     return open_brand(str(request.param))
 

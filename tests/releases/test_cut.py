@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cli.runner import Done
+from tests.marks import mostly_long
 from tests.releases.outcome import Verb, finish, outcome_is_what_was_said
 from tests.releases.stage import IMAGES, NEW, OLD, STRIDE, Cutter, Stage, Tags, Way, When, forker
 from tests.servers import RegistryServer
@@ -64,9 +65,11 @@ def each_cut(
     return most
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("when", ["before", "after"])
+EACH = [(verb, when) for verb in VERBS for when in ("before", "after")]
+
+
 class TestEveryRequest:
+    @pytest.mark.parametrize(("verb", "when"), mostly_long(EACH))
     def test_the_registry_is_gone_from_there_on(self, stage: Stage, verb: str, when: When) -> None:
         statuses: list[int] = []
 
@@ -77,6 +80,7 @@ class TestEveryRequest:
         assert each_cut(stage, VERBS[verb], "gone", when, check) >= least(verb, when)
         assert {6, 7} <= set(statuses) <= {0, 6, 7}
 
+    @pytest.mark.parametrize(("verb", "when"), mostly_long(EACH, ("rollback", "after")))
     def test_that_one_is_lost_and_tried_again(self, stage: Stage, verb: str, when: When) -> None:
         def check(before: Tags, done: Done) -> None:
             assert done.status == 0, done.err
@@ -87,6 +91,7 @@ class TestEveryRequest:
         else:
             assert each_cut(stage, VERBS[verb], "once", when, check) >= least(verb, when)
 
+    @pytest.mark.parametrize(("verb", "when"), mostly_long(EACH, ("promote", "after")))
     def test_tagflow_is_killed_there(self, stage: Stage, verb: str, when: When) -> None:
         def check(before: Tags, done: Done) -> None:
             assert done.status == -9

@@ -17,6 +17,7 @@ from tagflow.verbs.promote import propose_promote
 from tests import images
 from tests.cli.runner import Desk
 from tests.flows.world import World, fails
+from tests.marks import LONG
 
 TEAMS, EACH = 15, 20
 COUNT = TEAMS * EACH
@@ -86,6 +87,7 @@ def test_a_release_of_three_hundred_in_memory(tmp_path: Path) -> None:
     print(f"two releases of {COUNT} images in memory: {took:.1f} s")
 
 
+@LONG
 def test_a_release_fails_and_all_of_it_is_put_back(tmp_path: Path) -> None:
     """The last of 300 environment tags does not move: the other 299 go back."""
     crowd = Crowd(tmp_path, "environments:\n  dev: {}\n  prod: {}\n")
@@ -166,6 +168,7 @@ def test_gates_of_three_hundred_run_at_most_so_many_at_once(tmp_path: Path) -> N
     assert max(counts) <= crowd.threads
 
 
+@LONG
 def test_three_hundred_layouts_by_the_command_line(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     write_policy(tmp_path, "oci:./registry", "environments:\n  dev: {}\n  prod: {floating: [latest]}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import LONG
 from tests.reliability.duel import duel
 from tests.reliability.soak import soak
 from tests.servers import RegistryServer
@@ -29,6 +30,7 @@ def test_a_seed_gives_the_same_run_again(seed: int) -> None:
     assert soak(seed, 5) == soak(seed, 5)
 
 
+@LONG
 @pytest.mark.registry
 def test_two_processes_before_a_real_registry_lose_nothing(registry: RegistryServer, tmp_path: Path) -> None:
     seed = random.SystemRandom().getrandbits(32)
