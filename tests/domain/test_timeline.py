@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.domain.timeline import Clock, count_until, levels
 from tagflow.domain.tagging import RecordTag
+from tagflow.domain.timeline import Clock, count_until, levels
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
