@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         TagflowError,
         UsageError,
     )
+    from tagflow.pin.edit import Change
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History
+    from tagflow.verbs.pin import PinnedFile, Pinning
     from tagflow.verbs.pull import Pulled
     from tagflow.verbs.repair import Repaired
     from tagflow.verbs.status import Cell, Row
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cell",
+    "Change",
     "Conflict",
     "Diagnosis",
     "Finding",
@@ -44,6 +47,8 @@ __all__ = [
     "NotFound",
     "Outcome",
     "PartlyApplied",
+    "PinnedFile",
+    "Pinning",
     "Plan",
     "Pulled",
     "Refused",
@@ -73,6 +78,8 @@ _HOMES = {
     "tagflow.domain.outcome": ("GateResult", "Outcome"),
     "tagflow.verbs.doctor": ("Diagnosis",),
     "tagflow.verbs.history": ("History",),
+    "tagflow.pin.edit": ("Change",),
+    "tagflow.verbs.pin": ("PinnedFile", "Pinning"),
     "tagflow.verbs.pull": ("Pulled",),
     "tagflow.verbs.repair": ("Repaired",),
     "tagflow.verbs.status": ("Cell", "Row"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tagflow.domain.policy import Rule
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History
+    from tagflow.verbs.pin import Pinning
     from tagflow.verbs.pull import Pulled
     from tagflow.verbs.release import Options
     from tagflow.verbs.repair import Repaired
@@ -166,6 +167,23 @@ class Tagflow:
         from tagflow.verbs.doctor import doctor
 
         return doctor(*wiring.examiner(self._path(), self._surroundings()))
+
+    def pin(
+        self,
+        environment: str,
+        *files: str | Path,
+        form: Literal["tag@digest", "digest", "tag"] = "tag@digest",
+        check: bool = False,
+        dry_run: bool = False,
+    ) -> Pinning:
+        """Write what an environment runs into deployment files; only the bytes of the references change.
+
+        ``check`` raises where a file differs, ``dry_run`` only says what would change.
+        """
+        from tagflow.verbs.pin import pin_files
+
+        mode: Literal["write", "check", "show"] = "check" if check else "show" if dry_run else "write"
+        return pin_files(self._context(), environment, [Path(file) for file in files], form, mode)
 
     def pull(self, what: str, *names: str) -> list[Pulled]:
         """Pull what an environment runs, or a version, through the Docker Engine, by digest."""

@@ -29,16 +29,16 @@ ARROWS: Mapping[str, set[str]] = {
         "stores.port", "stores.artifact", "stores.transfer.copy",
     },
     "verbs": {
-        "domain", "decide", "context", "workers", "observe", "execute", "verbs",
+        "domain", "decide", "context", "workers", "observe", "execute", "verbs", "pin",
         "stores.port", "stores.transfer.copy", "stores.docker.names",
     },
-    "cli": {"domain", "config", "verbs", "cli", "decide.audit", "stores.port", "context", "wiring"},
+    "cli": {"domain", "config", "verbs", "cli", "pin", "decide.audit", "stores.port", "context", "wiring"},
 }  # fmt: skip
 """What each room may import, beside ``errors``; a package stands for all of its modules."""
 
 BESIDE: Mapping[str, set[str]] = {
     # The names of the library: nothing that stores or the command line know by themselves.
-    "__init__.py": {"api", "domain", "decide.audit", "verbs"},
+    "__init__.py": {"api", "domain", "decide.audit", "pin.edit", "verbs"},
     "api.py": {"domain", "context", "decide.audit", "verbs", "wiring"},
     # Puts the house together: knows which store is which.
     "wiring.py": {"config.load", "context", "domain", "verbs", "stores"},
@@ -99,8 +99,9 @@ FILES = {"io", "pathlib", "shutil", "subprocess", "tempfile", "threading", "urll
 TOUCHES: Mapping[str, set[str]] = {
     "execute/commands.py": {"os", "time"},
     "execute/notify.py": {"http"},
+    "verbs/files.py": {"os"},
 }
-"""Files that run the policy's commands, or send its notices."""
+"""Files that run the policy's commands, send its notices, or replace files of the user's."""
 NOW = {"datetime.now", "datetime.today", "date.today", "datetime.utcnow", "time.time", "time.monotonic", "uuid.uuid4"}
 
 

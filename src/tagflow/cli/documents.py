@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tagflow.domain.tagging import ComputedTag
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History, Item
+    from tagflow.verbs.pin import Pinning
     from tagflow.verbs.pull import Pulled
     from tagflow.verbs.status import Row
     from tagflow.verbs.versions import Next
@@ -136,6 +137,25 @@ def _repair(it: Finding) -> str:
     """The command; what it is about follows as a shell comment, so that the line can be pasted as it is."""
     about = ": ".join(text for text in (it.tag, it.detail) if text)
     return f"{it.repair}  # {about}" if about else it.repair
+
+
+def pin(it: Pinning, *, diff: bool = False) -> Json:
+    """pin; with ``diff`` each file has its unified diff too."""
+    return {
+        "environment": it.environment,
+        "files": [
+            {
+                "file": file.file,
+                "changes": [
+                    {"line": change.line, "image": change.image, "from": change.before, "to": change.after}
+                    for change in file.changes
+                ],
+            }
+            | ({"diff": file.diff} if diff else {})
+            for file in it.files
+        ],
+        "message": it.message,
+    }
 
 
 def tags(version: str, computed: Iterable[ComputedTag]) -> Json:

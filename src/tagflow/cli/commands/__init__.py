@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "looks",
     "history": "looks",
     "verify": "looks",
+    "pin": "deployments",
     "pull": "machine",
     "doctor": "machine",
     "schema": "policy",

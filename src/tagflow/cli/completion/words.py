@@ -25,6 +25,13 @@ def outputs() -> list[str]:
     return ["text", "json"]
 
 
+def forms() -> list[str]:
+    """Of ``pin --form``."""
+    from tagflow.pin.edit import FORMS
+
+    return list(FORMS)
+
+
 def parts() -> list[str]:
     """Of ``next``."""
     from tagflow.domain.version import PARTS

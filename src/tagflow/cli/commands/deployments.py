@@ -1,0 +1,67 @@
+"""What joins releases and deployments: pin, diff, stats."""
+
+# What a command runs is imported where it runs: none waits for the imports of the others.
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagflow.cli.arguments import EnvironmentName
+from tagflow.cli.completion import words
+from tagflow.cli.options import command
+from tagflow.cli.session import Session
+from tagflow.errors import TagflowError, UsageError
+
+if TYPE_CHECKING:
+    from tagflow.verbs.pin import Pinning
+
+
+@command("pin")
+def pin(
+    session: Session,
+    environment: EnvironmentName,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Compose, Kubernetes, kustomize and Helm values files, as YAML or JSON."),
+    ],
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 5 where a file differs.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Change nothing; print a unified diff.")] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--form", metavar="tag@digest|digest|tag", help="How a reference is written.", autocompletion=words.forms
+        ),
+    ] = "tag@digest",
+) -> None:
+    """Write what an environment runs into deployment files: only the bytes of the references change."""
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.deployments import pinned
+    from tagflow.pin.edit import FORMS
+    from tagflow.verbs.pin import Mode, Pinning, pin_files
+
+    chosen = next((known for known in FORMS if known == form), None)
+    if chosen is None:
+        raise UsageError("usage.invalid", f"{form!r} is no form", hint=f"Use {', '.join(FORMS)}.")
+    mode: Mode = "check" if check else "show" if diff else "write"
+    try:
+        found = pin_files(wiring.context(session), environment, files, chosen, mode)
+    except TagflowError as error:
+        if isinstance(error.result, Pinning):
+            found = error.result
+            error.result = documents.pin(found, diff=diff)
+            _tell_templates(session, found)
+            if not session.is_json:
+                session.emit(None, lambda: pinned(found, diff=diff))
+        raise
+    _tell_templates(session, found)
+    session.emit(documents.pin(found, diff=diff), lambda: pinned(found, diff=diff))
+
+
+def _tell_templates(session: Session, found: Pinning) -> None:
+    count = sum(file.templates for file in found.files)
+    if count:
+        told = "1 reference is a placeholder" if count == 1 else f"{count} references are placeholders"
+        session.note(f"note: {told} as a whole, and left alone")

@@ -1,0 +1,93 @@
+"""pin on the command line."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.cli.runner import Desk
+
+COMPOSE = """\
+services:
+  web: {image: frontend:v0.9}   # the pages
+  api:
+    image: "back_end"
+  proxy: {image: $PROXY}
+"""
+
+
+@pytest.fixture
+def pinned(desk: Desk) -> Desk:
+    """A version in prod, and a compose file that does not know of it."""
+    desk.through("v1.0", "dev", "test", "prod")
+    (desk.path / "compose.yaml").write_text(COMPOSE)
+    return desk
+
+
+def test_text(pinned: Desk) -> None:
+    done = pinned.tagflow("pin", "prod", "compose.yaml")
+    digest = pinned.tag("frontend", "prod")
+    assert digest is not None
+    assert done.status == 0
+    assert done.out.splitlines() == [
+        f"frontend  frontend:v0.9 → frontend:v1.0@{digest[:19]}",
+        "  compose.yaml:2",
+        f"backend  back_end → back_end:v1.0@{str(pinned.tag('back_end', 'prod'))[:19]}",
+        "  compose.yaml:4",
+        "✓ Pinned 2 of 2 references in 1 file to what prod runs.",
+        "Next: `git commit -m 'Pin prod: frontend v1.0, backend v1.0' -- compose.yaml`",
+    ]
+    assert done.err == "note: 1 reference is a placeholder as a whole, and left alone\n"
+    again = pinned.quickly("pin", "prod", "compose.yaml", "--check")
+    assert (again.status, again.out) == (0, "✓ 2 references say what prod runs.\n")
+
+
+def test_json(pinned: Desk) -> None:
+    result = pinned.json("pin", "prod", "compose.yaml")["result"]
+    assert set(result) == {"environment", "files", "message"}
+    [file] = result["files"]
+    assert set(file) == {"file", "changes"}
+    assert file["changes"][0] == {
+        "line": 2,
+        "image": "frontend",
+        "from": "frontend:v0.9",
+        "to": f"frontend:v1.0@{pinned.tag('frontend', 'prod')}",
+    }
+    assert result["message"].startswith("Pin prod: frontend v1.0, backend v1.0\n\n")
+    again = pinned.json("pin", "prod", "compose.yaml", "--check")
+    assert again["result"] == {"environment": "prod", "files": [{"file": "compose.yaml", "changes": []}], "message": ""}
+
+
+def test_check_says_what_differs_and_ends_with_five(pinned: Desk) -> None:
+    document = pinned.json("pin", "prod", "compose.yaml", "--check")
+    assert (document["exit_code"], document["error"]["code"]) == (5, "pin.differs")
+    assert [change["line"] for change in document["result"]["files"][0]["changes"]] == [2, 4]
+    text = pinned.quickly("pin", "prod", "compose.yaml", "--check")
+    assert text.status == 5
+    assert "compose.yaml:2" in text.out
+    assert "Next" not in text.out
+    assert (pinned.path / "compose.yaml").read_text() == COMPOSE
+
+
+def test_a_diff_that_git_applies(pinned: Desk) -> None:
+    (pinned.path / "crlf.yaml").write_bytes(b"image: frontend:v0.9\r\nlast: line")
+    (pinned.path / "last.yaml").write_bytes(b"image: frontend:v0.9")
+    done = pinned.tagflow("pin", "prod", "compose.yaml", "crlf.yaml", "./last.yaml", "--diff")
+    assert done.status == 0
+    subprocess.run(["git", "init", "--quiet", "."], cwd=pinned.path, check=True)
+    subprocess.run(["git", "apply", "-"], input=done.out.encode(), cwd=pinned.path, check=True)
+    assert pinned.quickly("pin", "prod", "compose.yaml", "crlf.yaml", "last.yaml", "--check").status == 0
+
+
+def test_wrong_input(pinned: Desk) -> None:
+    for arguments, code, status in [
+        (("pin", "prod"), "usage.invalid", 2),
+        (("pin", "prod", "compose.yaml", "--form", "sha"), "usage.invalid", 2),
+        (("pin", "pord", "compose.yaml"), "environment.not_found", 4),
+        (("pin", "prod", "none.yaml"), "file.unreadable", 2),
+        (("pin", "prod", "."), "file.unreadable", 2),
+        (("pin", "", "compose.yaml"), "target.missing", 2),
+    ]:
+        document = pinned.json(*arguments)
+        assert (document["error"]["code"], document["exit_code"]) == (code, status), arguments
