@@ -22,6 +22,7 @@ ARROWS: Mapping[str, set[str]] = {
     "config": {"domain", "config"},
     "pin": {"domain", "pin"},
     "stores": {"domain.reference", "domain.platform", "stores"},
+    "trust": {"domain", "trust"},
     "decide": {"domain", "decide"},
     "observe": {"domain", "context", "workers", "observe", "stores.port", "stores.transfer.copy"},
     "execute": {
@@ -70,9 +71,11 @@ SHELVES: Mapping[str, set[str]] = {
 or come from a daemon, and the Docker Engine reads archives and logs in as the registry does."""
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "cryptography": ("trust/crypto.py", "trust/signing.py"),
     "docker": ("stores/docker/sdk.py",),
     "msgspec": ("config/", "stores/", "domain/records.py", "verbs/plans.py"),
     "rich": ("cli/",),
+    "securesystemslib": ("trust/remote.py",),
     "semver": ("domain/versions/semver.py",),
     "typer": ("cli/",),
     "urllib3": ("stores/registry/", "stores/docker/sdk.py"),
@@ -90,13 +93,14 @@ PRIVATE = {
 
 PURE = ("domain", "decide", "pin")
 """Rooms of values and of functions of values: no store, no thread, no file, no clock, no process."""
-GIVEN = ("observe", "execute", "verbs")
+GIVEN = ("trust", "observe", "execute", "verbs")
 """Rooms that are handed clock, environment and stores."""
 OUTSIDE = {"os", "sys", "time", "socket", "ssl", "random", "secrets", "http", "logging", "asyncio", "locale", "getpass"}
 """The clock, the environment, chance, the network."""
 FILES = {"io", "pathlib", "shutil", "subprocess", "tempfile", "threading", "urllib", "concurrent", "fcntl", "tarfile",
          "queue", "multiprocessing", "signal", "glob"}  # fmt: skip
 TOUCHES: Mapping[str, set[str]] = {
+    "trust/signing.py": {"os"},
     "execute/commands.py": {"os", "time"},
     "execute/notify.py": {"http"},
     "verbs/files.py": {"os"},
@@ -214,6 +218,16 @@ def test_clock_and_environment_are_handed_in() -> None:
         return touched | environment | (_calls(module) & (NOW - {"time.monotonic", "uuid.uuid4"}))
 
     assert breaking(taken, *GIVEN) == {}
+
+
+def test_cryptography_is_imported_late() -> None:
+    """A policy with signers is loaded as fast as one without."""
+
+    def imported(module: Module) -> Iterable[str]:
+        early = {it.module.partition(".")[0] for it in module.imports if not it.lazy and not it.typing}
+        return early & {"cryptography", "securesystemslib"}
+
+    assert breaking(imported) == {}
 
 
 def test_only_the_command_line_prints_and_exits() -> None:

@@ -96,6 +96,8 @@ class _Checker:
                 return self._text(node, plain, notes, path)
             case shapes.DateType(), Scalar(kind="date" | "text"):
                 return self._date(node, path)
+            case shapes.IntType(), Scalar(kind="number"):
+                return self._number(node, plain, notes, path)
             case shapes.BoolType(), Scalar(kind="boolean"):
                 return node.text.lower() in _TRUE
         return self._mismatch(node, plain, notes, path)
@@ -203,6 +205,15 @@ class _Checker:
             message, hint = f"{where(path)}: {shown(node.text)} is too long", f"At most {shape.max_length} characters."
         return self._wrong(node.mark, message, hint) if message else node.text
 
+    def _number(self, node: Scalar, shape: shapes.IntType, notes: Mapping[str, Any], path: Path) -> Any:
+        if re.fullmatch("0|[1-9][0-9]{0,8}", node.text) is None:
+            return self._wrong(node.mark, f"{where(path)} is {bare(node.text)}, expected {noun(shape, notes)}")
+        value = int(node.text)
+        least, most = shape.ge or 0, shape.le if shape.le is not None else value
+        if not least <= value <= most:
+            return self._wrong(node.mark, f"{where(path)} is {value}, expected {least} to {most}")
+        return value
+
     def _date(self, node: Scalar, path: Path) -> Any:
         try:
             if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", node.text):
@@ -213,7 +224,7 @@ class _Checker:
         return self._wrong(node.mark, f"{where(path)}: {shown(node.text)} is not a date", hint)
 
     def _mismatch(self, node: Node, shape: shapes.Type, notes: Mapping[str, Any], path: Path) -> Any:
-        name = str(path[-1]) if path and isinstance(path[-1], str) else ""
+        name = bare(path[-1]) if path and isinstance(path[-1], str) else ""
         hint = example(name, notes, shape)
         if isinstance(node, Scalar) and node.kind == "null":
             return self._wrong(node.mark, f"{where(path)} has no value", hint or "Give it one, or remove the key.")
@@ -221,6 +232,8 @@ class _Checker:
             hint = f"Write [{bare(node.text)}]."
         elif isinstance(shape, shapes.BoolType):
             hint = "Write true or false, without quotes."
+        elif isinstance(shape, shapes.IntType):
+            hint = "Write a whole number, without quotes."
         return self._wrong(node.mark, f"{where(path)} is {describe(node)}, expected {noun(shape, notes)}", hint)
 
     def _wrong(self, mark: Mark, message: str, hint: str = "") -> object:

@@ -71,6 +71,18 @@ Platform = Annotated[
 Label = Annotated[str, Meta(title="a label", min_length=1, examples=["org.opencontainers.image.source"])]
 Command = Annotated[str, Meta(title="a command", min_length=1, examples=["trivy image --exit-code 1 {reference}"])]
 FloatingLine = Annotated[Line, Meta(title=f"one of latest, major, minor, or a pre-release word: {', '.join(CHANNELS)}")]
+SignerName = Annotated[
+    str,
+    Meta(
+        title="a signer's name",
+        pattern="^[A-Za-z0-9][A-Za-z0-9._@-]*$",
+        max_length=64,
+        examples=["ci", "alice"],
+        extra_json_schema={
+            "patternErrorMessage": "Begin with a letter or digit; then letters, digits, '.', '_', '@' and '-'."
+        },
+    ),
+]
 UNIQUE = {"uniqueItems": True}
 DAY = {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 _TAG = "[A-Za-z0-9._-]*"
@@ -188,6 +200,26 @@ class GateEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Annotated[Duration, Meta(description="When the command is stopped and the gate has failed.")] = "5m"
 
 
+class ApprovalEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many of whom must approve a saved plan."""
+
+    need: Annotated[
+        int,
+        Meta(
+            title="a whole number", ge=1, le=100, description="How many different keys must have signed.", examples=[2]
+        ),
+    ]
+    of: Annotated[
+        list[SignerName],
+        Meta(
+            min_length=1,
+            description="The signers who may.",
+            examples=[["alice", "bob", "carol"]],
+            extra_json_schema=UNIQUE,
+        ),
+    ]
+
+
 class EnvironmentEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One environment."""
 
@@ -277,6 +309,30 @@ class EnvironmentEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "v1.2), is admitted beside it, while the environment stays."
         ),
     ] = "none"
+    signed_by: (
+        Annotated[
+            list[SignerName],
+            Meta(
+                min_length=1,
+                description="Signers who may sign the records of this environment; others do not count.",
+                examples=[["ci", "alice"]],
+                extra_json_schema=UNIQUE,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    approvals: Annotated[
+        list[
+            Annotated[
+                ApprovalEntry,
+                Meta(examples=[{"need": 2, "of": ["alice", "bob", "carol"]}]),
+            ]
+        ],
+        Meta(description="Who must approve a saved plan before it is applied here; each entry must be met."),
+    ] = []
+    approvals_expire: (
+        Annotated[Duration, Meta(description="How long an approval is good. Default: for ever.")] | UnsetType
+    ) = UNSET
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -293,6 +349,35 @@ class HistoryEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             extra_json_schema={"patternErrorMessage": "It must contain {repository}, as {repository}-history does."},
         ),
     ] = "{repository}"
+
+
+class SignerEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A public key: a PEM file, or a line as ssh writes it."""
+
+    key: (
+        Annotated[
+            str,
+            Meta(
+                title="a path",
+                min_length=1,
+                description="A PEM file with an ECDSA P-256 or Ed25519 public key, relative to this file.",
+                examples=["keys/ci.pub"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    ssh: (
+        Annotated[
+            str,
+            Meta(
+                title="a public key of ssh",
+                min_length=1,
+                description="A public key as a .pub file of ssh has it.",
+                examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class NotifyEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -388,6 +473,22 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     create_repositories: Annotated[
         bool, Meta(description="Whether repositories that are missing are created (Amazon ECR).")
     ] = False
+    signers: Annotated[
+        dict[
+            SignerName,
+            Annotated[
+                SignerEntry,
+                Meta(
+                    examples=[{"key": "keys/ci.pub"}],
+                    extra_json_schema={"oneOf": [{"required": ["key"]}, {"required": ["ssh"]}]},
+                ),
+            ],
+        ],
+        Meta(
+            description="Public keys and how they are called, for `signed_by` and `approvals`.",
+            examples=[{"ci": {"key": "keys/ci.pub"}}],
+        ),
+    ] = {}
     notify: Annotated[list[Notification], Meta(description="Who is told after a promotion or rollback.")] = []
     include: Annotated[
         list[Annotated[str, Meta(title="a path", min_length=1, examples=["images/payments.yaml"])]],

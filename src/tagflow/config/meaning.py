@@ -11,11 +11,21 @@ from msgspec import UNSET
 
 from tagflow.config import values
 from tagflow.config.check import Checked, Places
-from tagflow.config.document import Day, Document, EnvironmentEntry, FreezeEntry, GateEntry, NotifyEntry
+from tagflow.config.document import (
+    ApprovalEntry,
+    Day,
+    Document,
+    EnvironmentEntry,
+    FreezeEntry,
+    GateEntry,
+    NotifyEntry,
+    SignerEntry,
+)
 from tagflow.config.mistakes import Mark, Mistakes
 from tagflow.config.wording import suggestion
 from tagflow.domain.duration import parse_duration
-from tagflow.domain.policy import Environment, Freeze, Gate, Image, Notice, Policy, Templates
+from tagflow.domain.keys import Signer, parse_ssh
+from tagflow.domain.policy import ApprovalRule, Environment, Freeze, Gate, Image, Notice, Policy, Templates
 from tagflow.domain.reference import Registry
 from tagflow.errors import UsageError
 
@@ -47,6 +57,7 @@ class _Reader:
         self._places = places
         self._base = base
         self._mistakes = mistakes
+        self._signers: dict[str, Signer] = {}
 
     def policy(self, images: tuple[Image, ...]) -> Policy:
         document = self._document
@@ -55,6 +66,7 @@ class _Reader:
             self._read(("insecure_registries", index), values.host, text)
             for index, text in enumerate(document.insecure_registries)
         )
+        self._read_signers()
         notices = (self._notice(entry, ("notify", index)) for index, entry in enumerate(document.notify))
         return Policy(
             registry=registry,
@@ -68,6 +80,7 @@ class _Reader:
             insecure_registries=tuple(host for host in hosts if host is not None),
             create_repositories=document.create_repositories,
             notify=tuple(notice for notice in notices if notice is not None),
+            signers=tuple(self._signers.values()),
         )
 
     def _templates(self) -> Templates:
@@ -115,6 +128,13 @@ class _Reader:
             floating=tuple(entry.floating),
             overrides=tuple(entry.overrides),
             lines=entry.lines,
+            signed_by=() if entry.signed_by is UNSET else self._known(entry.signed_by, (*path, "signed_by")),
+            approvals=tuple(
+                self._approvals(rule, (*path, "approvals", index)) for index, rule in enumerate(entry.approvals)
+            ),
+            approvals_expire=None
+            if entry.approvals_expire is UNSET
+            else self._read((*path, "approvals_expire"), parse_duration, entry.approvals_expire),
         )
 
     def _sourceless(self, name: str, path: tuple[str, ...]) -> None:
@@ -139,6 +159,42 @@ class _Reader:
             self._mistakes.add(mark, message, f"List {source!r} above {name!r}.")
         else:
             self._mistakes.add(mark, f"there is no environment {source!r}", suggestion(source, above))
+
+    def _read_signers(self) -> None:
+        for name, entry in self._document.signers.items():
+            signer = self._signer(name, entry)
+            if signer is not None:
+                self._signers[name] = signer
+
+    def _signer(self, name: str, entry: SignerEntry) -> Signer | None:
+        path = ("signers", name)
+        if self._places.has(*path, "key") == self._places.has(*path, "ssh"):
+            message = "a signer has either a `key` or an `ssh` key"
+            self._mistakes.add(self._places.value(*path), message, "Write {key: FILE} or {ssh: LINE}.")
+            return None
+        key = None
+        if entry.key is not UNSET:
+            key = self._read((*path, "key"), lambda text: values.key_file(text, self._base), entry.key)
+        elif entry.ssh is not UNSET:
+            key = self._read((*path, "ssh"), parse_ssh, entry.ssh)
+        return None if key is None else Signer(name, key)
+
+    def _known(self, names: Sequence[str], path: tuple[str | int, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(names):
+            if name not in self._document.signers and not self._places.has("signers", name):
+                hint = suggestion(name, self._document.signers) if self._document.signers else "List it in `signers`."
+                self._mistakes.add(self._places.value(*path, index), f"there is no signer {name!r}", hint)
+        return tuple(names)
+
+    def _approvals(self, entry: ApprovalEntry, path: tuple[str | int, ...]) -> ApprovalRule:
+        names = self._known(entry.of, (*path, "of"))
+        keys = {self._signers[name].key.identity if name in self._signers else name for name in names}
+        if len(keys) < entry.need:
+            has = "is 1 key" if len(keys) == 1 else f"are {len(keys)} different keys"
+            message = f"{entry.need} must approve, but in `of` there {has}"
+            hint = f"Write `need: {len(keys)}`, or name more signers: two names with one key count as one."
+            self._mistakes.add(self._places.value(*path, "need"), message, hint)
+        return ApprovalRule(entry.need, names)
 
     def _freezes(self, entry: EnvironmentEntry, path: tuple[str, ...]) -> tuple[Freeze, ...]:
         windows = (self._freeze(window, (*path, "freeze", index)) for index, window in enumerate(entry.freeze))

@@ -57,6 +57,10 @@ environments:
 # Amazon ECR: create repositories that are missing.
 #create_repositories: false
 
+# Who signs records and approves plans: a name, and a public key (a PEM file, or a line as ssh writes it).
+#signers:
+#  alice: {{ssh: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII5JnXs3vjrjz1rY8mEiEEQlWSfAiZRFWCPL+vKiTebq"}}
+
 # Who is told after a promotion or rollback: an address, or a command.
 #notify:
 #  - webhook: https://hooks.example.com/promotions
@@ -86,7 +90,11 @@ _OPTIONS = """\
 #        timeout: 5m
 #    floating: [latest, major]   # floating tags that follow this environment: latest, major, minor, or beta, rc, …
 #    lines: minor                # a lower version, the highest of its own v1.2, enters beside what runs
-#    overrides: [hold, soak, freeze, downgrades]     # rules that `--override` may set aside here; [] = none"""
+#    overrides: [hold, soak, freeze, downgrades]     # rules that `--override` may set aside here; [] = none
+#    signed_by: [alice]          # who signs the records here, of the `signers` below
+#    approvals:                  # who must approve a saved plan before it is applied here
+#      - {{need: 1, of: [alice]}}
+#    approvals_expire: 3d        # how long an approval is good; default: for ever"""
 
 
 def template(

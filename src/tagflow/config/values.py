@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tagflow.config.mistakes import INVALID
 from tagflow.config.wording import shown, suggestion
+from tagflow.domain.keys import PublicKey, parse_pem
 from tagflow.domain.policy import PRERELEASE_WORDS
 from tagflow.domain.reference import LAYOUT, Registry, parse_registry
 from tagflow.domain.version import as_version
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 PLACEHOLDERS = ("reference", "digest", "image", "version", "environment")
 """What a gate's command may contain in braces."""
 
+_KEY_LIMIT = 64 * 1024
+"""Bytes of a key file that are read."""
 _WORD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PLACEHOLDER = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
 _PRERELEASE = re.compile(rf"(?:{'|'.join(sorted(PRERELEASE_WORDS))})[0-9]*")
@@ -97,6 +101,23 @@ def history_template(text: str) -> str:
     if unknown:
         raise UsageError(INVALID, f"unknown placeholder {{{unknown[0]}}}", hint="There is: {repository}.")
     return text
+
+
+def key_file(text: str, base: str) -> PublicKey:
+    """The public key in a PEM file, relative to the directory ``base``. No message repeats what the file says."""
+    path = os.path.join(base, text)
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("it is no file")
+        with open(path, "rb") as file:
+            content = file.read(_KEY_LIMIT)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
+        raise UsageError(INVALID, f"the key file {shown(text)} cannot be read: {reason}") from exc
+    try:
+        return parse_pem(content.decode("ascii", "replace"))
+    except UsageError as error:
+        raise UsageError(INVALID, f"the key file {shown(text)}: {error.message}", hint=error.hint) from error
 
 
 def command(text: str) -> tuple[str, ...]:

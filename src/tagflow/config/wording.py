@@ -20,6 +20,7 @@ _NOUNS: dict[type[shapes.Type], str] = {
     shapes.ListType: "a list",
     shapes.StrType: "text",
     shapes.BoolType: "true or false",
+    shapes.IntType: "a whole number",
     shapes.DateType: "a date",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from tagflow.domain.keys import Signer
 from tagflow.domain.reference import Digest, Registry, Repository, digest_of
 
 if TYPE_CHECKING:
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 Line = Literal["latest", "major", "minor", "alpha", "beta", "rc", "pre", "preview", "snapshot"]
 Lines = Literal["none", "major", "minor"]
-Rule = Literal["hold", "soak", "freeze", "downgrades"]
+Rule = Literal["hold", "soak", "freeze", "downgrades", "approvals"]
 CHANNELS: tuple[Line, ...] = ("alpha", "beta", "rc", "pre", "preview", "snapshot")
 LINES: tuple[Line, ...] = ("latest", "major", "minor", *CHANNELS)
 OVERRIDABLE: tuple[Rule, ...] = ("hold", "soak", "freeze", "downgrades")
+"""What may be set aside where a policy says nothing of it; ``approvals`` only where it says so."""
 PRERELEASE_WORDS: frozenset[str] = frozenset(CHANNELS)
 
 
@@ -63,10 +65,20 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class ApprovalRule:
+    """So many different keys of these signers must have approved a plan."""
+
+    need: int
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Environment:
     """One environment. ``sources`` are the environments that it is promoted from; the first has none.
 
     ``lines``: a lower version than the one that runs is admitted beside it where it is the highest of its own line.
+    ``signed_by`` names who may sign its records (empty: nobody has to), ``approvals_expire`` is how long an approval is
+    good (None: for ever).
     """
 
     name: str
@@ -82,6 +94,9 @@ class Environment:
     floating: tuple[Line, ...] = ()
     overrides: tuple[Rule, ...] = OVERRIDABLE
     lines: Lines = "none"
+    signed_by: tuple[str, ...] = ()
+    approvals: tuple[ApprovalRule, ...] = ()
+    approvals_expire: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,7 @@ class Policy:
     insecure_registries: tuple[str, ...] = ()
     create_repositories: bool = False
     notify: tuple[Notice, ...] = ()
+    signers: tuple[Signer, ...] = ()
 
     def measures_stays(self, environment: str) -> bool:
         """Whether any environment asks how long a version has been in this one."""

@@ -1,0 +1,1 @@
+"""Signatures, approvals and receipts."""
