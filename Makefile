@@ -15,7 +15,7 @@ WORKERS := auto
 PYTEST_ARGS :=
 # The versions with which all of this is known to work; `make CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS := constraints.txt
-# Only some: start, one, rounds, many, tags, thousand, large, twenty, far. The page is written where all ran.
+# Only some: start, one, rounds, many, tags, thousand, signed, large, twenty, far. The page is written where all ran.
 BENCHMARKS :=
 
 .PHONY: help demo test test-all coverage bench check lint types docs reference pictures dist format hooks constraints \

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import copies, many, single
+from benchmarks import copies, many, signed, single
 from benchmarks.report import Report
 from benchmarks.work import workplace
 
@@ -17,6 +17,7 @@ ALL = {
     "many": many.two_hundred_images,
     "tags": many.many_tags,
     "thousand": many.a_thousand_images,
+    "signed": signed.signed_records,
     "large": copies.one_large_image,
     "twenty": copies.twenty_images,
     "far": copies.side_by_side,
