@@ -17,18 +17,18 @@ from tagflow.domain.history import (
     DEEPEST,
     Action,
     Entry,
+    Hold,
     Parent,
-    Ran,
     Record,
     Release,
-    Standing,
+    StackEntry,
     State,
-    Stay,
+    Void,
     find_heads,
     fingerprint,
-    stays,
 )
 from tagflow.domain.reference import Digest, digest_of
+from tagflow.domain.standing import Standing, Stay, stays
 from tagflow.domain.tagging import RecordTag, record_tag
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -39,8 +39,8 @@ def digest(text: str) -> Digest:
     return digest_of(text.encode())
 
 
-def ran(version: str, number: int = 1) -> Ran:
-    return Ran(version, digest(version), Release(f"r{number}", number))
+def entry_of(version: str, number: int = 1) -> StackEntry:
+    return StackEntry(version, digest(version), Release(f"r{number}", number))
 
 
 def record(
@@ -58,7 +58,7 @@ def record(
     moment = START + timedelta(hours=at)
     made = Record(
         "prod", "r.test/app", action, version, digest(version) if version else None, previous,
-        digest(previous) if previous else None, release or Release("r1", 1), ("app",), "ann", "", (), moment,
+        digest(previous) if previous else None, release or Release("r1", 1), "ann", "", (), moment,
         tuple(Parent(it.tag, it.digest) for it in parents),
         replace(state or State(since=moment), seen=fingerprint(seen)),
     )  # fmt: skip
@@ -66,36 +66,49 @@ def record(
     return Entry(record_tag("prod", made.sequence, own), own, made)
 
 
+def held(entry: StackEntry) -> Hold:
+    assert entry.version is not None
+    return Hold(entry.version, entry.digest, "ann")
+
+
+def holds(*versions: str) -> frozenset[Hold]:
+    return frozenset(map(Hold, versions))
+
+
+def names(found: Iterable[Hold | Void]) -> set[str]:
+    return {item.version for item in found}
+
+
 # --- the checkpoint --------------------------------------------------------------------------------------------------
 
 
 class TestState:
     def test_a_day(self) -> None:
-        state = State().entered(ran("v1")).entered(ran("v2")).entered(ran("v3"))
-        back = state.popped(2)
+        state = State().entered(entry_of("v1")).entered(entry_of("v2")).entered(entry_of("v3"))
+        back = state.popped(2, held)
         assert [it.version for it in back.stack] == ["v1"]
-        assert back.holds == {"v2", "v3"}
-        again = back.entered(ran("v3"))
+        assert names(back.holds) == {"v2", "v3"}
+        again = back.entered(entry_of("v3"))
         assert [it.version for it in again.stack] == ["v1", "v3"]
-        assert again.holds == {"v2"}
-        by_hand = back.adopted(ran("v2"))
-        assert by_hand.holds == {"v2", "v3"}, "no rule was asked"
-        assert by_hand.popped(0).holds == {"v3"}, "a rollback to it was meant"
+        assert names(again.holds) == {"v2"}
+        by_hand = back.adopted(entry_of("v2"))
+        assert names(by_hand.holds) == {"v2", "v3"}, "no rule was asked"
+        assert names(by_hand.popped(0, held).holds) == {"v3"}, "a rollback to it was meant"
 
     def test_foreign_content_is_never_held(self) -> None:
-        state = State().entered(ran("v1")).adopted(Ran(None, digest("stray"), Release("r", 2)))
-        assert state.popped(1).holds == frozenset()
+        state = State().entered(entry_of("v1")).adopted(StackEntry(None, digest("stray"), Release("r", 2)))
+        assert names(state.popped(1, held).holds) == set()
 
     def test_void(self) -> None:
-        state = State().entered(ran("v1")).aborted("v2")
-        assert state.void == {"v2"}
-        assert state.entered(ran("v2")).void == frozenset()
-        assert state.aborted("v1").void == {"v2"}, "it was admitted before"
-        assert state.popped(0).aborted(None) == state.popped(0)
-        assert replace(state, holds=frozenset({"v3"})).aborted("v3").void == {"v2"}
+        state = State().entered(entry_of("v1")).aborted("v2")
+        assert names(state.void) == {"v2"}
+        assert names(state.entered(entry_of("v2")).void) == set()
+        assert names(state.aborted("v1").void) == {"v2"}, "it was admitted before"
+        assert state.popped(0, held).aborted(None) == state.popped(0, held)
+        assert replace(state, holds=holds("v3")).aborted("v3").void == state.void
 
     def test_depth(self) -> None:
-        state = State().entered(ran("v1")).entered(ran("v2")).entered(ran("v1"))
+        state = State().entered(entry_of("v1")).entered(entry_of("v2")).entered(entry_of("v1"))
         assert state.depth_of(lambda it: it.version == "v1") == 0
         assert state.depth_of(lambda it: it.version == "v2") == 1
         assert state.depth_of(lambda it: it.version == "v9") is None
@@ -104,12 +117,12 @@ class TestState:
     def test_popping_undoes_entering(self, versions: list[str], data: st.DataObject) -> None:
         state = State()
         for number, version in enumerate(versions):
-            state = state.entered(ran(version, number))
+            state = state.entered(entry_of(version, number))
         assert [it.version for it in state.stack] == versions[-DEEPEST:]
         depth = data.draw(st.integers(0, len(state.stack) - 1))
-        back = state.popped(depth)
+        back = state.popped(depth, held)
         assert back.stack == state.stack[: len(state.stack) - depth]
-        assert back.holds == set(versions[len(versions) - depth :]) - {back.stack[-1].version}
+        assert names(back.holds) == set(versions[len(versions) - depth :]) - {back.stack[-1].version}
 
 
 # --- heads -----------------------------------------------------------------------------------------------------------
@@ -157,7 +170,7 @@ def test_heads_are_what_no_record_names(entries: list[Entry], shuffle: random.Ra
     library = Library(entries)
     heads = library.heads()
     assert {entry.tag for entry in heads} == oracle(entries)
-    assert [entry.place for entry in heads] == sorted((entry.place for entry in heads), reverse=True)
+    assert [entry.rank for entry in heads] == sorted((entry.rank for entry in heads), reverse=True)
     assert len(library.read) == len(set(library.read))
 
 
@@ -236,7 +249,7 @@ def test_a_fingerprint_is_of_a_set(numbers: list[int], shuffle: random.Random) -
 
 class TestStanding:
     first = record(version="v1")
-    second = record(version="v2", previous="v1", parents=[first], state=State(stack=(ran("v1"), ran("v2"))))
+    second = record(version="v2", previous="v1", parents=[first], state=State(stack=(entry_of("v1"), entry_of("v2"))))
 
     @pytest.mark.parametrize(
         ("stands", "condition", "version"),
@@ -262,20 +275,20 @@ class TestStanding:
         assert Standing(digest("v9"), (one, higher)).head == higher
 
     def test_holds_are_the_union_over_heads(self) -> None:
-        one = record(version="v2", state=State(stack=(ran("v2"),), holds=frozenset({"v5"})))
-        two = record("rollback", "v1", state=State(stack=(ran("v1"),), holds=frozenset({"v2", "v3"})))
-        assert Standing(digest("v2"), (one, two)).state.holds == {"v2", "v3", "v5"}
+        one = record(version="v2", state=State(stack=(entry_of("v2"),), holds=holds("v5")))
+        two = record("rollback", "v1", state=State(stack=(entry_of("v1"),), holds=holds("v2", "v3")))
+        assert names(Standing(digest("v2"), (one, two)).state.holds) == {"v2", "v3", "v5"}
 
     def test_what_another_head_announced_in_vain_is_void(self) -> None:
-        one = record(version="v2", state=State(stack=(ran("v1"), ran("v2"))))
-        two = record(version="v3", state=State(stack=(ran("v1"), ran("v3"))))
+        one = record(version="v2", state=State(stack=(entry_of("v1"), entry_of("v2"))))
+        two = record(version="v3", state=State(stack=(entry_of("v1"), entry_of("v3"))))
         standing = Standing(digest("v2"), (one, two))
-        assert standing.lists_out("v3") == "void"
-        assert standing.lists_out("v2") == ""
+        assert standing.excludes("v3") == "void"
+        assert standing.excludes("v2") == ""
 
     def test_what_is_announced_is_not_admitted_yet(self) -> None:
-        assert Standing(digest("v1"), (self.second,)).lists_out("v2") == "announced"
-        assert Standing(digest("v2"), (self.second,)).lists_out("v2") == ""
+        assert Standing(digest("v1"), (self.second,)).excludes("v2") == "announced"
+        assert Standing(digest("v2"), (self.second,)).excludes("v2") == ""
 
 
 # --- stays -----------------------------------------------------------------------------------------------------------
@@ -306,7 +319,7 @@ def chain(*told: tuple[Action, str | None, float, int]) -> list[Entry]:
         ([("promote", "v1", 2, 1), ("promote", "v1", 5, 1)], "v1", [("v1", 5, 10)]),
         ([("promote", "v1", 0, 1), ("promote", "v2", 3, 2), ("rollback", "v1", 5, 3)], "v1",
          [("v1", 0, 3), ("v2", 3, 5), ("v1", 5, 10)]),
-        ([("promote", "v1", 6, 1), ("promote", "v2", 4, 2)], "v2", [("v1", 6, 6), ("v2", 4, 10)]),
+        ([("promote", "v1", 6, 1), ("promote", "v2", 4, 2)], "v2", [("v1", 6, 6), ("v2", 6, 10)]),
     ],
     ids=["lasting", "left by hand", "ended", "aborted", "announced twice", "back", "a clock that goes back"],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tagflow.domain.history import Release
+from tagflow.domain.intent import Intent
 from tagflow.domain.plan import Move, Plan, Request, Step, identity
 from tests import images
 
@@ -16,10 +17,26 @@ A, B = images.absent("a"), images.absent("b")
 PLAN = Plan(
     Request("promote", "prod", ("v1.0",), False, "staging", ("hold",), "because"),
     "sha256:policy",
-    (Step("app", "r.test/app", "promote", "v1.0", A, "v0.9", B, ("_tagflow.x",), "r.test/other", 1, True, False),),
+    (
+        Step(
+            "app",
+            "r.test/app",
+            "promote",
+            "v1.0",
+            A,
+            "v0.9",
+            B,
+            ("_tagflow.x",),
+            "r.test/other",
+            1,
+            True,
+            images.absent("s"),
+            ("_tagflow.y",),
+        ),
+    ),
     (Move("app", "r.test/app", "prod", "environment", B, A),),
     Release("abc", 7),
-    (("app", "v1.0"),),
+    Intent((("app", "v1.0"),), "v1.1", ("web",), "0123"),
 )
 
 
@@ -75,11 +92,7 @@ def test_a_plan_without_anything_to_do() -> None:
     kept = replace(PLAN.moves[0], before=A)
     assert PLAN.changes
     assert not replace(PLAN, steps=(), moves=(kept,)).changes
-    assert not replace(PLAN, steps=(replace(PLAN.steps[0], recorded=True),), moves=()).changes
 
 
 def test_members() -> None:
     assert PLAN.members == ("app",)
-    assert replace(PLAN, announced=()).intent == (("app", "v1.0"),)
-    step = replace(PLAN.steps[0], version=None)
-    assert replace(PLAN, announced=(), steps=(step,)).intent == (("app", A),)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagflow.domain.history import Stay
+from tagflow.domain.history import Hold
 from tagflow.domain.policy import OVERRIDABLE, Environment, Freeze
 from tagflow.domain.reference import Registry
 from tagflow.domain.rules import Candidate, is_frozen, judge, next_opening
+from tagflow.domain.standing import Stay
 from tagflow.domain.version import Version
 from tests import images
 
@@ -26,7 +27,7 @@ FINE = Candidate("app", "v1.1", Version.parse("1.1"), DIGEST)
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 
 RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "promotion.held": ({}, {"held": True}),
+    "promotion.held": ({}, {"hold": Hold("v1.0")}),
     "promotion.prerelease": ({"prereleases": False}, {"version": Version.parse("1.1-rc.1")}),
     "promotion.downgrade": ({"downgrades": False}, {"running": Version.parse("2.0")}),
     "promotion.soak": ({"soak": timedelta(hours=24)}, {"stays": (Stay(DIGEST, NOW - timedelta(hours=3), NOW),)}),

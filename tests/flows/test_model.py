@@ -415,8 +415,8 @@ class Machine(RuleBasedStateMachine):
             assert self.stands(image, environment) == spot.tag
             assert [(self.names[image, ran.digest], ran.release.number) for ran in state.stack] == spot.stack
             assert [ran.version for ran in state.stack] == [it if it in VERSIONS else None for it in spot.names]
-            assert state.holds == spot.holds
-            assert state.void == spot.void
+            assert {hold.version for hold in state.holds} == spot.holds
+            assert {void.version for void in state.void} == spot.void
             assert standing.condition == spot.condition
             assert {f"v{version}" for version in sight.admitted} == spot.admitted
 

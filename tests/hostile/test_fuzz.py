@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tagflow.flows import records
 
 from tagflow.config.load import load_policy_text
+from tagflow.domain import records
 from tagflow.domain.reference import parse_reference, parse_registry
 from tagflow.domain.tagging import parse_record_tag
 from tagflow.domain.version import Version
@@ -130,7 +130,7 @@ def test_records(texts: dict[str, str], created: str) -> None:
     manifest = Manifest(OCI_MANIFEST, json.dumps(document).encode())
     tag = parse_record_tag(f"_tagflow.prod.000001.{manifest.digest[7:19]}")
     assert tag is not None
-    survives(lambda: records.decode(tag, manifest))
+    survives(lambda: records.read_record("app", tag, manifest.digest, records.ARTIFACT_TYPE, manifest.annotations))
 
 
 @often

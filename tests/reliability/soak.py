@@ -16,19 +16,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
-from tagflow.flows.decision import Decision, Outcome
-from tagflow.flows.execute import execute
-
 from tagflow.context import Context
+from tagflow.domain.outcome import Outcome
 from tagflow.domain.plan import Request
 from tagflow.domain.reference import Repository
 from tagflow.errors import Conflict, Refused, StoreError, TagflowError
 from tagflow.stores.port import Store
 from tagflow.verbs.history import history
-from tagflow.verbs.promote import decide_promote
+from tagflow.verbs.promote import promote
 from tagflow.verbs.repair import repair
+from tagflow.verbs.rollback import rollback
 from tagflow.verbs.verify import verify
-from tests.flows.world import Crash, World, refuse
+from tests.flows.world import Crash, World
 from tests.memory import WRITES
 
 VERSIONS = ("v1.0.0", "v1.0.1", "v1.1.0", "v1.2.0")
@@ -292,10 +291,8 @@ def rerun(world: World, request: Request) -> str:
 
 def carry_out(context: Context, request: Request) -> Outcome:
     """Decide and execute."""
-    decide: Callable[[Context, Request], Decision] = decide_promote if request.command == "promote" else decide_rollback
-    decision = decide(context, request)
-    refuse(decision)
-    return execute(context, decision)
+    verb = promote if request.command == "promote" else rollback
+    return verb(context, request)
 
 
 def soak(seed: int, runs: int) -> Tally:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagflow.domain.history import Entry, Parent, Release, fingerprint
-from tagflow.domain.records import decode, encode
+from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
+from tagflow.observe.records import fetch
+from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest, Store
 
 
@@ -24,7 +26,7 @@ def following(head: Entry, seen: Iterable[RecordTag], count: int) -> dict[Record
             parents=(parent,),
             state=replace(head.record.state, seen=fingerprint(known.values())),
         )
-        manifest = encode(record)
+        manifest = artifact(ARTIFACT_TYPE, to_annotations(record))
         tag = record_tag(record.environment, record.sequence, manifest.digest)
         written[tag] = manifest
         known[str(tag)] = tag
@@ -37,7 +39,7 @@ def crowd(store: Store, storage: Path, *, environment: str, tags: int, records: 
     the environment runs, and ``records`` of it."""
     seen = [it for it in map(parse_record_tag, store.tags()) if it is not None and it.environment == environment]
     newest = max(seen, key=lambda tag: tag.sequence)
-    head = decode(newest, store.get(str(newest)))
+    head = fetch(store, newest)
     digest = store.resolve(environment)
     assert digest is not None
     manifests = storage / "docker/registry/v2/repositories" / store.repository.path / "_manifests"

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.domain.history import Record, Release, State
-from tagflow.domain.records import write
+from tagflow.context import Context
+from tagflow.domain.history import Entry, Record, Release, State
+from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest, Repository, digest_of
+from tagflow.domain.tagging import record_tag
 from tagflow.errors import NotFound, StoreError
+from tagflow.execute.announce import Written, put_record
+from tagflow.stores.artifact import artifact
 from tagflow.stores.port import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -163,11 +167,12 @@ class TestManifests:
         digest = images.image(store).digest
         release = Release("r1", 1)
         at = datetime(2026, 1, 2, tzinfo=UTC)
-        record = Record(
-            "prod", "app", "promote", "v1.0", digest, None, None, release, ("app",), "ann", "", (), at, (), State()
-        )
-        entry = write(store, record, first=False)
-        assert store.resolve(str(entry.tag)) == entry.digest
+        record = Record("prod", "app", "promote", "v1.0", digest, None, None, release, "ann", "", (), at, (), State())
+        manifest = artifact(ARTIFACT_TYPE, to_annotations(record))
+        tag = record_tag("prod", 1, manifest.digest)
+        context = Context(None, "", None, lambda: at, str, "ann", sleep=lambda _: None)  # type: ignore[arg-type]
+        put_record(context, store, Written(Entry(tag, manifest.digest, record), manifest), first=False)
+        assert store.resolve(str(tag)) == manifest.digest
 
     def test_are_whole_with_all_that_they_name(self, store: Store, kind: str) -> None:
         manifest = KINDS[kind][0](store)

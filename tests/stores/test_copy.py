@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from tagflow.domain.platform import normal_platform
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Conflict, NotFound, Refused, StoreError
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_MANIFEST, SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest
-from tagflow.stores.transfer.copy import Copier, copy_image, labels, missing_parts, normal_platform, platforms
+from tagflow.stores.transfer.copy import Copier, copy_image, labels, missing_parts, platforms
 from tests import images
 from tests.memory import MemoryRegistry
 

@@ -93,6 +93,7 @@ class Admission:
             prospects,
             origins,
             tuple(entering),
+            tuple(choices),
             tuple(refusals),
             tuple(notes),
         )

@@ -333,7 +333,7 @@ class TargetAudit:
     def _floating(self, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
         """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
         repository = self.target.repository
-        seen = replace(self.seen, tags=self.seen.tags | anchors.keys())
+        seen = replace(self.seen, tags=self.seen.tags | anchors.keys(), digests={})
         for tag, line in sorted(self._lines(seen).items()):
             best = winner(seen.scheme, tag, line, seen.admitted)
             actual = self.digest(tag)

@@ -43,7 +43,8 @@ class Prospect:
 class Decision:
     """A plan, how to carry it out, and every reason why it must not be (``refusals``).
 
-    ``number`` is the highest release number of the environment; ``entering`` what its rules and gates are asked about.
+    ``number`` is the highest release number of the environment; ``choices`` what was chosen for each image,
+    ``entering`` those of them that are not there yet: rules and gates are asked about these.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Decision:
     prospects: Mapping[str, Prospect] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
     entering: tuple[Choice, ...] = ()
+    choices: tuple[Choice, ...] = ()
     refusals: tuple[TagflowError, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -105,7 +105,7 @@ def taken_over(ballot: Ballot) -> Entry | None:
     """Somebody else's abort of this run's records, or a release built on them."""
     own = ballot.own_tags
     for entry in ballot.unseen.values():
-        if entry.record.action == "abort" and own.intersection(entry.record.aborts):
+        if entry.record.abandons and own.intersection(entry.record.aborts):
             return entry
     return built_on(ballot)
 
@@ -125,7 +125,7 @@ def taken_back(ballot: Ballot) -> Entry | None:
     """Somebody else's abort of this run's records."""
     own = ballot.own_tags
     found = (entry for entry in ballot.unseen.values() if own.intersection(entry.record.aborts))
-    return next((entry for entry in found if entry.record.action == "abort"), None)
+    return next((entry for entry in found if entry.record.abandons), None)
 
 
 def stopped_by(step: Step, unseen: Iterable[Entry], waived: Iterable[str] = ()) -> Entry | None:

@@ -45,6 +45,9 @@ def propose_apply(context: Context, path: Path) -> Proposal:
         if isinstance(error, StoreError | UsageError):
             raise
         raise _stale(_done(context, saved) or error.message, error) from error
+    begun = [it for it in proposal.decision.refusals if isinstance(it, ReleaseInterrupted)]
+    if begun:
+        raise _stale(begun[0].message, begun[0])
     plan = proposal.decision.plan
     finishes = plan.resumes is not None and _began(proposal, saved)
     if plan.id != saved.id and not finishes:

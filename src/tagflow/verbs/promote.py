@@ -42,7 +42,7 @@ def propose_promote(context: Context, request: Request) -> Proposal:
 def _recheck(context: Context, promotion: Promotion, before: Snapshot, decision: Decision) -> Recheck:
     """Decide again by what stands in the environments that images come from, and by the clock, right before anything
     moves. What stands in the target was judged by the election: it is as it was, but for this run's own records."""
-    chosen = tuple(Wanted(it.seen.target.image, it.version) for it in decision.entering)
+    chosen = tuple(Wanted(choice.seen.target.image, choice.version) for choice in decision.choices)
     again = replace(promotion, wanted=chosen)
 
     def recheck(observer: Observer) -> Sequence[TagflowError]:
