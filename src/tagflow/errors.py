@@ -25,6 +25,8 @@ class TagflowError(Exception):
         self.details = tuple(details)
         self.result: object | None = None
         """What was planned before it failed, for the ``result`` of the JSON document."""
+        self.causes: tuple[TagflowError, ...] = ()
+        """The errors that it was put together from, where there are several."""
 
 
 class InternalError(TagflowError):
@@ -153,12 +155,14 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
     for error in ranked:
         told = error.details or ({"code": error.code, "message": error.message},)
         details += [detail for detail in told if detail not in details]
-    return _kind(first)(
+    combined = _kind(first)(
         first.code,
         "\n".join(dict.fromkeys(error.message for error in ranked)),
         hint="\n".join(hints),
         details=details,
     )
+    combined.causes = tuple(cause for error in ranked for cause in error.causes or (error,))
+    return combined
 
 
 def _kind(error: TagflowError) -> type[TagflowError]:

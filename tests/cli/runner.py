@@ -103,7 +103,7 @@ class Desk:
         paths = {"frontend": "frontend", "backend": "back_end"}
         return {
             name: images.index(
-                LayoutStore(Repository(f"oci:{self.path}/registry", paths[name])),
+                LayoutStore(Repository(f"oci:{self.path}/registry", paths.get(name, name))),
                 seed=seed or name + version,
                 tag=version,
             ).digest
@@ -115,6 +115,11 @@ class Desk:
         for environment in environments:
             done = self.quickly("promote", version, "--to", environment)
             assert done.status == 0, done.err
+
+    def act(self, *arguments: str) -> None:
+        """Run a command that is to end well."""
+        done = self.quickly(*arguments)
+        assert done.status == 0, done.err
 
     def tag(self, image: str, tag: str) -> str | None:
         return LayoutStore(Repository(f"oci:{self.path}/registry", image)).resolve(tag)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from tagflow.cli import advice
 from tagflow.cli.fold import fold
+from tagflow.cli.hints import hint
 from tagflow.cli.line import Line, read
 from tagflow.domain.policy import Policy
 from tagflow.errors import TagflowError
@@ -17,11 +18,12 @@ def put(error: TagflowError, arguments: Sequence[str], environ: Mapping[str, str
     line = read(arguments)
     policy = _policy(line, environ)
     error.message = fold(error.message, names(policy))
-    error.hint = _hint(error, line, policy) or error.hint
+    error.hint = _hint(error, line, policy)
 
 
 def _hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
-    return advice.advise(line, policy) if error.code in advice.CODES else ""
+    advised = advice.advise(line, policy) if error.code in advice.CODES else ""
+    return advised or hint(error, line, policy)
 
 
 def names(policy: Policy | None) -> tuple[str, ...]:

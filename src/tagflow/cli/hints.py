@@ -1,0 +1,133 @@
+"""One hint for a whole release: the user's own command put right, and the commands of many images as one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from tagflow.cli.fold import fold
+from tagflow.cli.line import Line, Option, read
+from tagflow.domain.policy import Policy
+from tagflow.errors import TagflowError
+
+RULES: Mapping[str, str] = {
+    "promotion.held": "hold",
+    "promotion.soak": "soak",
+    "promotion.frozen": "freeze",
+    "promotion.downgrade": "downgrades",
+}
+"""By error code, the rule that an override sets aside."""
+_COMMAND = re.compile(r"`(tagflow [^`]*)`")
+_ASIDE = {"--save-plan", "--dry-run", "--yes", "-y", "--wait", "--override", "--reason", "--from", "--receipt"}
+"""Options of a promotion that do not belong to the one before it."""
+_MOST = 3
+
+
+def hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
+    """What to do about an error, once for all images that it is about."""
+    causes = error.causes or (error,)
+    names = [image.name for image in policy.images] if policy else []
+    told = _own(causes, line, policy) if policy else ""
+    return told or merged([cause.hint for cause in causes if cause.hint], names)
+
+
+def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
+    """From the command that was typed: with the environment that comes first, or with what sets a rule aside."""
+    codes = {str(it.get("code")) for cause in causes for it in (cause.details or ({"code": cause.code},))}
+    to = line.value("--to")
+    environment = next((it for it in policy.environments if it.name == to), None)
+    if line.command != "promote" or environment is None:
+        return ""
+    if "promotion.order" in codes:
+        first = {to for cause in causes for to in re.findall(r"^First `[^`]* --to ([^` ]+)", cause.hint)}
+        if len(first) != 1:
+            return ""
+        before = line.saying("promote", line.words, [Option("--to", first.pop()), *line.without("--to", *_ASIDE)])
+        return f"First `{before}`."
+    if not codes or not codes <= RULES.keys():
+        return ""
+    rules = [rule for code, rule in RULES.items() if code in codes]
+    denied = [rule for rule in rules if rule not in environment.overrides]
+    if denied:
+        ways = [*_wait(codes), f"{environment.name} does not let {' and '.join(denied)} be overridden"]
+        return f"{'. '.join(ways)}."
+    given = {it.value for it in line.options if it.name == "--override"}
+    options = [*line.options, *(Option("--override", rule) for rule in rules if rule not in given)]
+    if not line.value("--reason"):
+        options.append(Option("--reason", "WHY"))
+    ways = [*_wait(codes), f"{_aim(codes)}: `{line.saying('promote', line.words, options)}`"]
+    return f"{'. '.join(ways)}."
+
+
+def _wait(codes: Iterable[str]) -> list[str]:
+    return ["Wait until then"] if {"promotion.soak", "promotion.frozen"}.issuperset(codes) else []
+
+
+def _aim(codes: Iterable[str]) -> str:
+    if "promotion.held" in codes:
+        return "To let it in again"
+    return "To go down all the same" if "promotion.downgrade" in codes else "To go now"
+
+
+def merged(hints: Sequence[str], names: Sequence[str]) -> str:
+    """Hints that say the same of many images as one, their commands too.
+
+    >>> print(merged(["First `tagflow promote a=v1 --to x`.", "First `tagflow promote b=v1 --to x`."], ["a", "b", "c"]))
+    First `tagflow promote a=v1 b=v1 --to x`.
+    """
+    groups: dict[str, list[list[str]]] = {}
+    for line in (line for text in hints for line in text.splitlines()):
+        groups.setdefault(_COMMAND.sub("`\0`", line), []).append(_COMMAND.findall(line))
+    lines = []
+    for text, commands in groups.items():
+        columns = [_together(column, names) for column in zip(*commands, strict=True)]
+        for column in columns:
+            text = text.replace("`\0`", " or ".join(f"`{it}`" for it in column), 1)
+        lines.append(text)
+    return "\n".join(fold("\n".join(lines), names).splitlines()[: 2 * _MOST])
+
+
+def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Commands that differ in what they are about only, as one."""
+    lines: dict[tuple[str, tuple[Option, ...], tuple[Option, ...]], Line] = {}
+    other: list[str] = []
+    for command in dict.fromkeys(commands):
+        words = _words(command)
+        if words is None or "…" in command:
+            other.append(command)
+            continue
+        line = read(words)
+        key = (line.command, line.options, line.before)
+        known = lines.get(key)
+        lines[key] = line if known is None else line.saying(line.command, _union(known, line), line.options)
+    found = [str(short(line, names)) for line in lines.values()] + other
+    return found if len(found) <= _MOST else [*found[:_MOST], f"… {len(found) - _MOST} more"]
+
+
+def _words(command: str) -> list[str] | None:
+    import shlex
+
+    try:
+        return shlex.split(command)[1:]
+    except ValueError:
+        return None
+
+
+def _union(one: Line, other: Line) -> list[str]:
+    return list(dict.fromkeys((*one.words, *other.words)))
+
+
+def short(line: Line, names: Sequence[str]) -> Line:
+    """The same command with one VERSION for all images of the policy, and NAME=VERSION for those that differ."""
+    if line.command not in ("promote", "rollback") or len(names) < 2:
+        return line
+    first = 1 if line.command == "rollback" else 0
+    wanted = dict(word.split("=", 1) for word in line.words[first:] if "=" in word)
+    if set(wanted) != set(names) or len(wanted) != len(line.words) - first:
+        return line
+    [(common, times)] = Counter(wanted.values()).most_common(1)
+    if times < 2 or not common or common.startswith("sha256:"):
+        return line
+    apart = [f"{name}={version}" for name, version in wanted.items() if version != common]
+    return line.saying(line.command, [*line.words[:first], common, *apart], line.options)
