@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,11 @@ class Desk:
     def act(self, *arguments: str) -> None:
         """Run a command that is to end well."""
         done = self.quickly(*arguments)
+        assert done.status == 0, done.err
+
+    def act_with(self, arguments: Sequence[str], **environ: str) -> None:
+        """The same with environment variables."""
+        done = self.quickly(*arguments, **environ)
         assert done.status == 0, done.err
 
     def tag(self, image: str, tag: str) -> str | None:

@@ -462,7 +462,7 @@ class TestTerminal:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(readline=interrupt))
-        assert _answer() == ""
+        assert _answer("Go on?") == ""
 
     def test_it_asks_and_no_is_no(self, desk: Desk) -> None:
         desk.build("v1.0")

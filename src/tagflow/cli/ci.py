@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from tagflow.cli.fold import FEW, counted
 from tagflow.cli.text import clean
 
 if TYPE_CHECKING:
@@ -66,32 +67,71 @@ def summary(it: Outcome) -> str:
     release = f", release {_code(it.release)}" if it.release else ""
     lines = [f"### tagflow {request.command} → {_literal(it.environment)}", "", f"{done}{release}.", ""]
     lines += [_literal(request.reason), ""] if request.reason else []
-    lines += ["| Image | Version | Digest | Tags |", "| --- | --- | --- | --- |"]
-    lines += [_row(it.plan, image) for image in _images(it.plan)]
-    lines += [""] + [f"- {_literal(gate.image)}: gate {_literal(gate.gate)} passed" for gate in it.gates if gate.passed]
+    lines += _table(it.plan)
+    passed: dict[str, list[str]] = {}
+    for gate in it.gates:
+        if gate.passed:
+            passed.setdefault(gate.gate, []).append(gate.image)
+    lines += [""] + [f"- {_literal(counted(images))}: gate {_literal(name)} passed" for name, images in passed.items()]
     return _cut("\n".join(lines).rstrip()) + "\n\n"
 
 
 def failure(error: TagflowError) -> str:
     """Why nothing happened, or not all, as Markdown."""
-    told = [f"- {_literal(line)}" for line in error.message.splitlines()]
-    hints = [f"- {_literal(line)}" for line in error.hint.splitlines()]
+    told = [f"{_bullet(line)}{_marked(line.strip())}" for line in error.message.splitlines()]
+    hints = [f"{_bullet(line)}{_marked(line.strip())}" for line in error.hint.splitlines()]
     lines = [f"### tagflow: {_code(error.code)}", "", *told]
     lines += ["", "What to do:", "", *hints] if hints else []
     return _cut("\n".join(lines)) + "\n\n"
 
 
+_HEAD = ["| Image | Version | Digest | Tags |", "| --- | --- | --- | --- |"]
+
+
+def _table(plan: Plan) -> list[str]:
+    """A row for each image; where the tags of many do the same, one for all of them, and theirs behind a fold."""
+    groups: dict[object, list[str]] = {}
+    for image in _images(plan):
+        moves = [move for move in plan.moves if move.image == image]
+        groups.setdefault((_way(plan, image), tuple((it.kind, it.action) for it in moves)), []).append(image)
+    lines, folded = list(_HEAD), list[str]()
+    for images in groups.values():
+        rows = [_row(plan, image) for image in images]
+        if len(images) > FEW:
+            tags = [_tag(it) for it in plan.moves if it.image == images[0] and it.kind not in _HIDDEN]
+            lines.append(f"| {len(images)} images | {_way(plan, images[0])} | | {' '.join(tags)} |")
+            folded += ["", f"<details><summary>{len(images)} images</summary>", "", *_HEAD, *rows, "", "</details>"]
+        else:
+            lines += rows
+    return lines + folded
+
+
 def _row(plan: Plan, image: str) -> str:
-    step = next((step for step in plan.steps if step.image == image), None)
-    version = _code(_version(plan, image)) or "unknown"
-    before = f"{_code(step.previous_version) or 'nothing'} → " if step else ""
     moves = [move for move in plan.moves if move.image == image]
     digest = next((move.after for move in moves if move.kind == "environment" and move.after), None)
-    return f"| {_code(image)} | {before}{version} | {_code(digest)} | {' '.join(map(_tag, moves))} |"
+    return f"| {_code(image)} | {_way(plan, image)} | {_code(digest)} | {' '.join(map(_tag, moves))} |"
+
+
+def _way(plan: Plan, image: str) -> str:
+    step = next((step for step in plan.steps if step.image == image), None)
+    version = _code(_version(plan, image)) or "unknown"
+    return (f"{_code(step.previous_version) or 'nothing'} → " if step else "") + version
 
 
 def _tag(move: Move) -> str:
     return f"{_SIGNS[move.action]} {_code(move.tag)}"
+
+
+def _bullet(line: str) -> str:
+    return "  " if line.startswith(" ") else "- "
+
+
+def _marked(text: str) -> str:
+    """Text in which a command between backticks is shown as code, and nothing else is markup."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return _literal(text)
+    return "".join(_code(part) if position % 2 else _literal(part) for position, part in enumerate(parts))
 
 
 def _images(plan: Plan) -> Iterable[str]:
@@ -138,7 +178,7 @@ def _literal(text: str) -> str:
 
 
 def _flat(text: str) -> str:
-    return " ".join(clean(text).split())
+    return re.sub(r"\s+", " ", clean(text))
 
 
 def _cut(text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 FEW = 3
 """So many images are named in the line itself; more are counted there, and named below it."""
 MOST = 60
 """So many names are listed; of more, only how many there are."""
 _HOLE = "\0"
+_WORDS = re.compile(r"[\w-]+")
 
 
 def fold(message: str, names: Sequence[str]) -> str:
@@ -22,10 +23,11 @@ def fold(message: str, names: Sequence[str]) -> str:
     no network
     """
     groups: dict[str, list[str]] = {}
+    known = _by_first_word(names)
     for block in _blocks(message):
-        template, name = _template(block, names)
-        groups.setdefault(template, []).append(name)
-    return "\n".join(_told(template, found) for template, found in groups.items())
+        shape, name = _template(block, known)
+        groups.setdefault(shape, []).append(name)
+    return "\n".join(_told(shape, found) for shape, found in groups.items())
 
 
 def counted(names: Sequence[str]) -> str:
@@ -43,6 +45,25 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names) if rest <= 0 else f"{', '.join(names[:MOST])}, … {rest} more"
 
 
+def template(text: str, name: str) -> str:
+    """A text with a hole where the name of an image stands: equal for images of which the same is said."""
+    parts, begin = [], 0
+    for at in _places(text, name):
+        parts.append(text[begin:at])
+        begin = at + len(name)
+    return _HOLE.join([*parts, text[begin:]])
+
+
+def _places(text: str, name: str) -> Iterator[int]:
+    """Where a name stands that is no part of another word."""
+    at = text.find(name) if name else -1
+    while at >= 0:
+        around = text[at - 1 : at] + text[at + len(name) : at + len(name) + 1]
+        if not any(it.isalnum() or it in "_-" for it in around):
+            yield at
+        at = text.find(name, at + len(name))
+
+
 def _blocks(message: str) -> Iterable[str]:
     block: list[str] = []
     for line in message.splitlines():
@@ -54,32 +75,40 @@ def _blocks(message: str) -> Iterable[str]:
         yield "\n".join(block)
 
 
-def _template(block: str, names: Sequence[str]) -> tuple[str, str]:
-    """What a block says whatever the image is called, and how it is called; a block without a name stays as it is."""
-    for name in sorted(_named(block, names), key=lambda it: (block.index(it), -len(it))):
-        return _whole(name).sub(_HOLE, block), name
-    return block, ""
+def _template(block: str, known: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """What a block says whatever the image is called, and how it is called; a block without a name stays as it is.
+
+    ``known`` are the names by their first word: there may be thousands of both.
+    """
+    named = [
+        (place, -len(name), name)
+        for word in dict.fromkeys(_WORDS.findall(block))
+        for name in known.get(word, ())
+        if (place := next(_places(block, name), None)) is not None
+    ]
+    if not named:
+        return block, ""
+    _, _, name = min(named)
+    return template(block, name), name
 
 
-def _named(block: str, names: Sequence[str]) -> list[str]:
-    words = set(re.findall(r"[\w./-]+", block))
-    return [name for name in names if name in words and _whole(name).search(block)]
+def _by_first_word(names: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for word in _WORDS.findall(name)[:1]:
+            found.setdefault(word, []).append(name)
+    return found
 
 
-def _whole(name: str) -> re.Pattern[str]:
-    """A name that is no part of another word."""
-    return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
-
-
-def _told(template: str, names: Sequence[str]) -> str:
-    if len(names) == 1 or _HOLE not in template:
-        return template.replace(_HOLE, names[0])
+def _told(shape: str, names: Sequence[str]) -> str:
     unique = list(dict.fromkeys(names))
-    if template.startswith(_HOLE):
-        text = f"{counted(unique)}: {template[1:].lstrip(': ')}"
+    if len(unique) == 1 or _HOLE not in shape:
+        return shape.replace(_HOLE, unique[0])
+    if shape.startswith(_HOLE):
+        text = f"{counted(unique)}: {shape[1:].lstrip(': ')}"
         text = text.replace(_HOLE, "the image")
     else:
-        text = template.replace(_HOLE, counted(unique))
+        text = shape.replace(_HOLE, counted(unique))
     if len(unique) <= FEW:
         return text
     first, newline, rest = text.partition("\n")

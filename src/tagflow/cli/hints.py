@@ -90,7 +90,7 @@ def merged(hints: Sequence[str], names: Sequence[str]) -> str:
 
 def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
     """Commands that differ in what they are about only, as one."""
-    lines: dict[tuple[str, tuple[Option, ...], tuple[Option, ...]], Line] = {}
+    lines: dict[Line, dict[str, None]] = {}
     other: list[str] = []
     for command in dict.fromkeys(commands):
         words = _words(command)
@@ -98,10 +98,9 @@ def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
             other.append(command)
             continue
         line = read(words)
-        key = (line.command, line.options, line.before)
-        known = lines.get(key)
-        lines[key] = line if known is None else line.saying(line.command, _union(known, line), line.options)
-    found = [str(short(line, names)) for line in lines.values()] + other
+        lines.setdefault(line.saying(line.command, (), line.options), {}).update(dict.fromkeys(line.words))
+    found = [str(short(line.saying(line.command, list(words), line.options), names)) for line, words in lines.items()]
+    found += other
     return found if len(found) <= _MOST else [*found[:_MOST], f"… {len(found) - _MOST} more"]
 
 
@@ -112,10 +111,6 @@ def _words(command: str) -> list[str] | None:
         return shlex.split(command)[1:]
     except ValueError:
         return None
-
-
-def _union(one: Line, other: Line) -> list[str]:
-    return list(dict.fromkeys((*one.words, *other.words)))
 
 
 def short(line: Line, names: Sequence[str]) -> Line:

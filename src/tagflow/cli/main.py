@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from io import TextIOWrapper
 
+from tagflow.cli.commands import RELEASES
 from tagflow.cli.ending import signals
 from tagflow.cli.guess import guess_session
 from tagflow.cli.session import ReaderGone, Session
@@ -56,6 +57,10 @@ def run(arguments: Sequence[str]) -> int:
         from tagflow.cli.failure import put
 
         put(error, arguments, session.environ)
+        if session.command in RELEASES:
+            from tagflow.cli.ci import tell_failure
+
+            tell_failure(error, session.environ, session.note)
         try:
             return session.fail(error, _result(error))
         except BrokenPipeError:

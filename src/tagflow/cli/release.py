@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from tagflow.cli import ci, documents, show
+from tagflow.cli import ci, documents
+from tagflow.cli.render import releases
 from tagflow.cli.session import Session
 from tagflow.domain.duration import parse_duration
 from tagflow.domain.outcome import Outcome
@@ -34,15 +35,11 @@ def carry_out(
         confirm=_confirm if ask and _is_interactive() else None,
         wait=parse_duration(wait) if wait else timedelta(),
     )
-    try:
-        outcome = verb(options)
-    except TagflowError as error:
-        ci.tell_failure(error, session.environ, session.note)
-        raise
+    outcome = verb(options)
     if save is not None:
         session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
     ci.tell(outcome, session.environ, session.note)
-    session.emit(documents.outcome(outcome), lambda: show.outcome(outcome))
+    session.emit(documents.outcome(outcome), lambda: releases.outcome(outcome))
 
 
 def _is_interactive() -> bool:
@@ -50,8 +47,8 @@ def _is_interactive() -> bool:
 
 
 def _confirm(planned: Outcome) -> None:
-    print(show.plan(planned.plan), file=sys.stderr)
-    if _answer() in ("y", "yes"):
+    print(releases.plan(planned.plan), file=sys.stderr)
+    if _answer(releases.question(planned.plan)) in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
         "run.interrupted", "not confirmed: nothing was changed", hint="--yes answers the question."
@@ -60,10 +57,10 @@ def _confirm(planned: Outcome) -> None:
     raise error
 
 
-def _answer() -> str:
+def _answer(question: str) -> str:
     """What the user types; nothing for Ctrl-C and Ctrl-D, which leave the cursor behind the question."""
     try:
-        print("Carry it out? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
     except KeyboardInterrupt:
         line = ""

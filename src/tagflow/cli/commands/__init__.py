@@ -22,3 +22,6 @@ COMMANDS = {
     "schema": "policy",
 }
 """Each command, in the order of `--help`, and its module: only the module of the command that is named is imported."""
+
+RELEASES = ("push", "promote", "rollback", "apply")
+"""Those that move tags, which a CI system sums up."""

@@ -35,7 +35,8 @@ def status(
     ] = None,
 ) -> None:
     """Show which version runs where."""
-    from tagflow.cli import documents, show, wiring
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.status import status as text
 
     if html is None:
         from tagflow.verbs.status import status as find
@@ -49,7 +50,7 @@ def status(
         rows = write_report(session, context, names or [], html)
         if str(html) == "-":
             return
-    session.emit(documents.status(rows), lambda: show.status(rows, context.now()))
+    session.emit(documents.status(rows), lambda: text(rows, context.policy, context.now()))
 
 
 @command("history")
@@ -60,11 +61,12 @@ def history(
     limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N only.")] = None,
 ) -> None:
     """Show who moved what, when, why, from what to what; newest first."""
-    from tagflow.cli import documents, show, wiring
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.chronicle import history as text
     from tagflow.verbs.history import history as read
 
     chronicle = read(wiring.context(session), environment, names or [], limit)
-    session.emit(documents.history(chronicle), lambda: show.history(chronicle))
+    session.emit(documents.history(chronicle), lambda: text(chronicle))
 
 
 @command("verify")
@@ -78,7 +80,8 @@ def verify(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would mend.")] = False,
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
-    from tagflow.cli import documents, show, wiring
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.findings import findings as text
     from tagflow.verbs.repair import repair as mend
     from tagflow.verbs.verify import refuse
     from tagflow.verbs.verify import verify as check
@@ -98,5 +101,5 @@ def verify(
         session.emit(document, lambda: "Everything is as the history says.")
         return
     if not session.is_json:
-        session.emit(document, lambda: show.findings(findings))
+        session.emit(document, lambda: text(findings))
     raise refuse(findings, document)

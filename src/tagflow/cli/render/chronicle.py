@@ -1,0 +1,97 @@
+"""The history of an environment: a block a release, newest first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tagflow.cli.fold import FEW, counted, fold, listed
+from tagflow.cli.render.moments import minute
+from tagflow.cli.render.releases import short
+from tagflow.cli.text import cell as one_line
+from tagflow.cli.text import hung, is_fancy, styled
+
+if TYPE_CHECKING:
+    from tagflow.verbs.history import History, Item
+
+_STYLES = {"promote": "green", "push": "green", "rollback": "yellow", "abort": "red", "adopt": "yellow"}
+_FOUND = "found, moved by hand"
+_ABOUT = frozenset({"hold", "unhold", "admit", "freeze", "thaw"})
+"""Actions that move nothing: there is no way from a version to another."""
+
+
+def history(it: History) -> str:
+    """Newest first; what is out of the ordinary is said in so many words."""
+    fancy = is_fancy(sys.stdout)
+    if not it.entries and all(now.condition == "empty" for now in it.present):
+        return f"Nothing ran in {it.environment} yet."
+    return "\n\n".join([*_present(it, fancy), *("\n".join(_block(told, fancy)) for told in _releases(it.entries))])
+
+
+def _present(it: History, fancy: bool) -> Iterator[str]:
+    """What no record tells."""
+    lines = []
+    for now in it.present:
+        if now.condition == "unrecorded":
+            lines.append(f"{now.image}: {it.environment} was moved by hand and is at {short(now.digest)}")
+        if now.heads > 1:
+            lines.append(f"{now.image}: the history is forked: {now.heads} heads")
+    if lines:
+        told = fold("\n".join(one_line(line) for line in lines), [now.image for now in it.present])
+        sign = styled("!", "yellow", fancy)
+        yield "\n".join(line if line.startswith(" ") else f"{sign} {line}" for line in told.splitlines())
+
+
+def _releases(entries: Sequence[Item]) -> list[list[Item]]:
+    """The records of one release in one way belong together."""
+    found: dict[tuple[str, int, str], list[Item]] = {}
+    for told in entries:
+        record = told.entry.record
+        found.setdefault((record.release.id, record.release.number, record.action), []).append(told)
+    return list(found.values())
+
+
+def _block(several: Sequence[Item], fancy: bool) -> Iterator[str]:
+    first = several[0].entry.record
+    last = max((told.entry.record for told in several), key=lambda record: record.at)
+    action = styled(_FOUND if first.action == "adopt" else first.action, _STYLES.get(first.action, "bold"), fancy)
+    # Whoever found a move by hand and wrote it down has not made it.
+    by = f"recorded by {last.actor}" if first.action == "adopt" else f"by {last.actor}"
+    release = f"release {first.release.number} ({one_line(first.release.id)[:8]})"
+    unfinished = [told.image for told in several if told.open]
+    state = "  " + styled(f"interrupted: {counted(unfinished)}", "red", fancy) if unfinished else ""
+    yield f"{minute(last.at)}  {action}  {one_line(by)}  {styled(release, 'dim', fancy)}{state}"
+    if last.reason:
+        yield f"  {hung(one_line(f'“{last.reason}”'), 2)}"
+    if last.overrides:
+        yield f"  overrides {one_line(', '.join(last.overrides))}"
+    yield from _ways(several, fancy)
+
+
+def _ways(several: Sequence[Item], fancy: bool) -> Iterator[str]:
+    """From which version to which, and which images went that way."""
+    found: dict[str, list[Item]] = {}
+    for told in several:
+        found.setdefault(_way(told), []).append(told)
+    wide = max(map(len, found))
+    for way, members in found.items():
+        images = [told.image for told in members]
+        if len(images) > FEW:
+            yield f"  {one_line(way).ljust(wide)}  {styled(f'{len(images)} images', 'bold', fancy)}"
+            yield f"    {hung(one_line(listed(images)), 4)}"
+            continue
+        for told in members:
+            record, tag = told.entry.record, told.entry.tag
+            digest = short(record.digest)
+            yield (
+                f"  {one_line(way).ljust(wide)}  {styled(one_line(told.image), 'bold', fancy)}"
+                f"  {styled(f'{digest}  #{tag.sequence}', 'dim', fancy)}"
+            )
+
+
+def _way(told: Item) -> str:
+    record = told.entry.record
+    if record.action in _ABOUT:
+        return record.version or "everything"
+    return f"{record.previous_version or '-'} → {record.version or '-'}"

@@ -1,0 +1,78 @@
+"""status as text: the matrix and what to type next; of one environment or image everything that is known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tagflow.cli.fold import FEW, counted, listed
+from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
+from tagflow.cli.render.moments import age, minute
+from tagflow.cli.render.next_steps import Note, notes
+from tagflow.cli.render.releases import short
+from tagflow.cli.text import cell as one_line
+from tagflow.cli.text import hung, is_fancy, styled, table
+
+if TYPE_CHECKING:
+    from tagflow.domain.policy import Policy
+    from tagflow.verbs.status import Cell, Row
+
+
+def status(rows: Sequence[Row], policy: Policy, now: datetime) -> str:
+    """Image × environment."""
+    if not any(row.cells for row in rows):
+        return "Nothing matches."
+    fancy = is_fancy(sys.stdout)
+    told = notes(rows, policy, now)
+    environments = {cell.environment for row in rows for cell in row.cells}
+    if len(rows) == 1 or len(environments) == 1:
+        lines = _details(rows, now, fancy)
+    else:
+        frozen = [cell.environment for row in rows for cell in row.cells if cell.frozen]
+        lines = matrix(rows, frozen, fancy)
+        if any(DIFFERS in line for line in lines):
+            lines.append(styled(f"{DIFFERS} another version than most images have there", "dim", fancy))
+    return "\n".join([*lines, *_told(told, fancy)])
+
+
+def _details(rows: Sequence[Row], now: datetime, fancy: bool) -> list[str]:
+    """Everything that is known of each cell, a line each."""
+    header = ["IMAGE", "ENVIRONMENT", "VERSION", "DIGEST", "SINCE", "AGE", "BY", "STATE"]
+    body = [
+        [
+            styled(one_line(row.image), "bold", fancy),
+            cell.environment,
+            version(cell) if cell.version or cell.state != "recorded" else "-",
+            short(cell.digest),
+            minute(cell.since),
+            age(cell.since, now),
+            one_line(cell.by or "-"),
+            _state(cell, fancy),
+        ]
+        for row in rows
+        for cell in row.cells
+    ]
+    return [table(header, body, fancy, spare=["DIGEST", "SINCE", "BY", "AGE"])]
+
+
+def _state(cell: Cell, fancy: bool) -> str:
+    told = full(cell) if cell.state in STYLES else cell.state
+    told = styled(one_line(told), STYLES.get(cell.state, ""), fancy)
+    return told + (f"; holds {one_line(', '.join(cell.holds))}" if cell.holds else "")
+
+
+def _told(found: Sequence[Note], fancy: bool) -> Iterator[str]:
+    if found:
+        yield ""
+    for note in found:
+        sign = styled("!", note.style, fancy) if note.alarms else styled("→", "cyan", fancy)
+        names = f": {one_line(listed(note.images))}" if len(note.images) <= FEW and note.images else ""
+        count = f" ({counted(note.images)})" if len(note.images) > FEW else ""
+        yield f"{sign} {hung(one_line(note.text + names + count), 2)}"
+        wide = max((len(command) for command, _ in note.commands), default=0)
+        for command, does in note.commands:
+            yield f"    {styled(one_line(command), 'bold', fancy)}{' ' * (wide - len(command))}" + (
+                f"  {does}" if does else ""
+            )

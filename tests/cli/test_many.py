@@ -1,0 +1,284 @@
+"""Forty images in six environments: what people read stays a screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tagflow.cli.fold import fold
+from tagflow.cli.hints import merged, short
+from tagflow.cli.line import read
+from tagflow.cli.render.status import status
+from tagflow.cli.text import width
+from tagflow.config.load import load_policy_text
+from tests.cli.runner import POLICY, Desk
+
+WORDS = (
+    "adservice authservice billing cart catalog checkout currency email frontend gateway geo-service identity inventory"
+    " jobs-runner kafka-bridge ledger loyalty mailer media-proxy metrics notifications offers orders payments pricing"
+    " product-reviews promotions quotes recommendation reports returns search session-store shipping sitemap stock"
+    " tax-calculator users wallet webhooks"
+)
+NAMES = WORDS.split()
+ENVIRONMENTS = ("dev", "test", "staging", "prod-canary", "prod-eu", "prod-us")
+LINES = (
+    "version: 1",
+    "registry: registry.example.com/shop",
+    f"images: {{{', '.join(f'{it}: {it}' for it in NAMES)}}}",
+    f"environments: {{{', '.join(f'{it}: ' for it in ENVIRONMENTS)}}}",
+)
+FORTY = load_policy_text("\n".join(LINES), base=Path())
+NOW = datetime(2026, 11, 25, 21, tzinfo=UTC)
+
+
+@dataclass
+class Cell:
+    """One cell, healthy unless it is said otherwise."""
+
+    environment: str
+    version: str | None = "v1.2"
+    state: str = "recorded"
+    found: str | None = None
+    wanted: str | None = None
+    holds: tuple[str, ...] = ()
+    digest: str | None = None
+    since: datetime = NOW - timedelta(hours=3)
+    by: str = "ann"
+    frozen: Any = None
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+Odd = Callable[[str, str], dict[str, Any]]
+
+
+def rows(odd: Odd = lambda _image, _environment: {}) -> list[Any]:
+    """The matrix, with what is out of the ordinary."""
+    made = []
+    for image in NAMES:
+        cells = []
+        for environment in ENVIRONMENTS:
+            given = odd(image, environment)
+            label = given.get("version") or given.get("found") or "v1.2"
+            cells.append(Cell(environment, **{"digest": f"sha256:{hash(image + label) % 16**12:064x}", **given}))
+        made.append(SimpleNamespace(image=image, cells=tuple(cells)))
+    return made
+
+
+def shown(found: list[Any], monkeypatch: pytest.MonkeyPatch, room: int = 80) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(room))
+    lines = status(found, FORTY, NOW).splitlines()
+    assert max(map(width, lines)) <= room
+    return lines
+
+
+def each_its_own(image: str, environment: str) -> dict[str, Any]:
+    return {"version": f"v{NAMES.index(image)}.{ENVIRONMENTS.index(environment)}.0"}
+
+
+def mess(image: str, environment: str) -> dict[str, Any]:
+    match image, environment:
+        case "cart", "prod-us":
+            return {"version": "v1.1"}
+        case (("ledger" | "wallet"), "prod-eu"):
+            return {"version": None, "state": "interrupted", "found": "v1.2", "wanted": "v1.3"}
+        case "search", "prod-us":
+            return {"version": None, "state": "unrecorded", "found": "v1.2", "wanted": "v1.1"}
+        case "stock", "prod-us":
+            return {"version": None, "state": "late", "found": "v1.3", "wanted": "v1.2"}
+        case "geo-service", "test":
+            return {"version": None, "state": "broken"}
+        case _, "staging":
+            return {"frozen": SimpleNamespace(by="bob", at=NOW - timedelta(hours=1), reason="incident", until=None)}
+        case _, "prod-eu":
+            return {"holds": ("v1.3",)}
+    return {}
+
+
+def test_equal_images_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(rows(), monkeypatch)
+    assert lines[0].split() == ["IMAGE", *ENVIRONMENTS]
+    assert re.fullmatch(r"40 images( +v1\.2){6}", lines[1])
+    assert "recorded" not in " ".join(lines)
+    assert len(lines) < 10
+
+
+@pytest.mark.parametrize("room", [80, 120])
+def test_forty_that_differ_are_a_screen(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    lines = shown(rows(each_its_own), monkeypatch, room)
+    assert len(lines) <= 45
+    assert [line.split()[0] for line in lines[1:41]] == NAMES
+
+
+@pytest.mark.parametrize("room", [80, 120])
+def test_a_mess_is_a_screen(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    lines = shown(rows(mess), monkeypatch, room)
+    assert len(lines) <= 45
+    told = "\n".join(lines)
+    for part in (
+        "v1.2 (→ v1.3 interrupted): ledger, wallet",
+        "tagflow promote ledger=v1.3 wallet=v1.3 --to prod-eu",
+        "tagflow rollback prod-eu",
+        "v1.2 by hand (was v1.1): search",
+        "tagflow rollback prod-us search=v1.1",
+        "tagflow promote search=v1.2 --to prod-us",
+        "v1.3 came late (should be v1.2): stock",
+        "history broken: geo-service",
+        "staging is frozen by bob, 1h ago: incident",
+        "tagflow freeze staging --lift --reason WHY",
+        "prod-eu holds v1.3 (38 images)",
+    ):
+        assert part in told
+    assert re.search(r"^cart .*v1\.1\*$", told, re.M)
+
+
+def test_states_stand_in_their_cells_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = "\n".join(shown(rows(mess), monkeypatch, 140))
+    assert re.search(r"^ledger .* v1\.2 \(→ v1\.3 interrupted\) ", wide, re.M)
+    assert re.search(r"^ledger .* v1\.2! ", "\n".join(shown(rows(mess), monkeypatch)), re.M)
+
+
+def test_a_narrow_terminal_has_a_line_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any(line.split() == ["prod-canary", "v1.2"] for line in shown(rows(), monkeypatch, 40))
+
+
+def test_a_release_that_is_ahead_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ahead(_image: str, environment: str) -> dict[str, Any]:
+        return {"version": "v1.10" if environment == "dev" else "v1.9"}
+
+    lines = shown(rows(ahead), monkeypatch)
+    assert "    tagflow promote v1.10 --to test" in lines
+    assert len([line for line in lines if line.startswith("    tagflow")]) == 1
+
+
+def test_what_is_held_or_lower_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(_image: str, environment: str) -> dict[str, Any]:
+        return {"version": "v1.3", "holds": ()} if environment == "dev" else {"version": "v1.2", "holds": ("v1.3",)}
+
+    def lower(_image: str, environment: str) -> dict[str, Any]:
+        return {"version": "v1.1" if environment == "dev" else "v1.2"}
+
+    for odd in (held, lower):
+        assert not any("tagflow promote" in line for line in shown(rows(odd), monkeypatch))
+
+
+def test_a_version_that_nothing_tells_is_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(image: str, environment: str) -> dict[str, Any]:
+        odd = image == "cart" and environment == "dev"
+        return {"version": None, "state": "unrecorded", "digest": "sha256:" + "ab" * 32} if odd else {}
+
+    lines = shown(rows(unknown), monkeypatch)
+    assert any(line.startswith("cart") and "abababa" in line for line in lines)
+
+
+class TestFold:
+    def test_lines_that_differ_in_the_image_only(self) -> None:
+        message = "\n".join(f"{name} v1 cannot go: it is not admitted to test" for name in NAMES)
+        first, second = fold(message, NAMES).splitlines()
+        assert first == "40 images: v1 cannot go: it is not admitted to test"
+        assert second == f"  {', '.join(NAMES)}"
+
+    def test_an_image_is_a_whole_word(self) -> None:
+        assert fold("cart-api fails\ncart fails", ["cart", "cart-api"]) == "cart-api, cart: fails"
+        assert fold("registry/web: a\nregistry/api: a", ["web", "api"]) == "registry/web, api: a"
+
+    def test_indented_lines_belong_to_the_one_above(self) -> None:
+        assert fold("a: gone:\n  blob 1\nb: gone:\n  blob 2", ["a", "b"]) == "a: gone:\n  blob 1\nb: gone:\n  blob 2"
+
+    def test_thousands_are_counted(self) -> None:
+        names = [f"image-{number}" for number in range(5000)]
+        told = fold("\n".join(f"{name} fails" for name in names), names)
+        assert told.startswith("5000 images: fails\n  image-0, ")
+        assert told.endswith("… 4940 more")
+
+
+class TestCommandsAsOne:
+    def test_all_images_of_one_version(self) -> None:
+        line = read(["promote", *(f"{name}=v1.2" for name in NAMES), "--to", "prod"])
+        assert str(short(line, NAMES)) == "tagflow promote v1.2 --to prod"
+
+    def test_but_for_some(self) -> None:
+        line = read(["promote", *(f"{name}=v1.{int(name == 'cart')}" for name in NAMES), "--to", "prod"])
+        assert str(short(line, NAMES)) == "tagflow promote v1.0 cart=v1.1 --to prod"
+
+    def test_some_images_are_named(self) -> None:
+        line = read(["rollback", "prod", "cart=v1.2", "email=v1.2"])
+        assert short(line, NAMES) == line
+
+    def test_nothing_to_come_to_is_no_version(self) -> None:
+        line = read(["promote", "a=", "b=", "--to", "x"])
+        assert short(line, ["a", "b"]) == line
+
+    def test_hints_of_many_images(self) -> None:
+        told = [f"Look at `tagflow status {name}`, or `tagflow push v1 {name}=SOURCE`." for name in ("a", "b")]
+        assert merged(told, ["a", "b"]) == "Look at `tagflow status a b`, or `tagflow push v1 a=SOURCE b=SOURCE`."
+
+
+EIGHT = NAMES[:8]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Eight images: more than are named one by one."""
+    made = Desk(tmp_path)
+    made.write(POLICY.replace("frontend: frontend, backend: back_end", ", ".join(f"{it}: {it}" for it in EIGHT)))
+    for version in ("v1.0", "v1.1"):
+        made.build(version, *EIGHT)
+        for environment in ("dev", "test", "prod"):
+            made.act("promote", version, "--to", environment, "--reason", f"the release {version}")
+    return made
+
+
+def test_a_plan_says_the_same_once(desk: Desk) -> None:
+    done = desk.quickly("rollback", "prod", "--dry-run")
+    lines = done.out.splitlines()
+    assert "  8 images  v1.1 → v1.0" in lines
+    assert f"    {', '.join(EIGHT)}" in lines
+    assert lines.count("    ~ prod") == 1
+    assert len(lines) < 12
+
+
+def test_the_last_line_says_what_went_where(desk: Desk) -> None:
+    done = desk.quickly("rollback", "prod")
+    assert re.fullmatch(r"✓ prod: v1\.1 → v1\.0 · 8 images · release \w+", done.out.splitlines()[-1])
+    done = desk.quickly("promote", "v1.1", "--to", "prod", "--override", "hold", "--reason", "a setting")
+    assert re.fullmatch(r"✓ prod: v1\.1 · 8 images · release \w+", done.out.splitlines()[-1])
+
+
+def test_history_is_a_block_a_release(desk: Desk) -> None:
+    blocks = desk.quickly("history", "prod").out.split("\n\n")
+    assert len(blocks) == 2
+    first = blocks[0].splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\dZ  promote  by ann  release 2 \(", first[0])
+    assert first[1:] == ["  “the release v1.1”", "  v1.0 → v1.1  8 images", f"    {', '.join(EIGHT)}"]
+
+
+def test_history_of_one_image_has_digests(desk: Desk) -> None:
+    told = desk.quickly("history", "prod", "cart").out
+    assert re.search(r"^  v1\.0 → v1\.1  cart  [0-9a-f]{12}  #2$", told, re.M)
+
+
+def test_the_summary_of_a_job_has_one_row(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "summary"
+    desk.act_with(("rollback", "prod"), GITHUB_STEP_SUMMARY=str(path))
+    head, _, folded = path.read_text().partition("<details>")
+    assert "| 8 images | <code>v1.1</code> → <code>v1.0</code> |" in head
+    assert head.count("\n| <code>") == 0
+    assert folded.count("\n| <code>") == 8
+
+
+def test_a_finding_of_many_images_is_one(desk: Desk) -> None:
+    for image in EIGHT:
+        path = desk.path / "registry" / image / "index.json"
+        path.write_text(re.sub(r'\{[^{}]*(\{[^{}]*)?"v1\.0-prod"[^{}]*\}[^{}]*\},?', "", path.read_text()))
+    done = desk.quickly("verify", "prod")
+    assert done.status == 5
+    assert len(done.out.splitlines()) < 8
+    assert "8 images in prod" in done.out
+    assert desk.json("verify", "prod")["error"]["code"] == "verify.findings"
