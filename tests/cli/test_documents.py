@@ -114,7 +114,7 @@ class TestStatus:
             assert set(row) == {"image", "environments"}
             assert [cell["environment"] for cell in row["environments"]] == ["dev", "test", "prod"]
             for cell in row["environments"]:
-                assert set(cell) == {"environment", "version", "digest", "since", "by", "state", "holds"}
+                assert set(cell) == {"environment", "version", "digest", "since", "by", "state", "holds", "frozen"}
         dev, test = result["images"][0]["environments"][:2]
         assert (dev["version"], dev["by"], dev["state"], dev["holds"]) == ("v1.0", "ann", "recorded", ["v1.1"])
         assert DIGEST.fullmatch(dev["digest"])

@@ -21,7 +21,7 @@ def hold(
     reason: NeededReason = "",
     lift: Lift = False,
 ) -> None:
-    """Take a version out of promotion to an environment, or let it in again."""
+    """Take a version out of promotion, or let it in again."""
     from tagflow.cli import wiring
     from tagflow.cli.release import carry_out
     from tagflow.domain.plan import Request
@@ -43,7 +43,7 @@ def freeze(
     reason: NeededReason = "",
     lift: Lift = False,
 ) -> None:
-    """Stop the line: nothing is promoted to an environment (rollback works)."""
+    """Stop the line: nothing is promoted to an environment until then."""
     from tagflow.cli import wiring
     from tagflow.cli.release import carry_out
     from tagflow.domain.moment import parse_moment
