@@ -206,6 +206,14 @@ class TestTags:
             store.put(manifest, name)
         assert store.tags() == sorted(names)
 
+    def test_are_listed_anew_each_time(self, store: Store) -> None:
+        manifest = images.image(store, tag="a")
+        assert store.tags() == ["a"]
+        store.put(manifest, "b")
+        assert store.tags() == ["a", "b"]
+        store.create("c", manifest)
+        assert store.tags() == ["a", "b", "c"]
+
     def test_put_overwrites(self, store: Store) -> None:
         first, second = images.image(store, tag="prod"), images.image(store, content=b"2")
         store.put(second, "prod")
@@ -272,6 +280,21 @@ class TestCreate:
         assert "v1.0-prod" not in store.tags()
         store.create("v1.0-prod", manifest)
         assert store.resolve("v1.0-prod") == manifest.digest
+
+    def test_leaves_alone_what_is_there_already(self, store: Store) -> None:
+        manifest = images.image(store, tag="v1.0-prod")
+        store.create("v1.0-prod", manifest)
+        assert store.resolve("v1.0-prod") == manifest.digest
+
+    def test_looks_at_that_moment(self, store: Store) -> None:
+        """A list from a moment ago that lacks the tag proves nothing."""
+        first, second = images.image(store), images.image(store, content=b"2")
+        assert "v1.0" not in store.tags()
+        store.put(first, "v1.0")
+        with pytest.raises(TagMoved) as caught:
+            store.create("v1.0", second)
+        assert (caught.value.expected, caught.value.actual) == (None, first.digest)
+        assert store.resolve("v1.0") == first.digest
 
     @pytest.mark.parametrize("listed", [False, True])
     def test_refuses_when_it_stands_elsewhere(self, store: Store, listed: bool) -> None:

@@ -81,39 +81,22 @@ class TestRequests:
         store.move("prod", manifest, None, looked=True)
         assert [request.method for request in proxy.requests] == ["PUT", "HEAD"]
 
-    def test_a_new_name_takes_one_where_the_list_did_not_have_it(
+    def test_a_new_name_is_looked_at_written_and_read_back(
         self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
     ) -> None:
         manifest = images.image(direct, tag="v1")
-        store.tags()
-        store.create("v1-prod", manifest)
-        assert [request.method for request in proxy.requests] == ["GET", "PUT"]
-
-    def test_a_new_name_takes_one_where_there_was_no_repository(
-        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
-    ) -> None:
-        assert store.tags() == []
-        store.create("v1-prod", images.image(direct))
-        assert [request.method for request in proxy.requests] == ["GET", "PUT"]
-
-    def test_a_list_that_nobody_gives_proves_nothing(
-        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
-    ) -> None:
-        first, second = images.image(direct, tag="v1-prod"), images.image(direct, content=b"another")
-        proxy.add(status=404, times=1)
-        assert store.tags() == []
-        with pytest.raises(TagMoved):
-            store.create("v1-prod", second)
-        assert direct.resolve("v1-prod") == first.digest
-
-    def test_a_list_is_not_believed_for_long(
-        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("tagflow.stores.registry.store._RECENT", 0.0)
-        manifest = images.image(direct, tag="v1")
-        store.tags()
+        assert store.tags() == ["v1"]
         store.create("v1-prod", manifest)
         assert [request.method for request in proxy.requests] == ["GET", "HEAD", "PUT", "HEAD"]
+
+    def test_a_list_is_asked_for_each_time(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
+    ) -> None:
+        manifest = images.image(direct, tag="v1")
+        assert store.tags() == ["v1"]
+        direct.put(manifest, "v2")
+        assert store.tags() == ["v1", "v2"]
+        assert proxy.count("GET", "/tags/list") == 2
 
     def test_resolving_pulls_nothing(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
         images.image(direct, tag="v1")
@@ -222,6 +205,64 @@ class TestMove:
             thread.join()
         assert len(outcomes) == len(candidates)
         assert direct.resolve("prod") in outcomes
+
+
+class TestCreate:
+    """A tag that never moves: a look finds none right then, each further try looks first, and it is read back."""
+
+    def test_after_a_list_that_is_old(self, direct: RegistryStore, store: RegistryStore) -> None:
+        ours, theirs = images.image(direct, content=b"ours"), images.image(direct, content=b"theirs")
+        assert "v1" not in store.tags()
+        direct.put(theirs, "v1")
+        with pytest.raises(TagMoved) as caught:
+            store.create("v1", ours)
+        assert (caught.value.expected, caught.value.actual) == (None, theirs.digest)
+        assert direct.resolve("v1") == theirs.digest
+
+    @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"cut": "before"}])
+    def test_never_over_what_came_between_two_tries(
+        self,
+        direct: RegistryStore,
+        connect: Callable[..., RegistryHost],
+        proxy: FaultProxy,
+        fault: dict[str, Any],
+    ) -> None:
+        ours, theirs = images.image(direct, content=b"ours"), images.image(direct, content=b"theirs")
+        came: list[str] = []
+
+        def meanwhile(line: str) -> None:
+            if line.startswith("PUT") and not came:
+                came.append(line)
+                direct.put(theirs, "v1")
+
+        proxy.add(method="PUT", **fault)
+        store = connect(proxy.host, trace=meanwhile).store(direct.repository.path)
+        assert store.tags() == []
+        with pytest.raises(TagMoved):
+            store.create("v1", ours)
+        assert direct.resolve("v1") == theirs.digest
+        assert proxy.count("PUT") == 1
+
+    def test_an_answer_that_is_lost(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
+        manifest = images.image(direct)
+        proxy.add(method="PUT", cut="after")
+        store.create("v1", manifest)
+        assert proxy.count("PUT") == 1
+        assert direct.resolve("v1") == manifest.digest
+
+    def test_one_that_is_overwritten_right_away_is_reported(
+        self, direct: RegistryStore, connect: Callable[..., RegistryHost], proxy: FaultProxy
+    ) -> None:
+        ours, theirs = images.image(direct, content=b"ours"), images.image(direct, content=b"theirs")
+
+        def meanwhile(line: str) -> None:
+            if line.startswith("PUT"):
+                direct.put(theirs, "v1")
+
+        store = connect(proxy.host, trace=meanwhile).store(direct.repository.path)
+        with pytest.raises(TagMoved) as caught:
+            store.create("v1", ours)
+        assert (caught.value.expected, caught.value.actual) == (ours.digest, theirs.digest)
 
 
 class TestReading:
@@ -407,6 +448,36 @@ class TestReferrers:
         document = direct.get(tag).document
         assert document["manifests"][0] == listed
         assert len(document["manifests"]) == 2
+
+
+    def test_never_over_a_list_that_came_between_two_tries(
+        self, direct: RegistryStore, connect: Callable[..., RegistryHost], proxy: FaultProxy
+    ) -> None:
+        manifest = images.image(direct, tag="v1")
+        came: list[str] = []
+
+        def meanwhile(line: str) -> None:
+            if "/manifests/sha256-" in line and line.startswith("PUT") and not came:
+                came.append(line)
+                images.referrer(direct, manifest, "application/theirs", b"theirs")
+
+        proxy.add(method="PUT", path="/manifests/sha256-", status=503)
+        store = connect(proxy.host, trace=meanwhile).store(direct.repository.path)
+        images.referrer(store, manifest, "application/ours", b"ours")
+        assert {found.artifact_type for found in direct.referrers(manifest.digest)} == {
+            "application/ours",
+            "application/theirs",
+        }
+
+    @pytest.mark.parametrize("cut", ["before", "after"])
+    def test_an_answer_that_is_lost(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy, cut: str
+    ) -> None:
+        """Only an answer says whether the registry lists a referrer by itself."""
+        manifest = images.image(direct, tag="v1")
+        proxy.add(method="PUT", path="/manifests/sha256:", cut=cut)
+        sbom = images.referrer(store, manifest)
+        assert [found.digest for found in direct.referrers(manifest.digest)] == [sbom.digest]
 
 
 class TestPing:

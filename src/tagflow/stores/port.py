@@ -54,7 +54,7 @@ class Store(Protocol):
         """Which repository this is."""
 
     def tags(self) -> list[str]:
-        """All tags, sorted, all pages; empty where the repository does not exist."""
+        """All tags, sorted, all pages, asked for anew at each call; empty where the repository does not exist."""
 
     def resolve(self, tag: str) -> Digest | None:
         """The digest at which a tag stands now, or None. Never cached."""
@@ -78,12 +78,12 @@ class Store(Protocol):
         """
 
     def create(self, tag: str, manifest: Manifest) -> None:
-        """Give a manifest a tag that nothing had when the caller looked: one that never moves.
+        """Give a manifest a tag that never moves: :meth:`move` from None.
 
-        As :meth:`move` from None, but with fewer questions where each costs a round trip: a list of tags from a moment
-        ago is the look, and the medium's answer with the digest is the proof.
+        It is written only where a look at that moment finds none, whatever a list said before; each further try looks
+        first, and it is read back. Nothing happens where it stands at the manifest already.
 
-        :raises TagMoved: it stands elsewhere.
+        :raises TagMoved: it stands elsewhere, before or after.
         """
 
     def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:

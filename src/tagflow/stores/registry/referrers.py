@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from tagflow.domain.reference import Digest
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest, Store, parse_descriptor
+from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest, Store, TagMoved, parse_descriptor
 
 _TRIES = 5
 
@@ -70,10 +71,12 @@ class ReferrersTag:
         tag = fallback_tag(subject)
         with self._lock:
             for _ in range(_TRIES):
-                index = with_referrer(self._index(subject), referrer)
+                before = self._index(subject)
+                index = with_referrer(before, referrer)
                 if index is None:
                     return
-                self._store.put(index, tag)
+                with suppress(TagMoved):  # another writer's list is there: it is read, and ours added to it
+                    self._store.move(tag, index, before.digest if before else None)
         raise StoreError(
             "referrers.contended",
             f"{self._store.repository}:{tag} is overwritten by others again and again",

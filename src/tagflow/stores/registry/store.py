@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -17,7 +16,6 @@ from tagflow.stores.registry.answers import (
     explanation,
     has_no_referrers_api,
     is_immutable,
-    knows_no_repository,
     names_unknown_parts,
     read_tags,
     refusal,
@@ -39,8 +37,6 @@ _PAGE_SIZE = 1000
 _PAGE_LIMIT = 32 * 1024 * 1024
 """Bytes. distribution 2.8 gives all tags at once."""
 _MOST_TAGS = 1_000_000
-_RECENT = 10.0
-"""Seconds for which a list of tags is believed when a tag that never moves is created."""
 _NO_HEAD = (400, 401, 403, 405)
 
 
@@ -88,7 +84,6 @@ class RegistryStore:
         self._deletion, self._multitag = deletion, multitag
         self._session = Session(connection, self._repository)
         self._referrers_tag = ReferrersTag(self)
-        self._listed: tuple[float, frozenset[str]] | None = None
 
     @property
     def repository(self) -> Repository:
@@ -99,16 +94,12 @@ class RegistryStore:
         """All tags; names that are none (distribution-spec 1.1, "Pulling manifests") are left out."""
         found: set[str] = set()
         for number, answer in enumerate(self._session.pages(f"tags/list?n={_PAGE_SIZE}", _PAGE_LIMIT)):
-            if number == 0 and knows_no_repository(answer):
-                break
             if number == 0 and answer.status == 404:
-                return []  # why, nobody knows: no proof that a tag is not there
+                return []
             found.update(filter(is_tag, read_tags(self._expect(answer, "list tags"))))
             if len(found) > _MOST_TAGS:
                 raise invalid(answer.url, f"lists more than {_MOST_TAGS} tags")
-        tags = sorted(found)
-        self._listed = (time.monotonic(), frozenset(tags))
-        return tags
+        return sorted(found)
 
     def resolve(self, tag: str) -> Digest | None:
         """The digest at which a tag stands, by a HEAD: registries count a GET as a pull."""
@@ -137,41 +128,53 @@ class RegistryStore:
         return self._head(digest) is not None
 
     def put(self, manifest: Manifest, tag: str | None = None) -> None:
-        """Store a manifest; what the registry made of it must have our digest.
+        """Store a manifest; what the registry made of it must have our digest. Every further try looks first.
 
         :raises Refused: ``tag.immutable``.
         :raises StoreError: ``manifest.digest_mismatch``, ``repository.not_found``, ``registry.*``, ``auth.denied``.
         """
-        self._check_stored(self._put(manifest, tag), manifest, tag)
+        budget, reference = self._session.retry_budget(), tag or manifest.digest
+        while True:
+            try:
+                return self._check_stored(self._put(manifest, tag), manifest, tag)
+            except Transient as failure:
+                if manifest.subject and not tag:  # only an answer says whether the registry lists it by itself
+                    budget.wait(failure)
+                    continue
+                self._wait(budget, failure, reference, manifest.digest)
+            if self.resolve(reference) == manifest.digest:
+                return self._list_again(manifest)
 
     def create(self, tag: str, manifest: Manifest) -> None:
-        """PUT where a recent list does not have the tag; else check first."""
-        if self._listed_without(tag):
-            return self.put(manifest, tag)
-        return self.move(tag, manifest, None)
+        """Look, PUT, read back: a list of tags, however fresh, is no look at that moment."""
+        self.move(tag, manifest, None)
 
     def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
         """Check, PUT, read back: registries have no compare-and-swap. Every further try checks anew."""
         budget = self._session.retry_budget()
         actual = expected if looked and expected != manifest.digest else self.resolve(tag)
+        lost = False
         while actual != manifest.digest:
             if actual != expected:
                 raise TagMoved(self._repository, tag, expected, actual)
             try:
-                answer = self._put(manifest, tag, once=True)
+                answer = self._put(manifest, tag)
             except Transient as failure:
+                lost = True
                 self._wait(budget, failure, tag, manifest.digest)
                 actual = self.resolve(tag)
             else:
                 self._check_stored(answer, manifest, tag)
                 return self._read_back(tag, manifest.digest, expected)
+        if lost:
+            self._list_again(manifest)
         return None
 
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
         """Several tags in one PUT, where the registry proves that it takes them."""
 
         def unmoved() -> list[str]:
-            return [tag for tag, before in moves.items() if looked or self._stands(tag, before)]
+            return [tag for tag, before in moves.items() if looked or self.resolve(tag) == before]
 
         return self._multitag.place(self._session, manifest, unmoved)
 
@@ -221,16 +224,6 @@ class RegistryStore:
             found += parse_referrers(answer.body, f"{self._repository}, referrers of {digest}")
         return unique(found)
 
-    def _stands(self, tag: str, before: Digest | None) -> bool:
-        return (before is None and self._listed_without(tag)) or self.resolve(tag) == before
-
-    def _listed_without(self, tag: str) -> bool:
-        """Whether the tag was not there when the tags were listed, a moment ago."""
-        if self._listed is None:
-            return False
-        moment, tags = self._listed
-        return tag not in tags and time.monotonic() - moment < _RECENT
-
     def _head(self, reference: str) -> Answer | None:
         answer = self._session.read("HEAD", f"manifests/{reference}")
         return None if answer.status == 404 else self._expect(answer, f"look for {reference}")
@@ -241,13 +234,17 @@ class RegistryStore:
         except NotFound:
             return None
 
-    def _put(self, manifest: Manifest, tag: str | None, *, once: bool = False) -> Answer:
+    def _put(self, manifest: Manifest, tag: str | None) -> Answer:
+        """One try. Never a second one by itself: somebody may have moved the tag meanwhile.
+
+        :raises Transient: it may have arrived, or not.
+        """
         return self._session.write(
             "PUT",
             f"manifests/{tag or manifest.digest}",
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
-            once=once,
+            once=True,
         )
 
     def _check_stored(self, answer: Answer, manifest: Manifest, tag: str | None) -> None:
@@ -259,6 +256,12 @@ class RegistryStore:
         if manifest.subject and "OCI-Subject" not in answer.headers:
             self._referrers_tag.add(manifest.subject.digest, manifest)
         return None
+
+    def _list_again(self, manifest: Manifest) -> None:
+        """Store a manifest that refers to another once more, by its digest, where an answer was lost: only an answer
+        says whether the registry lists it by itself."""
+        if manifest.subject:
+            self.put(manifest)
 
     def _check_refused(self, answer: Answer, manifest: Manifest, tag: str | None) -> None:
         """A refused PUT is none where the tag has the digest already: ECR refuses even that to an immutable tag."""
