@@ -18,7 +18,7 @@ from tagflow.domain.reference import LAYOUT, Repository
 from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store, Stores
 
 if TYPE_CHECKING:
-    from tagflow.stores.cache import ManifestFiles
+    from tagflow.stores.cache.log import ManifestLog
     from tagflow.stores.registry.auth.credentials import Keychain
     from tagflow.stores.registry.http.settings import Settings
     from tagflow.stores.registry.store import RegistryHost
@@ -104,7 +104,7 @@ class _Media:
         self._stores: dict[Repository, Store] = {}
         self._hosts: dict[str, RegistryHost] = {}
         self._engine: Engine | None = None
-        self._manifests: ManifestFiles | None = None
+        self._manifests: ManifestLog | None = None
         self._keys: Keychain | None = None
 
     def store(self, repository: Repository) -> Store:
@@ -144,11 +144,12 @@ class _Media:
             from tagflow.stores.layout.store import LayoutStore
 
             return LayoutStore(repository)
-        from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
+        from tagflow.stores.cache.log import ManifestLog, default_directory
+        from tagflow.stores.cache.store import CachedStore
 
         store = self._host(repository.host).store(repository.path)
         if self._manifests is None:
-            self._manifests = ManifestFiles(default_directory(self._around.environ))
+            self._manifests = ManifestLog(default_directory(self._around.environ))
         return CachedStore(store, self._manifests)
 
     def _host(self, host: str) -> RegistryHost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,8 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
-from tagflow.stores.cache import CachedStore, ManifestFiles
+from tagflow.stores.cache.log import ManifestLog
+from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.layout.store import LayoutStore
 from tests import images
 from tests.cli.runner import POLICY, Desk, run
@@ -150,10 +150,10 @@ class TestDamaged:
         memory = MemoryRegistry()
         inner = memory.open(Repository("a.test", "app"))
         made = images.image(inner, tag="v1")
-        store = CachedStore(inner, ManifestFiles(tmp_path))
+        store = CachedStore(inner, ManifestLog(tmp_path))
         store.get(made.digest)
         [entry] = [path for path in tmp_path.rglob("*") if path.is_file()]
         entry.write_bytes(damage)
         assert store.get(made.digest).content == made.content
         assert [call.operation for call in memory.calls if call.operation == "get"] == ["get", "get"]
-        assert json.loads(entry.read_bytes().partition(b"\n")[2]) == made.document
+        assert ManifestLog(tmp_path).read(inner.repository, made.digest) == made

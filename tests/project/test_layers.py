@@ -59,7 +59,7 @@ SHELVES: Mapping[str, set[str]] = {
     "port": {"manifest"},
     "files": set(),
     "stream": {"port"},
-    "cache": {"port", "files", "stream"},
+    "cache": {"manifest", "port", "files", "stream"},
     "artifact": {"port"},
     "transfer": {"port"},
     "registry": {"port", "stream", "artifact"},

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tagflow.domain.reference import Repository
-from tagflow.stores.cache import CachedStore, ManifestFiles
+from tagflow.stores.cache.log import ManifestLog
+from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store
 from tagflow.stores.registry.http.settings import Settings
@@ -59,7 +60,7 @@ def medium(name: str, request: pytest.FixtureRequest, directory: Path) -> Medium
     prefix = server.fresh(name).path
     if name != "cached":
         return Medium(name, server.host, lambda path: registry.store(f"{prefix}/{path}"))
-    files = ManifestFiles(directory / "cache")
+    files = ManifestLog(directory / "cache")
     return Medium(name, server.host, lambda path: CachedStore(registry.store(f"{prefix}/{path}"), files))
 
 

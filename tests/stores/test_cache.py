@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.cache import CachedStore, ManifestFiles, default_directory
+from tagflow.stores.cache.log import ManifestLog, default_directory
+from tagflow.stores.cache.store import CachedStore
+from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Manifest
 from tagflow.stores.transfer.copy import missing_parts
 from tests import images
 from tests.memory import MemoryRegistry
@@ -28,7 +34,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(memory: MemoryRegistry, directory: Path) -> CachedStore:
-    return CachedStore(memory.open(Repository("one.test", "app")), ManifestFiles(directory))
+    return CachedStore(memory.open(Repository("one.test", "app")), ManifestLog(directory))
 
 
 def cached(directory: Path) -> list[Path]:
@@ -49,7 +55,7 @@ class TestReading:
     def test_happens_once_for_all_processes(self, memory: MemoryRegistry, store: CachedStore, directory: Path) -> None:
         manifest = images.image(memory.open(store.repository))
         store.get(manifest.digest)
-        again = CachedStore(memory.open(store.repository), ManifestFiles(directory))
+        again = CachedStore(memory.open(store.repository), ManifestLog(directory))
         assert again.get(manifest.digest) == manifest
         assert reads(memory) == 1
 
@@ -79,7 +85,7 @@ class TestReading:
     def test_is_kept_apart_by_repository(self, memory: MemoryRegistry, store: CachedStore, directory: Path) -> None:
         manifest = images.image(store)
         store.get(manifest.digest)
-        other = CachedStore(memory.open(Repository("one.test", "other")), ManifestFiles(directory))
+        other = CachedStore(memory.open(Repository("one.test", "other")), ManifestLog(directory))
         with pytest.raises(NotFound):
             other.get(manifest.digest)
 
@@ -99,67 +105,159 @@ class TestReading:
         assert cached(directory) == []
 
 
-class TestFiles:
-    @pytest.mark.parametrize("damage", [b"", b"application/json\n{}", b"\xff\n\xff", b"x" * 100])
-    def test_that_are_damaged_are_dropped(
+APP = Repository("one.test", "app")
+
+
+class TestFile:
+    """One file that is only appended to: whatever happened to it, what comes out of it is right."""
+
+    @pytest.mark.parametrize("damage", [b"", b"x", b"application/json\n{}", b"\xfftf1", b"\xfftf1" * 40, b"\0" * 5000])
+    def test_that_is_damaged_is_fetched_again(
         self, memory: MemoryRegistry, store: CachedStore, directory: Path, damage: bytes
     ) -> None:
         manifest = images.image(store)
         (path,) = cached(directory)
         path.write_bytes(damage)
-        assert store.get(manifest.digest) == manifest
-        assert reads(memory) == 1
-        assert cached(directory) == [path], "written anew"
-        assert store.get(manifest.digest) == manifest
-        assert reads(memory) == 1
+        for expected in (1, 1):
+            again = CachedStore(memory.open(APP), ManifestLog(directory))
+            assert again.get(manifest.digest) == manifest
+            assert reads(memory) == expected, "kept anew, behind what is damaged"
 
-    def test_with_a_forged_type_are_dropped(self, store: CachedStore, directory: Path) -> None:
-        manifest = images.image(store)
+    @given(
+        sizes=st.lists(st.integers(0, 40), min_size=1, max_size=6),
+        damage=st.one_of(
+            st.tuples(st.just("cut"), st.integers(0, 400), st.just(0)),
+            st.tuples(st.just("drop"), st.integers(0, 400), st.integers(1, 120)),
+            st.tuples(st.just("flip"), st.integers(0, 400), st.integers(1, 255)),
+        ),
+    )
+    def test_never_gives_what_was_not_kept(self, sizes: list[int], damage: tuple[str, int, int]) -> None:
+        kept = [Manifest(OCI_MANIFEST, images.as_json({"schemaVersion": 2, "config": "x" * size})) for size in sizes]
+        with tempfile.TemporaryDirectory() as directory:
+            log = ManifestLog(Path(directory))
+            for manifest in kept:
+                log.write(APP, manifest)
+            (path,) = cached(Path(directory))
+            content, (kind, at, much) = bytearray(path.read_bytes()), damage
+            at = min(at, len(content) - 1)
+            if kind == "flip":
+                content[at] ^= much
+            else:
+                del content[at : None if kind == "cut" else at + much]
+            path.write_bytes(content)
+            again = ManifestLog(Path(directory))
+            for manifest in kept:
+                assert again.read(APP, manifest.digest) in (manifest, None)
+                again.write(APP, manifest)
+                assert again.read(APP, manifest.digest) == manifest
+            last = ManifestLog(Path(directory))
+            assert sum(last.read(APP, manifest.digest) is None for manifest in kept) <= 1, "lost: one at most"
+
+    def test_torn_at_any_byte_loses_what_was_torn_and_no_more(self, directory: Path) -> None:
+        """A full disk, or a kill in the middle of a write; others go on appending."""
+        kept = [Manifest(OCI_MANIFEST, images.as_json({"schemaVersion": 2, "config": {"n": n}})) for n in range(3)]
+        log = ManifestLog(directory)
+        for manifest in kept[:2]:
+            log.write(APP, manifest)
         (path,) = cached(directory)
-        path.write_bytes(b"text/html\n" + manifest.content)
-        assert store.get(manifest.digest) == manifest
+        whole = path.read_bytes()
+        first = len(whole) // 2
+        for length in range(first, len(whole)):
+            path.write_bytes(whole[:length])
+            ManifestLog(directory).write(APP, kept[2])
+            after = ManifestLog(directory)
+            assert after.read(APP, kept[2].digest) == kept[2]
+            assert after.read(APP, kept[1].digest) is None
+            assert after.read(APP, kept[0].digest) == kept[0] or first < length < first + 57, length
 
-    def test_that_cannot_be_written_are_no_error(self, memory: MemoryRegistry, tmp_path: Path) -> None:
-        (tmp_path / "file").write_bytes(b"")
-        for directory in (tmp_path / "file", Path("/proc/none"), Path("/dev/null/cache")):
-            store = CachedStore(memory.open(Repository("one.test", "app")), ManifestFiles(directory))
-            manifest = images.image(store, tag="v1.0")
-            assert store.get("v1.0") == manifest
-        assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    def test_with_a_wrong_type_is_not_believed(self, memory: MemoryRegistry, directory: Path) -> None:
+        """As an earlier run would have kept an index that a registry called an image."""
+        root = images.index(memory.open(APP))
+        silent = Manifest(OCI_MANIFEST, images.as_json({"schemaVersion": 2, "manifests": []}))
+        log = ManifestLog(directory)
+        log.write(APP, Manifest(OCI_MANIFEST, root.content))
+        log.write(APP, silent)
+        assert log.read(APP, root.digest) == root
+        assert ManifestLog(directory).read(APP, silent.digest) == Manifest(OCI_INDEX, silent.content)
 
-    def test_are_private(self, store: CachedStore, directory: Path) -> None:
+    @pytest.mark.parametrize("kind", ["file", "proc", "null", "link", "pipe", "directory"])
+    def test_that_cannot_be_written_is_no_error(self, memory: MemoryRegistry, tmp_path: Path, kind: str) -> None:
+        (tmp_path / "file").write_bytes(b"as it was")
+        directory = {"file": tmp_path / "file", "proc": Path("/proc/none"), "null": Path("/dev/null/cache")}.get(
+            kind, tmp_path / "cache"
+        )
+        if directory == tmp_path / "cache":
+            directory.mkdir()
+            path = directory / "manifests.log"
+            make = {"link": lambda: path.symlink_to(tmp_path / "file"), "pipe": lambda: os.mkfifo(path)}
+            make.get(kind, path.mkdir)()
+        store = CachedStore(memory.open(APP), ManifestLog(directory))
+        manifest = images.image(store, tag="v1.0")
+        assert store.get("v1.0") == manifest
+        assert (tmp_path / "file").read_bytes() == b"as it was"
+
+    def test_is_private(self, store: CachedStore, directory: Path) -> None:
         images.image(store)
         (path,) = cached(directory)
-        assert path.parent.stat().st_mode & 0o077 == 0
+        assert (path.stat().st_mode | path.parent.stat().st_mode) & 0o077 == 0
 
-    def test_stay_below_the_limit(
-        self, memory: MemoryRegistry, directory: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("tagflow.stores.cache._SWEEP_EVERY", 10)
-        store = CachedStore(memory.open(Repository("one.test", "app")), ManifestFiles(directory, limit=20 * 4096))
-        manifests = []
-        for number in range(60):
-            manifests.append(images.image(store, content=str(number).encode()))
-            for path in cached(directory):
-                if path.name == manifests[-1].digest.replace(":", "-"):
-                    os.utime(path, (number, number))
-        names = {path.name for path in cached(directory)}
-        assert len(names) <= 30
-        assert manifests[-1].digest.replace(":", "-") in names, "the oldest go first"
-        assert manifests[0].digest.replace(":", "-") not in names
+    def test_takes_the_place_of_the_files_of_earlier_versions(self, store: CachedStore, directory: Path) -> None:
+        (directory / "manifests" / "0123").mkdir(parents=True)
+        (directory / "manifests" / "0123" / "sha256-00").write_bytes(b"old")
+        images.image(store)
+        assert [path.name for path in directory.iterdir()] == ["manifests.log"]
+
+    def test_stays_below_the_limit(self, memory: MemoryRegistry, directory: Path) -> None:
+        direct, limit = memory.open(APP), 20_000
+        store = CachedStore(direct, ManifestLog(directory, limit))
+        manifests = [images.image(store, content=str(number).encode()) for number in range(120)]
+        (path,) = cached(directory)
+        assert limit / 3 < path.stat().st_size <= limit
+        kept = ManifestLog(directory, limit)
+        digests = kept.kept(APP)
+        assert digests == [manifest.digest for manifest in manifests[-len(digests) :]], "the oldest go first"
+        assert list(kept.newest(APP, 2)) == [manifests[-1], manifests[-2]]
         assert store.get(manifests[0].digest) == manifests[0]
 
     def test_may_be_used_by_many_at_once(self, memory: MemoryRegistry, directory: Path) -> None:
-        direct = memory.open(Repository("one.test", "app"))
+        direct = memory.open(APP)
         manifests = [images.image(direct, content=str(number).encode()) for number in range(20)]
 
         def work(_: int) -> bool:
-            store = CachedStore(direct, ManifestFiles(directory))
+            store = CachedStore(direct, ManifestLog(directory))
             return all(store.get(manifest.digest) == manifest for manifest in manifests)
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(work, range(8)))
-        assert len(cached(directory)) == 20
+        log = ManifestLog(directory)
+        assert all(log.read(APP, manifest.digest) == manifest for manifest in manifests)
+
+    def test_processes_append_at_once(self, directory: Path) -> None:
+        workers, each = 4, 200
+        context = multiprocessing.get_context("fork")
+        processes = [context.Process(target=_append, args=(directory, number, each)) for number in range(workers)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * workers
+        log = ManifestLog(directory)
+        assert len(log.kept(APP)) == workers * each
+        assert all(
+            log.read(APP, _numbered(worker, n).digest) == _numbered(worker, n)
+            for worker in range(workers)
+            for n in range(each)
+        )
+
+
+def _numbered(worker: int, number: int) -> Manifest:
+    return Manifest(OCI_MANIFEST, images.as_json({"schemaVersion": 2, "config": {"w": worker, "n": number}}))
+
+
+def _append(directory: Path, worker: int, count: int) -> None:
+    log = ManifestLog(directory)
+    for number in range(count):
+        log.write(APP, _numbered(worker, number))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.domain.reference import Digest
-from tagflow.stores.cache import CachedStore, ManifestFiles
+from tagflow.stores.cache.log import ManifestLog
+from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.port import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -134,9 +135,9 @@ def test_a_content_type_that_is_wrong_for_once_is_not_believed(registry: Registr
     with fault_proxy(registry.host) as proxy:
         proxy.add(method="GET", path="manifests/", set_headers={"Content-Type": OCI_MANIFEST})
         host = RegistryHost(proxy.host, Settings(environ={}))
-        cached = CachedStore(host.store(path), ManifestFiles(tmp_path))
+        cached = CachedStore(host.store(path), ManifestLog(tmp_path))
         assert cached.get("v1.0") == root
-        later = CachedStore(host.store(path), ManifestFiles(tmp_path))
+        later = CachedStore(host.store(path), ManifestLog(tmp_path))
         assert later.get(root.digest) == root
         target = plain.store(f"{path}/target")
         copy_image(later, target, root.digest)

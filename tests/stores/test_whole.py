@@ -9,7 +9,8 @@ import pytest
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError
-from tagflow.stores.cache import CachedStore, ManifestFiles
+from tagflow.stores.cache.log import ManifestLog
+from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_MANIFEST, SCHEMA1_TYPES, Descriptor, Manifest, Store
 from tagflow.stores.transfer.copy import ContentCheck, missing_parts
@@ -75,7 +76,7 @@ class TestWhole:
         self, memory: MemoryRegistry, store: Store, tmp_path: Path
     ) -> None:
         root = images.index(store)
-        cached = CachedStore(store, ManifestFiles(tmp_path))
+        cached = CachedStore(store, ManifestLog(tmp_path))
         assert missing_parts(cached, root.digest) == []
         memory.calls.clear()
         assert missing_parts(cached, root.digest) == []

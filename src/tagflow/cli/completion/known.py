@@ -10,7 +10,7 @@ from tagflow.domain.records import PREFIX
 from tagflow.domain.reference import Repository
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import TagflowError
-from tagflow.stores.cache import ManifestFiles, default_directory
+from tagflow.stores.cache.log import ManifestLog, default_directory
 
 NEWEST = 300
 """Manifests looked at of each repository: Tab is answered at once, or nobody presses it again."""
@@ -19,7 +19,7 @@ NEWEST = 300
 def versions(policy: Policy, image: str, environ: Mapping[str, str]) -> list[str]:
     """Version tags, highest first: of one image, or of all where ``image`` is empty."""
     scheme = TagScheme(policy)
-    cache = ManifestFiles(default_directory(environ))
+    cache = ManifestLog(default_directory(environ))
     chosen = [it for it in policy.images if image in ("", it.name)]
     places = [(it, environment) for it in chosen for environment in policy.environments]
     tags = {tag for it in dict.fromkeys(policy.repository(*place) for place in places) for tag in _on_disk(it)}
@@ -38,7 +38,7 @@ def _on_disk(repository: Repository) -> Iterator[str]:
         yield from LayoutStore(repository).tags()
 
 
-def _told(cache: ManifestFiles, repository: Repository) -> Iterator[str]:
+def _told(cache: ManifestLog, repository: Repository) -> Iterator[str]:
     for manifest in cache.newest(repository, NEWEST):
         with suppress(ValueError):
             for key in ("version", "previous-version"):
