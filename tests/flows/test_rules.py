@@ -27,7 +27,8 @@ class TestDowngrades:
         world.through("v1.1.0", "dev", "prod")
         with world.unchanged(), fails("promotion.downgrade", 3) as caught:
             world.promote("v1.0.0", to="prod")
-        assert "rollback" in caught[0].hint
+        assert "`tagflow promote web=v1.0.0 --to prod --override downgrades --reason TEXT`" in caught[0].hint
+        assert "`lines: minor`" in caught[0].hint
         world.promote("v1.0.0", to="dev")
 
     def test_overridden(self) -> None:

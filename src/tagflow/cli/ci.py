@@ -53,6 +53,7 @@ def outputs(plan: Plan) -> str:
     """
     versions = {image: _version(plan, image) for image in _images(plan)}
     digests = {move.image: move.after or "" for move in plan.moves if move.kind == "environment"}
+    digests |= {step.image: step.subject for step in plan.steps if step.subject and step.image in digests}
     tags = [f"{move.repository}:{move.tag}" for move in plan.moves if move.after and move.kind not in _HIDDEN]
     return "".join(
         _output(name, value)
@@ -108,13 +109,16 @@ def _table(plan: Plan) -> list[str]:
 
 def _row(plan: Plan, image: str) -> str:
     moves = [move for move in plan.moves if move.image == image]
-    digest = next((move.after for move in moves if move.kind == "environment" and move.after), None)
+    beside = next((step.subject for step in plan.steps if step.image == image), None)
+    digest = beside or next((move.after for move in moves if move.kind == "environment" and move.after), None)
     return f"| {_code(image)} | {_way(plan, image)} | {_code(digest)} | {' '.join(map(_tag, moves))} |"
 
 
 def _way(plan: Plan, image: str) -> str:
     step = next((step for step in plan.steps if step.image == image), None)
     version = _code(_version(plan, image)) or "unknown"
+    if step and step.action == "admit":
+        return f"{version} beside {_code(step.previous_version) or 'nothing'}"
     return (f"{_code(step.previous_version) or 'nothing'} → " if step else "") + version
 
 

@@ -103,7 +103,7 @@ def _record(item: Item) -> Json:
         "sequence": item.entry.tag.sequence,
         "action": record.action,
         "version": record.version,
-        "digest": record.digest,
+        "digest": record.subject or record.digest,
         "previous_version": record.previous_version,
         "previous_digest": record.previous_digest,
         "release": record.release.id,

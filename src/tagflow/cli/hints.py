@@ -57,6 +57,10 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
     if not line.value("--reason"):
         options.append(Option("--reason", "WHY"))
     ways = [*_wait(codes), f"{_aim(codes)}: `{line.saying('promote', line.words, options)}`"]
+    if "promotion.downgrade" in codes and environment.lines == "none":
+        ways.append(
+            f"To keep an older line alive beside what runs: `lines: minor` for {environment.name} in the policy"
+        )
     return f"{'. '.join(ways)}."
 
 

@@ -9,18 +9,18 @@ from datetime import datetime
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, highest_number
 from tagflow.decide.identify import identify
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
-from tagflow.decide.judge import judge_all, rule_lookups
+from tagflow.decide.judge import is_beside, judge_all, rule_lookups
 from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice
 from tagflow.domain.history import Action, StackEntry
 from tagflow.domain.intent import Intent, compact
 from tagflow.domain.lookup import Lookup
 from tagflow.domain.plan import Move, Plan, Request, Step
-from tagflow.domain.policy import Environment
+from tagflow.domain.policy import CHANNELS, PRERELEASE_WORDS, Environment
 from tagflow.domain.snapshot import Observation, Snapshot, refuse_broken
 from tagflow.domain.standing import Interrupted, Late, Recorded, Unrecorded
-from tagflow.domain.version import Version
-from tagflow.errors import TagflowError
+from tagflow.domain.versions import Version
+from tagflow.errors import TagflowError, UsageError
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,18 @@ class Admission:
         moves: list[Move] = []
         prospects: dict[str, Prospect] = {}
         entering: list[Choice] = []
+        besides: set[str] = set()
+        told = list(notes)
         for choice in choices:
             try:
-                step, prospect = self._step(choice, resumes)
-                moves += self._moves(choice)
+                beside = self._is_beside(choice, besides)
+                step, prospect = self._beside(choice) if beside else self._step(choice, resumes)
+                moves += self._moves(choice, beside=beside)
             except TagflowError as error:
                 refusals.append(error)
                 entering.append(choice)
                 continue
+            told += entry_notes(self.environment, choice, beside=beside)
             if step is not None:
                 steps.append(step)
                 prospects[choice.image] = prospect
@@ -86,6 +90,7 @@ class Admission:
             self.now,
             resuming=resumes is not None,
             sending=origins.keys(),
+            besides=besides,
         )
         return Decision(
             plan,
@@ -95,7 +100,7 @@ class Admission:
             tuple(entering),
             tuple(choices),
             tuple(refusals),
-            tuple(notes),
+            tuple(told),
         )
 
     def _intent(self, steps: Sequence[Step], resumes: Unfinished | None) -> Intent:
@@ -135,6 +140,40 @@ class Admission:
             and standing.digest == choice.digest
             and standing.version == choice.label
         )
+
+    def _is_beside(self, choice: Choice, besides: set[str]) -> bool:
+        """Whether a choice enters beside what runs; then, and where nobody can tell, it is noted in ``besides``.
+
+        :raises UsageError: ``version.order``.
+        """
+        try:
+            beside = is_beside(self.snapshot, self.environment, self.request, choice.seen, choice.version)
+        except UsageError:
+            besides.add(choice.image)  # told once: the rule of downgrades would say it again
+            raise
+        besides |= {choice.image} if beside else set()
+        return beside
+
+    def _beside(self, choice: Choice) -> tuple[Step | None, Prospect]:
+        """A note in the history: the environment tag stays, and so does what the head announced."""
+        seen, standing = choice.seen, choice.seen.standing
+        state = standing.state
+        if _is_admitted(self.snapshot, choice):
+            return None, Prospect(seen, state)
+        step = Step(
+            image=choice.image,
+            repository=str(seen.target.repository),
+            action="admit",
+            version=choice.label,
+            digest=standing.digest,
+            previous_version=standing.version,
+            previous_digest=standing.digest,
+            heads=tuple(str(entry.tag) for entry in standing.heads),
+            source="" if choice.source == seen.target.repository and not choice.bringing else str(choice.source),
+            subject=choice.digest,
+        )
+        entry = StackEntry(choice.label, choice.digest, UNNUMBERED)
+        return step, Prospect(seen, state.let_in(entry, seen.listed_as(choice.version)))
 
     def _step(self, choice: Choice, resumes: Unfinished | None) -> tuple[Step | None, Prospect]:
         seen, standing = choice.seen, choice.seen.standing
@@ -176,15 +215,47 @@ class Admission:
             by=state.by if stays else "",
         )
 
-    def _moves(self, choice: Choice) -> list[Move]:
+    def _moves(self, choice: Choice, *, beside: bool) -> list[Move]:
         moves = TagMoves(self.snapshot, choice.seen)
+        target = choice.seen.standing.digest if beside else choice.digest
         admitted: set[Version] = set(choice.seen.admitted) | {choice.version}
         return [
             *moves.anchors(choice.version, choice.digest),
-            *moves.pins(choice.digest),
-            moves.environment(choice.digest),
+            *moves.pins(target),
+            moves.environment(target),
             *moves.floating([choice.version], admitted, {choice.version: choice.digest}),
         ]
+
+
+def entry_notes(environment: Environment, choice: Choice, *, beside: bool) -> list[str]:
+    """What a reader of the plan would not expect: a tag that stays, and why."""
+    image, label, name = choice.image, choice.label, environment.name
+    notes = []
+    if beside:
+        running = choice.seen.standing.version or "what runs"
+        notes.append(f"{image}: {label} enters {name} beside {running}, as the highest of its line; {name} stays")
+    staying = [line for line in environment.floating if line not in CHANNELS]
+    if choice.version.is_prerelease and staying:
+        tags = ", ".join(choice.seen.scheme.floating_tag(choice.version, line) for line in staying)
+        kind = "a pre-release" if choice.version.word in PRERELEASE_WORDS else _by_its_suffix(choice.version)
+        stay = "stays" if len(staying) == 1 else "stay"
+        notes.append(f"{image}: {label} is {kind}, so {tags} {stay}")
+    return notes
+
+
+def _by_its_suffix(version: Version) -> str:
+    """A pre-release that does not look like one: to SemVer, everything after the first hyphen makes one."""
+    suffix = version.text.partition("+")[0].partition("-")[2]
+    return f"a pre-release to {version.scheme.title}, by its -{suffix}" if suffix else "a pre-release"
+
+
+def _is_admitted(snapshot: Snapshot, choice: Choice) -> bool:
+    """Whether a version is admitted already, at the digest that was chosen."""
+    seen = choice.seen
+    tag = seen.combined.get(choice.version)
+    if tag is None or choice.version not in seen.admitted:
+        return False
+    return snapshot.digest(seen.target.repository, tag) == choice.digest
 
 
 def admission_lookups(

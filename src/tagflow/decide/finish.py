@@ -106,7 +106,29 @@ def _finish(seen: Observation, entry: Entry) -> Change:
 def abandoning(snapshot: Snapshot, release: Unfinished) -> list[Change]:
     """What puts every member of an interrupted release back where it was before: one abort an image."""
     observed = {seen.image: seen for seen in snapshot.all_in(release.environment)}
-    return [_abandon(snapshot, observed[image], entry) for image, entry in release.entries.items()]
+    changes = [_abandon(snapshot, observed[image], entry) for image, entry in release.entries.items()]
+    return changes + [_shut_out(observed[image], entry) for image, entry in release.beside.items()]
+
+
+def _shut_out(seen: Observation, entry: Entry) -> Change:
+    """What takes an abandoned release's version out again that entered beside what runs: no tag but floating ones
+    moves."""
+    standing, label = seen.standing, entry.record.version
+    kept = tuple(known for known in standing.state.admitted if known.version != label)
+    state = replace(standing.state, admitted=kept).aborted(label, entry.record.subject)
+    step = Step(
+        image=seen.image,
+        repository=str(seen.target.repository),
+        action="abort",
+        version=standing.wanted,
+        digest=standing.digest,
+        previous_version=label,
+        previous_digest=standing.digest,
+        heads=names(standing.heads),
+        subject=entry.record.subject,
+        aborts=(str(entry.tag),),
+    )
+    return Change(seen, step, Prospect(seen, state), versions(seen, [label]), stays=True)
 
 
 def _abandon(snapshot: Snapshot, seen: Observation, entry: Entry) -> Change:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tagflow.domain.duration import format_duration
@@ -22,12 +22,14 @@ YOUNG = timedelta(minutes=10)
 @dataclass(frozen=True)
 class Unfinished:
     """One release. ``entries`` are its records, by image; ``open`` the images that have not arrived; ``wanted`` where
-    it wants each member (version tag, digest, or empty), of those whose records were never written, too."""
+    it wants each member (version tag, digest, or empty), of those whose records were never written, too. ``beside``
+    are its records of versions that enter beside what runs: no tag shows whether these have arrived."""
 
     environment: Environment
     entries: Mapping[str, Entry]
     open: frozenset[str]
     wanted: Mapping[str, str]
+    beside: Mapping[str, Entry] = field(default_factory=dict)
 
     @property
     def entry(self) -> Entry:
@@ -63,7 +65,13 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
         )
         wanted = next(iter(members.values())).record.intent.of(names)
         wanted |= {name: entry.record.version or entry.record.digest or "" for name, entry in members.items()}
-        releases.append(Unfinished(environment, members, waiting, wanted))
+        beside = {
+            seen.image: head
+            for seen in observations
+            for head in seen.standing.heads
+            if head.record.action == "admit" and head.record.release.id == key[0]
+        }
+        releases.append(Unfinished(environment, members, waiting, wanted, beside))
     return releases
 
 

@@ -9,6 +9,7 @@ from typing import get_args
 
 from tagflow.decide.identify import identify
 from tagflow.decide.selection import Choice, hold_of
+from tagflow.domain.lines import enters_beside
 from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup
 from tagflow.domain.plan import Request
 from tagflow.domain.platform import normal_platform
@@ -16,7 +17,7 @@ from tagflow.domain.policy import Environment, Rule
 from tagflow.domain.reference import Digest
 from tagflow.domain.rules import Candidate, judge
 from tagflow.domain.snapshot import Observation, Snapshot
-from tagflow.domain.standing import Stay, Unrecorded, stays
+from tagflow.domain.standing import Interrupted, Late, Stay, Unrecorded, stays
 from tagflow.domain.version import Version
 from tagflow.errors import ContentMissing, Refused, TagflowError, UsageError
 
@@ -58,9 +59,13 @@ def denied_overrides(environment: Environment, request: Request) -> list[Tagflow
 
 def judge_unseen(
     snapshot: Snapshot, environment: Environment, request: Request, seen: Observation, version: Version, now: datetime
-) -> list[Refused]:
+) -> list[TagflowError]:
     """The reasons against a version that cannot come yet, beside its order: those that need no content and no stay."""
     waived = read_overrides(request) & set(environment.overrides)
+    try:
+        beside = is_beside(snapshot, environment, request, seen, version)
+    except UsageError:
+        beside = False  # the rule of downgrades says so
     candidate = Candidate(
         image=seen.image,
         label=snapshot.scheme.version_tag(version),
@@ -69,6 +74,7 @@ def judge_unseen(
         running=snapshot.scheme.parse_label(_running(snapshot, environment, seen)),
         hold=hold_of(seen, version, None),
         stop=seen.standing.state.freeze,
+        beside=beside,
     )
     bare = replace(environment, soak=None, platforms=(), labels=())
     return [verdict.refusal() for verdict in judge(bare, candidate, now, waived)]
@@ -83,10 +89,12 @@ def judge_all(
     *,
     resuming: bool,
     sending: Collection[str] = (),
+    besides: Collection[str] = (),
 ) -> list[TagflowError]:
     """Every reason against every choice. A release that is being finished is not asked for soak and freeze again.
 
-    ``sending`` are the images whose content, or what is missing of it, is brought along.
+    ``sending`` are the images whose content, or what is missing of it, is brought along; ``besides`` those whose
+    version enters beside what runs.
     """
     waived = read_overrides(request) & set(environment.overrides)
     if resuming:
@@ -95,7 +103,8 @@ def judge_all(
     for choice in choices:
         try:
             found += [] if choice.image in sending else content_problems(snapshot, choice)
-            candidate = _candidate(snapshot, environment, choice, now)
+            beside = choice.image in besides
+            candidate = replace(_candidate(snapshot, environment, choice, now), beside=beside)
             found += [verdict.refusal() for verdict in judge(environment, candidate, now, waived)]
         except TagflowError as error:
             found.append(error)
@@ -138,6 +147,25 @@ def content_problems(snapshot: Snapshot, choice: Choice) -> list[TagflowError]:
     ]
 
 
+def is_beside(
+    snapshot: Snapshot, environment: Environment, request: Request, seen: Observation, version: Version
+) -> bool:
+    """Whether a version enters beside what runs, as the highest of its own line, and the environment tag stays.
+
+    Not where `--override downgrades` says that the environment itself is to go back, and not where the tag is the
+    matter of another release: what was announced is finished as it was announced.
+
+    :raises UsageError: ``version.order``.
+    """
+    waived = read_overrides(request) & set(environment.overrides)
+    if environment.lines == "none" or "downgrades" in waived:
+        return False
+    if isinstance(seen.standing.position, Interrupted | Late):
+        return False
+    running = snapshot.scheme.parse_label(_label_of_running(snapshot, seen))
+    return enters_beside(version, running, seen.admitted, environment.lines)
+
+
 def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now: datetime) -> Candidate:
     key = (choice.source, choice.digest)
     looks_inside = bool(choice.digest) and bool(environment.platforms or environment.labels)
@@ -166,10 +194,12 @@ def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now
 
 
 def _running(snapshot: Snapshot, environment: Environment, seen: Observation) -> str | None:
+    return seen.standing.version if environment.downgrades else _label_of_running(snapshot, seen)
+
+
+def _label_of_running(snapshot: Snapshot, seen: Observation) -> str | None:
     standing = seen.standing
-    if not isinstance(standing.position, Unrecorded) or environment.downgrades:
-        return standing.version
-    return identify(snapshot, seen)
+    return identify(snapshot, seen) if isinstance(standing.position, Unrecorded) else standing.version
 
 
 def _sources(snapshot: Snapshot, environment: Environment, choice: Choice) -> list[Observation]:

@@ -12,8 +12,8 @@ from tagflow.domain.history import Hold
 from tagflow.domain.policy import Environment, Freeze, Rule
 from tagflow.domain.reference import Digest
 from tagflow.domain.standing import Stay
-from tagflow.domain.version import Version
-from tagflow.errors import Refused
+from tagflow.domain.versions import Version, refuse_unclear_order
+from tagflow.errors import Refused, TagflowError, UsageError
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HORIZON = 800
@@ -25,6 +25,7 @@ class Candidate:
     """One image on its way: everything that the rules ask about.
 
     ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
+    ``beside``: it enters beside what runs, as the highest of its own line.
     """
 
     image: str
@@ -34,6 +35,7 @@ class Candidate:
     running: Version | None = None
     hold: Hold | None = None
     stop: Stop | None = None
+    beside: bool = False
     stays: tuple[Stay, ...] = ()
     platforms: frozenset[str] | None = None
     unset_labels: tuple[str, ...] = ()
@@ -50,8 +52,10 @@ class Verdict:
     until: datetime | None = None
     hint: str = ""
 
-    def refusal(self) -> Refused:
+    def refusal(self) -> TagflowError:
         """The verdict as an error."""
+        if self.code == "version.order":
+            return UsageError(self.code, self.message, hint=self.hint)
         detail: dict[str, object] = {"code": self.code, "image": self.image, "message": self.message}
         if self.until is not None:
             detail["until"] = self.until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -91,7 +95,7 @@ def _hold(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
         name,
         message,
         rule="hold",
-        hint=f"`tagflow promote … --to {environment.name} --override hold --reason TEXT` brings it in again, "
+        hint=f"`{_overriding(environment, candidate, 'hold')}` brings it in again, "
         f"so does `tagflow rollback {environment.name} {name}={label}`.",
     )
 
@@ -107,14 +111,39 @@ def _prerelease(environment: Environment, candidate: Candidate) -> Iterable[Verd
 
 
 def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
-    if not environment.downgrades and candidate.running is not None and candidate.version < candidate.running:
+    running, version = candidate.running, candidate.version
+    if environment.downgrades or running is None or candidate.beside:
+        return
+    try:
+        refuse_unclear_order(version, running)
+    except UsageError as error:
+        message = f"{candidate.image}, where {environment.name} runs {running}: {error.message}"
+        yield Verdict(error.code, candidate.image, message, rule="downgrades", hint=error.hint)
+        return
+    if version < running:
         yield Verdict(
             "promotion.downgrade",
             candidate.image,
-            f"{candidate.image} {candidate.label} is lower than {candidate.running}, which runs in {environment.name}",
+            f"{candidate.image} {candidate.label} is lower than {running}, which runs in {environment.name}",
             rule="downgrades",
-            hint=f"To go back, use `tagflow rollback {environment.name} {candidate.image}={candidate.label}`.",
+            hint=_downgrade_hint(environment, candidate),
         )
+
+
+def _downgrade_hint(environment: Environment, candidate: Candidate) -> str:
+    """The way that is open: the override where the policy allows it, a rollback where it ran, a line of its own."""
+    ways = []
+    if "downgrades" in environment.overrides:
+        ways.append(f"To go back all the same: `{_overriding(environment, candidate, 'downgrades')}`.")
+    if environment.lines == "none":
+        ways.append(f"To keep an older line alive beside what runs, set `lines: minor` for {environment.name}.")
+    return " ".join(ways) or f"What ran in {environment.name} before comes back by `tagflow rollback`."
+
+
+def _overriding(environment: Environment, candidate: Candidate, rule: Rule) -> str:
+    """The command that sets a rule aside for one image."""
+    target = f"{candidate.image}={candidate.label}"
+    return f"tagflow promote {target} --to {environment.name} --override {rule} --reason TEXT"
 
 
 def _soak(environment: Environment, candidate: Candidate, now: datetime) -> Iterable[Verdict]:

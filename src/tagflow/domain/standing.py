@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from tagflow.domain.history import RELEASES, Entry, State
+from tagflow.domain.history import RELEASES, Entry, StackEntry, State
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 from tagflow.errors import TagflowError
@@ -142,7 +142,7 @@ class Standing:
             top = state.top
             state = replace(state, stack=state.stack[:-1])
             state = state.aborted(head.record.version, top.digest if top else None)
-        ran = {entry.version for entry in state.stack}
+        ran = {entry.version for entry in (*state.stack, *state.admitted)}
         others = [entry.record for entry in self.heads if entry is not head]
         for other in others:
             known = {hold.version for hold in state.holds}
@@ -150,6 +150,7 @@ class Standing:
                 state,
                 holds=state.holds | {hold for hold in other.state.holds if hold.version not in known},
                 void=state.void | {void for void in other.state.void if void.version not in ran},
+                admitted=_united(state.admitted, other.state.admitted),
                 freeze=state.freeze or other.state.freeze,
                 ignored=state.ignored | other.state.ignored,
             )
@@ -180,6 +181,12 @@ class Standing:
         return ""
 
 
+def _united(known: tuple[StackEntry, ...], others: tuple[StackEntry, ...]) -> tuple[StackEntry, ...]:
+    """What was admitted beside what runs, by this head or by another."""
+    names = {entry.version for entry in known}
+    return (*known, *(entry for entry in others if entry.version not in names))
+
+
 def head_carries(head: Entry | None) -> bool:
     """Whether a head announces nothing itself."""
     return head is None or head.record.carries_on
@@ -200,7 +207,8 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
     A stay ends when the next record of another digest was written. What was announced and never arrived did not stay;
     what was announced twice by one release arrived at the second time at the earliest. What is announced and has not
     arrived yet ends no stay either. A stay begins at the later of its record's clock and its parents': a writer whose
-    clock is behind must not lengthen it.
+    clock is behind must not lengthen it. What was admitted beside what runs stays from its admission on, while it is
+    admitted.
     """
     known = {entry.tag: entry for entry in entries}
     arrived = standing.head if not isinstance(standing.position, Interrupted) else None
@@ -227,7 +235,21 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
             found.append(Stay(record.digest, began, max(began, following[0].at)))
         elif standing.digest == record.digest:
             found.append(Stay(record.digest, began, max(began, now)))
-    return found
+    return found + _stays_beside(known, standing, now)
+
+
+def _stays_beside(known: Mapping[RecordTag, Entry], standing: Standing, now: datetime) -> list[Stay]:
+    """The stays of maintenance versions that are admitted now, each from its last admission on."""
+    state = standing.state
+    present = {(entry.version, entry.digest) for entry in state.admitted if not state.held(entry.version, entry.digest)}
+    last: dict[Digest, Stay] = {}
+    for entry in sorted(known.values(), key=lambda entry: entry.rank):
+        record = entry.record
+        if record.action == "admit" and record.subject and (record.version, record.subject) in present:
+            clocks = [known[parent.tag].record.at for parent in record.parents if parent.tag in known]
+            began = max([record.at, *clocks])
+            last[record.subject] = Stay(record.subject, began, max(began, now))
+    return list(last.values())
 
 
 def _parents_clock(entry: Entry, known: Mapping[RecordTag, Entry]) -> list[datetime]:

@@ -59,7 +59,7 @@ class RecordWriter:
             aborts=tuple(tag for name in step.aborts if (tag := parse_record_tag(name))),
             abandons=step.action == "abort",
         )
-        if step.action in NOTES:
+        if step.action in NOTES or step.subject is not None:  # an admission that is taken back moved no tag
             draft = _carrying(draft, prospect)
         elif prospect.since is not None:
             draft = replace(draft, state=replace(draft.state, since=prospect.since, by=prospect.by))
@@ -86,7 +86,9 @@ class RecordWriter:
             previous_digest=record.digest if moved else record.previous_digest,
             aborts=(announced.tag,),
         )
-        if not moved:
+        if record.action in NOTES:
+            draft = replace(_carrying(draft, prospect), previous_version=record.version)
+        elif not moved:
             draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
         if remaining is not None:
             other = remaining.record

@@ -50,14 +50,15 @@ def through_daemon(
     def send(step: Step) -> None:
         repository = target[step.image]
         source = origins[step.image].repository if step.image in origins else repository
-        entering = step.action in ("push", "promote", "adopt")
-        if not entering or step.digest is None or not _travels(source, repository):
+        entering = step.action in ("push", "promote", "adopt", "admit")
+        digest = step.subject or step.digest
+        if not entering or digest is None or not _travels(source, repository):
             return
-        tag = scratch_tag(step.digest)
-        arrived = context.engine().transfer(source, step.digest, repository, tag, context.progress)
+        tag = scratch_tag(digest)
+        arrived = context.engine().transfer(source, digest, repository, tag, context.progress)
         clear(context.stores(repository), tag, arrived)
-        if arrived != step.digest:
-            raise _refusal(step.image, step.digest, f"the Docker Engine made it {arrived}")
+        if arrived != digest:
+            raise _refusal(step.image, digest, f"the Docker Engine made it {arrived}")
 
     each(send, steps, threads=4)
 

@@ -42,7 +42,7 @@ def ways_out(context: Context, plan: Plan, ledger: Ledger, cause: TagflowError |
         return f"It is complete but for floating tags: `tagflow verify {environment} --repair` puts them right."
     if steps and steps[0].action in ("rollback", "abort"):
         return f"`tagflow rollback {environment}` finishes it."
-    if not begun:
+    if not begun or (steps and all(step.action == "admit" for step in steps)):
         return "Run the same command again."
     request = plan.request
     wanted = plan.intent.of(context.image_names)

@@ -59,7 +59,7 @@ def message(context: Context, outcome: Outcome) -> dict[str, object]:
                 "repository": step.repository,
                 "action": step.action,
                 "version": step.version,
-                "digest": step.digest,
+                "digest": step.subject or step.digest,
                 "previous_version": step.previous_version,
                 "previous_digest": step.previous_digest,
             }

@@ -153,7 +153,9 @@ def _propose_again(propose: Callable[[], Proposal], planned: Outcome) -> Proposa
 
 def _intended(plan: Plan) -> object:
     """What a person saw, and gates passed: where each image goes from and to."""
-    steps = sorted((step.image, step.action, step.version or "", step.digest or "") for step in plan.steps)
+    steps = sorted(
+        (step.image, step.action, step.version or "", step.subject or step.digest or "") for step in plan.steps
+    )
     moves = sorted(
         (move.image, move.tag, move.before or "", move.after or "") for move in plan.moves if move.kind == "environment"
     )

@@ -130,7 +130,7 @@ def _finish(context: Context, environment: Environment) -> list[str]:
     snapshot, observer = _observe(context, environment)
     done = []
     for release in unfinished(snapshot, environment):
-        if set(release.entries) != set(release.wanted):
+        if {*release.entries, *release.beside} != set(release.wanted):
             continue
         changes = finishing(snapshot, release)
         request = Request("rollback" if release.goes_back else "promote", environment.name)

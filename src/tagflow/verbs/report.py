@@ -116,7 +116,7 @@ def _step(item: Item, held: tuple[str, ...]) -> Step:
     return Step(
         item.image,
         record.version,
-        record.digest,
+        record.subject or record.digest,
         record.previous_version,
         record.previous_digest,
         held,

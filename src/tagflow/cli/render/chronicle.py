@@ -83,7 +83,7 @@ def _ways(several: Sequence[Item], fancy: bool) -> Iterator[str]:
             continue
         for told in members:
             record, tag = told.entry.record, told.entry.tag
-            digest = short(record.digest)
+            digest = short(record.subject or record.digest)
             yield (
                 f"  {one_line(way).ljust(wide)}  {styled(one_line(told.image), 'bold', fancy)}"
                 f"  {styled(f'{digest}  #{tag.sequence}', 'dim', fancy)}"

@@ -66,6 +66,8 @@ def _way(step: Step | None) -> str:
     """From which version to which."""
     if step is None:
         return "unchanged"
+    if step.action == "admit":
+        return f"{step.version} beside {step.previous_version or 'what runs'}"
     adopts = " (moved by hand before; that is recorded first)" if step.adopts else ""
     return f"{way(step)}" + (f" ({step.action})" if step.action in ("adopt", "abort") else adopts)
 

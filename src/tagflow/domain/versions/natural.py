@@ -31,6 +31,7 @@ class Natural(VersionScheme):
     """
 
     name: ClassVar[str] = "natural"
+    title: ClassVar[str] = "a reader"
 
     def find(self, text: str) -> Version | None:
         """The version that ``text`` writes, or None."""

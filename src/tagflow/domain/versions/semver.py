@@ -26,6 +26,7 @@ class SemVer(VersionScheme):
     """
 
     name: ClassVar[str] = "semver"
+    title: ClassVar[str] = "SemVer"
 
     def find(self, text: str) -> Version | None:
         """The version that ``text`` writes, or None."""

@@ -63,6 +63,11 @@ class Version:
         """
         return self.text[: self._end(parts)] + ".0" * (parts - self.parts)
 
+    def numbers(self, count: int) -> tuple[str, ...]:
+        """The first ``count`` numbers as they are spelt; those that are not written are zero."""
+        written = _NUMBER.findall(self.text)[: min(count, self.parts)]
+        return (*written, *["0"] * (count - len(written)))
+
     def widened(self, parts: int) -> str:
         """The spelling with at least so many numbers at its beginning."""
         return self.line(parts) + self.text[self._end(self.parts) :] if parts > self.parts else self.text
@@ -96,6 +101,9 @@ class VersionScheme(ABC):
     """How versions are read, ordered and counted up. Writing is the version's own: ``text`` and ``tag``."""
 
     name: ClassVar[str]
+    """As promotion.yaml writes it."""
+    title: ClassVar[str]
+    """As messages call it."""
 
     @abstractmethod
     def find(self, text: str) -> Version | None:
