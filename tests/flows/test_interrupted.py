@@ -845,7 +845,8 @@ class TestTwoFail:
             other.join(10)
         assert told == [], "all tags had moved, so it was complete, and could be built on"
         assert stands(world) == ALL_NEW | {"frontend": "v1.2.0"}
-        assert verify(world.context(), ["prod"]) == []
+        assert {finding.problem for finding in verify(world.context(), ["prod"])} == {"floating.wrong"}
+        assert repair(world.context(), ["prod"]).left == ()
 
     def assert_nothing_happened(self, world: World) -> None:
         assert stands(world) == ALL_OLD

@@ -297,7 +297,7 @@ class Machine(RuleBasedStateMachine):
             assert stands in (spot.tag, after.spots[image, environment].tag), (image, environment, stands)
 
     def shown_and_closed_to_others(self, command: Command) -> None:
-        """What died amid is shown by status and verify, and nobody else changes anything there."""
+        """What died amid is shown by status and verify, and nobody else changes any image of it."""
         environment = command.environment
         dead = {image for image in IMAGES if self.condition(image, environment) == "interrupted"}
         assert {
@@ -308,8 +308,8 @@ class Machine(RuleBasedStateMachine):
             for image, version in self.model.built
             if command.wanted.get(image) != version
         ]
-        for other in [*others, Command("rollback", environment, {"frontend": None})] if dead else []:
-            if not other.model(deepcopy(self.model)):
+        for other in [*others, *(Command("rollback", environment, {image: None}) for image in IMAGES)]:
+            if not dead.isdisjoint(other.wanted) and not other.model(deepcopy(self.model)):
                 self.refused(other, "release.interrupted", 5)
 
     def refused(self, command: Command, code: str, status: int) -> None:

@@ -14,7 +14,7 @@ from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, Target
-from tagflow.domain.standing import Broken, Interrupted, Late, Recorded, Unrecorded
+from tagflow.domain.standing import Broken, Interrupted, Late, Unrecorded
 from tagflow.domain.tagging import RecordTag, pin_tag
 
 Problem = Literal[
@@ -103,11 +103,8 @@ class TargetAudit:
         admitted beside what runs."""
         gone = _taken_back(self.entries)
         standing = self.seen.standing
-        pending = {
-            head.tag
-            for head in standing.heads
-            if not isinstance(standing.position, Recorded) or head is not standing.head
-        }
+        waits = isinstance(standing.position, Interrupted) or standing.vain
+        pending = {head.tag for head in standing.heads if waits or head is not standing.head}
         follows = standing.head.record.follows if standing.head and isinstance(standing.position, Interrupted) else None
         return [
             entry

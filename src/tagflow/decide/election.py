@@ -37,7 +37,8 @@ class Ballot:
 
     ``mine`` are this run's own records here, the announcement last; ``known`` the record tags that the decision had
     seen; ``before`` where the environment tag was to be found (``late``: a digest to which a PUT put it late);
-    ``unseen`` what has been listed since, by tag; ``digest`` where the environment tag stands now.
+    ``unseen`` what has been listed since, by tag; ``digest`` where the environment tag stands now; ``listed`` those of
+    this run's own records that are in the list: one whose PUT failed may never be.
     """
 
     mine: tuple[Entry, ...]
@@ -45,6 +46,7 @@ class Ballot:
     before: Digest | None
     unseen: Mapping[RecordTag, Entry]
     digest: Digest | None
+    listed: frozenset[RecordTag] = frozenset()
 
     @property
     def announcement(self) -> Entry:

@@ -101,7 +101,7 @@ class RecordWriter:
                 follows=remaining.tag,
             )
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
-        everything = {*ballot.known, *ballot.unseen, *ballot.own_tags}
+        everything = {*ballot.known, *ballot.unseen, *ballot.listed}
         return self._composed(draft, _heads(prospect, ballot), everything)
 
     def write(self, target: Target, written: Written, *, first: bool) -> Entry:
@@ -210,9 +210,11 @@ def _remaining(ballot: Ballot) -> Entry | None:
 
 
 def _heads(prospect: Prospect, ballot: Ballot) -> list[Entry]:
-    """The records that no other names, of all that this run knows."""
+    """The records that no other names, of all that are there. A record of this run whose PUT failed is not named as a
+    parent: it may never arrive, and the history would have a hole."""
+    mine = [entry for entry in ballot.mine if entry.tag in ballot.listed]
     known: Mapping[RecordTag, Entry] = {
-        entry.tag: entry for entry in (*prospect.seen.standing.heads, *ballot.unseen.values(), *ballot.mine)
+        entry.tag: entry for entry in (*prospect.seen.standing.heads, *ballot.unseen.values(), *mine)
     }
     named = {parent.tag for entry in known.values() for parent in entry.record.parents}
     return sorted((it for it in known.values() if it.tag not in named), key=lambda it: it.rank, reverse=True)

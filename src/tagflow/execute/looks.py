@@ -56,9 +56,10 @@ class Lookout:
         target, known = it.prospect.seen.target, it.prospect.seen.records
         own = {entry.tag for entry in it.mine}
         gone = self._taken_in.get(image, {}).keys() if since_election else set()
-        fresh = [tag for tag in self.observer.records(target) if tag not in known | own | gone]
+        listed = self.observer.records(target)
+        fresh = [tag for tag in listed if tag not in known | own | gone]
         entries = self.observer.read(target.history, sorted(fresh, key=str))
-        return Ballot(it.mine, known | gone, it.before, entries, self.observer.digest(target))
+        return Ballot(it.mine, known | gone, it.before, entries, self.observer.digest(target), listed & own)
 
 
 def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:
