@@ -48,8 +48,10 @@ class RecordWriter:
             composed.append(self._composed(self._adopted(prospect), parents, seen))
             parents = [composed[0].entry]
             seen.add(parents[0].tag)
+        # A rollback to what was moved by hand leaves the adopted entry on top.
+        top = self.adoption if step.adopts and step.depth == 0 else self.release
         draft = replace(
-            self._draft(target, _numbered(prospect.state, self.release, self.adoption)),
+            self._draft(target, _numbered(prospect.state, top, self.adoption)),
             action=step.action,
             version=step.version,
             digest=step.digest,
