@@ -7,7 +7,7 @@ import re
 
 from tests.cli.runner import Desk
 
-RELEASE = {"environment", "release", "applied", "compensated", "gates", "plan"}
+RELEASE = {"environment", "release", "applied", "compensated", "gates", "plan", "changes"}
 MOVE = {"image", "repository", "tag", "kind", "action", "from", "to"}
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

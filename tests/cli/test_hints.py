@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.store import LayoutStore
 from tests.cli.runner import POLICY, Desk
 
 NAMES = ["adservice", "auth", "cart", "checkout", "currency", "email", "frontend", "backend"]
@@ -173,3 +175,85 @@ def test_equal_reasons_of_many_images_are_one_line(tmp_path: Path) -> None:
     assert told[1] == f"  {', '.join(NAMES)}"
     assert len(told) == 4
     assert len(desk.json("promote", "v1.1", "--to", "prod")["error"]["details"]) == 8
+
+
+class TestAtNight:
+    """What somebody must know who is woken up."""
+
+    @pytest.fixture
+    def desk(self, tmp_path: Path) -> Desk:
+        """v1.0, v1.1 and v1.2 went to prod, one after the other."""
+        desk = Desk(tmp_path)
+        desk.write(POLICY)
+        released("v1.0", "v1.1", "v1.2")(desk)
+        return desk
+
+    def test_a_rollback_says_what_it_holds(self, desk: Desk) -> None:
+        done = desk.quickly("rollback", "prod", "--reason", "blank page")
+        assert "v1.2 of 2 images is held from now on" in done.err
+        assert done.out.splitlines()[-1].startswith("✓ prod: v1.2 → v1.1 · frontend, backend · release 4")
+
+    def test_a_second_one_says_that_one_was_just_made(self, desk: Desk) -> None:
+        desk.act("rollback", "prod")
+        done = desk.quickly("rollback", "prod", "--dry-run")
+        assert re.search(r"the last rollback was \d+s ago, by ann", done.err)
+        assert "It would be prod: v1.1 → v1.0." in done.out
+
+    def test_the_refusal_says_who_when_and_why(self, desk: Desk) -> None:
+        desk.act("rollback", "prod", "--reason", "blank page")
+        told = desk.quickly("promote", "v1.2", "--to", "prod").err.splitlines()[0]
+        assert re.search(r"frontend, backend: v1\.2 is held in prod, by ann since \w+ [\d: -]+ UTC: blank page$", told)
+
+    def test_what_is_held_in_the_environment_before_is_let_in_there(self, desk: Desk) -> None:
+        desk.act("hold", "test", "v1.2", "--reason", "it leaks")
+        desk.act("rollback", "prod")
+        done = desk.quickly("promote", "v1.2", "--to", "prod")
+        (command,) = re.findall(r"`tagflow ([^`]*)`", done.err)
+        assert command == "hold test v1.2 --lift --reason WHY"
+        desk.act(*shlex.split(command))
+        assert "held in test" not in desk.quickly("promote", "v1.2", "--to", "prod").err
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["hold", "test", "v1.1", "--reason", "x"], "✓ test: v1.1 is held · frontend, backend"),
+            (["freeze", "prod", "--reason", "x"], "✓ prod: frozen, nothing is promoted there · frontend, backend"),
+            (["freeze", "prod", "--lift", "--reason", "x"], "Nothing to do."),
+        ],
+    )
+    def test_a_hold_and_a_freeze_say_what_is_so_now(self, desk: Desk, words: list[str], told: str) -> None:
+        assert desk.quickly(*words).out == f"{told}\n"
+
+    def test_a_plan_can_be_looked_at(self, desk: Desk) -> None:
+        desk.act("rollback", "prod", "--save-plan", "back.json")
+        before = desk.files()
+        done = desk.quickly("apply", "back.json", "--dry-run")
+        assert done.status == 0
+        assert "v1.2 → v1.1" in done.out
+        assert desk.files() == before
+
+    def test_a_stale_plan_says_what_moved_and_who_did_it(self, desk: Desk) -> None:
+        desk.act("rollback", "prod", "v1.0", "--save-plan", "back.json")
+        desk.act_with(["rollback", "prod"], TAGFLOW_ACTOR="bob")
+        done = desk.quickly("apply", "back.json")
+        assert done.status == 5
+        assert re.search(
+            r"^frontend, backend: prod runs v1\.1, by bob at [\d: -]+Z, where the plan expects v1\.2$", done.err, re.M
+        )
+
+    def test_a_plan_that_was_carried_out_says_by_whom(self, desk: Desk) -> None:
+        desk.act("rollback", "prod", "--save-plan", "back.json")
+        desk.act_with(["apply", "back.json"], TAGFLOW_ACTOR="bob")
+        done = desk.quickly("apply", "back.json")
+        assert "the plan is stale: it was carried out already, by bob at " in done.err
+
+    def test_history_counts_releases(self, desk: Desk) -> None:
+        assert len(desk.quickly("history", "prod", "--limit", "2").out.split("\n\n")) == 2
+        assert len(desk.json("history", "prod", "--limit", "2")["result"]["entries"]) == 4
+
+    def test_a_move_by_hand_is_not_signed_by_who_found_it(self, desk: Desk) -> None:
+        store = LayoutStore(Repository(f"oci:{desk.path}/registry", "frontend"))
+        store.put(store.get("v1.0"), "prod")
+        desk.act_with(["rollback", "prod", "frontend=v1.1"], TAGFLOW_ACTOR="bob")
+        told = desk.quickly("history", "prod", "frontend").out
+        assert re.search(r"^[\d: -]+Z  found, moved by hand  recorded by bob", told, re.M)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tagflow.domain.history import NOTES
+
 if TYPE_CHECKING:
     from tagflow.decide.audit import Finding
     from tagflow.domain.history import Freeze
@@ -34,6 +36,11 @@ def outcome(it: Outcome) -> Json:
             {"image": gate.image, "gate": gate.gate, "passed": gate.passed, "detail": gate.detail} for gate in it.gates
         ],
         "plan": plan(it.plan),
+        "changes": [
+            {"image": step.image, "from": step.previous_version, "to": step.version}
+            for step in it.plan.steps
+            if step.action not in NOTES
+        ],
     }
 
 

@@ -39,6 +39,10 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
     environment = next((it for it in policy.environments if it.name == to), None)
     if line.command != "promote" or environment is None:
         return ""
+    held = {str(name) for cause in causes for detail in cause.details for name in _texts(detail.get("held"))}
+    if "promotion.order" in codes and len(held) == 1:
+        lift = Line("hold", (*held, *line.words), (Option("--lift"), Option("--reason", "WHY")), line.before)
+        return f"It is held there: `{lift}` lets it in again."
     if "promotion.order" in codes:
         first = {to for cause in causes for to in re.findall(r"^First `[^`]* --to ([^` ]+)", cause.hint)}
         if len(first) != 1:
@@ -62,6 +66,10 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
             f"To keep an older line alive beside what runs: `lines: minor` for {environment.name} in the policy"
         )
     return f"{'. '.join(ways)}."
+
+
+def _texts(value: object) -> list[str]:
+    return [str(it) for it in value] if isinstance(value, list | tuple) else []
 
 
 def _wait(codes: Iterable[str]) -> list[str]:

@@ -144,8 +144,22 @@ class Route:
             "promotion.order",
             message,
             hint=f"First `tagflow promote {image}={tag} --to {sources[0]}`.",
-            details=[{"code": "promotion.order", "image": image, "message": message}],
+            details=[
+                {
+                    "code": "promotion.order",
+                    "image": image,
+                    "message": message,
+                    "version": tag,
+                    "from": sources,
+                    "held": [
+                        name for seen, name in zip(self.sources, sources, strict=True) if self._is_held(seen, version)
+                    ],
+                }
+            ],
         )
+
+    def _is_held(self, seen: Observation, version: Version) -> bool:
+        return version in seen.combined and seen.excludes(version) == "held"
 
     def _knows(self, seen: Observation, version: Version) -> bool:
         return bool(self.snapshot.scheme.spellings(version, seen.tags))

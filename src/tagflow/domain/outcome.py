@@ -19,8 +19,9 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``release`` is the name under which it stands in the history; ``applied`` whether all of it was carried out,
-    ``compensated`` whether something was put back; ``notes`` what the user should know beside the plan."""
+    """``release`` is the name under which it stands in the history, ``number`` which one of the environment it is;
+    ``applied`` whether all of it was carried out, ``compensated`` whether something was put back; ``notes`` what the
+    user should know beside the plan."""
 
     environment: str
     plan: Plan
@@ -29,3 +30,4 @@ class Outcome:
     compensated: bool = False
     gates: tuple[GateResult, ...] = ()
     notes: tuple[str, ...] = ()
+    number: int | None = None

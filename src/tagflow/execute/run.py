@@ -44,6 +44,7 @@ class Result:
     release: str | None
     applied: bool
     compensated: bool = False
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -599,8 +600,12 @@ class ReleaseRun:
         return error
 
     def _result(self, *, applied: bool) -> Result:
+        release = self._release if self._plan.steps else None
         return Result(
-            self._release.id if self._plan.steps else None, applied=applied, compensated=self._ledger.compensated
+            release.id if release else None,
+            applied=applied,
+            compensated=self._ledger.compensated,
+            number=release.number if release else None,
         )
 
     # --- small things ------------------------------------------------------------------------------------------

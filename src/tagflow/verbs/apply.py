@@ -16,6 +16,7 @@ from tagflow.verbs.promote import propose_promote
 from tagflow.verbs.release import Options, Proposal, conclude
 from tagflow.verbs.rollback import propose_rollback
 
+_CARRIED_OUT = "it was carried out already"
 _ANEW = "Make a new plan, and have it approved again."
 
 
@@ -65,7 +66,7 @@ def _done(context: Context, saved: SavedPlan) -> str:
     """That the plan was carried out already, and by whom; empty where the heads do not tell of it."""
     for head in _heads(context, saved):
         if head.record.plan == saved.id:
-            return f"it was carried out already, by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z"
+            return f"{_CARRIED_OUT}, by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z"
     return ""
 
 
@@ -82,7 +83,24 @@ def _heads(context: Context, saved: SavedPlan) -> Iterator[Entry]:
 
 
 def _moved(saved: SavedPlan, proposal: Proposal) -> str:
-    """What is not where the plan expects it."""
+    """What is not where the plan expects it: which image was moved meanwhile, by whom, from which version to which."""
+    environment = proposal.decision.plan.request.environment
+    then = {step["image"]: step for step in saved.document.get("steps", ())}
+    gone = [
+        f"{step.image}: {environment} runs {step.previous_version or step.previous_digest or 'nothing'}"
+        f"{_by(proposal, step.image)}, where the plan expects"
+        f" {then[step.image]['previous_version'] or then[step.image]['previous_digest'] or 'nothing'}"
+        for step in proposal.decision.plan.steps
+        if step.image in then and then[step.image]["previous_digest"] != step.previous_digest
+    ]
+    there = {step.image for step in proposal.decision.plan.steps}
+    gone += [
+        f"{image}: {environment} runs {step['version'] or step['digest']} already{_by(proposal, image)}"
+        for image, step in then.items()
+        if image not in there
+    ]
+    if gone:
+        return "\n".join(gone)
     expected = {(move["repository"], move["tag"]): move for move in saved.document.get("moves", ())}
     found = {(move.repository, move.tag): move for move in proposal.decision.plan.moves}
     moved = [
@@ -103,7 +121,18 @@ def _moved(saved: SavedPlan, proposal: Proposal) -> str:
     return f"tags or history{told} are not where it expects them"
 
 
+def _by(proposal: Proposal, image: str) -> str:
+    """Who moved an image last, and when, as far as its head record is known."""
+    seen = [it.seen for it in proposal.decision.entering if it.image == image]
+    seen += [it.seen for name, it in proposal.decision.prospects.items() if name == image]
+    head = seen[0].standing.head if seen else None
+    return f", by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z" if head else ""
+
+
 def _stale(why: str, cause: TagflowError | None = None) -> Conflict:
     """The refusal; where a release was begun and not finished, with the ways out of that first."""
     hint = f"{cause.hint}\n{_ANEW}" if isinstance(cause, ReleaseInterrupted) else _ANEW
-    return Conflict("plan.stale", f"the plan is stale: {why}", hint=hint)
+    if why.startswith(_CARRIED_OUT):
+        hint = "Nothing is left to do; a new plan is made with --save-plan."
+    told = why if "\n" not in why else f"\n{why}"  # a line each: those that say the same can be told once
+    return Conflict("plan.stale", f"the plan is stale: {told}", hint=hint)

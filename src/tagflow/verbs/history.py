@@ -48,8 +48,8 @@ class History:
 def history(context: Context, environment: str, names: Sequence[str], limit: int | None) -> History:
     """The records of an environment, newest first: by release, then by sequence; clocks are not asked.
 
-    ``limit`` is how many at most; as many are read of each image, no more. What
-    cannot be read is told in ``unread``.
+    ``limit`` is how many releases at most; as many records are read of each image, no more. What cannot be read is
+    told in ``unread``.
     """
     if limit is not None and limit < 1:
         raise UsageError("usage.invalid", "--limit must be at least 1")
@@ -58,7 +58,8 @@ def history(context: Context, environment: str, names: Sequence[str], limit: int
     observer = Observer(context)
     snapshot = observer.observe([target_of(context.policy, image, chosen) for image in images])
     found = history_of(observer, environment, list(snapshot.observations.values()), limit)
-    return replace(found, entries=found.entries[:limit])
+    releases = list(dict.fromkeys(_release(item) for item in found.entries))[:limit]
+    return replace(found, entries=tuple(item for item in found.entries if _release(item) in releases))
 
 
 def history_of(observer: Observer, environment: str, observations: Sequence[Observation], limit: int | None) -> History:
@@ -77,6 +78,11 @@ def history_of(observer: Observer, environment: str, observations: Sequence[Obse
         seen.standing.position.error.message for seen in observations if isinstance(seen.standing.position, Broken)
     )
     return History(environment, tuple(items), present, unread)
+
+
+def _release(item: Item) -> tuple[str, int]:
+    release = item.entry.record.release
+    return release.id, release.number
 
 
 def newest(seen: Observation, limit: int | None) -> list[RecordTag]:

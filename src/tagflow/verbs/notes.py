@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from tagflow.context import Context
@@ -56,7 +57,7 @@ def _note(context: Context, note: Note) -> Outcome:
             writer.write(seen.target, written, first=seen.is_new)
 
     each(write, composed, threads=context.threads)
-    outcome = Outcome(note.environment.name, plan, release.id, applied=True, notes=decision.notes)
+    outcome = replace(outcome, release=release.id, number=release.number)
     _wait_for_releases(context, note, observer, outcome)
     return outcome
 

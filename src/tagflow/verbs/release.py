@@ -124,7 +124,13 @@ def carry_out(context: Context, proposal: Proposal, planned: Outcome) -> Outcome
 
 
 def _outcome(planned: Outcome, result: Result) -> Outcome:
-    return replace(planned, release=result.release, applied=result.applied, compensated=result.compensated)
+    return replace(
+        planned,
+        release=result.release,
+        number=result.number,
+        applied=result.applied,
+        compensated=result.compensated,
+    )
 
 
 def _refused(errors: Sequence[TagflowError], planned: Outcome) -> TagflowError:

@@ -36,7 +36,7 @@ def pin(
         ),
     ] = "tag@digest",
 ) -> None:
-    """Write what an environment runs into deployment files: only the bytes of the references change."""
+    """Write what an environment runs into deployment files."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.deployments import pinned
     from tagflow.pin.edit import FORMS

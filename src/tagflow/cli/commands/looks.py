@@ -58,7 +58,7 @@ def history(
     session: Session,
     environment: EnvironmentName,
     names: Names = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N only.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N releases only.")] = None,
 ) -> None:
     """Show who moved what, when, why, from what to what; newest first."""
     from tagflow.cli import documents, wiring

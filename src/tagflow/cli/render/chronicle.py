@@ -66,7 +66,22 @@ def _block(several: Sequence[Item], fancy: bool) -> Iterator[str]:
         yield f"  {hung(one_line(f'“{last.reason}”'), 2)}"
     if last.overrides:
         yield f"  overrides {one_line(', '.join(last.overrides))}"
-    yield from _ways(several, fancy)
+    if first.action in _ABOUT:
+        yield from _about(several, fancy)
+    else:
+        yield from _ways(several, fancy)
+
+
+def _about(several: Sequence[Item], fancy: bool) -> Iterator[str]:
+    """What was held or frozen, and for how long: no tag was moved."""
+    found: dict[str, list[str]] = {}
+    for item in several:
+        record = item.entry.record
+        until = record.state.freeze.until if record.action == "freeze" and record.state.freeze else None
+        told = f"until {minute(until)}" if until else record.version or ""
+        found.setdefault(told, []).append(item.image)
+    for told, images in found.items():
+        yield f"  {one_line(told)}{'  ' if told else ''}{styled(one_line(counted(images)), 'bold', fancy)}"
 
 
 def _ways(several: Sequence[Item], fancy: bool) -> Iterator[str]:
@@ -92,6 +107,4 @@ def _ways(several: Sequence[Item], fancy: bool) -> Iterator[str]:
 
 def _way(told: Item) -> str:
     record = told.entry.record
-    if record.action in _ABOUT:
-        return record.version or "everything"
     return f"{record.previous_version or '-'} → {record.version or '-'}"

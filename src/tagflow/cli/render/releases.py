@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}
 _SIGN, _WAY = 2, 27
 """Columns of a move's sign, and of two short digests with an arrow between them."""
+_SAID = ("hold", "freeze")
+"""Commands that move nothing."""
 _OWN = ("record", "pin")
 """Kinds of tags that name a digest: they differ from image to image."""
 
@@ -80,16 +82,37 @@ def way(step: Step) -> str:
 
 
 def outcome(it: Outcome) -> str:
-    """What a push, promotion or rollback came to."""
+    """What a push, promotion or rollback came to; hold and freeze in one line."""
     fancy = is_fancy(sys.stdout)
+    if it.plan.request.command in _SAID:
+        return f"{styled('✓', 'green', fancy)} {one_line(_said(it))}" if it.plan.steps else "Nothing to do."
     lines = [plan(it.plan), *_gates(it, fancy)]
     if not it.applied:
-        lines.append("Dry run: nothing was changed.")
+        told = f"{it.environment}: {summary(it.plan, ways=True)}" if it.plan.steps else "nothing to do"
+        lines.append(
+            f"Dry run: nothing was changed. It would be {one_line(told)}."
+            if it.plan.changes
+            else "Dry run: there is nothing to do."
+        )
     elif not it.plan.changes:
         lines.append("Nothing to do.")
     else:
         lines.append(f"{styled('✓', 'green', fancy)} {one_line(_done(it))}")
     return "\n".join(lines)
+
+
+def _said(it: Outcome) -> str:
+    """``staging: v1.1 is held · 40 images``."""
+    first = it.plan.steps[0]
+    done = {
+        "hold": f"{first.version} is held",
+        "unhold": f"{first.version} may be promoted again",
+        "freeze": "frozen, nothing is promoted there",
+        "thaw": "open again",
+    }.get(first.action, first.action)
+    if first.action in ("hold", "unhold") and len({step.version for step in it.plan.steps}) > 1:
+        done = f"{', '.join(dict.fromkeys(step.version or '' for step in it.plan.steps))} are {first.action}"
+    return f"{it.environment}: {done} · {counted([step.image for step in it.plan.steps])}"
 
 
 def _gates(it: Outcome, fancy: bool) -> list[str]:
@@ -105,7 +128,7 @@ def _gates(it: Outcome, fancy: bool) -> list[str]:
 
 def _done(it: Outcome) -> str:
     """``prod: v1.3 · 40 images · release 4``."""
-    release = getattr(it, "number", None) or it.release
+    release = it.number or it.release
     parts = [summary(it.plan, ways=it.plan.request.command == "rollback")]
     parts += [counted(it.plan.members)] if it.plan.members else []
     parts += [f"release {release}"] if release else []
