@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import Chunks, Descriptor, Manifest, Store, TagMoved, read_manifest
+from tagflow.stores.port import Chunks, Descriptor, Guard, Manifest, Store, TagMoved, read_manifest
 from tagflow.stores.stream import verified
 
 WRITES = frozenset({"put", "move", "untag", "write_blob", "mount"})
@@ -143,7 +143,17 @@ class MemoryStore:
     def create(self, tag: str, manifest: Manifest) -> None:
         self.move(tag, manifest, None)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
+    def move(
+        self,
+        tag: str,
+        manifest: Manifest,
+        expected: Digest | None,
+        *,
+        looked: bool = False,
+        guard: Guard | None = None,
+    ) -> None:
+        if guard is not None:
+            guard(None)
         self._begin("move", tag)
         with self._registry.lock:
             self._store(manifest)

@@ -449,7 +449,6 @@ class TestReferrers:
         assert document["manifests"][0] == listed
         assert len(document["manifests"]) == 2
 
-
     def test_never_over_a_list_that_came_between_two_tries(
         self, direct: RegistryStore, connect: Callable[..., RegistryHost], proxy: FaultProxy
     ) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
 from tagflow.decide.decision import Prospect
-from tagflow.decide.election import Ballot
+from tagflow.decide.election import Ballot, is_open
 from tagflow.domain.history import Entry
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
-from tagflow.observe.observer import Observer
+from tagflow.observe.observer import Observer, record_tags
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,14 @@ class Lookout:
             for image, ballot in ballots.items()
         }
 
+    def is_news(self, announced: Announced, tags: Collection[str]) -> bool:
+        """Whether a list of tags has a record of this target that no look has taken in yet."""
+        target = announced.prospect.seen.target
+        listed = record_tags(tags).get(target.environment.name, frozenset())
+        own = {entry.tag for entry in announced.mine}
+        known = announced.prospect.seen.records | own | self._taken_in.get(target.image.name, {}).keys()
+        return not listed <= known
+
     def _ballot(self, image: str, it: Announced, *, since_election: bool) -> Ballot:
         target, known = it.prospect.seen.target, it.prospect.seen.records
         own = {entry.tag for entry in it.mine}
@@ -64,6 +72,4 @@ class Lookout:
 
 def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:
     """The releases among unseen records that their own runs have not taken back."""
-    from tagflow.decide.election import is_open
-
     return [entry for it in ballots.values() for entry in it.unseen.values() if is_open(entry, it.unseen)]

@@ -7,9 +7,10 @@ from what then stands. Each phase ends before the next begins. docs/protocol.md 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 
 from tagflow.context import Context
 from tagflow.decide.decision import Decision, Origin
@@ -27,9 +28,11 @@ from tagflow.execute.looks import Announced, Lookout, open_releases
 from tagflow.execute.messages import differing, told, ways_out
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import Manifest, Store, TagMoved
-from tagflow.stores.transfer.copy import Copier
+from tagflow.stores.transfer.copy import Copier, PreparedCopy
 from tagflow.workers import attempt, each, run_all
 
+_LOOKS = 5
+"""How often a write is tried on a fresh look: a registry that keeps it waiting each time is given up."""
 _UNANSWERED = ("registry.timeout", "registry.unreachable", "run.timeout")
 """Errors of writes that may still be carried out."""
 
@@ -87,8 +90,9 @@ class ReleaseRun:
         self._written: set[str] = set()
         """Images whose announcement was begun to be written."""
         self._manifests: dict[tuple[str, Digest], Manifest] = {}
-        self._looked_at = context.elapsed()
+        self._looked_at: dict[str, float] = {}
         self._unanswered = False
+        self._looking = Lock()
         first = self._decision.number + 1
         adopting = any(step.adopts for step in self._plan.steps)
         adoption = Release(context.new_id(), first)
@@ -133,13 +137,15 @@ class ReleaseRun:
             return
         with Copier(self._context.progress, threads=self._context.threads) as copier:
 
-            def copy(image: str) -> None:
+            def prepare(image: str) -> PreparedCopy:
                 origin: Origin = origins[image]
                 source = self._execution.opened.get(origin.repository) or self._context.stores(origin.repository)
                 target = self._context.stores(self._repository(image))
-                copier.copy(source, target, origin.reference, referrers=self._context.policy.referrers)
+                return copier.prepare(source, target, origin.reference, self._context.policy.referrers)
 
-            each(copy, origins, threads=self._context.threads)
+            # All are found before any is sent: what one is refused for must not leave another's signatures behind.
+            prepared = each(prepare, origins, threads=self._context.threads)
+            each(copier.send, prepared, threads=self._context.threads)
 
     def _get_manifests(self) -> None:
         """Have every manifest at hand that a tag will move to, before anything is announced."""
@@ -207,7 +213,7 @@ class ReleaseRun:
             return
         patience = self._context.elapsed() + self._context.timing.wait
         while True:
-            self._looked_at = self._context.elapsed()
+            looked_at = self._context.elapsed()
             ballots = self._look_for_rivals()
             outcome = elect(ballots)
             if outcome.verdict is Verdict.WAIT and self._context.elapsed() < patience:
@@ -224,6 +230,7 @@ class ReleaseRun:
         if errors:
             raise combine(list(errors))
         self._lookout.take_in(ballots)
+        self._looked_at = dict.fromkeys(self._announced, looked_at)
         for move in self._pending("environment"):
             self._ledger.look(move)
 
@@ -237,6 +244,8 @@ class ReleaseRun:
     def _refuse_stopped(self, ballots: Mapping[str, Ballot]) -> None:
         """Give way to a hold or freeze that came since the decision."""
         for step in self._plan.steps:
+            if step.image not in ballots:
+                continue
             stop = stopped_by(step, ballots[step.image].unseen.values(), self._waived)
             if stop is not None:
                 raise _stopped(stop, step)
@@ -317,12 +326,10 @@ class ReleaseRun:
         self._give_back(error)
 
     def _move_environment_tag(self, move: Move) -> None:
-        if self._announced and self._context.elapsed() - self._looked_at > self._context.timing.fence:
-            self._look_once_more()
         if not self._ledger.begin(move):
             return
         try:
-            self._send(move)
+            self._send_in_time(move)
         except StoreError as error:
             self._judge_failure(move, error)
         except TagflowError:
@@ -345,22 +352,49 @@ class ReleaseRun:
         self._unanswered |= is_unanswered(error)
         raise error
 
-    def _look_once_more(self) -> None:
-        """The last look is too old to move a name by: what happened since?"""
-        looked_at = self._context.elapsed()
-        outcome = elect(self._lookout.unseen(self._look_for_rivals()))
-        if outcome.verdict is not Verdict.WON:
-            raise self._overtaken(outcome)
-        self._looked_at = looked_at
+    def _send_in_time(self, move: Move) -> None:
+        """Move a tag by a look that is young enough, and looks once more where it is not."""
+        for _ in range(_LOOKS):
+            try:
+                return self._send(move)
+            except _LookedTooLongAgo:
+                self._look_once_more(move.image)
+        raise StoreError(
+            "run.timeout",
+            f"{self._repository(move.image)}: no write came through in time after a look",
+            hint="Run the same command again.",
+        )
+
+    def _look_once_more(self, image: str) -> None:
+        """The last look is too old to move a name by, or others have written since: does the decision still hold?"""
+        with self._looking:
+            looked_at = self._context.elapsed()
+            one = {image: self._announced[image]} if image in self._announced else {}
+            ballots = self._lookout.unseen(self._lookout.ballots(one))
+            outcome = elect(ballots)
+            if outcome.verdict is not Verdict.WON:
+                raise self._overtaken(outcome)
+            self._refuse_stopped(ballots)
+            self._lookout.take_in(ballots)
+            self._looked_at[image] = looked_at
 
     def _send(self, move: Move) -> None:
         store = self._store(move.image)
         if move.after is None:
             assert move.before is not None
             store.untag(move.tag, move.before)
-        else:
-            manifest = self._manifests[move.image, move.after]
-            store.move(move.tag, manifest, move.before, looked=self._ledger.looked([move]))
+            return
+        manifest = self._manifests[move.image, move.after]
+        guard = partial(self._guard, move.image) if self._announced and not self._abandons else None
+        store.move(move.tag, manifest, move.before, looked=self._ledger.looked([move]), guard=guard)
+
+    def _guard(self, image: str, tags: Collection[str] | None) -> None:
+        """Asked right before a PUT: none is sent later than the fence after the look that it relies on. In a layout,
+        where the tags are those under its lock, none is sent over a record that this run has not seen."""
+        if self._context.elapsed() - self._looked_at.get(image, 0.0) > self._context.timing.fence:
+            raise _LookedTooLongAgo
+        if tags is not None and self._is_exact(image) and self._lookout.is_news(self._announced[image], tags):
+            raise _LookedTooLongAgo
 
     # --- 6: look again -----------------------------------------------------------------------------------------
 
@@ -429,7 +463,6 @@ class ReleaseRun:
                 image = next(it for it, ballot in ballots.items() if rivals[0] in ballot.unseen.values())
                 raise self._overtaken(Outcome(Verdict.YIELD, rivals[0], image))
             self._context.sleep(self._context.timing.poll)
-        self._looked_at = self._context.elapsed()
         self._lookout.take_in(ballots)
         self._aim(ballots)
 
@@ -625,6 +658,10 @@ class ReleaseRun:
         target = self._announced[image].prospect.seen.target if image in self._announced else None
         target = target or self._decision.prospects[image].seen.target
         return target.repository.is_layout and target.history == target.repository
+
+
+class _LookedTooLongAgo(Exception):
+    """The look on which a write relies is too old, or others have written since."""
 
 
 def is_unanswered(error: StoreError) -> bool:

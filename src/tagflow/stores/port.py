@@ -7,7 +7,7 @@ say so), never an exception of the medium.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +44,11 @@ class TagMoved(Conflict):
 
 Chunks = Callable[[], Iterator[bytes]]
 """A factory of the content of a blob: called again when an upload has to start over."""
+
+
+Guard = Callable[[Collection[str] | None], None]
+"""Asked right before a write: with the tags of the repository where the medium holds its lock meanwhile, so that what
+it decides stays true until the write is done; with None elsewhere. It raises to keep the write from happening."""
 
 
 class Store(Protocol):
@@ -86,12 +91,21 @@ class Store(Protocol):
         :raises TagMoved: it stands elsewhere, before or after.
         """
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
+    def move(
+        self,
+        tag: str,
+        manifest: Manifest,
+        expected: Digest | None,
+        *,
+        looked: bool = False,
+        guard: Guard | None = None,
+    ) -> None:
         """Move a tag from ``expected`` (None: it does not exist) to a manifest that is in this repository or is stored
         with it; as close to compare-and-swap as the medium allows: checked before, read back after.
 
         A tag that stands at the manifest already is left alone. ``looked``: the caller has just resolved it, for many
-        tags side by side, and a medium that can do no better need not look again.
+        tags side by side, and a medium that can do no better need not look again. ``guard``
+        is asked right before each try to write; what it raises keeps the write from happening.
 
         :raises TagMoved: it stands elsewhere, before or after.
         :raises Refused: ``tag.immutable`` where the medium itself does not let it move.

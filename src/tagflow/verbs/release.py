@@ -22,7 +22,9 @@ from tagflow.execute.gates import refused_by, run_gates
 from tagflow.execute.run import Execution, Recheck, Result, execute
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import Store
+from tagflow.stores.transfer.copy import Copier
 from tagflow.verbs.plans import save_plan
+from tagflow.workers import attempt
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def settle(context: Context, proposal: Proposal) -> Outcome:
     refusals = [
         *decision.refusals,
         *changed_by_daemon(context, decision.entering, decision.origins, proposal.opened),
+        *_unreferred(context, proposal),
     ]
     if refusals:
         raise _refused(refusals, planned)
@@ -100,6 +103,24 @@ def settle(context: Context, proposal: Proposal) -> Outcome:
     if failed:
         raise _refused(failed, planned)
     return planned
+
+
+def _unreferred(context: Context, proposal: Proposal) -> list[TagflowError]:
+    """Where signatures and the like are required, the refusals of images that have none: before anything is copied."""
+    origins = proposal.decision.origins
+    if context.policy.referrers != "require" or not origins:
+        return []
+    environment = context.environment(proposal.decision.plan.request.environment)
+    with Copier(context.progress, threads=context.threads) as copier:
+
+        def look(image: str) -> None:
+            origin = origins[image]
+            source = proposal.opened.get(origin.repository) or context.stores(origin.repository)
+            target = context.stores(context.policy.repository(context.image(image), environment))
+            copier.prepare(source, target, origin.reference, "require")
+
+        results = attempt(look, origins, threads=context.threads)
+    return [result for result in results if isinstance(result, TagflowError)]
 
 
 def carry_out(context: Context, proposal: Proposal, planned: Outcome) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound
 from tagflow.stores.cache.log import ManifestLog
-from tagflow.stores.port import Chunks, Descriptor, Manifest, Store
+from tagflow.stores.port import Chunks, Descriptor, Guard, Manifest, Store
 
 _FINGERPRINT = 12
 """Hex digits of a digest that a tag may end with."""
@@ -58,8 +58,16 @@ class CachedStore:
         self._store.create(tag, manifest)
         self._keep(manifest, tag)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
-        self._store.move(tag, manifest, expected, looked=looked)
+    def move(
+        self,
+        tag: str,
+        manifest: Manifest,
+        expected: Digest | None,
+        *,
+        looked: bool = False,
+        guard: Guard | None = None,
+    ) -> None:
+        self._store.move(tag, manifest, expected, looked=looked, guard=guard)
         self._keep(manifest, tag)
 
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:

@@ -15,7 +15,16 @@ from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.layout.files import LayoutFiles
 from tagflow.stores.layout.index import LayoutIndex, corrupt
 from tagflow.stores.layout.names import is_named, names_of
-from tagflow.stores.port import MANIFEST_LIMIT, OCI_MANIFEST, Chunks, Descriptor, Manifest, TagMoved, read_manifest
+from tagflow.stores.port import (
+    MANIFEST_LIMIT,
+    OCI_MANIFEST,
+    Chunks,
+    Descriptor,
+    Guard,
+    Manifest,
+    TagMoved,
+    read_manifest,
+)
 from tagflow.stores.stream import matches, verified
 
 
@@ -94,7 +103,15 @@ class LayoutStore:
     def create(self, tag: str, manifest: Manifest) -> None:
         self.move(tag, manifest, None)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:  # noqa: ARG002
+    def move(
+        self,
+        tag: str,
+        manifest: Manifest,
+        expected: Digest | None,
+        *,
+        looked: bool = False,  # noqa: ARG002 - under the lock, a look costs nothing
+        guard: Guard | None = None,
+    ) -> None:
         self._store(manifest)
         with self._files.changing() as index:
             current = _at(index, tag)
@@ -102,6 +119,8 @@ class LayoutStore:
                 return
             if current != expected:
                 raise TagMoved(self._repository, tag, expected, current)
+            if guard is not None:
+                guard(index.tags)
             self._list(index, manifest, tag)
 
     def place(self, *_: object, **__: object) -> bool:

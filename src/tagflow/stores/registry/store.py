@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tagflow.domain.reference import Digest, Repository, is_digest, is_tag
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import MANIFEST_LIMIT, Checkup, Chunks, Descriptor, Manifest, TagMoved, read_manifest
+from tagflow.stores.port import MANIFEST_LIMIT, Checkup, Chunks, Descriptor, Guard, Manifest, TagMoved, read_manifest
 from tagflow.stores.registry.answers import (
     content_digest,
     content_type,
@@ -149,7 +149,15 @@ class RegistryStore:
         """Look, PUT, read back: a list of tags, however fresh, is no look at that moment."""
         self.move(tag, manifest, None)
 
-    def move(self, tag: str, manifest: Manifest, expected: Digest | None, *, looked: bool = False) -> None:
+    def move(
+        self,
+        tag: str,
+        manifest: Manifest,
+        expected: Digest | None,
+        *,
+        looked: bool = False,
+        guard: Guard | None = None,
+    ) -> None:
         """Check, PUT, read back: registries have no compare-and-swap. Every further try checks anew."""
         budget = self._session.retry_budget()
         actual = expected if looked and expected != manifest.digest else self.resolve(tag)
@@ -157,6 +165,8 @@ class RegistryStore:
         while actual != manifest.digest:
             if actual != expected:
                 raise TagMoved(self._repository, tag, expected, actual)
+            if guard is not None:
+                guard(None)
             try:
                 answer = self._put(manifest, tag)
             except Transient as failure:
