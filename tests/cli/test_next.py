@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,14 @@ def test_an_order_that_a_reader_would_see_otherwise(desk: Desk) -> None:
     assert error["code"] == "version.order"
     assert "1.3.0-rc.10" in error["hint"]
     assert "`versions: natural`" in error["hint"]
+
+
+@pytest.mark.parametrize("target", ["frontend=v1.2.3", "frontend:sha-ae183bd", "frontend=sha-ae183bd"])
+def test_a_build_in_a_layout_gets_the_name_that_was_asked_for(tmp_path: Path, target: str) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    tag(desk, "frontend", "1.2.3", "sha-ae183bd")
+    failed = desk.quickly("promote", target, "--to", "dev")
+    (command,) = re.findall(r"`tagflow (push [^`]*)`", failed.err)
+    assert desk.quickly(*shlex.split(command.replace("VERSION", "v1.2.3"))).status == 0
+    assert desk.json("status", "dev")["result"]["images"][0]["environments"][0]["version"] == "v1.2.3"

@@ -17,7 +17,7 @@ from tagflow.domain.policy import OVERRIDABLE, Environment, Freeze
 from tagflow.domain.reference import Registry
 from tagflow.domain.rules import Candidate, is_frozen, judge, next_opening
 from tagflow.domain.standing import Stay
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tests import images
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday

@@ -24,7 +24,7 @@ from tagflow.domain.tagging import (
     same_version,
     scratch_tag,
 )
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import UsageError
 from tests import images
 from tests.domain.test_natural import versions as natural_versions

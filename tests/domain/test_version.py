@@ -11,7 +11,7 @@ import semver
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tagflow.domain.version import PARTS, Part, Version, as_version
+from tagflow.domain.versions import PARTS, Part, Version, as_version
 from tagflow.errors import UsageError
 
 numbers = st.integers(0, 30).map(str) | st.integers(0, 10**18).map(str)

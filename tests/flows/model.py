@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 
 IMAGES = ("frontend", "backend")
 VERSIONS = ("v1.0.0", "v1.0.1", "v1.1.0", "v1.2.0-rc.1", "v2.0.0")

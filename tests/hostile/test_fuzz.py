@@ -15,7 +15,7 @@ from tagflow.config.load import load_policy_text
 from tagflow.domain import records
 from tagflow.domain.reference import parse_reference, parse_registry
 from tagflow.domain.tagging import parse_record_tag
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError
 from tagflow.stores.layout.index import parse_index
 from tagflow.stores.port import MANIFEST_TYPES, OCI_MANIFEST, Manifest

@@ -14,7 +14,6 @@ from tagflow.cli.commands import COMMANDS
 from tagflow.cli.line import Line, Option
 from tagflow.domain.policy import Policy
 from tagflow.domain.tagging import TagScheme
-from tagflow.domain.version import as_version
 
 CODES = frozenset(
     {
@@ -52,6 +51,8 @@ _LEAD_ON = {
 }
 """Commands of other tools, and what does that here."""
 _FILLERS = frozenset({"to", "in", "into", "from", "at", "on", "->", "→", "of"})
+_JOINING = ("=", ":", "@", "-", "/", "_")
+"""What people write between a name and a version."""
 _TRANSPORT = re.compile(r"[a-z-]+:")
 _EMPTY = 'An argument is empty. An unset variable? In a script "${VERSION:?}" stops there.'
 
@@ -82,11 +83,19 @@ class _Names:
             return version
         if image := self.image(word):
             return image
-        for sign in ("=", ":", "@"):
-            name, found, text = word.partition(sign)
-            if found and (image := self.image(name)) and (version := self.version(text)):
-                return f"{image}={version}"
+        for name in self.images:
+            sign, text = word[len(name) : len(name) + 1], word[len(name) + 1 :]
+            joined = word.lower().startswith(name.lower()) and sign in _JOINING
+            if joined and (version := self.version(text)):
+                return f"{name}={version}"
         return None
+
+    def joins(self, word: str) -> bool:
+        """Whether a word is the name of an image and something behind it: then no other image is meant."""
+        return any(
+            word.lower().startswith(name.lower()) and word[len(name) : len(name) + 1] in _JOINING
+            for name in self.images
+        )
 
     def delivery(self, word: str) -> str | None:
         """NAME=SOURCE."""
@@ -113,7 +122,7 @@ def _shifted(line: Line, better: Line) -> bool:
     """Whether only the order of the words is another, or a sign between them: then nothing was guessed."""
 
     def bag(it: Line) -> list[str]:
-        words = [word for word in str(it).replace("=", " ").replace(":", " ").split() if word not in _FILLERS]
+        words = [word for word in re.sub("[=:@/]|-(?=v?[0-9])", " ", str(it)).split() if word not in _FILLERS]
         return sorted(word for word in words if not word.startswith("--"))
 
     return bag(line) == bag(better)
@@ -124,7 +133,7 @@ def _names(policy: Policy) -> _Names:
     return _Names(
         tuple(it.name for it in policy.environments),
         tuple(it.name for it in policy.images),
-        lambda word: scheme.parse_label(word) is not None or as_version(word) is not None,
+        lambda word: scheme.find_version(word) is not None,
     )
 
 
@@ -271,7 +280,8 @@ def _sorted(words: Iterable[str], names: _Names) -> tuple[list[str], list[str] |
         environment, target = names.environment(word), names.target(word)
         if environment is None and target is None:
             environment = _near(word, names.environments)
-            target = _near(word, names.images) or _misspelt(word, names)
+            near = None if names.joins(word) else _near(word, names.images)
+            target = near or _misspelt(word, names)
         if environment is not None:
             environments.append(environment)
         elif target is not None:

@@ -13,7 +13,7 @@ from tagflow.config.wording import shown, suggestion
 from tagflow.domain.keys import PublicKey, parse_pem
 from tagflow.domain.policy import PRERELEASE_WORDS
 from tagflow.domain.reference import LAYOUT, Registry, parse_registry
-from tagflow.domain.version import as_version
+from tagflow.domain.versions import as_version
 from tagflow.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot
 from tagflow.domain.standing import Interrupted, Standing
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tagflow.domain.lookup import Lookup, TagLookup
 from tagflow.domain.snapshot import Observation, Snapshot
 from tagflow.domain.standing import Unrecorded
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 
 _MOST = 64
 """How many tags of each kind are looked at: an adoption is rare, yet must not ask for ten thousand digests."""

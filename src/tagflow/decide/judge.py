@@ -18,7 +18,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.rules import Candidate, judge
 from tagflow.domain.snapshot import Observation, Snapshot
 from tagflow.domain.standing import Interrupted, Late, Stay, Unrecorded, stays
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import ContentMissing, Refused, TagflowError, UsageError
 
 

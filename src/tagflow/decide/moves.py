@@ -11,7 +11,7 @@ from tagflow.domain.plan import Move
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, Snapshot, Target
 from tagflow.domain.tagging import Kind, TagScheme, pin_tag
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import Refused
 
 

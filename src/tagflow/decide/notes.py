@@ -19,7 +19,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, Snapshot, Target, find_environment, refuse_broken, target_of
 from tagflow.domain.standing import Broken
 from tagflow.domain.tagging import TagScheme
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError
 
 

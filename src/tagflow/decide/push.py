@@ -18,7 +18,7 @@ from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Snapshot, Target, target_of
 from tagflow.domain.tagging import TagScheme
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, UsageError, combine
 
 UNKNOWN = Digest("")

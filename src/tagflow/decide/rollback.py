@@ -39,7 +39,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, Target, find_environment, refuse_broken, target_of
 from tagflow.domain.standing import Broken, Late, Unrecorded
 from tagflow.domain.tagging import TagScheme
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, ContentMissing, NotFound, TagflowError, combine
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tagflow.decide.identify import identify
-from tagflow.decide.targets import Wanted
+from tagflow.decide.targets import Wanted, source_of
 from tagflow.domain.history import Hold
 from tagflow.domain.lookup import Lookup, TagLookup
 from tagflow.domain.policy import Environment
@@ -14,7 +14,8 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, Snapshot, Target, refuse_broken
 from tagflow.domain.standing import Unrecorded
 from tagflow.domain.tagging import same_version
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
+from tagflow.domain.versions.natural import NATURAL
 from tagflow.errors import Conflict, NotFound, Refused, TagflowError, UsageError
 
 
@@ -107,7 +108,8 @@ class Route:
             raise NotFound(
                 "version.not_found",
                 f"{target.image.name} has no {tag} in {target.repository}",
-                hint=f"Bring it in: `tagflow push {tag} {target.image.name}=docker-daemon:{target.image.name}`,"
+                hint=self._written_otherwise(version)
+                or f"Bring it in: `tagflow push {tag} {target.image.name}=docker-daemon:{target.image.name}`,"
                 f" or push {target.repository}:{tag} with any tool.",
             )
         return Choice(self.target, version, digest, target.repository)
@@ -136,7 +138,8 @@ class Route:
             return NotFound(
                 "version.not_found",
                 f"{image} has no {tag} in {' or '.join(repositories)}",
-                hint=f"Look at `tagflow status {image}`; a new build comes in by `tagflow push {tag} {image}=SOURCE`.",
+                hint=self._written_otherwise(version)
+                or f"Look at `tagflow status {image}`; a new build comes in by `tagflow push {tag} {image}=SOURCE`.",
             )
         reasons = [self._reason(seen, version) for seen in self.sources]
         message = f"{image} {tag} cannot go to {environment}: {'; '.join(reasons)}"
@@ -160,6 +163,19 @@ class Route:
 
     def _is_held(self, seen: Observation, version: Version) -> bool:
         return version in seen.combined and seen.excludes(version) == "held"
+
+    def _written_otherwise(self, version: Version) -> str:
+        """The build that stands there under the same version, written otherwise than the policy writes it; or empty."""
+        wanted, image = NATURAL.find(version.tag), self.target.image
+        for seen in (*self.sources, self.target):
+            for tag in sorted(seen.tags):
+                if wanted is not None and NATURAL.find(tag) == wanted and seen.scheme.read(tag) is None:
+                    source = source_of(seen.target.repository, tag)
+                    return (
+                        f"There is {tag}, which this policy does not read: "
+                        f"`tagflow push {self._tag(version)} {image}={source}` takes it."
+                    )
+        return ""
 
     def _knows(self, seen: Observation, version: Version) -> bool:
         return bool(self.snapshot.scheme.spellings(version, seen.tags))

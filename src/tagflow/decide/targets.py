@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tagflow.domain.next_version import looks_like_a_version
 from tagflow.domain.policy import Image
+from tagflow.domain.reference import Repository, is_digest, is_tag
 from tagflow.domain.snapshot import find_image
 from tagflow.domain.suggest import suggestion
 from tagflow.domain.tagging import TagScheme
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, TagflowError, UsageError, combine
+
+_FEW = 3
+"""Images that a hint names one by one."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,15 @@ class _Reading:
             raise UsageError("target.invalid", f"{target!r} is incomplete", hint="Write NAME=VERSION.")
         if name in self._named:
             raise UsageError("target.invalid", f"{name!r} is named twice", hint="Name each image once.")
-        version = None if text is None else self._scheme.parse_version(text)
+        version = None if text is None else self._version_of(name, text)
         self._named[name] = Wanted(find_image(self._scheme.policy, name), version)
+
+    def _version_of(self, name: str, text: str) -> Version:
+        try:
+            return self._scheme.parse_version(text)
+        except UsageError as error:
+            hint = "" if looks_like_a_version(text) else _give_a_version(self._scheme, name, text)
+            raise UsageError(error.code, error.message, hint=hint or error.hint) from None
 
     def wanted(self) -> list[Wanted]:
         """All that was read, in the policy's order of images."""
@@ -93,10 +105,46 @@ def _version(scheme: TagScheme, target: str) -> Version:
         )
     try:
         return scheme.parse_version(target)
-    except UsageError:
+    except UsageError as error:
+        if looks_like_a_version(target):
+            raise  # it says which part is wrong, and why
         names = [image.name for image in scheme.policy.images]
         raise NotFound(
             "image.not_found",
             f"{target!r} is neither an image of this policy nor a version",
-            hint=suggestion(target, names) or f"Images: {', '.join(names)}. Versions: v1.0, 1.2.3.",
-        ) from None
+            hint=_meant(scheme, target)
+            or suggestion(target, names)
+            or _give_a_version(scheme, "", target)
+            or f"Images: {', '.join(names)}. Versions: v1.0, 1.2.3.",
+        ) from error
+
+
+def _meant(scheme: TagScheme, target: str) -> str:
+    """What to write for ``frontend-v1.2``, ``frontend:sha-ae183bd`` or ``frontend@sha256:…``; empty for other words."""
+    images = sorted((it.name for it in scheme.policy.images), key=len, reverse=True)
+    behind = {name: target[len(name) :] for name in images if target.startswith(name)}
+    joined = {name: text[1:] for name, text in behind.items() if text[:1] in ("-", "/", ":", "@", "_", ".")}
+    for name, text in joined.items():
+        version = scheme.find_version(text)
+        if version is not None:
+            return f"Write {name}={scheme.version_tag(version)}."
+    return next((hint for name, text in joined.items() if (hint := _give_a_version(scheme, name, text))), "")
+
+
+def _give_a_version(scheme: TagScheme, name: str, found: str) -> str:
+    """How a build under some tag or digest becomes a version; empty where the word is neither."""
+    if not (is_digest(found) or (is_tag(found) and any(letter.isdigit() for letter in found))):
+        return ""
+    images = [image for image in scheme.policy.images if name in ("", image.name)]
+    first = scheme.policy.environments[0]
+    sources = [f"{it.name}={source_of(scheme.policy.repository(it, first), found)}" for it in images[:_FEW]]
+    what = "digest" if is_digest(found) else "tag"
+    more = " …" if len(images) > _FEW else ""
+    told = f"A build under that {what} gets a version by `tagflow push VERSION {' '.join(sources)}{more}`."
+    return f"`tagflow status {found}` says which version it is. {told}" if what == "digest" else told
+
+
+def source_of(repository: Repository, reference: str) -> str:
+    """The SOURCE that names a tag or a digest in a repository."""
+    sign = "@" if is_digest(reference) else ":"
+    return f"{'' if repository.is_layout else 'docker://'}{repository}{sign}{reference}"

@@ -12,7 +12,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.standing import Broken, Standing
 from tagflow.domain.suggest import suggestion
 from tagflow.domain.tagging import RecordTag, TagScheme
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, TagflowError, UsageError, combine
 
 

@@ -12,7 +12,7 @@ from tagflow.domain.plan import Move, Plan
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Repository
 from tagflow.domain.snapshot import Observation, Snapshot, Target, target_of
-from tagflow.domain.version import Version
+from tagflow.domain.versions import Version
 from tagflow.errors import StoreError, TagflowError
 from tagflow.execute.ledger import Ledger
 from tagflow.execute.together import place_together

@@ -11,7 +11,6 @@ from tagflow.decide.selection import Route, version_lookups
 from tagflow.domain.policy import Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
-from tagflow.domain.version import as_version
 from tagflow.errors import NotFound
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import docker_name
@@ -42,8 +41,7 @@ def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
     :raises NotFound: ``environment.not_found``, ``environment.empty``, ``version.not_found``, ``image.not_found``.
     """
     images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
-    is_version = context.scheme.parse_label(what) or as_version(what)
-    find = _as_version if is_version else _in_environment
+    find = _as_version if context.scheme.find_version(what) else _in_environment
     found = each(lambda image: find(context, what, image), images, threads=context.threads)
     engine = context.engine()
 

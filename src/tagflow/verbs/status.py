@@ -18,7 +18,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.suggest import suggestion
-from tagflow.domain.version import Version, as_version
+from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError
 from tagflow.observe.observer import Observer
 
@@ -105,7 +105,7 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
             raise UsageError(
                 "target.missing", "an argument is empty", hint="An unset variable? Leave it out to see all."
             )
-        version = context.scheme.parse_label(name) or as_version(name)
+        version = context.scheme.find_version(name)
         digest = _DIGEST.fullmatch(name)
         if name in environments:
             found["environments"].add(name)

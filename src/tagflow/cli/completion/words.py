@@ -34,7 +34,7 @@ def forms() -> list[str]:
 
 def parts() -> list[str]:
     """Of ``next``."""
-    from tagflow.domain.version import PARTS
+    from tagflow.domain.versions import PARTS
 
     return list(PARTS)
 
