@@ -32,12 +32,23 @@ class Lookout:
         self._known: dict[str, frozenset[RecordTag]] = {}
         self._taken_in: dict[str, dict[RecordTag, Entry]] = {}
 
-    def ballots(self, announced: Mapping[str, Announced], *, since_election: bool = False) -> dict[str, Ballot]:
+    def ballots(
+        self,
+        announced: Mapping[str, Announced],
+        *,
+        since_election: bool = False,
+        stands: Mapping[str, Digest | None] | None = None,
+    ) -> dict[str, Ballot]:
         """What has been written since the decision (or since the election) beside this run's own records, and where
-        the environment tags stand now."""
+        the environment tags stand now. ``stands`` says where they were just seen, by image: nobody asks again."""
         self.observer = self.observer.again()
-        targets = [it.prospect.seen.target for it in announced.values()]
-        self.observer.look(targets)
+        targets = {image: it.prospect.seen.target for image, it in announced.items()}
+        if stands is None:
+            self.observer.look(list(targets.values()))
+        else:
+            self.observer.list_all(name for it in targets.values() for name in (it.repository, it.history))
+            for image, target in targets.items():
+                self.observer.assume(target.repository, target.environment.name, stands[image])
         return {image: self._ballot(image, it, since_election=since_election) for image, it in announced.items()}
 
     def take_in(self, ballots: Mapping[str, Ballot]) -> None:

@@ -29,7 +29,7 @@ from tagflow.execute.messages import differing, told, ways_out
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import Manifest, Store, TagMoved
 from tagflow.stores.transfer.copy import Copier, PreparedCopy
-from tagflow.workers import attempt, each, run_all
+from tagflow.workers import attempt, each
 
 _LOOKS = 5
 """How often a write is tried on a fresh look: a registry that keeps it waiting each time is given up."""
@@ -290,26 +290,14 @@ class ReleaseRun:
     # --- 4: anchors --------------------------------------------------------------------------------------------
 
     def _create_anchors(self) -> None:
-        """Version tags first: no build that is refused may be left under a combined tag.
-
-        Meanwhile the environment tags are looked at once more: it takes no further round.
-        """
-        looking = [partial(self._look_before_commit, move) for move in self._pending("environment")]
+        """Version tags first: no build that is refused may be left under a combined tag."""
         phases: tuple[tuple[Kind, ...], ...] = (("version",), ("combined", "pin"))
         for kinds in phases:
-            moves = self._pending(*kinds)
-            if moves:
-                run_all([*(partial(self._create, move) for move in moves), *looking], threads=self._context.threads)
-                looking = []
+            each(self._create, self._pending(*kinds), threads=self._context.threads)
 
     def _create(self, move: Move) -> None:
         assert move.after is not None
         self._store(move.image).create(move.tag, self._manifests[move.image, move.after])
-
-    def _look_before_commit(self, move: Move) -> None:
-        """See a tag where it is expected. Where it is not, moving it finds that out anew, and says so."""
-        if self._store(move.image).resolve(move.tag) == move.before:
-            self._ledger.look(move)
 
     # --- 5: the environment tags -------------------------------------------------------------------------------
 
@@ -428,7 +416,10 @@ class ReleaseRun:
             self._give_back(_stopped(stop, steps[image]))
 
     def _look_after_commit(self) -> dict[str, Ballot]:
-        return self._lookout.ballots(self._announced, since_election=True)
+        """List once more. Each environment tag was read back before: a list that is younger explains what was read."""
+        stands = {move.image: move.after for move in self._ledger.changed if move.kind == "environment"}
+        known = {image: stands.get(image, it.before) for image, it in self._announced.items()}
+        return self._lookout.ballots(self._announced, since_election=True, stands=known)
 
     def _after(self, image: str) -> Digest | None:
         """Where the environment tag of an image is to stand."""

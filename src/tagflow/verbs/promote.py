@@ -12,7 +12,7 @@ from tagflow.decide.targets import Wanted
 from tagflow.domain.lookup import Lookup, TagLookup
 from tagflow.domain.outcome import Outcome
 from tagflow.domain.plan import Request
-from tagflow.domain.snapshot import Snapshot
+from tagflow.domain.snapshot import Snapshot, Target
 from tagflow.errors import Conflict, TagflowError
 from tagflow.execute.run import Recheck
 from tagflow.observe.observer import Observer
@@ -48,13 +48,16 @@ def _recheck(context: Context, promotion: Promotion, before: Snapshot, decision:
     def recheck(observer: Observer) -> Sequence[TagflowError]:
         targets = again.targets(context.scheme)
         origins = [target for target in targets if target.environment != promotion.target]
+        observer.list_all(name for target in origins for name in (target.repository, target.history))
+        changed = [target for target in origins if _is_other(observer, before, target)]
 
         def wanted(known: Snapshot) -> Iterator[Lookup]:
             for lookup in promotion_lookups(_together(before, known), again, context.now()):
                 if not isinstance(lookup, TagLookup) or _decides(context, lookup):
                     yield lookup
 
-        fresh = _together(before, observer.observe(origins, wanted))
+        # Where no record and no tag has come or gone, what was read of it still stands: only the clock has moved on.
+        fresh = _together(before, observer.observe(changed, wanted)) if changed else before
         try:
             anew = decide_promote(fresh, again, context.policy_digest, context.now())
         except TagflowError as error:
@@ -69,6 +72,13 @@ def _recheck(context: Context, promotion: Promotion, before: Snapshot, decision:
         ]
 
     return recheck
+
+
+def _is_other(observer: Observer, before: Snapshot, target: Target) -> bool:
+    """Whether a source's history, or its tags of versions, are not what they were when it was observed."""
+    seen = before.observations[target]
+    gone = set(seen.combined.values()) - observer.tags(target.repository)
+    return bool(gone) or observer.records(target) != seen.records
 
 
 def _decides(context: Context, lookup: TagLookup) -> bool:
