@@ -18,6 +18,7 @@ from tagflow.verbs.status import Cell, Row
 from tests import images
 from tests.browser import Page, browser
 from tests.cli.runner import Desk
+from tests.cli.test_many import ENVIRONMENTS, NAMES
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOSTILE = (
@@ -70,15 +71,37 @@ def row(page: Page, image: str) -> list[str]:
 def test_matrix(page: Page) -> None:
     assert page.shown("thead th") == ["Image", "dev", "test", "prod"]
     dev, test, prod = row(page, "frontend")
-    assert dev.startswith("A v1.2")
-    assert test.startswith("A v1.2")
-    assert "by bob" in test
+    assert re.fullmatch(r"A v1\.2 \d+[smh]", dev)
+    assert re.fullmatch(r"A v1\.2 \d+[smh]", test)
     assert prod.startswith("B v1.0")
-    assert "holds v1.1" in prod
-    assert "moved by hand" in row(page, "backend")[1]
-    assert page.shown(".counts li") == [
-        "2 images", "3 environments", "1 moved by hand", "0 interrupted", "2 held versions",
-    ]  # fmt: skip
+    assert "by hand" in row(page, "backend")[1]
+    assert page.shown(".counts li") == ["2 images", "3 environments", "1 moved by hand", "2 held versions"]
+
+
+def test_a_cell_says_more_when_it_is_opened(page: Page) -> None:
+    page.click('tr[data-image="frontend"] [data-env="test"] summary')
+    assert re.search(r"^A v1\.2 \d+[smh] [0-9a-f]{12} since [\d: -]+Z by bob What happened", row(page, "frontend")[1])
+    page.click('tr[data-image="frontend"] [data-env="prod"] summary')
+    assert "holds v1.1 the start page is blank, by ann" in row(page, "frontend")[2]
+    assert page.run("document.querySelector('tr[data-image=backend] [data-env=test] details').open") is False
+
+
+def test_a_cell_says_more_while_it_has_the_focus(page: Page, tmp_path: Path) -> None:
+    page.picture(tmp_path / "shot.png", width=1280, height=860)
+    height = "document.querySelector('tr[data-image=frontend]').offsetHeight"
+    before = page.run(height)
+    page.run("document.querySelector('tr[data-image=frontend] [data-env=test] summary').focus({focusVisible: true})")
+    assert "by bob" in page.shown('tr[data-image="frontend"] [data-env="test"] .more')[0]
+    assert page.run(height) == before
+
+
+def test_environments_come_first_each_with_what_it_runs(page: Page) -> None:
+    dev, test, prod = page.shown(".flow li")
+    assert re.fullmatch(r"dev v1\.2 all 2 promote \d+[smh]", dev)
+    assert re.fullmatch(r"test v1\.2 1 of 2 promote \d+[smh] 1 by hand", test)
+    assert re.fullmatch(r"prod v1\.0 all 2 rollback \d+[smh] v1\.1 held", prod)
+    order = "['.flow', '#controls', '#matrix', '.timelines'].map((it) => document.querySelector(it).offsetTop)"
+    assert page.run(order) == sorted(page.run(order))
 
 
 def test_filter(page: Page) -> None:
@@ -87,15 +110,15 @@ def test_filter(page: Page) -> None:
     assert page.shown("tbody th") == ["frontend"]
     assert page.shown("#found") == ["1 of 2 images, 2 of 10 events"]
     page.press("Escape")
-    assert page.shown("tbody th") == ["frontend", "backend"]
+    assert page.shown("tbody th") == ["backend", "frontend"]  # out of the ordinary first
     page.run("state.value = 'attention'; state.dispatchEvent(new Event('change'))")
     assert page.shown("tbody th") == ["backend"]
     page.click("#clear")
     page.run("new Promise((done) => setTimeout(done))")
-    assert page.shown("tbody th") == ["frontend", "backend"]
+    assert page.shown("tbody th") == ["backend", "frontend"]
     page.click('[data-chip="test"]')
     assert page.shown("thead th") == ["Image", "dev", "prod"]
-    assert page.shown(".timeline h3") == ["dev", "prod"]
+    assert page.shown(".timeline h3") == ["prod", "dev"]
 
 
 def test_timeline(page: Page) -> None:
@@ -104,6 +127,7 @@ def test_timeline(page: Page) -> None:
         "rollback", "promote", "promote",
     ]  # fmt: skip
     assert "the start page is blank" in events[0]
+    assert events[0].startswith("↩ rollback v1.1 → v1.0 ")
     assert "frontend v1.1 → v1.0" in events[0]
     assert "holds v1.1" in events[0]
     assert "drift" in page.shown("#env-test .event")[0]
@@ -113,6 +137,7 @@ def test_timeline(page: Page) -> None:
 
 
 def test_follow_a_cell_to_its_timeline(page: Page) -> None:
+    page.click('tr[data-image="backend"] [data-env="prod"] summary')
     page.click('tr[data-image="backend"] [data-env="prod"] a')
     assert page.run("document.activeElement.id") == "env-prod"
     assert page.run("location.hash") == "#env-prod"
@@ -139,16 +164,18 @@ def test_every_control_has_a_name(page: Page) -> None:
         "group",
     }
     found = [(it["role"]["value"], it.get("name", {}).get("value", "")) for it in nodes if not it["ignored"]]
-    assert [it for it in found if it[0] in named and not it[1]] == []
+    # A cell that unfolds is a group, which its summary names.
+    assert [it for it in found if it[0] in named - {"group"} and not it[1]] == []
+    assert ("group", "Environments") in found
     assert {role for role, _ in found} >= named
     assert ("table", "Which version of each image runs in each environment") in found
 
 
 def test_light_and_dark(page: Page) -> None:
     colours = "getComputedStyle(document.body).backgroundColor"
-    assert page.run(colours) == "rgb(246, 247, 249)"
+    assert page.run(colours) == "rgb(245, 246, 248)"
     page.click("#theme")
-    assert page.run(colours) == "rgb(17, 21, 28)"
+    assert page.run(colours) == "rgb(15, 19, 26)"
 
 
 @pytest.mark.parametrize("width", [320, 390, 800, 1600])
@@ -173,6 +200,7 @@ def test_hostile_names(window: Page, tmp_path: Path) -> None:
     assert desk.quickly("status", "--html", "page.html").status == 0
     window.open(tmp_path / "page.html")
     assert window.run("document.title").startswith("What runs where")
+    window.run("document.querySelectorAll('td details').forEach((it) => { it.open = true; })")
     assert "document.title='owned'" in window.shown("td .since")[0]
     assert "document.title='owned'" in window.shown(".reason")[0]
     assert "\\x1b[31m\\x202e" in window.shown(".reason")[0]
@@ -203,7 +231,7 @@ def test_interrupted_release(window: Page, tmp_path: Path) -> None:
     store.move("dev", store.get("v1.0"), store.resolve("v1.1"))
     assert desk.quickly("status", "frontend", "--html", "page.html").status == 0
     window.open(tmp_path / "page.html")
-    assert "interrupted" in row(window, "frontend")[0]
+    assert row(window, "frontend")[0].startswith("A v1.0 → v1.1")
     assert ["interrupted" in it for it in window.shown("#env-dev .event")] == [True, False]
     assert "1 interrupted" in window.shown(".counts li")
 
@@ -250,3 +278,59 @@ def test_a_symbolic_link_is_followed(scene: Desk, tmp_path: Path) -> None:
     assert scene.quickly("status", "--html", str(tmp_path / "link.html")).status == 0
     assert (tmp_path / "link.html").is_symlink()
     assert "What runs where" in (tmp_path / "real.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty images in six environments: most run the same, five do not."""
+    rows = [Row(image, tuple(_cell(image, name) for name in ENVIRONMENTS)) for image in NAMES]
+    timelines = [Timeline(name, (), (), 0) for name in ENVIRONMENTS]
+    path = tmp_path_factory.mktemp("forty") / "page.html"
+    path.write_text(render(Report(tuple(rows), tuple(timelines)), registry="registry.test", made=START, version="1"))
+    return path
+
+
+def _cell(image: str, environment: str) -> Cell:
+    own = NAMES.index(image)
+    version = f"v1.1.{own}" if own < 5 else "v1.2"
+    return Cell(environment, version, digest_of(f"{image}{version}".encode()), START, "ann", "recorded", ())
+
+
+class TestForty:
+    """Forty images in six environments: the screen of a laptop, and of a phone."""
+
+    def test_equal_images_are_one_row_that_unfolds(self, window: Page, path: Path) -> None:
+        for scripts in (True, False):
+            window.open(path, scripts=scripts)
+            assert len(window.shown("tbody tr")) == 6
+            assert window.shown(".fold th label") == ["35 images"]
+            window.click(".fold input")
+            assert len(window.shown("tbody tr")) == 41
+
+    def test_what_is_looked_for_is_found_in_a_fold(self, window: Page, path: Path) -> None:
+        window.open(path)
+        window.press("/")
+        window.type("webhooks")
+        assert window.shown("tbody th") == ["webhooks"]
+        window.press("Escape")
+        assert len(window.shown("tbody tr")) == 6
+
+    def test_twenty_images_and_six_environments_fit_a_laptop(self, window: Page, path: Path, tmp_path: Path) -> None:
+        window.open(path)
+        window.picture(tmp_path / "shot.png", width=1280, height=860)
+        window.click(".fold input")
+        window.run("window.scrollTo({top: 0, behavior: 'instant'})")
+        whole = (
+            "Array.from(document.querySelectorAll('tbody tr[data-image]')).filter((it) =>"
+            " it.checkVisibility() && it.getBoundingClientRect().bottom <= innerHeight"
+            " && it.getBoundingClientRect().right <= innerWidth).length"
+        )
+        assert window.run(whole) >= 20
+
+    def test_a_phone_shows_the_state_first(self, window: Page, path: Path, tmp_path: Path) -> None:
+        window.open(path)
+        window.picture(tmp_path / "shot.png", width=390, height=844)
+        last, form = "document.querySelector('.flow li:last-child')", "document.querySelector('#controls')"
+        assert window.run(f"{last}.getBoundingClientRect().bottom <= innerHeight")
+        assert window.run(f"{last}.getBoundingClientRect().bottom <= {form}.getBoundingClientRect().top")
+        assert window.run("document.documentElement.scrollWidth") == 390

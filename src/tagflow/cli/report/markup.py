@@ -7,7 +7,7 @@ from html import escape
 
 from tagflow.cli.text import clean
 
-_VOID = ("br", "meta")
+_VOID = ("br", "input", "meta")
 
 
 class Html(str):

@@ -1,9 +1,14 @@
-"""The matrix image × environment as a table."""
+"""The matrix image × environment as a table: a line a cell, equal images as one row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
+from tagflow.cli.fold import FEW
+from tagflow.cli.render.matrix import full, version
+from tagflow.cli.render.moments import age
+from tagflow.cli.report.flow import TONES
 from tagflow.cli.report.markup import Html, element, joined
 from tagflow.cli.report.timeline import digest, holds, moment
 from tagflow.domain.reference import Digest
@@ -11,16 +16,11 @@ from tagflow.verbs.report import Report
 from tagflow.verbs.status import Cell, Row
 
 _MARKS = "ABCDEFGH"
-_STATES = {
-    "unrecorded": ("moved by hand", "drift"),
-    "interrupted": ("interrupted", "open"),
-    "late": ("taken back, arrived late", "drift"),
-    "broken": ("history broken", "drift"),
-}
 
 
-def matrix(report: Report) -> Html:
-    """A row for each image, a column for each environment."""
+def matrix(report: Report, now: datetime) -> Html:
+    """A row for each image, a column for each environment. Images that run the same versions everywhere, and are all as
+    recorded, are one row that unfolds."""
     names = [it.environment for it in report.timelines]
     head = [element("th", "Image", scope="col")]
     head += [element("th", element("a", name, href=f"#env-{name}"), scope="col", data_env=name) for name in names]
@@ -28,11 +28,54 @@ def matrix(report: Report) -> Html:
         "table",
         element("caption", "Which version of each image runs in each environment"),
         element("thead", element("tr", *head)),
-        element("tbody", *(_row(row, names) for row in report.rows)),
+        *(_group(rows, names, number, now) for number, rows in enumerate(_groups(report.rows))),
     )
 
 
-def _row(row: Row, names: Sequence[str]) -> Html:
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that say the same, where they are more than a few; the others one by one, out of the ordinary first."""
+    found: dict[object, list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple((cell.environment, full(cell), cell.holds) for cell in row.cells), []).append(row)
+    odd, single, folded = list[list[Row]](), list[list[Row]](), list[list[Row]]()
+    for several in found.values():
+        strange = any(cell.state in TONES for cell in several[0].cells)
+        if len(several) > FEW and not strange:
+            folded.append(several)
+        else:
+            (odd if strange else single).extend([row] for row in several)
+    singles = [row for group in [*odd, *single] for row in group]
+    return [*([singles] if singles else []), *sorted(folded, key=len, reverse=True)]
+
+
+def _group(rows: Sequence[Row], names: Sequence[str], number: int, now: datetime) -> Html:
+    folded = len(rows) > FEW and len({tuple(full(cell) for cell in row.cells) for row in rows}) == 1
+    head = [_fold(rows, names, number)] if folded else []
+    return element("tbody", *head, *(_row(row, names, now) for row in rows))
+
+
+def _fold(rows: Sequence[Row], names: Sequence[str], number: int) -> Html:
+    cells = {cell.environment: cell for cell in rows[0].cells}
+    images = ", ".join(row.image for row in rows)
+    box = element("input", type="checkbox", id=f"fold-{number}", autocomplete="off")
+    label = element("label", box, f"{len(rows)} images", for_=f"fold-{number}")
+    told = element("span", images, class_="names", title=images)
+    return element(
+        "tr",
+        element("th", label, told, scope="row"),
+        *(element("td", _same(cells.get(name)), data_env=name) for name in names),
+        class_="fold",
+    )
+
+
+def _same(cell: Cell | None) -> Html:
+    if cell is None or cell.state == "empty":
+        return element("span", "–", class_="nothing")
+    parts = [element("span", version(cell), class_="version", title=version(cell)), _dot(cell)]
+    return element("div", *parts)
+
+
+def _row(row: Row, names: Sequence[str], now: datetime) -> Html:
     cells = {cell.environment: cell for cell in row.cells}
     marks: dict[Digest, int] = {}
     for name in names:
@@ -41,37 +84,78 @@ def _row(row: Row, names: Sequence[str]) -> Html:
     return element(
         "tr",
         element("th", row.image, scope="row"),
-        *(_cell(row.image, name, cells.get(name), marks) for name in names),
+        *(_cell(row.image, name, cells.get(name), marks, now) for name in names),
         data_image=row.image,
     )
 
 
-def _cell(image: str, environment: str, cell: Cell | None, marks: Mapping[Digest, int]) -> Html:
-    if cell is None or cell.state == "empty":
+def _cell(image: str, environment: str, cell: Cell | None, marks: Mapping[Digest, int], now: datetime) -> Html:
+    state = cell.state if cell else None
+    held = bool(cell and cell.holds)
+    if cell is None or (cell.state == "empty" and not cell.holds):
         told = element("span", "–" if cell else "", aria_hidden="true")
         spoken = element("span", "nothing" if cell else "not shown", class_="spoken")
-        parts = [told, spoken, holds(cell.holds) if cell else Html()]
-    else:
-        parts = [_version(image, environment, cell, marks), digest(cell.digest), _since(cell), _badges(cell)]
-    state = cell.state if cell else None
-    return element("td", *parts, data_env=environment, data_state=state, data_held=bool(cell and cell.holds))
+        return element("td", element("span", told, spoken, class_="nothing"), data_env=environment, data_state=state)
+    line = [*_mark(cell, marks), _version(cell), *_flag(cell), _dot(cell), _age(cell, now)]
+    opened = element(
+        "details", element("summary", *line), element("div", *_more(image, cell), class_="more"), class_="cell"
+    )
+    return element("td", opened, data_env=environment, data_state=state, data_held=held)
 
 
-def _version(image: str, environment: str, cell: Cell, marks: Mapping[Digest, int]) -> Html:
-    mark = marks[cell.digest] if cell.digest else 0
-    letter = element("span", _MARKS[mark % len(_MARKS)], class_=f"mark m{mark % len(_MARKS)}", aria_hidden="true")
-    follow = element("span", f": follow {image} in {environment}", class_="spoken")
-    version = element("span", cell.version or "unknown", class_=None if cell.version else "unknown")
-    return element("a", letter, version, follow, class_="version", href=f"#env-{environment}", data_follow=image)
+def _mark(cell: Cell, marks: Mapping[Digest, int]) -> list[Html]:
+    if not cell.digest:
+        return []
+    mark = marks[cell.digest] % len(_MARKS)
+    return [element("span", _MARKS[mark], class_=f"mark m{mark}", aria_hidden="true")]
 
 
-def _since(cell: Cell) -> Html:
-    told = ["since ", moment(cell.since)] if cell.since else []
-    told += [f" by {cell.by}"] if cell.by else []
-    return element("span", *told, class_="since") if told else Html()
+def _version(cell: Cell) -> Html:
+    known = cell.version or cell.found
+    told = version(cell)
+    return element("span", told, class_="version" if known else "version unknown", title=told)
 
 
-def _badges(cell: Cell) -> Html:
-    told, tone = _STATES.get(cell.state, ("", ""))
-    state = [element("span", told, class_=f"badge {tone}")] if told else []
-    return joined([*state, holds(cell.holds)])
+def _flag(cell: Cell) -> list[Html]:
+    """What is out of the ordinary, in a word or two."""
+    told = {
+        "interrupted": f"→ {cell.wanted or '?'}",
+        "unrecorded": "by hand",
+        "late": "late",
+        "broken": "unreadable",
+    }.get(cell.state)
+    return [element("span", told, class_="flag", title=full(cell))] if told else []
+
+
+def _dot(cell: Cell) -> Html:
+    if not cell.holds:
+        return Html()
+    told = f"holds {', '.join(cell.holds)}"
+    return element("span", element("span", told, class_="spoken"), class_="dot", title=told)
+
+
+def _age(cell: Cell, now: datetime) -> Html:
+    if cell.since is None or cell.state in ("unrecorded", "late"):
+        return Html()
+    return moment(cell.since, age(cell.since, now), class_="age")
+
+
+def _more(image: str, cell: Cell) -> Iterable[Html]:
+    """What a cell says when it is opened."""
+    if cell.digest:
+        yield digest(cell.digest)
+    since = ["since ", moment(cell.since)] if cell.since else []
+    by = [f" by {cell.by}" if since else f"by {cell.by}"] if cell.by else []
+    if since or by:
+        yield element("span", *since, *by, class_="since")
+    if cell.state not in ("recorded", "empty"):
+        yield element("span", full(cell), class_="badge open" if TONES[cell.state] == "alarm" else "badge drift")
+    if cell.detail:
+        yield element("span", cell.detail)
+    known = {hold.version: hold for hold in cell.held}
+    for label in cell.holds:
+        yield joined([holds([label])])
+        if (hold := known.get(label)) and hold.by:
+            yield element("span", f"{hold.reason}, by {hold.by}")
+    yield element("a", "What happened", element("span", f" to {image} in {cell.environment}", class_="spoken"),
+                  href=f"#env-{cell.environment}", data_follow=image)  # fmt: skip

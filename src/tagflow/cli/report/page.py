@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.resources import files
 from string import Template
 
+from tagflow.cli.report.flow import flow
 from tagflow.cli.report.markup import Html, element, joined, text
 from tagflow.cli.report.matrix import matrix
 from tagflow.cli.report.timeline import SIGNS, moment, timeline
@@ -23,7 +25,7 @@ def render(report: Report, *, registry: str, made: datetime, version: str) -> st
     told = element("strong", registry)
     return Template(_file("page.html")).substitute(
         title=text(f"What runs where: {registry}"),
-        about=joined([told, ", as seen at ", moment(made)]),
+        about=joined([told, " as seen at ", moment(made)]),
         style=style,
         style_hash=_source(style),
         script=script,
@@ -31,9 +33,14 @@ def render(report: Report, *, registry: str, made: datetime, version: str) -> st
         counts=_counts(report),
         actions=joined(element("option", action, value=action) for action in SIGNS),
         chips=joined(_chip(it.environment) for it in report.timelines),
-        matrix=matrix(report),
-        legend=text("In a row, equal letters stand for equal digests: the same image, byte for byte."),
-        timelines=joined(timeline(it) for it in report.timelines) or element("p", "Nothing is shown."),
+        flow=flow(report, made),
+        matrix=matrix(report, made),
+        legend=text(
+            "In a row, equal letters stand for equal digests: the same image, byte for byte. Beside each version stands"
+            " how long it has been running; open it for its digest, who brought it, and what is held."
+        ),
+        # Where it ends is what people ask about first.
+        timelines=joined(timeline(it) for it in reversed(report.timelines)) or element("p", "Nothing is shown."),
         footer=text(f"Made by tagflow {version} at {made.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z. Times are UTC."),
     )
 
@@ -49,19 +56,24 @@ def _source(content: str) -> str:
 
 def _counts(report: Report) -> Html:
     cells = [cell for row in report.rows for cell in row.cells]
-    counted = {
-        "images": len(report.rows),
-        "environments": len(report.timelines),
-        "moved by hand": sum(cell.state == "unrecorded" for cell in cells),
-        "interrupted": sum(cell.state == "interrupted" for cell in cells),
-        "held versions": sum(len(cell.holds) for cell in cells),
-    }
-    alarming = ("moved by hand", "interrupted", "held versions")
-    return joined(_count(name, number, alarm=name in alarming and number > 0) for name, number in counted.items())
+    states = Counter(cell.state for cell in cells)
+    counted = [
+        ("images", len(report.rows), ""),
+        ("environments", len(report.timelines), ""),
+        ("interrupted", states["interrupted"], "alarm"),
+        ("late", states["late"], "alarm"),
+        ("unreadable", states["broken"], "alarm"),
+        ("moved by hand", states["unrecorded"], "warn"),
+        ("held versions", sum(len(cell.holds) for cell in cells), "warn"),
+        ("frozen", len({cell.environment for cell in cells if cell.frozen}), "cold"),
+    ]
+    shown = [_count(name, number, tone) for name, number, tone in counted if number or not tone]
+    calm = not any(number for _, number, tone in counted if tone)
+    return joined([*shown, element("li", "all as recorded", class_="good") if calm and cells else Html()])
 
 
-def _count(name: str, number: int, *, alarm: bool) -> Html:
-    return element("li", element("b", str(number)), f" {name}", class_="alarm" if alarm else None)
+def _count(name: str, number: int, tone: str) -> Html:
+    return element("li", element("b", str(number)), f" {name}", class_=tone or None)
 
 
 def _chip(environment: str) -> Html:

@@ -3,7 +3,7 @@
   const byId = (id) => document.getElementById(id);
   const all = (selector, inside = document) => Array.from(inside.querySelectorAll(selector));
   const query = byId("query"), state = byId("state"), action = byId("action"), form = byId("controls");
-  const rows = all("tbody tr"), events = all(".event"), timelines = all(".timeline"), chips = all("[data-chip]");
+  const rows = all("tbody tr[data-image]"), table = document.querySelector("table"), events = all(".event"), timelines = all(".timeline"), chips = all("[data-chip]");
   const textOf = new Map();
   for (const node of [...rows, ...events, ...all(".event li"), ...all(".event .head, .event .reason, .event .overrides")]) {
     const titles = all("[title]", node).map((it) => it.title).join(" ");
@@ -14,7 +14,7 @@
 
   const needs = {
     "": () => true,
-    attention: (cell) => cell.dataset.state === "unrecorded" || cell.dataset.state === "interrupted",
+    attention: (cell) => ["unrecorded", "interrupted", "late", "broken"].includes(cell.dataset.state),
     held: (cell) => "held" in cell.dataset,
   };
 
@@ -23,7 +23,8 @@
   }
 
   function filterMatrix(terms, shown) {
-    for (const cell of all("table [data-env]")) cell.hidden = !shown.has(cell.dataset.env);
+    table.classList.toggle("flat", terms.length > 0 || state.value !== "");
+    for (const cell of all("table [data-env], .flow [data-env]")) cell.hidden = !shown.has(cell.dataset.env);
     for (const row of rows) {
       const cells = all("td", row).filter((cell) => !cell.hidden);
       row.hidden = !(matches(row, terms) && (state.value === "" || cells.some(needs[state.value])));
@@ -64,6 +65,7 @@
     filterTimelines(terms, shown);
     const images = rows.filter((row) => !row.hidden).length;
     const told = events.filter((event) => !event.hidden && !event.closest(".timeline").hidden).length;
+    byId("found").hidden = terms.length === 0 && state.value === "" && action.value === "" && shown.size === chips.length;
     byId("found").textContent = `${images} of ${rows.length} images, ${told} of ${events.length} events`;
   }
 

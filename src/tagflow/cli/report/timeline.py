@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from tagflow.cli.fold import FEW, counted
 from tagflow.cli.report.markup import Html, element, joined
 from tagflow.domain.reference import Digest
 from tagflow.verbs.history import Present
@@ -24,16 +26,18 @@ SIGNS = {
     "drift": "!",
 }
 """What an event may be; ``drift`` is what no record tells."""
-_AT_ONCE = 8
+_NAMES = {"adopt": "found, moved by hand", "abort": "put back", "unhold": "let in again", "thaw": "opened again"}
+_AT_ONCE = FEW
 """Images of an event, and…"""
-_FIRST = 25
+_FIRST = 8
 """…events of a timeline that are shown before anything is unfolded."""
 
 
 def timeline(it: Timeline) -> Html:
     """One environment."""
     title = f"title-{it.environment}"
-    events = [*(_drift(now) for now in it.present if now.condition == "unrecorded"), *map(_event, it.events)]
+    drifted = [now for now in it.present if now.condition == "unrecorded"]
+    events = [*([_drift(drifted)] if drifted else []), *map(_event, it.events)]
     forks = [_fork(now) for now in it.present if now.heads > 1]
     return element(
         "section",
@@ -53,28 +57,57 @@ def timeline(it: Timeline) -> Html:
 
 def _event(it: Event) -> Html:
     unfinished = any(step.open for step in it.steps)
+    images = [step.image for step in it.steps]
     head = [
-        element("span", it.action, class_="action"),
-        element("span", f"release {it.release.number}", class_="release", title=it.release.id),
-        element("span", moment(it.at), f" by {it.actor}", class_="when"),
+        element("span", _NAMES.get(it.action, it.action), class_="action"),
+        element("span", _way(it), class_="way"),
+        element("span", counted(images), class_="many") if len(images) > _AT_ONCE else Html(),
     ]
     head += [element("span", "interrupted", class_="badge open")] if unfinished else []
+    held = list(dict.fromkeys(label for step in it.steps for label in step.held))
+    head += [holds(held)] if held and len(it.steps) > _AT_ONCE else []
+    # Whoever found a move by hand and wrote it down has not made it.
+    by = f"recorded by {it.actor}" if it.action == "adopt" else f"by {it.actor}"
+    when = [
+        element("span", moment(it.at), f" {by}", class_="when"),
+        element("span", f"release {it.release.number}", class_="release", title=it.release.id),
+    ]
     told = [element("p", it.reason, class_="reason")] if it.reason else []
     told += [element("p", f"overrides {', '.join(it.overrides)}", class_="overrides")] if it.overrides else []
-    return _item(it.action, [element("div", *head, class_="head"), *told], [_step(step) for step in it.steps])
+    first = [element("div", *head, class_="head"), element("div", *when, class_="head"), *told]
+    return _item(it.action, first, [_step(step) for step in it.steps], images)
 
 
-def _drift(it: Present) -> Html:
-    head = [element("span", "drift", class_="action"), element("span", "now", class_="when")]
-    told = "moved by hand to " if it.digest else "removed by hand"
-    step = element("li", element("b", it.image), " ", told, digest(it.digest))
-    return _item("drift", [element("div", *head, class_="head")], [step])
+def _way(it: Event) -> str:
+    """From which version to which, or how many ways there were."""
+    if it.action in ("hold", "unhold", "admit"):
+        found = Counter(step.version or "?" for step in it.steps)
+    elif it.action in ("freeze", "thaw"):
+        return ""
+    else:
+        found = Counter(f"{step.previous_version or 'nothing'} → {step.version or 'nothing'}" for step in it.steps)
+    return next(iter(found)) if len(found) == 1 else f"{len(found)} ways"
 
 
-def _item(action: str, head: Iterable[Html], steps: Sequence[Html]) -> Html:
+def _drift(found: Sequence[Present]) -> Html:
+    images = [now.image for now in found]
+    head = [
+        element("span", "drift", class_="action"),
+        element("span", "moved by hand", class_="way"),
+        element("span", counted(images), class_="many") if len(images) > _AT_ONCE else Html(),
+        element("span", "now", class_="when"),
+    ]
+    steps = [
+        element("li", element("b", now.image), " is at " if now.digest else " was removed", digest(now.digest))
+        for now in found
+    ]
+    return _item("drift", [element("div", *head, class_="head")], steps, images)
+
+
+def _item(action: str, head: Iterable[Html], steps: Sequence[Html], images: Sequence[str]) -> Html:
     sign = element("span", SIGNS[action], class_="sign", aria_hidden="true")
     many = len(steps) > _AT_ONCE
-    body = _folded(f"{len(steps)} images", "ul", steps) if many else element("ul", *steps, class_="steps")
+    body = _folded(", ".join(images), "ul", steps) if many else element("ul", *steps, class_="steps")
     return element("li", sign, *head, body, class_=f"event {action}", data_action=action)
 
 
@@ -106,10 +139,12 @@ def _older(it: Timeline) -> Html:
     return element("p", f"{it.older} older records are not shown: ", command, " tells them.", class_="none")
 
 
-def moment(it: datetime) -> Html:
-    """A time, for people and for the script."""
+def moment(it: datetime, shown: str = "", *, class_: str | None = None) -> Html:
+    """A time, for people and for the script; ``shown`` instead of day and minute."""
     utc = it.astimezone(UTC)
-    return element("time", f"{utc:%Y-%m-%d %H:%M}Z", datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}")
+    written = f"{utc:%Y-%m-%d %H:%M}Z"
+    title = written if shown else None
+    return element("time", shown or written, class_=class_, title=title, datetime=f"{utc:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def digest(it: Digest | None) -> Html:
@@ -118,5 +153,5 @@ def digest(it: Digest | None) -> Html:
 
 
 def holds(versions: Iterable[str]) -> Html:
-    """Versions that a rollback took out."""
+    """Versions that are taken out of promotion."""
     return joined(element("span", f"holds {version}", class_="badge held") for version in versions)
