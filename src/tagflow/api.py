@@ -191,11 +191,15 @@ class Tagflow:
 
         return pull(self._context(), what, names)
 
-    def next_version(self, part: Literal["major", "minor", "patch", "prerelease"] = "patch") -> Next:
-        """The version after the highest of all images."""
+    def next_version(
+        self, part: Literal["major", "minor", "patch", "prerelease"] | None = None, *, images: Sequence[str] = ()
+    ) -> Next:
+        """The version after the highest of all images, or of some. ``part`` is what goes up: by default patch, with
+        natural versions the last number.
+        """
         from tagflow.verbs.versions import next_version
 
-        return next_version(self._context(), part)
+        return next_version(self._context(), part, images)
 
     def tags(self, version: str, *environments: str) -> list[str]:
         """The tags that a version gets; no network."""

@@ -26,6 +26,7 @@ _PIN = re.compile(r"_tagflow\.pin\.[0-9a-f]{12}")
 _SCRATCH = re.compile(r"_tagflow\.try\.[0-9a-f]{12}")
 _APPROVAL = re.compile(r"_tagflow\.approval\.([0-9a-f]{12})\.[0-9a-f]{12}")
 _RECORD = re.compile(r"_tagflow\.([a-z0-9]+(?:-[a-z0-9]+)*)\.([0-9]{6,18})\.([0-9a-f]{12})")
+_LINE = re.compile("[0-9]+(?:[._-][0-9]+)?")
 _PARTS: Mapping[Line, int] = {"major": 1, "minor": 2}
 _SAMPLES = ("1.2.3", "1.2.3-beta.4", "1.2.3+b.5", "0.0.10")
 _NATURAL_SAMPLES = ("2026.02.0", "1.2.3.4", "2026-01-30-2", "1.2.3rc10", "6.2.6-build.10")
@@ -203,7 +204,9 @@ class TagScheme:
 
     def versions(self, tags: Iterable[str]) -> list[tuple[Version, str]]:
         """The release versions among tags, each with its tag, highest first."""
-        found = ((meaning.version, tag) for tag in tags if (meaning := self.read(tag)) and meaning.kind == "version")
+        candidates = [tag for tag in tags if tag.startswith(self._before_versions)]
+        read = ((self.read(tag), tag) for tag in candidates)
+        found = ((meaning.version, tag) for meaning, tag in read if meaning and meaning.kind == "version")
         return sorted(((version, tag) for version, tag in found if version is not None), reverse=True)
 
     def combined(self, tags: Iterable[str], environment: str) -> dict[Version, str]:
@@ -239,7 +242,7 @@ class TagScheme:
         """
         texts = self.version_scheme.spellings(version)
         if texts is None:
-            return tags
+            return [tag for tag in tags if tag.startswith(self._before_versions)]
         known = tags if isinstance(tags, set | frozenset | dict) else frozenset(tags)
         written = [self._version[0] + text.replace("+", "_") + self._version[1] for text in texts]
         written += [self._combined(tag, name) for tag in written for name in self._longest_first]
@@ -306,9 +309,23 @@ class TagScheme:
         return {name: (head, tail) for name, (head, _, tail) in split}
 
     @cached_property
+    def _before_versions(self) -> tuple[str, ...]:
+        """What a version or combined tag begins with, up to the first digit of its version: most of the fifty thousand
+        tags that a repository may have begin otherwise.
+        """
+        head = self._version[0]
+        heads = {head} | {before + head for before, _ in self._around_version.values()}
+        return tuple(before + digit for before in sorted(heads) for digit in "0123456789")
+
+    @cached_property
     def _named_lines(self) -> Mapping[str, Line]:
         """The floating tags that are the same for every version, such as ``latest`` and ``beta``."""
         return {self._floating_name(line): line for line in LINES if line in self._floating and line not in _PARTS}
+
+    @cached_property
+    def _around_line(self) -> tuple[str, str]:
+        head, _, tail = self._floating_name("\0").partition("\0")
+        return head + self._version[0], tail
 
     def _floating_name(self, name: str) -> str:
         return self.policy.templates.floating.replace("{floating}", name)
@@ -337,10 +354,9 @@ class TagScheme:
 
     def _read_line(self, tag: str) -> Meaning | None:
         """``v1`` or ``v1.2``, where these float."""
-        head, _, tail = self._floating_name("\0").partition("\0")
-        head += self._version[0]
+        head, tail = self._around_line
         text = tag[len(head) : len(tag) - len(tail)]
-        if not tag.startswith(head) or not tag.endswith(tail) or not text[:1].isdigit():
+        if not tag.startswith(head) or not tag.endswith(tail) or not _LINE.fullmatch(text):
             return None
         version = self.version_scheme.find(text)
         line = next((line for line, parts in _PARTS.items() if version and version.parts == parts), None)
