@@ -364,6 +364,8 @@ class TestFloating:
         with pytest.raises(UsageError) as caught:
             winner(here, "beta", "beta", admitted)
         assert caught.value.code == "version.order"
+        released = Version.parse("1.0.0")
+        assert winner(here, "beta", "beta", [*admitted, released]) == released, "nothing depends on it any more"
 
     def test_how_they_are_written(self) -> None:
         for template, rolling, expected in [

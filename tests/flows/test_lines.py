@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from tagflow.domain.outcome import Outcome
+from tagflow.errors import TagflowError
 from tagflow.verbs.history import history
 from tagflow.verbs.repair import repair
 from tagflow.verbs.verify import verify
@@ -302,3 +304,77 @@ class TestTogether:
             world.carry_out(proposal)
         assert world.tag("frontend", "v1.20.5-prod") is None
         assert floats(world)["v1.20"] == "v1.20.4"
+
+
+OTHERS: dict[str, Callable[[World], object]] = {
+    "promote": lambda it: it.promote("v1.22.0", to="prod"),
+    "rollback": lambda it: it.rollback("prod"),
+    "hold": lambda it: it.hold("prod", "v1.20.5"),
+    "freeze": lambda it: it.freeze("prod"),
+    "another line": lambda it: it.promote("v1.19.9", to="prod"),
+    "the same": lambda it: it.promote("v1.20.5", to="prod"),
+}
+
+
+def at_call(world: World, number: int, first: Callable[[], object], then: Callable[[], object]) -> tuple[bool, bool]:
+    """``first`` runs up to its ``number``-th call of a store, ``then`` runs whole, ``first`` goes on; which succeeded.
+
+    A number beyond the last call runs ``then`` afterwards.
+    """
+    calls, results = [0], {"then": False}
+
+    def other() -> None:
+        try:
+            then()
+            results["then"] = True
+        except TagflowError:
+            pass
+
+    def before(*_: object) -> None:
+        calls[0] += 1
+        if calls[0] == number:
+            other()
+
+    with world.hooked(before):
+        try:
+            first()
+            succeeded = True
+        except TagflowError:
+            succeeded = False
+    if calls[0] < number:
+        other()
+        raise StopIteration
+    return succeeded, results["then"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_whatever_comes_between_two_calls_what_is_admitted_is_true(world: World, name: str) -> None:
+    world.through("v1.22.0", "dev")
+    world.through("v1.19.9", "dev")
+    for number in range(1, 200):
+        it = world.copy()
+        try:
+            admitted, other = at_call(it, number, partial(it.promote, "v1.20.5", to="prod"), partial(OTHERS[name], it))
+        except StopIteration:
+            break
+        assert admitted or other, "one of them ends with success"
+        parse = it.context().scheme.parse_version
+        for image in ("frontend", "backend"):
+            seen = it.seen(image, "prod")
+            held = parse("v1.20.5") in map(parse, it.cell(image, "prod").holds)
+            if admitted and not held:
+                assert parse("v1.20.5") in seen.admitted, (name, number)
+            if name == "hold" and other:
+                assert held
+                assert parse("v1.20.5") not in seen.admitted
+            if name == "another line" and other:
+                assert parse("v1.19.9") in seen.admitted
+            expected = {"promote": "v1.22.0", "rollback": "v1.20.4"}.get(name, "v1.21.1") if other else "v1.21.1"
+            runs = it.runs("prod")[image]
+            # What was rolled back before the decision leaves no higher version to enter beside.
+            assert runs == expected or (name == "rollback" and admitted and runs == "v1.20.5")
+            assert it.tag(image, "prod") == it.tag(image, f"{runs}-prod")
+            assert it.tag(image, "v1.20.5") == world.tag(image, "v1.20.5")
+        repair(it.context(), [])
+        assert [problem for _, problem in findings(it) if problem != "floating.stale"] == [], (name, number)
+    assert number > 10

@@ -33,9 +33,7 @@ def winner(scheme: TagScheme, tag: str, line: Line, admitted: Collection[Version
 
     :raises UsageError: ``version.order`` where a reader would take another version for the highest.
     """
-    best = highest(
-        version for version in admitted if is_of_line(version, line) and scheme.floating_tag(version, line) == tag
-    )
-    if best is None or line not in CHANNELS:
-        return best
-    return max([best, *(version for version in admitted if not version.is_prerelease)])
+    candidates = [it for it in admitted if is_of_line(it, line) and scheme.floating_tag(it, line) == tag]
+    if candidates and line in CHANNELS:
+        candidates += [it for it in admitted if not it.is_prerelease]
+    return highest(candidates)
