@@ -147,3 +147,11 @@ def test_global_options_stay_where_they_were(desk: Desk) -> None:
     assert "`tagflow -f promotion.yaml promote v1.1 --to test`" in done.err
     done = desk.quickly("promote", "v1.1", "test", "-f", "promotion.yaml")
     assert "`tagflow promote v1.1 --to test -f promotion.yaml`" in done.err
+
+
+def test_a_registry_without_a_host_is_on_docker_hub(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("oci:./registry", "mycompany/me"))
+    done = desk.quickly("status", "--timeout", "3s")
+    assert done.status == 6
+    assert "Did you mean `docker.io/mycompany/me`?" in done.err

@@ -1,102 +1,88 @@
-"""signers, signed_by, approvals: what they mean, and each mistake with its place."""
+"""A policy that somebody else may have put there is not taken by itself; what it includes keeps nobody waiting."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import os
 from pathlib import Path
 
 import pytest
 
-from tagflow.config import load_policy_text
-from tagflow.domain.policy import ApprovalRule, Policy, policy_digest
-from tests.config.samples import mistakes
-from tests.trust.keyring import pair
+from tagflow.config.load import find_policy, load_policy
+from tagflow.errors import UsageError
+from tests.cli.runner import POLICY, Desk
 
-A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII5JnXs3vjrjz1rY8mEiEEQlWSfAiZRFWCPL+vKiTebq"
-B = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINjJAysXeaasH1q6jmH3OeLsslxzAh4wnxYV9D6SmJiA"
-HEAD = "version: 1\nregistry: oci:x\nimages: {app: app}\n"
+OTHER = 12345
 
 
-def with_signers(signers: str, prod: str = "{}") -> str:
-    """A policy; signers begin in line 4, column 10, the rules of prod in line 5, column 27."""
-    return f"{HEAD}signers: {signers}\nenvironments: {{dev: , prod: {prod}}}\n"
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a policy, and one below it."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "promotion.yaml").write_text(POLICY)
+    return tmp_path
 
 
-def test_what_they_mean(tmp_path: Path) -> None:
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "ci.pub").write_text(pair("ci").public)
-    signers = f'{{ci: {{key: keys/ci.pub}}, alice: {{ssh: "{A} a comment"}}, bob: {{ssh: "{B}"}}}}'
-    rules = "{signed_by: [ci], approvals: [{need: 2, of: [alice, bob]}, {need: 1, of: [ci]}], approvals_expire: 3d, \
-overrides: [approvals]}"
-    policy = load_policy_text(with_signers(signers, rules), base=tmp_path)
-    prod = policy.environments[1]
-    assert prod.signed_by == ("ci",)
-    assert prod.approvals == (ApprovalRule(2, ("alice", "bob")), ApprovalRule(1, ("ci",)))
-    assert (prod.approvals_expire, prod.overrides) == (timedelta(days=3), ("approvals",))
-    assert [signer.name for signer in policy.signers] == ["ci", "alice", "bob"]
-    assert policy.signers[0].key == pair("ci").key
+def refused(start: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        find_policy(start)
+    assert caught.value.code == "policy.untrusted"
+    return caught.value.message + " " + caught.value.hint
 
 
-def test_approvals_are_set_aside_only_where_the_policy_says_so() -> None:
-    policy = load_policy_text(with_signers("{}"))
-    assert "approvals" not in policy.environments[1].overrides
+def test_one_of_ones_own_is_found_from_below(folder: Path) -> None:
+    assert find_policy(folder / "below") == folder / "promotion.yaml"
+    assert find_policy(folder) == folder / "promotion.yaml"
 
 
-def test_a_saved_plan_is_stale_when_a_key_was_exchanged() -> None:
-    def digest(key: str) -> str:
-        return policy_digest(load_policy_text(with_signers(f'{{a: {{ssh: "{key}"}}}}')))
-
-    assert digest(A) == digest(f"{A} another comment")
-    assert digest(A) != digest(B)
-
-
-@pytest.mark.parametrize(
-    ("signers", "prod", "told"),
-    [
-        ("{a: {}}", "{}", "4:14: a signer has either a `key` or an `ssh` key"),
-        (f'{{a: {{key: x, ssh: "{A}"}}}}', "{}", "4:14: a signer has either a `key` or an `ssh` key"),
-        ("{a: {key: no/such.pub}}", "{}", "4:20: the key file 'no/such.pub' cannot be read: No such file"),
-        ("{a: {key: /}}", "{}", "4:20: the key file '/' cannot be read: it is no file"),
-        ("{a: {key: /etc/hostname}}", "{}", "4:20: the key file '/etc/hostname': this is not a public key in PEM"),
-        ("{a: {ssh: ssh-dss AAAA}}", "{}", "4:20: ssh keys of the type 'ssh-dss' are not supported"),
-        ("{1: {ssh: x}}", "{}", "4:11: signers.1: 1 is read as a number"),
-        ("{'a b': {ssh: x}}", "{}", "4:11: signers.a b: 'a b' is not a signer's name"),
-        (f'{{a: {{ssh: "{A}"}}}}', "{signed_by: []}", "5:41: environments.prod.signed_by is empty"),
-        (f'{{a: {{ssh: "{A}"}}}}', "{signed_by: [a, a]}", "5:45: environments.prod.signed_by names 'a' twice"),
-        (f'{{a: {{ssh: "{A}"}}}}', "{signed_by: [b]}", "5:42: there is no signer 'b'. There is: a."),
-        ("{}", "{signed_by: [b]}", "5:42: there is no signer 'b'. List it in `signers`."),
-        (f'{{a: {{ssh: "{A}"}}}}', "{approvals: [{need: 0, of: [a]}]}", "5:49: environments.prod.approvals.need is 0"),
-        (f'{{a: {{ssh: "{A}"}}}}', "{approvals: [{need: 2.5, of: [a]}]}", "need is 2.5, expected a whole number"),
-        (f'{{a: {{ssh: "{A}"}}}}', "{approvals: [{need: '1', of: [a]}]}", "Write a whole number, without quotes."),
-        (
-            f'{{a: {{ssh: "{A}"}}}}',
-            "{approvals: [{need: 1}]}",
-            "5:42: environments.prod.approvals: the key 'of' is missing",
-        ),
-        (
-            f'{{a: {{ssh: "{A}"}}}}',
-            "{approvals: [{need: 2, of: [a]}]}",
-            "5:49: 2 must approve, but in `of` there is 1 key",
-        ),
-        (
-            f'{{a: {{ssh: "{A}"}}, b: {{ssh: "{A} b"}}}}',
-            "{approvals: [{need: 2, of: [a, b]}]}",
-            "two names with one key count as one",
-        ),
-        (f'{{a: {{ssh: "{A}"}}}}', "{approvals_expire: soon}", "environments.prod.approvals_expire"),
-    ],
-)
-def test_each_mistake_with_its_place(signers: str, prod: str, told: str) -> None:
-    found = mistakes(with_signers(signers, prod))
-    assert any(told in line for line in found), found
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give a file to another user")
+@pytest.mark.parametrize("what", [".", "promotion.yaml"])
+def test_one_of_another_user(folder: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(folder / what, OTHER, OTHER)
+    for start in (folder, folder / "below"):
+        assert "another user owns" in refused(start)
+    monkeypatch.setenv("SUDO_UID", str(OTHER))
+    assert find_policy(folder) == folder / "promotion.yaml"
 
 
-def test_a_private_key_in_the_policy_is_not_repeated(tmp_path: Path) -> None:
-    (tmp_path / "ci.key").write_text(pair("ci").private)
-    [told] = mistakes(with_signers(f"{{ci: {{key: {tmp_path}/ci.key}}}}"))
-    assert "this is a private key" in told
-    assert not [line for line in pair("ci").private.splitlines()[1:-1] if line in told]
+@pytest.mark.parametrize(("what", "mode"), [(".", 0o777), ("promotion.yaml", 0o666)])
+def test_one_that_anybody_may_write_to(folder: Path, what: str, mode: int) -> None:
+    (folder / what).chmod(mode)
+    told = refused(folder / "below")
+    assert "anybody may write to" in told
+    assert f"--policy {folder / 'promotion.yaml'}" in told
+    assert find_policy(folder) == folder / "promotion.yaml"
 
 
-def test_no_signer_no_field() -> None:
-    assert Policy.signers == ()
+def test_in_a_folder_like_tmp_only_the_owner_changes_a_file(folder: Path) -> None:
+    folder.chmod(0o1777)
+    assert find_policy(folder / "below") == folder / "promotion.yaml"
+
+
+def test_naming_it_is_trusting_it(folder: Path) -> None:
+    folder.chmod(0o777)
+    desk = Desk(folder / "below")
+    assert desk.json("tags", "v1.0")["error"]["code"] == "policy.untrusted"
+    assert desk.quickly("tags", "v1.0", "-f", "../promotion.yaml").status == 0
+    assert desk.quickly("tags", "v1.0", TAGFLOW_POLICY="../promotion.yaml").status == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_an_include_that_never_ends(tmp_path: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "more.yaml")
+    else:
+        (tmp_path / "more.yaml").symlink_to("/dev/zero")
+    (tmp_path / "promotion.yaml").write_text(POLICY + "include: [more.yaml]\n")
+    with pytest.raises(
+        UsageError, match=r":8:11: the included file 'more\.yaml' cannot be read: it is no regular file"
+    ):
+        load_policy(tmp_path / "promotion.yaml")
+
+
+def test_the_other_ending_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "promotion.yml").write_text(POLICY)
+    with pytest.raises(UsageError) as caught:
+        find_policy(tmp_path)
+    assert (
+        caught.value.hint == "There is a promotion.yml: call it promotion.yaml, or name it with --policy promotion.yml."
+    )

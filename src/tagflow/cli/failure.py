@@ -23,7 +23,19 @@ def put(error: TagflowError, arguments: Sequence[str], environ: Mapping[str, str
 
 def _hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
     advised = advice.advise(line, policy) if error.code in advice.CODES else ""
-    return advised or hint(error, line, policy)
+    told = advised or hint(error, line, policy)
+    if error.code.partition(".")[0] in ("registry", "auth", "doctor") and policy is not None:
+        return "\n".join(filter(None, (_no_host(policy), told)))
+    return told
+
+
+def _no_host(policy: Policy) -> str:
+    """What is meant where a prefix begins with no host: Docker reads it so, as a namespace on Docker Hub."""
+    for registry in dict.fromkeys([policy.registry, *(it.registry for it in policy.environments)]):
+        host = registry.host
+        if registry.namespace and not registry.is_layout and not any(it in host for it in ".:") and host != "localhost":
+            return f"`registry: {registry}` begins with no host. Did you mean `docker.io/{registry}`?"
+    return ""
 
 
 def names(policy: Policy | None) -> tuple[str, ...]:

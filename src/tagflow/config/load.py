@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from tagflow.config import values
@@ -25,13 +26,44 @@ _FALLBACK = {"version": 1, "registry": "", "environments": {}}
 def find_policy(start: Path) -> Path:
     """The nearest promotion.yaml in ``start`` or a directory above it.
 
-    :raises UsageError: ``policy.not_found``.
+    A policy names registries and commands that are run, so one that somebody else may have put there is refused.
+
+    :raises UsageError: ``policy.not_found``, ``policy.untrusted``.
     """
     for directory in (start, *start.parents):
         path = directory / FILE_NAME
         if os.path.isfile(path):
+            _refuse_untrusted(path, above=directory != start)
             return path
-    raise _not_found(f"there is no {FILE_NAME} in {start} or above it")
+    near = start / "promotion.yml"
+    raise _not_found(
+        f"there is no {FILE_NAME} in {start} or above it",
+        f"There is a {near.name}: call it {FILE_NAME}, or name it with --policy {near.name}." if near.is_file() else "",
+    )
+
+
+def _refuse_untrusted(path: Path, *, above: bool) -> None:
+    """Refuse a policy that nobody named, and that another user has put there, or may have.
+
+    As git does for a repository (safe.directory), who owns the folder and the file is asked; above the directory in
+    which somebody works also whether anybody may write there, for what lies there is not seen from below.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    mine = {os.geteuid()}
+    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():
+        mine.add(int(os.environ["SUDO_UID"]))
+    for it in (path.parent, path):
+        found = it.stat()
+        open_to_all = above and found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        if found.st_uid in mine and not open_to_all:
+            continue
+        why = "anybody may write to" if open_to_all else "another user owns"
+        raise UsageError(
+            "policy.untrusted",
+            f"{path} is not trusted: {why} {it}",
+            hint=f"If you know it, name it: --policy {path}, or set TAGFLOW_POLICY to it.",
+        )
 
 
 def load_policy(path: Path) -> Policy:
@@ -128,7 +160,7 @@ class _Loader:
             mark = checked.places.value("include", index)
             path = os.path.join(self._base, name)
             try:
-                content, real = _read(path), os.path.realpath(path)
+                content, real = _read_regular(path), os.path.realpath(path)
             except (OSError, ValueError) as exc:
                 self._mistakes.add(mark, f"the included file {name!r} cannot be read: {_reason(exc)}")
                 continue
@@ -165,6 +197,15 @@ def _read(path: Path | str) -> bytes:
         return file.read(SIZE_LIMIT + 1)
 
 
+def _read_regular(path: str) -> bytes:
+    """Read what another file names: never a pipe or a device, which could keep its reader waiting for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(None, "it is no regular file")
+        return file.read(SIZE_LIMIT + 1)
+
+
 def _display(path: Path) -> str:
     relative = os.path.relpath(path)
     return str(path) if relative.startswith(os.pardir) else relative
@@ -174,5 +215,7 @@ def _reason(exc: Exception) -> str:
     return exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
 
 
-def _not_found(message: str) -> UsageError:
-    return UsageError("policy.not_found", message, hint="Write one with `tagflow init`, or name it with --policy FILE.")
+def _not_found(message: str, hint: str = "") -> UsageError:
+    return UsageError(
+        "policy.not_found", message, hint=hint or "Write one with `tagflow init`, or name it with --policy FILE."
+    )
