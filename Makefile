@@ -10,6 +10,9 @@ PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Another registry than distribution, with an environment of its own: its dependencies are not ours.
+PULP := .venv-pulp
+PULP_VERSION := 2.30.0
 # Each worker starts servers of its own; a file stays on one worker, which starts only those that it needs.
 WORKERS := auto
 PYTEST_ARGS :=
@@ -18,8 +21,8 @@ CONSTRAINTS := constraints.txt
 # Only some: start, one, rounds, many, tags, thousand, signed, large, twenty, far. The page is written where all ran.
 BENCHMARKS :=
 
-.PHONY: help demo test test-all coverage bench check lint types docs reference pictures dist format hooks constraints \
-	reliability soak fuzz clean
+.PHONY: help demo test test-all pulp coverage bench check lint types docs reference pictures dist format hooks \
+	constraints reliability soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -30,8 +33,10 @@ demo: $(READY) ## Promote a small application from dev to prod and back, on disk
 test: $(READY) ## Run the tests (three minutes); those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
-test-all: $(READY) ## Run what `make test` leaves out: long races, whole matrices, second registries.
+test-all: $(READY) pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m long $(PYTEST_ARGS)
+
+pulp: $(PULP)/.ready ## Install Pulp for the tests, where PostgreSQL and nginx are there for it (200 MB).
 
 coverage: $(READY) ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" --cov $(PYTEST_ARGS) \
@@ -81,7 +86,7 @@ fuzz: $(READY) ## Feed the parsers with far more nonsense than the tests do.
 	TAGFLOW_FUZZ=50 $(BIN)/pytest -n $(WORKERS) -m fuzz $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here: .venv, ./demo, caches.
-	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(PULP) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	[ ! -e demo/.made-by-demo ] || rm -rf demo
 	find src tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -102,6 +107,14 @@ $(READY): pyproject.toml $(wildcard constraints.txt)
 	echo "tagflow needs Python 3.11 or newer with its venv module; tried: $(PYTHON)." >&2; \
 	echo "On Debian or Ubuntu: apt-get install python3 python3-venv. Elsewhere: https://www.python.org/downloads/" >&2; \
 	exit 1
+
+$(PULP)/.ready: $(READY) Makefile
+	@if ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v nginx >/dev/null; then \
+	  echo "Setting up $(PULP) with pulp-container $(PULP_VERSION)"; \
+	  $(BIN)/python -m venv --clear $(PULP) && \
+	  $(PULP)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    pulp-container==$(PULP_VERSION) && touch $@; \
+	else echo "No Pulp: PostgreSQL and nginx are not installed; its tests will say so." >&2; fi
 
 $(VENV)/.docs: $(READY)
 	$(call install,.[docs])

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -28,15 +28,19 @@ _REQUEST = re.compile(r'"([A-Z]+) (\S+) HTTP/[0-9.]+" (\d+)')
 _numbers = itertools.count(1)
 
 
-def require(tool: str) -> str:
+def require(tool: str, path: str | None = None) -> str:
     """The path of a program that a test needs; without it the test is skipped by name, or fails where CI demands it."""
-    path = shutil.which(tool)
-    if path is None:
-        message = f"{tool} is not installed"
-        if os.environ.get("TAGFLOW_REQUIRE_SERVERS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
+    found = shutil.which(tool, path=path)
+    if found is None:
+        missing(f"{tool} is not installed")
+    return found
+
+
+def missing(message: str) -> NoReturn:
+    """Skip the test, or fail it where CI demands every server."""
+    if os.environ.get("TAGFLOW_REQUIRE_SERVERS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def free_port() -> int:

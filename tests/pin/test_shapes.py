@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from tests.pin.shop import DIGEST, pinned
+from tests.servers import require
 
 SHAPES = Path(__file__).parent / "shapes"
 REFERENCES = {
@@ -138,9 +138,7 @@ def test_a_large_file() -> None:
 
 def test_kustomize_reads_what_was_written(tmp_path: Path) -> None:
     """kubectl's kustomize puts the digest into the resource, whichever fields the entry has."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed")
+    kubectl = require("kubectl")
     entries = {
         "web": "{name: web, newName: acme/web, newTag: v1.0}",
         "api": f"{{name: api, newName: acme/back/api, newTag: v1.0, digest: 'sha256:{'2' * 64}'}}",
@@ -155,11 +153,11 @@ def test_kustomize_reads_what_was_written(tmp_path: Path) -> None:
     done = subprocess.run([kubectl, "kustomize", "."], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     images = {it["name"]: it["image"] for it in yaml.safe_load(done.stdout)["spec"]["containers"]}
-    assert images == {
-        "web": f"acme/web:v1.1@{DIGEST}",
-        "api": f"acme/back/api:v1.1@{DIGEST}",
-        "job": f"acme/job@{DIGEST}",
-    }
+    assert images.pop("api") in (
+        f"acme/back/api:v1.1@{DIGEST}",
+        f"acme/back/api@{DIGEST}",
+    )  # 1.20 drops the tag
+    assert images == {"web": f"acme/web:v1.1@{DIGEST}", "job": f"acme/job@{DIGEST}"}
 
 
 def _load(content: bytes) -> list[Any]:

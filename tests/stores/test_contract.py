@@ -34,11 +34,20 @@ from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
 from tests.stores.media import ALL_MEDIA, LOGINS, MEDIA, SIMULATED, Medium, medium
 
-EVERYWHERE = pytest.mark.parametrize("place", ALL_MEDIA, indirect=True)
+EVERYWHERE = pytest.mark.everywhere
 """For what logins and brands change: rights, pages, uploads, mounts, redirects, referrers, removal."""
 
 
-@pytest.fixture(params=MEDIA)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs over the media that differ in code, some over all. Another module that imports the classes has a
+    ``place`` of its own."""
+    given = any("place" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "place" in metafunc.fixturenames and not given:
+        everywhere = metafunc.definition.get_closest_marker("everywhere") is not None
+        metafunc.parametrize("place", ALL_MEDIA if everywhere else MEDIA, indirect=True)
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Medium:
     return medium(request.param, request, tmp_path)
 

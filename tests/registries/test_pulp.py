@@ -1,0 +1,154 @@
+"""Pulp's container registry, a real one: the contract suite, a release by the command itself, and what is its own.
+
+It redirects blobs to its content app, has no referrers API, removes no tag by itself, and takes along what an index
+names when that is deleted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.store import LayoutStore
+from tagflow.stores.port import Store
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.store import RegistryHost
+from tests import images
+from tests.cli.runner import Desk, Done
+from tests.pulp import add_user, running_pulp
+from tests.servers import RegistryServer
+from tests.stores.media import Medium
+from tests.stores.test_contract import (
+    TestBlobs,
+    TestCreate,
+    TestManifests,
+    TestMove,
+    TestReferrers,
+    TestTags,
+    TestThreads,
+    TestUntag,
+    kind,
+    store,
+)
+
+__all__ = [
+    "TestBlobs", "TestCreate", "TestManifests", "TestMove", "TestReferrers", "TestTags", "TestThreads", "TestUntag",
+    "kind", "store",
+]  # fmt: skip
+pytestmark = [pytest.mark.long, pytest.mark.pulp]
+
+POLICY = """\
+version: 1
+registry: {registry}
+images: {{app: app}}
+environments:
+  dev: {{}}
+  prod: {{floating: [latest, major]}}
+"""
+SECRET = "only here to look on"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def pulp() -> Iterator[RegistryServer]:
+    with running_pulp() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host(pulp: RegistryServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryHost]:
+    environ = pulp.environ(tmp_path_factory.mktemp("login"))
+    opened = RegistryHost(pulp.host, Settings(environ=environ, writes=True))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def place(pulp: RegistryServer, host: RegistryHost) -> Medium:
+    prefix = f"contract-{next(_numbers)}"
+    return Medium("pulp", pulp.host, lambda path: host.store(f"{prefix}/{path}"))
+
+
+class Shop:
+    """A directory with a policy, logged in to Pulp, and two builds as layouts."""
+
+    def __init__(self, pulp: RegistryServer, path: Path) -> None:
+        self.pulp, self.namespace = pulp, f"shop-{next(_numbers)}"
+        self.desk = Desk(path)
+        self.desk.write(POLICY.format(registry=f"{pulp.host}/{self.namespace}"))
+        self.login = pulp.environ(path / "docker")["DOCKER_CONFIG"]
+        self.repository = f"{self.namespace}/app"
+        self.built = {
+            version: images.index(LayoutStore(Repository(f"oci:{path}/builds", version)), seed=version, tag=version)
+            for version in ("v1.0", "v1.1")
+        }
+
+    def run(self, *command: str, login: str = "") -> Done:
+        return self.desk.quickly(*command, DOCKER_CONFIG=login or self.login)
+
+    def do(self, *command: str) -> Done:
+        done = self.run(*command)
+        assert done.status == 0, done.err
+        return done
+
+    def release(self, version: str) -> None:
+        self.do("push", version, f"app=oci:builds/{version}")
+        self.do("promote", version, "--to", "prod")
+
+    def login_of(self, name: str, password: str) -> str:
+        """The Docker configuration of another user."""
+        directory = self.desk.path / f"docker-{name}"
+        directory.mkdir()
+        auth = b64encode(f"{name}:{password}".encode()).decode()
+        (directory / "config.json").write_text(json.dumps({"auths": {self.pulp.host: {"auth": auth}}}))
+        return str(directory)
+
+
+@pytest.fixture
+def shop(pulp: RegistryServer, tmp_path: Path) -> Shop:
+    return Shop(pulp, tmp_path)
+
+
+def test_a_release_goes_forward_and_back(shop: Shop, host: RegistryHost) -> None:
+    registry: Store = host.store(shop.repository)
+    for version in ("v1.0", "v1.1"):
+        shop.release(version)
+    for tag in ("v1.1", "v1.1-dev", "v1.1-prod", "dev", "prod", "latest", "v1"):
+        assert registry.resolve(tag) == shop.built["v1.1"].digest, tag
+    assert registry.get("prod") == shop.built["v1.1"], "byte for byte"
+    shop.do("rollback", "prod")
+    assert registry.resolve("prod") == registry.resolve("latest") == shop.built["v1.0"].digest
+    assert shop.run("promote", "v1.1", "--to", "prod").status == 3, "held"
+    shop.do("verify")
+    entries = json.loads(shop.do("history", "prod", "-o", "json").out)["result"]["entries"]
+    assert [it["action"] for it in entries] == ["rollback", "promote", "promote"]
+
+
+def test_doctor_finds_it_usable(shop: Shop) -> None:
+    (registry,) = json.loads(shop.do("doctor", "-o", "json").out)["result"]["registries"]
+    assert registry["usable"]
+    assert "config.json" in registry["credential"]
+
+
+def test_who_may_not_push_is_told_so(shop: Shop, host: RegistryHost) -> None:
+    """A right that is missing is no wrong password."""
+    shop.release("v1.0")
+    name = f"bob-{shop.namespace}"
+    add_user(shop.pulp, name, SECRET)
+    done = shop.run("push", "v1.1", "app=oci:builds/v1.1", login=shop.login_of(name, SECRET))
+    assert done.status == 6, done.err
+    assert "push" in done.err
+    assert "password" not in done.err
+    assert host.store(shop.repository).resolve("dev") == shop.built["v1.0"].digest
+
+
+def test_a_wrong_password_is_told(shop: Shop) -> None:
+    done = shop.run("status", login=shop.login_of("admin", "not it"))
+    assert done.status == 6
+    assert "not it" not in done.err
