@@ -155,3 +155,46 @@ def test_a_registry_without_a_host_is_on_docker_hub(tmp_path: Path) -> None:
     done = desk.quickly("status", "--timeout", "3s")
     assert done.status == 6
     assert "Did you mean `docker.io/mycompany/me`?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("push v2.0 frontend:build", "push v2.0 frontend=docker-daemon:frontend:build"),
+        ("push v2.0 frontend=frontend:build", "push v2.0 frontend=docker-daemon:frontend:build"),
+        ("push frontend:build v2.0", "push v2.0 frontend=docker-daemon:frontend:build"),
+        ("push v2.0 frontend=./build", "push v2.0 frontend=oci:./build"),
+        ("push v2.0 frontend=out/app.tar", "push v2.0 frontend=docker-archive:out/app.tar"),
+        ("push v2.0 ghcr.io/acme/frontend:v2", "push v2.0 frontend=docker://ghcr.io/acme/frontend:v2"),
+    ],
+)
+def test_a_build_that_is_no_source_keeps_its_tag_and_the_version(desk: Desk, typed: str, answer: str) -> None:
+    done = desk.quickly(*shlex.split(typed))
+    assert done.status == 2
+    assert f"`tagflow {answer}`" in done.err
+
+
+def test_how_versions_are_written_is_no_list_of_those_that_exist(desk: Desk) -> None:
+    told = desk.quickly("promote", "banana", "--to", "test").err
+    assert "Versions: " not in told
+    assert "A version is written as" in told
+
+
+def test_a_registry_that_cannot_be_reached_asks_for_no_more_time(tmp_path: Path) -> None:
+    from tests.servers import free_port
+
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("oci:./registry", f"127.0.0.1:{free_port()}/acme"))
+    assert "--timeout" not in desk.quickly("status").err
+
+
+def test_doctor_has_the_fix_that_status_has(tmp_path: Path) -> None:
+    from tests.servers import free_port
+
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("oci:./registry", f"127.0.0.1:{free_port()}/acme"))
+    environ = {"TAGFLOW_REGISTRY_USERNAME": "ann"}  # a password is missing
+    status, doctor = desk.quickly("status", **environ), desk.quickly("doctor", **environ)
+    (fix,) = [line for line in status.err.splitlines() if line.startswith("hint: ")]
+    assert fix.partition(";")[0] in doctor.err
+    assert desk.json("doctor")["result"]["registries"][0]["credential"] is None

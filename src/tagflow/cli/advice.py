@@ -53,7 +53,7 @@ _LEAD_ON = {
 _FILLERS = frozenset({"to", "in", "into", "from", "at", "on", "->", "→", "of"})
 _JOINING = ("=", ":", "@", "-", "/", "_")
 """What people write between a name and a version."""
-_TRANSPORT = re.compile(r"[a-z-]+:")
+_TRANSPORT = re.compile(r"docker-daemon:|docker://|oci:|docker-archive:")
 _EMPTY = 'An argument is empty. An unset variable? In a script "${VERSION:?}" stops there.'
 
 
@@ -212,7 +212,7 @@ def _rollback(line: Line, names: _Names) -> Line | None:
 
 def _push(line: Line, names: _Names) -> Line | None:
     """`push VERSION NAME=SOURCE…`, into the first environment."""
-    deliveries = [names.delivery(word) for word in line.words]
+    deliveries = [names.delivery(word) or _as_delivery(word, names) for word in line.words]
     rest = [word for word, delivery in zip(line.words, deliveries, strict=True) if delivery is None]
     versions = [version for word in rest if (version := names.version(word))]
     others = [word for word in rest if names.version(word) is None and word not in _FILLERS]
@@ -221,6 +221,26 @@ def _push(line: Line, names: _Names) -> Line | None:
         return None
     found = [it for it in deliveries if it]
     return line.saying("push", [*versions, *found], line.without("--to")) if found else None
+
+
+def _as_delivery(word: str, names: _Names) -> str | None:
+    """NAME=SOURCE of a word that is only one of both, ``frontend:build``, or whose SOURCE says no transport."""
+    name, equals, text = word.partition("=")
+    source = text if equals else word
+    image = names.image(name) if equals else names.image(source.partition("@")[0].rpartition("/")[2].partition(":")[0])
+    if not image or not source or _is_version(source, names):
+        return None
+    if source.endswith((".tar", ".tar.gz", ".tgz")):
+        return f"{image}=docker-archive:{source}"
+    if source.startswith((".", "/")):
+        return f"{image}=oci:{source}"
+    host, slash, _ = source.partition("/")
+    remote = bool(slash) and ("." in host or ":" in host or host == "localhost")
+    return f"{image}={'docker://' if remote else 'docker-daemon:'}{source}"
+
+
+def _is_version(text: str, names: _Names) -> bool:
+    return names.version(text) is not None
 
 
 def _environment_first(line: Line, names: _Names) -> Line | None:

@@ -192,7 +192,7 @@ def doctor(found: Iterable[Diagnosis]) -> Json:
             {
                 "registry": it.registry,
                 "usable": it.usable,
-                "credential": it.credential,
+                "credential": it.credential or None,
                 "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in it.checks],
             }
             for it in found

@@ -134,10 +134,12 @@ def early_lookups(snapshot: Snapshot, target: Target, version: Version | None) -
     yield from (TagLookup(target.repository, tag) for tag in tags)
 
 
-def immutable(repository: str, tag: str, actual: Digest | None, wanted: Digest) -> Refused:
-    """The refusal to move a tag that never moves."""
+def immutable(repository: str, tag: str, actual: Digest | None, wanted: Digest, of_daemon: str = "") -> Refused:
+    """The refusal to move a tag that never moves. ``of_daemon`` is the ID of a daemon's image, whose manifest has no
+    digest before it is pushed: the two are of different things, and are not to be compared."""
+    other = f"the image {of_daemon[:19]} of the Docker Engine, another one," if of_daemon else f"{wanted}"
     return Refused(
         "tag.immutable",
-        f"{repository}:{tag} stands at {actual} and never moves; {wanted} was to get this name",
+        f"{repository}:{tag} stands at {actual} and never moves; {other} was to get this name",
         hint="Give the new build a new version (`tagflow next`). No option moves a release.",
     )

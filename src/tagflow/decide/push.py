@@ -94,7 +94,7 @@ def choose(snapshot: Snapshot, delivery: Delivery, build: Build) -> Choice:
         source = build.origin.repository if build.origin else repository
         return Choice(seen, version, build.digest, source, bringing=build.origin is not None or not build.digest)
     if present != build.digest and present not in build.same:
-        raise immutable(str(repository), tag, present, Digest(build.name or build.digest))
+        raise immutable(str(repository), tag, present, Digest(build.digest), of_daemon=build.name)
     return Choice(seen, version, present, repository)
 
 

@@ -115,7 +115,7 @@ def _version(scheme: TagScheme, target: str) -> Version:
             hint=_meant(scheme, target)
             or suggestion(target, names)
             or _give_a_version(scheme, "", target)
-            or f"Images: {', '.join(names)}. Versions: v1.0, 1.2.3.",
+            or f"Images: {', '.join(names)}. A version is written as v1.0 or 1.2.3.",
         ) from error
 
 

@@ -146,12 +146,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that `doctor` looked at. Where an ``essential`` one is not ``ok``, the medium cannot be used."""
+    """One thing that `doctor` looked at. Where an ``essential`` one is not ``ok``, the medium cannot be used.
+
+    ``fix`` is what to do about it.
+    """
 
     name: str
     ok: bool
     detail: str
     essential: bool = False
+    fix: str = ""
 
 
 @dataclass(frozen=True)

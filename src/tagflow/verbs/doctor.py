@@ -50,10 +50,13 @@ def refuse(found: Sequence[Diagnosis], document: object) -> StoreError:
         for check in it.checks
         if check.essential and not check.ok
     ]
+    failed = [check for it in bad for check in it.checks if check.essential and not check.ok]
+    told = "\n".join(check.fix for check in failed).replace("; `tagflow doctor` looks closer", "")
+    fixes = list(dict.fromkeys(told.splitlines()))
     error = StoreError(
         "doctor.unusable",
         "\n".join(lines),
-        hint="Correct what is marked, then run `tagflow doctor` again.",
+        hint="\n".join([*fixes, "Correct what is marked, then run `tagflow doctor` again."]),
         details=[{"registry": it.registry} for it in bad],
     )
     error.result = document

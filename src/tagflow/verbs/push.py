@@ -57,7 +57,9 @@ def parse_deliveries(arguments: Sequence[str]) -> list[Named]:
         name, equals, text = argument.partition("=")
         if not equals or not name or not text:
             raise UsageError(
-                "source.invalid", f"{argument!r} is not NAME=SOURCE", hint="frontend=docker-daemon:frontend"
+                "source.invalid",
+                f"{argument!r} is not NAME=SOURCE",
+                hint="For example frontend=docker-daemon:frontend:TAG.",
             )
         if name in found:
             raise UsageError("source.invalid", f"{name!r} is named twice", hint="Name each image once.")

@@ -68,14 +68,14 @@ def _ping_failed(connection: Connection, error: TagflowError) -> Iterator[Check]
     reached = error.code in ("auth.denied", "registry.untrusted") or error.code.startswith("credentials.")
     detail = f"{error.message} ({error.code})"
     if not reached:
-        yield Check("reachable", False, detail, essential=True)
+        yield Check("reachable", False, detail, essential=True, fix=error.hint)
     elif error.code == "registry.untrusted":
         yield Check("reachable", True, connection.base, essential=True)
-        yield Check("tls", False, detail, essential=True)
+        yield Check("tls", False, detail, essential=True, fix=error.hint)
     else:
         yield Check("reachable", True, connection.base, essential=True)
         yield _tls(connection.base)
-        yield Check("credential", False, detail, essential=True)
+        yield Check("credential", False, detail, essential=True, fix=error.hint)
 
 
 def _source(connection: Connection) -> str:

@@ -94,7 +94,8 @@ class Authenticator:
             hint = "\n".join(filter(None, (hint, advice(self._host))))
         else:
             what = "push" if any(scope.push for scope in scopes) else "pull"
-            message = f"{where} does not accept the credential from {credential.source}"
+            source = "the variables TAGFLOW_REGISTRY_*" if credential.source == ENVIRONMENT else credential.source
+            message = f"{where} does not accept the credential from {source}"
             hint = f"{_renewal(credential, login)}, and check that this user may {what} there."
         return StoreError("auth.denied", message, hint=hint)
 

@@ -57,7 +57,7 @@ def timed_out(url: str) -> StoreError:
     return StoreError(
         "registry.timeout",
         f"{_host(url)} did not answer in time",
-        hint="Try again, or allow more time with --timeout.",
+        hint="Try again later; `tagflow doctor` looks closer.",
     )
 
 
