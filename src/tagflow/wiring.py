@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from tagflow.verbs.doctor import Examine
 
 
+def utc_now() -> datetime:
+    """The clock of this machine."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the outside world gives to one run: for the command line, or for a program that uses tagflow as a library.
 
     ``seconds`` is the time for the whole run (None: no limit); ``trace`` is told each request; ``writes`` asks for the
-    right to push.
+    right to push; ``now`` is the clock.
     """
 
     environ: Mapping[str, str]
@@ -40,6 +45,7 @@ class Surroundings:
     writes: bool = False
     progress: Progress = field(default_factory=Silence)
     actor: str = ""
+    now: Callable[[], datetime] = utc_now
 
 
 def policy_path(named: str | Path | None, environ: Mapping[str, str]) -> Path:
@@ -56,7 +62,7 @@ def context(path: Path, around: Surroundings) -> Context:
         policy=policy,
         policy_digest=policy_digest(policy),
         stores=media.store,
-        now=lambda: datetime.now(UTC),
+        now=around.now,
         new_id=lambda: os.urandom(8).hex(),
         actor=around.actor or actor(around.environ),
         environ=around.environ,
@@ -137,7 +143,7 @@ class _Media:
             return examine(host, repositories)
         with self._lock:
             registry = self._host(host)
-        return registry.examine(repositories, datetime.now(UTC))
+        return registry.examine(repositories, self._around.now())
 
     def _open(self, repository: Repository) -> Store:
         if repository.host.startswith(LAYOUT):

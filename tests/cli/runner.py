@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -59,6 +60,8 @@ class Desk:
     """A directory with a policy."""
 
     path: Path
+    now: Callable[[], datetime] | None = None
+    """The clock of what is run quickly, where it is not that of the machine."""
 
     def tagflow(self, *arguments: str, **environ: str) -> Done:
         return run(arguments, self.path, environ)
@@ -75,7 +78,7 @@ class Desk:
                 redirect_stdout(out),
                 redirect_stderr(err),
             ):
-                status = main.run(list(arguments))
+                status = main.run(list(arguments), self.now)
         finally:
             os.chdir(before)
         return Done(status, out.getvalue(), err.getvalue())

@@ -81,4 +81,5 @@ def root(
     ] = False,
 ) -> None:
     """Global options, before the command."""
-    context.obj = Session(policy_file=policy_file, output=output, verbose=verbose, timeout=timeout)
+    now = context.obj.now if isinstance(context.obj, Session) else None
+    context.obj = Session(policy_file=policy_file, output=output, verbose=verbose, timeout=timeout, now=now)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from io import TextIOWrapper
 
 from tagflow.cli.commands import RELEASES
@@ -48,9 +50,9 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit status."""
-    session = guess_session(arguments)
+def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> int:
+    """Run one command line, by another clock if one is given; the exit status."""
+    session = replace(guess_session(arguments), now=now)
     try:
         return _run(arguments, session)
     except TagflowError as error:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from tagflow.cli.ending import signals
@@ -36,6 +37,8 @@ class Session:
     output: str | None = None
     verbose: bool = False
     timeout: str | None = None
+    now: Callable[[], datetime] | None = None
+    """The clock, where it is not that of this machine."""
 
     def merged(self, **given: Any) -> Session:
         """These options, with those given after the command on top."""

@@ -35,6 +35,7 @@ def _surroundings(session: Session, writes: bool, progress: Progress) -> wiring.
         seconds=session.patience,
         writes=writes,
         progress=progress,
+        now=session.now or wiring.utc_now,
     )
 
 
