@@ -1,4 +1,5 @@
-"""Write what the documentation takes from the code: docs/commands.md, and the table of keys in docs/policy.md.
+"""Write what the documentation takes from the code: docs/commands.md, the table of keys in docs/policy.md, the anchors of
+docs/errors.md.
 
 `make reference` runs it; a test fails where a page is not what this would write.
 """
@@ -138,8 +139,13 @@ def policy(page: str) -> str:
 def pages() -> dict[Path, str]:
     """Every page that is made, in part or whole, as it should be."""
     os.environ.setdefault("COLUMNS", "80")
-    path = DOCS / "policy.md"
-    return {DOCS / "commands.md": commands(), path: policy(path.read_text())}
+    path, codes = DOCS / "policy.md", DOCS / "errors.md"
+    return {DOCS / "commands.md": commands(), path: policy(path.read_text()), codes: anchored(codes.read_text())}
+
+
+def anchored(page: str) -> str:
+    """docs/errors.md with an anchor for each code: every error prints the link to its own."""
+    return re.sub(r'^\| (?:<a id="[^"]*"></a>)?`([a-z_.]+)` \|', r'| <a id="\1"></a>`\1` |', page, flags=re.M)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import re
 from tests.project.codes import raised
 from tests.project.source import ROOT
 
-ROW = re.compile(r"^\| `([a-z_.]+)` \| ([\d, ]+) \| (.+?) \| (.+?) \|$", re.M)
+ROW = re.compile(r"^\| (?:<a id=\"[a-z_.]+\"></a>)?`([a-z_.]+)` \| ([\d, ]+) \| (.+?) \| (.+?) \|$", re.M)
 TEXT = (ROOT / "docs" / "errors.md").read_text()
 DOCUMENTED = {code: {int(status) for status in statuses.split(",")} for code, statuses, _, _ in ROW.findall(TEXT)}
 
