@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -74,17 +73,13 @@ def test_a_release_of_three_hundred_in_memory(tmp_path: Path) -> None:
         most[0] = max(most[0], sum(thread.name.startswith("tagflow") for thread in threading.enumerate()))
 
     with crowd.hooked(before=watch):
-        began = time.monotonic()
         outcome = crowd.promote("v1.0.0", to="dev")
         outcome = crowd.promote("v1.0.0", to="prod")
-        took = time.monotonic() - began
     assert outcome.applied
     assert len(outcome.plan.members) == COUNT
     assert set(crowd.runs("prod").values()) == {"v1.0.0"}
     assert len({crowd.tags(name)["prod"] for name in NAMES}) == COUNT
     assert 1 < most[0] <= 2 * crowd.threads  # never a thread an image
-    assert took < 30
-    print(f"two releases of {COUNT} images in memory: {took:.1f} s")
 
 
 @LONG
@@ -175,16 +170,11 @@ def test_three_hundred_layouts_by_the_command_line(tmp_path: Path) -> None:
     for number, name in enumerate(NAMES):
         store = LayoutStore(Repository(f"oci:{tmp_path}/registry", f"team-{number // EACH}/{name}"))
         images.image(store, content=name.encode(), tag="v1.0.0")
-    took = {}
     for environment in ("dev", "prod"):
-        began = time.monotonic()
         done = desk.tagflow("promote", "v1.0.0", "--to", environment, "-o", "json")
-        took[environment] = time.monotonic() - began
         assert done.status == 0, done.err
         moves = done.result["plan"]["moves"]
         assert len({move["image"] for move in moves}) == COUNT
-    print(f"a release of {COUNT} images in OCI layouts: {took}")
-    assert max(took.values()) < 30
     rows = desk.tagflow("status", "prod", "-o", "json").result["images"]
     assert {row["environments"][0]["version"] for row in rows} == {"v1.0.0"}
     assert desk.tagflow("verify", "prod").status == 0

@@ -486,7 +486,7 @@ class TestPing:
         assert health.url == f"http://{registry.host}"
         assert health.date
         assert abs(health.date - datetime.now(UTC)) < timedelta(seconds=5)
-        assert 0 < health.seconds < 5
+        assert health.seconds > 0
 
 
 @pytest.mark.skopeo
