@@ -1,4 +1,4 @@
-"""Write what the documentation takes from the code: docs/commands.md, the table of keys in docs/policy.md, the anchors of
+"""Write what the documentation takes from the code: docs/commands.md, the keys in docs/policy.md, the anchors of
 docs/errors.md.
 
 `make reference` runs it; a test fails where a page is not what this would write.

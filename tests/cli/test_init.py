@@ -98,11 +98,69 @@ def test_a_broken_compose_file_is_no_error(desk: Desk, text: str) -> None:
 
 
 def test_names_that_no_policy_could_have(desk: Desk) -> None:
-    """A service called as an environment is: the proposal would not load, so it is not made."""
     (desk.path / "compose.yaml").write_text("services: {dev: {build: .}, latest: {build: .}}")
     done = desk.quickly("init")
-    assert (done.status, done.err) == (0, "")
+    assert done.status == 0
     assert names(written(desk)) == ["app"]
+    assert done.err.splitlines() == [
+        "compose.yaml: left out dev: 'dev' is called as an environment is",
+        "compose.yaml: left out latest: 'latest' is a floating tag",
+    ]
+
+
+LEFT_OUT = [
+    ("prod: {build: .}", "left out prod: 'prod' is called as an environment is"),
+    ("Api: {build: .}", "left out Api: 'Api' has upper-case letters, which no repository has"),
+    (
+        "api: {build: ., image: other.test/x/api}",
+        "left out other.test/x/api: it is in another registry than most, a.test",
+    ),
+    ("v2: {build: ., image: a.test/acme/v2.0}", "left out v2: 'v2.0' reads as a version"),
+]
+
+
+@pytest.mark.parametrize(("service", "told"), LEFT_OUT, ids=[told for _, told in LEFT_OUT])
+def test_what_is_left_out_is_said_and_the_rest_is_taken(desk: Desk, service: str, told: str) -> None:
+    two = "web: {build: ., image: a.test/acme/web}, job: {build: ., image: a.test/acme/job}"
+    (desk.path / "compose.yaml").write_text(f"services: {{{service}, {two}}}")
+    done = desk.quickly("init")
+    assert done.status == 0
+    assert f"compose.yaml: {told}" in done.err.splitlines()
+    assert names(written(desk)) == ["web", "job"]
+    assert str(written(desk).registry) == "a.test/acme"
+
+
+def test_a_registry_in_a_variable_is_asked_for(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text("services: {web: {build: ., image: '$REG/web:$TAG'}}")
+    done = desk.quickly("init")
+    assert "compose.yaml: the registry of web is not known: $REG/web:$TAG has variables" in done.err.splitlines()
+    assert names(written(desk)) == ["web"]
+
+
+def test_a_compose_file_that_cannot_be_read_is_said(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text("services: [")
+    assert desk.quickly("init").err.startswith("compose.yaml: it cannot be read: compose.yaml:")
+
+
+def test_latest_is_proposed_where_it_stands(desk: Desk) -> None:
+    fill(LayoutStore(Repository(f"oci:{desk.path}/images", "web")), "v1.0", "v1.0-qa", "qa", "live", "latest")
+    done = desk.quickly("init", "--registry", "oci:./images")
+    assert "environments qa, live; their order is a guess" in done.err
+    assert [it.floating for it in written(desk).environments] == [(), ("latest",)]
+
+
+def test_next_names_what_was_written(desk: Desk) -> None:
+    done = desk.quickly("init", "--image", "web", "--image", "api")
+    assert done.out == "Wrote promotion.yaml. Next: `tagflow push VERSION web=SOURCE api=SOURCE`.\n"
+
+
+def test_below_another_policy_it_says_so(desk: Desk) -> None:
+    desk.act("init")
+    below = desk.path / "services"
+    below.mkdir()
+    done = Desk(below).quickly("init", "--image", "web")
+    assert done.status == 0
+    assert f"note: there is {desk.path / 'promotion.yaml'}, too" in done.err
 
 
 def test_without_git_and_docker(desk: Desk) -> None:

@@ -11,7 +11,7 @@ from tagflow.cli.clues import existing_tags, layouts, look_around
 from tagflow.cli.propose import Custom, custom, propose
 from tagflow.cli.session import Session
 from tagflow.config.load import FILE_NAME, load_policy_text
-from tagflow.config.template import template
+from tagflow.config.template import ENVIRONMENTS, template
 from tagflow.domain.reference import LAYOUT
 from tagflow.errors import StoreError, UsageError
 
@@ -24,6 +24,7 @@ class Wish:
     images: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     version: str = ""
+    floating: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The file.
@@ -31,13 +32,14 @@ class Wish:
         :raises UsageError: ``policy.invalid``.
         """
         given = {"registry": self.registry, "images": self.images, "environments": self.environments}
-        return template(**{key: it for key, it in given.items() if it}, version=self.version)  # type: ignore[arg-type]
+        filled = {key: it for key, it in given.items() if it}
+        return template(**filled, version=self.version, floating=self.floating)  # type: ignore[arg-type]
 
 
 def write_policy(
     session: Session, registry: str, images: Sequence[str], environments: Sequence[str], *, force: bool
-) -> Path:
-    """Write a commented policy, where --policy says or to the current directory; its path.
+) -> tuple[Path, tuple[str, ...]]:
+    """Write a commented policy, where --policy says or to the current directory; its path, and its images.
 
     :raises UsageError: ``init.exists`` where a file is there and ``force`` is not given.
     :raises StoreError: ``init.unwritable``.
@@ -57,7 +59,10 @@ def write_policy(
         raise _exists(path) from None
     except OSError as exc:
         raise StoreError("init.unwritable", f"cannot write {path}: {exc.strerror}", hint="Look at its folder.") from exc
-    return path
+    above = next((it / FILE_NAME for it in path.resolve().parent.parents if (it / FILE_NAME).is_file()), None)
+    if path.name == FILE_NAME and above is not None:
+        session.note(f"note: there is {above}, too; in {path.resolve().parent} and below the new one counts")
+    return path, tuple(it.name for it in load_policy_text(text, base=path.parent).images)
 
 
 def _check(wish: Wish) -> None:
@@ -81,25 +86,31 @@ def _text(session: Session, wish: Wish, folder: Path) -> str:
     except UsageError:
         return wish.text()
     for line in because:
-        session.note(f"found {line}")
+        session.note(line)
     return text
 
 
 def _completed(session: Session, wish: Wish, folder: Path) -> tuple[Wish, list[str]]:
-    proposal = propose(look_around(folder, session.environ), wish.registry, wish.images)
+    clues = look_around(folder, session.environ)
+    proposal = propose(clues, wish.registry, wish.images, wish.environments or ENVIRONMENTS)
     images = proposal.images
     if not images and wish.registry.startswith(LAYOUT):
         images = tuple(layouts(folder / wish.registry.removeprefix(LAYOUT)))
     found = replace(wish, registry=proposal.registry, images=images)
     # A registry is asked only where somebody named it.
     from_tags = _from_tags(session, found, folder) if wish.registry else Custom()
-    because = list(proposal.because)
+    because = [f"found {line}" for line in proposal.because] + list(proposal.left_out)
+    where = f"found tags in {wish.registry}"
     if from_tags.environments and not wish.environments:
-        because.append(f"tags in {wish.registry}: environments {', '.join(from_tags.environments)}")
+        told = ", ".join(from_tags.environments)
+        because.append(f"{where}: environments {told}; their order is a guess: look at it")
     if from_tags.version:
-        because.append(f"tags in {wish.registry}: versions are written {from_tags.version}")
+        because.append(f"{where}: versions are written {from_tags.version}")
+    if from_tags.floating:
+        because.append(f"{where}: {', '.join(from_tags.floating)}, which follows the last environment from now on")
     environments = wish.environments or from_tags.environments
-    return replace(found, environments=environments, version=from_tags.version), because
+    written = replace(found, environments=environments, version=from_tags.version, floating=from_tags.floating)
+    return written, because
 
 
 def _from_tags(session: Session, wish: Wish, folder: Path) -> Custom:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from tagflow.config.compose import Built
@@ -23,37 +24,52 @@ _REGISTRIES = {"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}
 
 @dataclass(frozen=True)
 class Clues:
-    """What lies around: the services of a compose file, the address of git's remote, repositories of the daemon."""
+    """What lies around: the services of a compose file, the address of git's remote, repositories of the daemon.
+
+    ``trouble`` says why the compose file could not be read.
+    """
 
     compose: str = ""
     built: tuple[Built, ...] = ()
     remote: str = ""
     local: tuple[str, ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to write; empty: nothing is known. ``because`` says where each guess comes from, a line each."""
+    """What to write; empty: nothing is known. ``because`` says where each guess comes from, ``left_out`` what was not
+    taken and why, a line each."""
 
     registry: str = ""
     images: tuple[str, ...] = ()
     because: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Custom:
-    """What tags that are there already show: environments in order, and how versions are written."""
+    """What tags that are there already show: environments in order, how versions are written, and floating tags."""
 
     environments: tuple[str, ...] = ()
     version: str = ""
+    floating: tuple[str, ...] = field(default=(), compare=False)
 
 
-def propose(clues: Clues, registry: str = "", images: tuple[str, ...] = ()) -> Proposal:
-    """Images from compose, else git; their registry from compose, else the daemon, else git. What is given stays."""
+def propose(
+    clues: Clues, registry: str = "", images: tuple[str, ...] = (), environments: Collection[str] = ()
+) -> Proposal:
+    """Images from compose, else git; their registry from compose, else the daemon, else git. What is given stays.
+
+    What no policy with these ``environments`` could have is left out, and the rest is taken.
+    """
     because: list[str] = []
-    prefix, built = together([it.image or it.service for it in clues.built])
+    left_out = [f"{clues.compose}: it cannot be read: {clues.trouble}"] if clues.trouble and not images else []
+    chosen, refused = _taken(clues, environments)
+    prefix, built = together(chosen)
     host, repository = _remote(clues.remote)
     if not images:
+        left_out += refused
         named = {clues.compose: built, "git remote": (repository,) if repository else ()}
         where, images = next(((where, it) for where, it in named.items() if it), ("", ()))
         because += [f"{where}: {', '.join(images)}"] if images else []
@@ -61,7 +77,44 @@ def propose(clues: Clues, registry: str = "", images: tuple[str, ...] = ()) -> P
         places = {clues.compose: prefix, "images of this machine": _local(clues.local, images), "git remote": host}
         where, registry = next(((where, it) for where, it in places.items() if it), ("", ""))
         because += [f"{where}: registry {registry}"] if registry else []
-    return Proposal(registry, images, tuple(because))
+    return Proposal(registry, images, tuple(because), tuple(left_out))
+
+
+def _taken(clues: Clues, environments: Collection[str]) -> tuple[list[str], list[str]]:
+    """The names of what is built that a policy can have, and why it cannot have the others."""
+    names: list[str] = []
+    refused: list[str] = []
+    for it in clues.built:
+        name = it.image or it.service
+        why = _why_not(name, environments)
+        if why:
+            refused.append(f"{clues.compose}: left out {it.service}: {why}")
+            continue
+        names.append(name)
+        if it.written:
+            refused.append(f"{clues.compose}: the registry of {it.service} is not known: {it.written} has variables")
+    counted = Counter(place[0] for name in names if (place := _place(name)) and place[0])
+    if len(counted) < 2:
+        return names, refused
+    main = counted.most_common(1)[0][0]
+    apart = [name for name in names if (place := _place(name)) and place[0] not in ("", main)]
+    refused += [f"{clues.compose}: left out {name}: it is in another registry than most, {main}" for name in apart]
+    return [name for name in names if name not in apart], refused
+
+
+def _why_not(name: str, environments: Collection[str]) -> str:
+    """Why an image cannot be called so; empty where it can."""
+    if name != name.lower():
+        return f"{name!r} has upper-case letters, which no repository has"
+    place = _place(name)
+    if place is None:
+        return f"{name!r} is no name of an image"
+    last = place[1][-1]
+    if last in environments:
+        return f"{last!r} is called as an environment is"
+    if last == "latest":
+        return "'latest' is a floating tag"
+    return f"{last!r} reads as a version" if _VERSION.fullmatch(last) else ""
 
 
 def together(names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -84,7 +137,7 @@ def custom(tags: Iterable[str]) -> Custom:
     found = {tag for tag in known if tag in combined or tag in _ORDER}
     letters = sum(1 if match[1] else -1 for match in versions)
     environments = tuple(sorted(found, key=_turn)) if len(found) > 1 else ()
-    return Custom(environments, "{version}" if letters < 0 else "")
+    return Custom(environments, "{version}" if letters < 0 else "", ("latest",) if "latest" in known else ())
 
 
 def _turn(name: str) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tagflow.config.mistakes import Mark, Mistakes
 from tagflow.config.nodes import Node, Pairs, Scalar, parse
@@ -16,10 +16,14 @@ _VARIABLE = re.compile(r"\$\{[^{}]*\}|\$\w+")
 
 @dataclass(frozen=True)
 class Built:
-    """A service that is built here, and the name of its image without a tag; empty where the file does not say."""
+    """A service that is built here, and the name of its image without a tag; empty where the file does not say.
+
+    ``written`` is what the file says of the image where variables hide its name.
+    """
 
     service: str
     image: str
+    written: str = field(default="", compare=False)
 
 
 def read_compose(text: str) -> list[Built]:
@@ -28,18 +32,27 @@ def read_compose(text: str) -> list[Built]:
     services = _get(root, "services")
     if not isinstance(services, Pairs):
         return []
-    return [Built(name.text, _image(it)) for name, it in services.pairs if _get(it, "build") is not None]
+    return [_built(name.text, it) for name, it in services.pairs if _get(it, "build") is not None]
 
 
-def _image(service: Node) -> str:
-    """The image's name; variables count with the default that stands beside them."""
-    written = _get(service, "image")
+def compose_trouble(text: str) -> str:
+    """Why a text is no compose file, in one line; empty where it is one."""
+    mistakes = Mistakes()
+    root = parse(text, Mark(0, NAMES[0], 1, 1), mistakes)
+    if mistakes:
+        return mistakes.error().message.splitlines()[0]
+    return "" if isinstance(_get(root, "services"), Pairs) else "it has no services"
+
+
+def _built(service: str, it: Node) -> Built:
+    """Variables count with the default that stands beside them."""
+    written = _get(it, "image")
     if not isinstance(written, Scalar):
-        return ""
+        return Built(service, "")
     name = _DEFAULTED.sub(r"\1", written.text).partition("@")[0]
     head, slash, last = name.rpartition("/")
     repository = head + slash + last.partition(":")[0]
-    return "" if _VARIABLE.search(repository) else repository
+    return Built(service, "", written.text) if _VARIABLE.search(repository) else Built(service, repository)
 
 
 def _get(node: Node | None, key: str) -> Node | None:

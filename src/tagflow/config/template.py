@@ -12,6 +12,9 @@ from tagflow.config.schema import ADDRESS
 REGISTRY = "oci:./images"
 """Works anywhere: OCI image layouts on disk, without a server."""
 
+ENVIRONMENTS = ("dev", "test", "staging", "prod")
+"""In order of promotion, where nobody says which there are."""
+
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*(?::[A-Za-z0-9._/-]+)*")
 _TAKEN = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
@@ -100,12 +103,14 @@ _OPTIONS = """\
 def template(
     registry: str = REGISTRY,
     images: Sequence[str] = ("app",),
-    environments: Sequence[str] = ("dev", "test", "staging", "prod"),
+    environments: Sequence[str] = ENVIRONMENTS,
     version: str = "",
+    floating: Sequence[str] = (),
 ) -> str:
     """The text of a policy for these images and environments (in order of promotion), which loads as it stands.
 
-    ``version`` is the template of version tags where it is not the default.
+    ``version`` is the template of version tags where it is not the default, ``floating`` what follows the last
+    environment.
 
     :raises UsageError: ``policy.invalid`` where a name cannot be one.
     """
@@ -117,7 +122,8 @@ def template(
         registry=_quoted(registry),
         images="\n".join(f"  {_quoted(name)}: {_quoted(path)}" for name, path in paths.items()),
         tags=f'tags:\n  version: "{version}"' if version else '#tags:\n#  version: "v{version}"',
-        environments="\n".join(f"  {_quoted(name)}:" for name in environments),
+        environments="\n".join(f"  {_quoted(name)}:" for name in environments)
+        + (f"\n    floating: [{', '.join(floating)}]" if floating else ""),
         options=_options(registry, environments),
     )
     load_policy_text(text)

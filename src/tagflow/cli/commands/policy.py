@@ -26,8 +26,9 @@ def init(
     """Write a commented promotion.yaml."""
     from tagflow.cli.initialise import write_policy
 
-    path = write_policy(session, registry, image or [], env or [], force=force)
-    session.emit({"path": str(path)}, lambda: f"Wrote {path}. Next: `tagflow push VERSION NAME=SOURCE`.")
+    path, images = write_policy(session, registry, image or [], env or [], force=force)
+    sources = " ".join(f"{name}=SOURCE" for name in images[:3]) + (" …" if len(images) > 3 else "")
+    session.emit({"path": str(path)}, lambda: f"Wrote {path}. Next: `tagflow push VERSION {sources}`.")
 
 
 @command("tags")
