@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from tests.speed.rounds import Bench, round_proxy
+from tests.speed.rounds import Bench
 
 from benchmarks import peers
 from benchmarks.data import Yard
@@ -80,20 +80,19 @@ def _promotions(place: Place, delay: int) -> dict[str, list[Sample]]:
 
 def requests_and_rounds(place: Place, report: Report) -> None:
     """The same on every machine."""
-    with round_proxy(place.server.host) as proxy:
-        bench = Bench(place.path / "rounds", proxy, place.server, ["app"], _ENVIRONMENTS)
-        bench.build("v1.0.0", "v1.1.0")
-        costs = {}
-        costs["the first promotion in a repository"] = bench.run("promote", "v1.0.0", "--to", "dev")
-        costs["promotion to an environment without history"] = bench.run("promote", "v1.0.0", "--to", "test")
-        bench.done("promote", "v1.0.0", "--to", "prod")
-        bench.done("promote", "v1.1.0", "--to", "dev")
-        bench.done("promote", "v1.1.0", "--to", "test")
-        costs["promotion where another version runs"] = bench.run("promote", "v1.1.0", "--to", "prod")
-        costs["promotion of what runs there already"] = bench.run("promote", "v1.1.0", "--to", "prod")
-        costs["status of three environments"] = bench.run("status")
-        costs["rollback"] = bench.run("rollback", "prod")
-        costs["verify"] = bench.run("verify")
+    bench = Bench(place.path / "rounds", place.server, ["app"], _ENVIRONMENTS)
+    bench.build("v1.0.0", "v1.1.0")
+    costs = {}
+    costs["the first promotion in a repository"] = bench.run("promote", "v1.0.0", "--to", "dev")
+    costs["promotion to an environment without history"] = bench.run("promote", "v1.0.0", "--to", "test")
+    bench.done("promote", "v1.0.0", "--to", "prod")
+    bench.done("promote", "v1.1.0", "--to", "dev")
+    bench.done("promote", "v1.1.0", "--to", "test")
+    costs["promotion where another version runs"] = bench.run("promote", "v1.1.0", "--to", "prod")
+    costs["promotion of what runs there already"] = bench.run("promote", "v1.1.0", "--to", "prod")
+    costs["status of three environments"] = bench.run("status")
+    costs["rollback"] = bench.run("rollback", "prod")
+    costs["verify"] = bench.run("verify")
     rows = [(name, len(cost.requests), cost.rounds) for name, cost in costs.items()]
     note = (
         "Of one image of two platforms, with an empty cache; `crane tag` makes 4 requests in 4 rounds. Where another"

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+from urllib3.connectionpool import HTTPConnectionPool
 
 from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk
-from tests.proxy import Fault, FaultProxy
 from tests.servers import RegistryServer
-
-IDLE_SAMPLES, SAMPLE_SECONDS = 6, 0.004
-"""How often in a row, and how far apart, nobody may be seen at work before a round is over."""
 
 
 @dataclass(frozen=True)
@@ -60,74 +61,88 @@ class Cost:
         return "\n".join([*lines, *(f"  {it.round:3} {it}" for it in self.requests)])
 
 
-class RoundProxy(FaultProxy):
-    """A proxy that answers in rounds: it holds requests until no thread of this process does anything but wait, then
-    lets all of them go at once. So a round is what the client asks without knowing an answer, however slow it is.
+class _Depth(threading.local):
+    """In the round of which answer this thread is: 0 before any."""
+
+    value = 0
+
+
+class Recorder:
+    """Hears every request of this process, and in which round it is made.
+
+    A request is one round later than the latest answer that it can have waited for: one to the same thread, or one to a
+    thread whose result that thread has taken, or by which it was set to work. That is what follows from what, whatever
+    a processor, a registry or a number of threads makes of it; no clock is read.
     """
 
-    def __init__(self, upstream: str) -> None:
-        super().__init__(upstream)
-        self._turn = threading.Condition()
-        self._asked: list[Asked] = []
-        self._round = self._held = 0
-        self._measuring = False
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self._depth = _Depth()
+
+    def request(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """In the place of urllib3's."""
+
+        def urlopen(pool: Any, method: str, url: str, *arguments: Any, **more: Any) -> Any:
+            number = self._depth.value + 1
+            self.asked.append(Asked(method, _target(url), number))
+            try:
+                return original(pool, method, url, *arguments, **more)
+            finally:
+                self._depth.value = number
+
+        return urlopen
+
+    def submit(self, original: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
+        """In the place of an executor's: who works begins where the one was who gave the work."""
+
+        def submit(pool: Any, function: Callable[..., Any], *arguments: Any, **more: Any) -> Future[Any]:
+            reached = [self._depth.value]
+
+            def work() -> Any:
+                self._depth.value = reached[0]
+                try:
+                    return function(*arguments, **more)
+                finally:
+                    reached[0] = self._depth.value
+
+            future = original(pool, work)
+            future.reached = reached  # type: ignore[attr-defined]
+            return future
+
+        return submit
+
+    def result(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """In the place of a future's: who takes a result goes on from where it came about."""
+
+        def result(future: Future[Any], *arguments: Any, **more: Any) -> Any:
+            try:
+                return original(future, *arguments, **more)
+            finally:
+                self._depth.value = max(self._depth.value, *getattr(future, "reached", [0]))
+
+        return result
 
     @contextmanager
-    def measuring(self) -> Iterator[list[Asked]]:
-        """Hold what is asked until the block ends; the list fills."""
-        with self._turn:
-            self.requests.clear()
-            self._asked, self._round, self._held, self._measuring = [], 0, 0, True
-        watch = threading.Thread(target=self._release, daemon=True)
-        watch.start()
-        try:
-            yield self._asked
-        finally:
-            with self._turn:
-                self._measuring = False
-                self._turn.notify_all()
-            watch.join()
-
-    def fault(self, method: str, path: str) -> Fault | None:
-        with self._turn:
-            if self._measuring:
-                asked = Asked(method, path, self._round + 1)
-                self._asked.append(asked)
-                self._held += 1
-                self._turn.wait_for(lambda: self._round >= asked.round or not self._measuring)
-        return None
-
-    def _release(self) -> None:
-        """End a round whenever all that were let go are answered and everyone waits."""
-        idle = 0
-        while self._measuring:
-            time.sleep(SAMPLE_SECONDS)
-            answered = len(self.requests) == len(self._asked) - self._held
-            idle = idle + 1 if self._held and answered and not _others_at_work() else 0
-            if idle >= IDLE_SAMPLES:
-                idle = 0
-                with self._turn:
-                    self._round, self._held = self._round + 1, 0
-                    self._turn.notify_all()
+    def listening(self) -> Iterator[list[Asked]]:
+        """What is asked until the block ends; the list fills."""
+        with (
+            patch.object(HTTPConnectionPool, "urlopen", self.request(HTTPConnectionPool.urlopen)),
+            patch.object(ThreadPoolExecutor, "submit", self.submit(ThreadPoolExecutor.submit)),
+            patch.object(Future, "result", self.result(Future.result)),
+        ):
+            yield self.asked
 
 
-def _others_at_work() -> bool:
-    """Whether a thread of this process runs, or could run if it had a processor (proc(5), ``/proc/pid/task``)."""
-    own = str(threading.get_native_id())
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # it has ended
-            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
-            if task.name != own and state != "S":
-                return True
-    return False
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 @dataclass
 class Bench:
-    """A policy of some images on a registry behind the proxy; each command starts without anything in its cache."""
+    """A policy of some images on a registry; each command starts without anything in its cache."""
 
     path: Path
-    proxy: RoundProxy
     server: RegistryServer
     names: Sequence[str]
     policy: str
@@ -137,7 +152,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.namespace = self.server.fresh("speed").path
         listed = "".join(f"  {name}: {name}\n" for name in self.names)
-        text = f"version: 1\nregistry: {self.proxy.host}/{self.namespace}\nimages:\n{listed}{self.policy}"
+        text = f"version: 1\nregistry: {self.server.host}/{self.namespace}\nimages:\n{listed}{self.policy}"
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "promotion.yaml").write_text(text)
 
@@ -151,7 +166,7 @@ class Bench:
 
     def run(self, *arguments: str, cold: bool = True) -> Cost:
         """One command, which must succeed; what it asked."""
-        with self.proxy.measuring() as asked:
+        with Recorder().listening() as asked:
             self.done(*arguments, cold=cold)
         return Cost(tuple(asked))
 
@@ -160,13 +175,3 @@ class Bench:
         self.runs += cold
         done = Desk(self.path).quickly(*arguments, XDG_CACHE_HOME=str(self.path / f"cache-{self.runs}"))
         assert done.status == 0, (arguments, done.err)
-
-
-@contextmanager
-def round_proxy(upstream: str) -> Iterator[RoundProxy]:
-    """A proxy in front of ``upstream`` (``HOST:PORT``)."""
-    proxy = RoundProxy(upstream)
-    try:
-        yield proxy
-    finally:
-        proxy.stop()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import urllib3
 
+from tests.servers import RegistryServer
 from tests.speed.conftest import FLOATING, OpenBench
-from tests.speed.rounds import Bench, Cost
+from tests.speed.rounds import Bench, Cost, Recorder
 
-pytestmark = [
-    pytest.mark.registry,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which threads wait"),
-]
+pytestmark = pytest.mark.registry
 
 CRANE_TAG = 4
 """Requests, one after the other, that `crane tag` makes: version check, manifest, HEAD, PUT."""
@@ -86,13 +85,12 @@ class TestOneImage:
         within(one.run("verify"), rounds=8, requests=36)
 
 
-@pytest.mark.usefixtures("many_threads")
 def test_rounds_do_not_grow_with_images(bench: OpenBench) -> None:
     """What is asked of four images is asked side by side, by each command."""
     costs = {}
     for count in (1, 4):
         some = ready(bench(count))
-        host = f"{some.proxy.host}/{some.namespace}"
+        host = f"{some.server.host}/{some.namespace}"
         sources = [f"{name}=docker://{host}/{name}:v1.1.0" for name in some.names]
         costs[count] = {
             "promote": some.run("promote", "v1.1.0", "--to", "prod"),
@@ -117,3 +115,20 @@ def test_each_new_version_costs_the_same(bench: OpenBench) -> None:
         one.done("promote", version, "--to", "dev")
         cost = one.run("promote", version, "--to", "test")
         assert len(cost.requests) <= 13, str(cost)
+
+
+def test_a_round_is_what_follows_from_an_answer(registry: RegistryServer) -> None:
+    """Two at once, one that takes both results, one beside it: two rounds, however long each takes."""
+    with Recorder().listening() as asked, urllib3.PoolManager() as client, ThreadPoolExecutor(2) as pool:
+
+        def ask(number: int) -> None:
+            client.request("GET", f"http://{registry.host}/v2/?{number}")
+
+        both = [pool.submit(ask, number) for number in (1, 1)]
+        ask(1)
+        for future in both:
+            future.result()
+        ask(2)
+        pool.submit(ask, 3).result()
+    assert [(it.path[-1], it.round) for it in asked if it.path[-1] != "1"] == [("2", 2), ("3", 3)]
+    assert {it.round for it in asked if it.path[-1] == "1"} == {1}
