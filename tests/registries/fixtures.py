@@ -14,7 +14,7 @@ from tagflow.stores.registry.store import RegistryHost
 from tests.registries.brands import BRANDS, HOSTS, Brand
 from tests.registries.network import Network, network
 
-QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0, gap=0.001, largest_gap=0.01)
 OpenBrand = Callable[[str], Brand]
 
 

@@ -22,7 +22,7 @@ from tests.servers import RegistryServer, free_port
 from tests.standin import Asked, Say, standin
 from tests.tokenserver import TokenServer
 
-QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0, gap=0.001, largest_gap=0.01)
 
 
 def examine(server: RegistryServer, environ: dict[str, str], now: datetime | None = None) -> Checkup:

@@ -19,7 +19,7 @@ from tests.servers import PASSWORD, USERNAME, RegistryServer, make_certificate, 
 from tests.standin import Asked, Say, Script, StandIn, standin
 from tests.tokenserver import REFRESH_TOKEN, TokenServer
 
-QUICK = RetryPolicy(attempts=3, first=0.01)
+QUICK = RetryPolicy(attempts=3, first=0.01, gap=0.001, largest_gap=0.01)
 Opener = Callable[..., RegistryHost]
 
 

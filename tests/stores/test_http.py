@@ -19,7 +19,7 @@ from tests.proxy import FaultProxy
 from tests.servers import free_port
 from tests.standin import Asked, Say, standin
 
-QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0)
+QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0, gap=0.001, largest_gap=0.01)
 
 
 def transport(**settings: Any) -> Transport:

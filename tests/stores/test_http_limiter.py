@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import FIRST_GAP, LARGEST_GAP, RateLimiter, RetryPolicy, Transient
+from tagflow.stores.registry.http.retries import RateLimiter, RetryPolicy, Transient
 from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Asked, Say, standin
 
 A, B = "https://a.example:443", "https://b.example:443"
+
+POLICY = RetryPolicy()
 
 
 class Clock:
@@ -31,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def limiter(clock: Clock) -> RateLimiter:
-    return RateLimiter(60.0, clock)
+    return RateLimiter(POLICY, clock)
 
 
 def test_full_speed_until_a_refusal(limiter: RateLimiter) -> None:
@@ -40,7 +42,7 @@ def test_full_speed_until_a_refusal(limiter: RateLimiter) -> None:
 
 def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: RateLimiter, clock: Clock) -> None:
     limiter.refused(A, 5.0)
-    assert [limiter.turn(A) for _ in range(3)] == pytest.approx([5.0, 5.0 + FIRST_GAP, 5.0 + 2 * FIRST_GAP])
+    assert [limiter.turn(A) for _ in range(3)] == pytest.approx([5.0, 5.0 + POLICY.gap, 5.0 + 2 * POLICY.gap])
     assert limiter.turn(B) == 0.0
     clock.now += 6
     assert limiter.turn(A) == 0.0
@@ -51,7 +53,7 @@ def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limit
         limiter.refused(A, None)
     clock.now += 100
     assert limiter.turn(A) == 0.0
-    assert limiter.turn(A) == pytest.approx(LARGEST_GAP)
+    assert limiter.turn(A) == pytest.approx(POLICY.largest_gap)
     for _ in range(50):
         limiter.served(A)
     clock.now += 100
@@ -61,7 +63,7 @@ def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limit
 def test_a_limit_of_hours_does_not_hold_others(limiter: RateLimiter) -> None:
     """Docker Hub counts pulls: tags may still be moved, and put back."""
     limiter.refused(A, 7200.0)
-    assert limiter.turn(A) == pytest.approx(FIRST_GAP)
+    assert limiter.turn(A) == pytest.approx(POLICY.gap)
 
 
 def test_what_one_thread_is_told_holds_the_others() -> None:

@@ -22,7 +22,7 @@ from tests import images
 from tests.proxy import FaultProxy
 from tests.servers import RegistryServer, require
 
-QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0)
+QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0, gap=0.001, largest_gap=0.01)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests.standin import Asked, Say, Script, StandIn, standin
 
-QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0, gap=0.001, largest_gap=0.01)
 MANIFEST = Manifest(OCI_MANIFEST, b'{"schemaVersion":2}')
 OTHER = digest_of(b"other")
 Play = Callable[[Script], tuple[RegistryStore, StandIn]]

@@ -27,11 +27,17 @@ class Transient(Exception):
 @dataclass(frozen=True)
 class RetryPolicy:
     """At most ``attempts`` tries; the first wait is up to ``first`` seconds and doubles; all waits of one operation
-    together take at most ``budget`` seconds."""
+    together take at most ``budget`` seconds.
+
+    Where a server has too many requests, all requests to it keep ``gap`` seconds apart, doubled with each refusal up to
+    ``largest_gap``.
+    """
 
     attempts: int = 6
     first: float = 0.2
     budget: float = 60.0
+    gap: float = 0.05
+    largest_gap: float = 1.0
 
 
 class RetryBudget:
@@ -101,9 +107,6 @@ def parse_date(value: str | None) -> datetime | None:
         return None
 
 
-FIRST_GAP = 0.05
-LARGEST_GAP = 1.0
-"""Seconds between two requests: the first such gap, doubled with each refusal up to the largest."""
 _RELIEF = 0.8
 _NO_GAP = 0.005
 
@@ -118,12 +121,12 @@ class _Spacing:
 
 class RateLimiter:
     """Spaces requests, of any method, by server: at full speed until it refuses one, and back there with the answers
-    that follow. Nobody is held for more than ``longest`` seconds because of another's refusal: a limit of hours may be
+    that follow. Nobody is held longer than the policy's budget because of another's refusal: a limit of hours may be
     for pulls alone. Safe for use by several threads.
     """
 
-    def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._longest, self._clock = longest, clock
+    def __init__(self, policy: RetryPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy, self._clock = policy, clock
         self._lock = threading.Lock()
         self._spacings: defaultdict[str, _Spacing] = defaultdict(_Spacing)
 
@@ -139,8 +142,8 @@ class RateLimiter:
         """It had too many requests, and wants none for ``after`` seconds where it says so."""
         with self._lock:
             spacing = self._spacings[server]
-            spacing.gap = min(max(spacing.gap * 2, FIRST_GAP), LARGEST_GAP)
-            pause = after if after is not None and after <= self._longest else spacing.gap
+            spacing.gap = min(max(spacing.gap * 2, self._policy.gap), self._policy.largest_gap)
+            pause = after if after is not None and after <= self._policy.budget else spacing.gap
             spacing.due = max(spacing.due, self._clock() + pause)
 
     def served(self, server: str) -> None:

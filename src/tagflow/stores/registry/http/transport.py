@@ -86,7 +86,7 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pools = Pools(settings)
-        self._limiter = RateLimiter(settings.retry.budget)
+        self._limiter = RateLimiter(settings.retry)
 
     def base(self, host: str) -> str:
         """Scheme and host of a registry: :meth:`Pools.base`."""
