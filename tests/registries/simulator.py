@@ -216,7 +216,7 @@ class Simulator:
         return Say(202, headers={"Location": self._location(name, upload)})
 
     def _location(self, name: str, upload: str) -> str:
-        path = f"/v2/{name}/blobs/uploads/{upload}?_state=a%2Bb"
+        path = f"/v2/{name}/blobs/uploads/{upload}?token=a%2Bb"
         return f"https://{self.host}{path}" if self.quirks.upload == "absolute" else path
 
     def _tags(self, asked: Asked, name: str, _rest: str) -> Say:

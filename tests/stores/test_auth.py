@@ -117,7 +117,7 @@ class TestBearer:
         store = connect(token_registry.host, LOGIN, writes=True).store(repository.path)
         assert store.get("v1") == manifest
         assert b"".join(store.read_blob(manifest.blobs[0]))
-        with pytest.raises(StoreError, match="does not accept"):
+        with pytest.raises(StoreError, match="may not push"):
             store.put(manifest, "v2")
 
     def test_both_repositories_when_mounting(
@@ -227,6 +227,7 @@ class TestSimulatedTokenServers:
             b'{"token": "good", "access_token": "other", "expires_in": null}',
             b'{"token": "", "access_token": "good", "expires_in": 10.5}',
             b'{"token": "good", "expires_in": -5}',
+            b'{"token": "good", "expires_in": "300"}',
         ],
     )
     def test_answers(self, store: Callable[..., RegistryStore], body: bytes) -> None:

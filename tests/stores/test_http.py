@@ -210,6 +210,14 @@ class TestHostile:
             assert http.send(Request("GET", f"http://{server.host}/")).body == b"abc"
 
 
+def test_the_last_question_comes_after_all_waits(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(http, "_take_turn", lambda _: events.append("turn"))
+    with standin(lambda _: Say(body=b"{}")) as server:
+        http.send(Request("PUT", f"http://{server.host}/", before=lambda: events.append(f"asked {len(server.asked)}")))
+    assert events == ["turn", "asked 0"]
+
+
 class TestRedirects:
     AUTHORIZATION = "Bearer s3cr3t"
 
@@ -221,7 +229,7 @@ class TestRedirects:
             there = {"Location": f"http://{storage.host}/signed?x=y"}
             with standin(lambda _: Say(307, headers=there)) as server:
                 answer = http.send(self.request(server.host))
-            assert (answer.body, answer.redirected) == (b"content", True)
+            assert (answer.body, answer.authorized) == (b"content", False)
             assert server.asked[0].authorization == self.AUTHORIZATION
             assert storage.asked[0].authorization == ""
 

@@ -64,8 +64,9 @@ def code_of(call: Any, *arguments: Any) -> str:
 class TestRequests:
     def test_a_move_takes_three(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
         manifest = images.image(direct, tag="v1")
+        assert store.resolve("v1")
         store.move("prod", manifest, None)
-        assert [request.method for request in proxy.requests] == ["HEAD", "PUT", "HEAD"]
+        assert [request.method for request in proxy.requests] == ["HEAD", "HEAD", "PUT", "HEAD"]
 
     def test_a_move_to_where_it_is_takes_one(
         self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
@@ -85,9 +86,9 @@ class TestRequests:
         self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
     ) -> None:
         manifest = images.image(direct, tag="v1")
-        assert store.tags() == ["v1"]
+        assert store.resolve("v1")
         store.create("v1-prod", manifest)
-        assert [request.method for request in proxy.requests] == ["GET", "HEAD", "PUT", "HEAD"]
+        assert [request.method for request in proxy.requests] == ["HEAD", "HEAD", "PUT", "HEAD"]
 
     def test_a_list_is_asked_for_each_time(
         self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
@@ -205,6 +206,31 @@ class TestMove:
             thread.join()
         assert len(outcomes) == len(candidates)
         assert direct.resolve("prod") in outcomes
+
+
+class TestGuard:
+    """It is asked right before each write, after all waits; what it raises keeps the write from happening."""
+
+    class Late(Exception):
+        pass
+
+    def test_a_write_that_it_refuses_is_not_sent(
+        self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
+    ) -> None:
+        def refuse(_: object) -> None:
+            raise self.Late
+
+        manifest = images.image(direct, tag="v1")
+        with pytest.raises(self.Late):
+            store.move("prod", manifest, None, guard=refuse)
+        assert proxy.count("PUT") == 0
+
+    def test_each_try_is_asked_for(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
+        asked: list[int] = []
+        manifest = images.image(direct, tag="v1")
+        proxy.add(method="PUT", status=503)
+        store.move("prod", manifest, None, guard=lambda _: asked.append(proxy.count("PUT")))
+        assert asked == [0, 1]
 
 
 class TestCreate:

@@ -109,6 +109,13 @@ def knows_no_repository(answer: Answer) -> bool:
     return answer.status == 404 and "NAME_UNKNOWN" in codes(answer)
 
 
+def repository_in_error(answer: Answer) -> str:
+    """The repository that an error names as distribution does: ``"detail": {"name": …}``; empty without."""
+    details = (error.detail for error in _errors(answer))
+    names = (detail.get("name") for detail in details if isinstance(detail, dict))
+    return next((name for name in names if isinstance(name, str)), "")
+
+
 def names_unknown_parts(answer: Answer) -> bool:
     """Whether a refused PUT of a manifest says that something which it names is not there."""
     return bool(codes(answer) & _UNKNOWN_PARTS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
-from tagflow.domain.reference import Repository
+from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.port import Chunks, Descriptor
 from tagflow.stores.registry.answers import refusal
+from tagflow.stores.registry.auth.authenticator import AccessDenied
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import check_destination
 from tagflow.stores.registry.http.failures import invalid
@@ -76,8 +77,30 @@ PIECE = 16 * 1024 * 1024
 """Bytes of one PATCH, where a registry does not take a blob in one request."""
 COMMIT_SECONDS = 600.0
 """How long a registry may take to store a large blob."""
+_NO_HEAD = (400, 401, 403, 405, 501)
 _TOO_MUCH_AT_ONCE = (405, 411, 413, 501)
 _OCTETS = "application/octet-stream"
+
+
+def is_there(session: Session, digest: Digest) -> bool:
+    """Whether a repository has a blob. Where a HEAD is refused, as many storages behind a registry do, a GET is begun.
+
+    :raises StoreError: ``registry.*``, ``auth.denied``: a registry that refuses to say so is not one that has none.
+    """
+    answer = session.read("HEAD", f"blobs/{digest}")
+    if answer.status not in _NO_HEAD:
+        return _is_there(session, answer, digest)
+    try:
+        with session.open(f"blobs/{digest}", {}) as stream:
+            return _is_there(session, stream.answer, digest)
+    except Transient as failure:
+        raise failure.error from failure
+
+
+def _is_there(session: Session, answer: Answer, digest: Digest) -> bool:
+    if answer.status not in (200, 404):
+        raise refusal(answer, session.repository, f"look for blob {digest}")
+    return answer.status == 200
 
 
 class Upload:
@@ -85,11 +108,11 @@ class Upload:
 
     def __init__(self, session: Session, blob: Descriptor) -> None:
         self._session, self._blob = session, blob
+        self.address = ""
+        """Where the registry had it sent to."""
 
-    def run(self, content: Chunks, is_there: Callable[[], bool]) -> None:
+    def run(self, content: Chunks) -> None:
         """Upload, in one request or, where that is refused, in pieces; begun anew when the connection breaks.
-
-        ``is_there`` says whether the blob arrived although the answer was lost.
 
         :raises StoreError: ``blob.invalid``, ``registry.*``, ``auth.denied``, ``repository.not_found``.
         """
@@ -104,7 +127,7 @@ class Upload:
                 return self._check(answer)
             except Transient as failure:
                 budget.wait(failure)
-                if is_there():
+                if is_there(self._session, self._blob.digest):  # it arrived, only the answer was lost
                     return None
 
     def start(self) -> str:
@@ -115,7 +138,8 @@ class Upload:
         answer = self._session.write("POST", "blobs/uploads/")
         if answer.status != 202:
             raise refusal(answer, self._session.repository, "upload a blob")
-        return location(answer)
+        self.address = location(answer)
+        return self.address
 
     def _whole(self, content: Chunks) -> Answer:
         headers = {"Content-Type": _OCTETS, "Content-Length": str(self._blob.size)}
@@ -149,7 +173,8 @@ class Upload:
             raise StoreError("blob.invalid", f"{self._session.repository}: {what}", hint="Its source is damaged.")
 
     def _check(self, answer: Answer) -> None:
-        if answer.status != 201:
+        """201 is the proof; another 2xx is one where a look shows the blob."""
+        if answer.status != 201 and not (answer.ok and is_there(self._session, self._blob.digest)):
             raise refusal(answer, self._session.repository, f"upload blob {self._blob.digest}")
 
 
@@ -163,10 +188,8 @@ def mount(session: Session, source: Repository, blob: Descriptor) -> bool:
     query = urlencode({"mount": blob.digest, "from": source.path})
     try:
         answer = session.write("POST", f"blobs/uploads/?{query}", source=source)
-    except StoreError as exc:
-        if exc.code == "auth.denied":  # no right to the source, perhaps: an upload needs none
-            return False
-        raise
+    except AccessDenied:  # no right to the source, perhaps: an upload needs none
+        return False
     if answer.status == 202:
         _forget(session, answer)
     return answer.status == 201

@@ -1,23 +1,35 @@
-"""A look at one registry for `doctor`: what it is, what we may do there, what it can do. Nothing is left behind."""
+"""A look at one registry for `doctor`: what it is, what we may do there, what it can do.
+
+Nothing is left behind but, in repositories that exist, the empty blob that every record names.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import TagflowError
-from tagflow.stores.port import Check, Checkup
-from tagflow.stores.registry.answers import explanation, has_no_referrers_api, knows_no_repository, refusal
+from tagflow.stores.artifact import EMPTY, EMPTY_CONTENT
+from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Check, Checkup
+from tagflow.stores.registry.answers import (
+    explanation,
+    has_no_referrers_api,
+    knows_no_repository,
+    refusal,
+    repository_in_error,
+)
 from tagflow.stores.registry.auth.clouds import can_create
 from tagflow.stores.registry.auth.tokens import Scope
-from tagflow.stores.registry.blobs import location
-from tagflow.stores.registry.client import Connection, Health
+from tagflow.stores.registry.blobs import Upload
+from tagflow.stores.registry.client import Client, Health
 from tagflow.stores.registry.http.retries import Transient
 from tagflow.stores.registry.http.transport import Answer, Request
-from tagflow.stores.registry.session import Session
+from tagflow.stores.registry.listing import all_tags
+from tagflow.stores.registry.session import JSON, MANIFESTS, Session
 from tagflow.stores.registry.vendors import HUB, hazards
 
 SKEW_SECONDS = 60.0
@@ -27,60 +39,74 @@ _RATE_PREVIEW = "ratelimitpreview/test"
 _MOST_ASKED = 8
 _NEVER = digest_of(b"tagflow doctor asks what refers to this")
 
-Run = Callable[[Callable[[Repository], TagflowError | None], Sequence[Repository]], list[TagflowError | None]]
+Each = Callable[[Callable[[Repository], "_Found"], Sequence[Repository]], Sequence["_Found"]]
 """Looks at several repositories, some at a time."""
 
 
-def examine(connection: Connection, repositories: Sequence[Repository], each: Run, now: datetime) -> Checkup:
+@dataclass(frozen=True)
+class _Found:
+    """What one repository let us do: the errors, None for none."""
+
+    repository: Repository
+    exists: bool
+    pull: TagflowError | None
+    tags: TagflowError | None
+    push: TagflowError | None
+    is_distribution: bool = False
+
+
+def examine(client: Client, repositories: Sequence[Repository], each: Each, now: datetime) -> Checkup:
     """Look at a registry and at what may be done with ``repositories`` there."""
     try:
-        health = connection.ping()
+        health = client.ping()
     except TagflowError as error:
-        return Checkup(tuple(_ping_failed(connection, error)), _source(connection))
+        return Checkup(tuple(_ping_failed(client, error)), _source(client))
     if health.status != 200:
         detail = f"{health.url}/v2/ answers HTTP {health.status}: is this the address of a container registry?"
         return Checkup((Check("reachable", False, detail, essential=True),), health.credential)
-    return Checkup(tuple(_checks(connection, health, repositories, each, now)), health.credential)
+    return Checkup(tuple(_checks(client, health, repositories, each, now)), health.credential)
 
 
 def _checks(
-    connection: Connection, health: Health, repositories: Sequence[Repository], each: Run, now: datetime
+    client: Client, health: Health, repositories: Sequence[Repository], each: Each, now: datetime
 ) -> Iterator[Check]:
     yield Check("reachable", True, f"{health.url}, {health.seconds * 1000:.0f} ms", essential=True)
     yield _tls(health.url)
     yield _credential(health)
-    yield _rights("pull", repositories, each(lambda repository: _pull(connection, repository), repositories))
-    yield _rights("push", repositories, each(lambda repository: _push(connection, repository), repositories))
+    found = each(lambda repository: _look(client, repository), repositories)
+    yield _rights("pull", {one.repository: one.pull for one in found})
+    yield _rights("tag list", {one.repository: one.tags for one in found})
+    absent = sum(1 for one in found if not one.exists)
+    yield _rights("push", {one.repository: one.push for one in found}, f", {absent} not there yet" if absent else "")
     if skew := _skew(health, now):
         yield skew
-    sessions = [Session(connection, repository, creates=False) for repository in repositories[:_MOST_ASKED]]
-    referrers = _first_told(sessions, lambda session: session.read("GET", f"referrers/{_NEVER}"))
-    has_referrers = isinstance(referrers, Answer) and referrers.ok and not has_no_referrers_api(referrers)
+    sessions = [Session(client, one.repository, creates=False) for one in found if one.exists][:_MOST_ASKED]
+    referrers = _first_answer(sessions, lambda session: session.read("GET", f"referrers/{_NEVER}", accept=OCI_INDEX))
     if isinstance(referrers, Answer):
-        yield _referrers(has_referrers, referrers.status)
+        yield _referrers(referrers.ok and not has_no_referrers_api(referrers), referrers.status)
     yield from _deletion(sessions)
-    yield from _rate(connection)
-    yield from hazards(connection.host, health.headers, has_referrers=has_referrers)
+    yield from _rate(client)
+    yield from hazards(client.host, health.headers, is_distribution=any(one.is_distribution for one in found))
 
 
-def _ping_failed(connection: Connection, error: TagflowError) -> Iterator[Check]:
+def _ping_failed(client: Client, error: TagflowError) -> Iterator[Check]:
     """Which of the first three checks it was that failed."""
     reached = error.code in ("auth.denied", "registry.untrusted") or error.code.startswith("credentials.")
     detail = f"{error.message} ({error.code})"
     if not reached:
         yield Check("reachable", False, detail, essential=True, fix=error.hint)
     elif error.code == "registry.untrusted":
-        yield Check("reachable", True, connection.base, essential=True)
+        yield Check("reachable", True, client.base, essential=True)
         yield Check("tls", False, detail, essential=True, fix=error.hint)
     else:
-        yield Check("reachable", True, connection.base, essential=True)
-        yield _tls(connection.base)
+        yield Check("reachable", True, client.base, essential=True)
+        yield _tls(client.base)
         yield Check("credential", False, detail, essential=True, fix=error.hint)
 
 
-def _source(connection: Connection) -> str:
+def _source(client: Client) -> str:
     try:
-        credential = connection.credential()
+        credential = client.credential()
     except TagflowError:
         return ""
     return credential.source if credential else ""
@@ -99,37 +125,67 @@ def _credential(health: Health) -> Check:
     return Check("credential", bool(health.credential), f"{source} ({health.scheme})")
 
 
-def _rights(what: str, repositories: Sequence[Repository], failures: Sequence[TagflowError | None]) -> Check:
-    found = [(str(repository), error) for repository, error in zip(repositories, failures, strict=True) if error]
+def _rights(what: str, failures: Mapping[Repository, TagflowError | None], more: str = "") -> Check:
+    found = {str(repository): error for repository, error in failures.items() if error}
     if not found:
-        return Check(what, True, f"{len(repositories)} of {len(repositories)} repositories", essential=True)
-    detail = "; ".join(dict.fromkeys(f"{error.message}. {error.hint}".replace("\n", " ") for _, error in found))
-    return Check(what, False, f"not for {', '.join(name for name, _ in found)}: {detail}", essential=True)
+        return Check(what, True, f"{len(failures)} of {len(failures)} repositories{more}", essential=True)
+    detail = "; ".join(dict.fromkeys(f"{error.message}. {error.hint}".replace("\n", " ") for error in found.values()))
+    return Check(what, False, f"not for {', '.join(found)}: {detail}", essential=True)
 
 
-def _pull(connection: Connection, repository: Repository) -> TagflowError | None:
+def _look(client: Client, repository: Repository) -> _Found:
+    session = Session(client, repository, creates=False)
+    exists, is_distribution = True, False
+    tags = pull = push = None
+    try:
+        answer = session.read("GET", "tags/list?n=1", accept=JSON)
+        exists = answer.status != 404
+        is_distribution = repository_in_error(answer) == repository.path
+        all_tags(session)
+    except TagflowError as error:
+        tags = error
+    try:
+        pull = _pull(session)
+    except TagflowError as error:
+        pull = error
+    try:
+        is_distribution = (_upload(session) if exists else _try_rights(client, session)) or is_distribution
+    except TagflowError as error:
+        push = error
+    return _Found(repository, exists, pull, tags, push, is_distribution)
+
+
+def _pull(session: Session) -> TagflowError | None:
     """Whether a manifest may be asked for; that there is none yet is no failure."""
-    try:
-        answer = Session(connection, repository).read("HEAD", "manifests/latest")
-    except TagflowError as error:
-        return error
-    return None if answer.status in (200, 404) else refusal(answer, repository, "pull")
+    answer = session.read("HEAD", "manifests/latest", accept=MANIFESTS)
+    if answer.status not in (200, 404):
+        answer = session.read("GET", "manifests/latest", accept=MANIFESTS)
+    return None if answer.status in (200, 404) else refusal(answer, session.repository, "pull")
 
 
-def _push(connection: Connection, repository: Repository) -> TagflowError | None:
-    """Whether an upload may begin: it is cancelled at once, without a byte sent."""
-    session = Session(connection, repository, creates=False)
+def _upload(session: Session) -> bool:
+    """Upload the empty blob as a push would; whether the registry writes its state as distribution does."""
+    upload = Upload(session, EMPTY)
+    upload.run(lambda: iter([EMPTY_CONTENT]))
+    return "_state=" in upload.address
+
+
+def _try_rights(client: Client, session: Session) -> bool:
+    """Ask for the right to push to a repository that is not there yet, and do not create it: many registries do so when
+    an upload begins, but none stores what does not have the digest that it is sent under.
+
+    :raises StoreError: there is no such right.
+    """
+    headers = {"Content-Type": OCI_MANIFEST}
     try:
-        answer = session.write("POST", "blobs/uploads/")
-    except TagflowError as error:
-        return error
-    if knows_no_repository(answer) and connection.settings.create_repositories and can_create(repository):
-        return None  # the first push creates it
-    if answer.status not in (201, 202):
-        return refusal(answer, repository, "push")
-    with suppress(TagflowError, Transient):
-        session.write("DELETE", location(answer), once=True)
-    return None
+        answer = session.write("PUT", f"manifests/{_NEVER}", headers=headers, body=EMPTY_CONTENT, once=True)
+    except Transient as failure:
+        raise failure.error from failure
+    if knows_no_repository(answer) and client.settings.create_repositories and can_create(session.repository):
+        return False  # the first push creates it
+    if answer.status in (401, 403) or knows_no_repository(answer) or answer.status >= 500:
+        raise refusal(answer, session.repository, "push")
+    return False
 
 
 def _skew(health: Health, now: datetime) -> Check | None:
@@ -151,7 +207,7 @@ def _referrers(there: bool, status: int) -> Check:
 def _deletion(sessions: Sequence[Session]) -> Iterator[Check]:
     """Ask for the removal of a tag that cannot exist; a registry that removes tags answers that there is none."""
     tag = f"_tagflow.doctor.{secrets.token_hex(6)}"
-    answer = _first_told(sessions, lambda session: session.remove(tag))
+    answer = _first_answer(sessions, lambda session: session.remove(tag))
     if isinstance(answer, Answer) and answer.status in (202, 404):
         detail = f"seems to be possible (HTTP {answer.status} for a tag that is not there)"
         yield Check("tag deletion", True, detail)
@@ -160,7 +216,7 @@ def _deletion(sessions: Sequence[Session]) -> Iterator[Check]:
         yield Check("tag deletion", False, f"refused ({explained}): a tag that a failed release created stays")
 
 
-def _first_told(sessions: Sequence[Session], ask: Callable[[Session], Answer]) -> Answer | TagflowError | None:
+def _first_answer(sessions: Sequence[Session], ask: Callable[[Session], Answer]) -> Answer | TagflowError | None:
     """What the first repository that exists answers, or the error; None where there is none yet."""
     for session in sessions:
         try:
@@ -174,10 +230,10 @@ def _first_told(sessions: Sequence[Session], ask: Callable[[Session], Answer]) -
     return None
 
 
-def _rate(connection: Connection) -> Iterator[Check]:
-    if connection.rate is None and connection.host == HUB:
-        request = Request("HEAD", f"{connection.base}/v2/{_RATE_PREVIEW}/manifests/latest")
+def _rate(client: Client) -> Iterator[Check]:
+    if client.rate is None and client.host == HUB:
+        request = Request("HEAD", f"{client.base}/v2/{_RATE_PREVIEW}/manifests/latest")
         with suppress(TagflowError):
-            connection.send(request, (Scope(_RATE_PREVIEW),))
-    if connection.rate:
-        yield Check("rate limit", not connection.rate.is_low, str(connection.rate))
+            client.send(request, (Scope(_RATE_PREVIEW),))
+    if client.rate:
+        yield Check("rate limit", not client.rate.is_low, str(client.rate))

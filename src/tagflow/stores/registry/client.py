@@ -72,7 +72,7 @@ class Health:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Connection:
+class Client:
     """Sends requests to one registry, logged in. Safe for use by several threads."""
 
     def __init__(self, host: str, settings: Settings, keychain: Keychain | None = None) -> None:
@@ -87,20 +87,23 @@ class Connection:
         return self._transport.base(_HUB_API if self.host == HUB else self.host)
 
     def send(self, request: Request, scopes: Scopes, *, once: bool = False) -> Answer:
-        """The answer, after logging in where the registry asks for it.
+        """The answer, after logging in where the registry asks for it, or seems to hide something from strangers.
 
         Unless ``once``, it is asked again where that may help: for requests that do no harm when sent twice.
 
-        :raises StoreError: as :meth:`Transport.send`, ``auth.denied``, ``credentials.*``.
+        :raises StoreError: as :meth:`Transport.send`, ``auth.denied``, ``registry.denied``, ``credentials.*``.
         :raises Transient: only with ``once``.
         """
         send = self._transport.send_once if once else self._transport.send
-        request = self._authorised(request, scopes)
-        answer = send(request)
+        sent = self._authorised(request, scopes)
+        answer = send(sent)
+        if self._may_hide(answer) and self.log_in(scopes):
+            sent = self._authorised(request, scopes)
+            answer = send(sent)
         if self._asks_for_login(answer):
-            answer = send(self._renewed(request, answer, scopes))
+            answer = send(self._renewed(sent, answer, scopes))
         if self._asks_for_login(answer):
-            raise self._auth.denied(scopes)
+            raise self._auth.denied(scopes, answer)
         self._watch_rate(answer)
         return answer
 
@@ -111,15 +114,28 @@ class Connection:
         :raises Transient: where another try may help.
         :raises StoreError: as :meth:`send`.
         """
-        request = self._authorised(request, scopes)
-        with self._transport.open(request) as stream:
-            if not self._asks_for_login(stream.answer):
+        sent = self._authorised(request, scopes)
+        with self._transport.open(sent) as stream:
+            hides = self._may_hide(stream.answer)
+            if not (hides or self._asks_for_login(stream.answer)):
                 yield stream
                 return
-        with self._transport.open(self._renewed(request, stream.answer, scopes)) as stream:
+        if not hides:
+            sent = self._renewed(sent, stream.answer, scopes)
+        elif self.log_in(scopes):
+            sent = self._authorised(request, scopes)
+        with self._transport.open(sent) as stream:
             if self._asks_for_login(stream.answer):
-                raise self._auth.denied(scopes)
+                raise self._auth.denied(scopes, stream.answer)
             yield stream
+
+    def log_in(self, scopes: Scopes) -> bool:
+        """Log in although the registry has not asked for it, where a credential is known. Whether there is an
+        ``Authorization`` to send now.
+
+        :raises StoreError: as :meth:`send`.
+        """
+        return self._auth.volunteer(f"{self.base}/v2/", scopes)
 
     def retry_budget(self) -> RetryBudget:
         """What is left of the retries for one operation."""
@@ -157,8 +173,7 @@ class Connection:
 
     def _authorised(self, request: Request, scopes: Scopes) -> Request:
         """The request with what the registry asked for; bare where an upload goes on at another host."""
-        own = addresses.origin(request.url) == addresses.origin(self.base)
-        return replace(request, authorization=self._auth.header(scopes)) if own else request
+        return replace(request, authorization=self._auth.header(scopes)) if self._is_own(request.url) else request
 
     def _renewed(self, request: Request, answer: Answer, scopes: Scopes) -> Request:
         return replace(request, authorization=self._auth.renew(answer, scopes, request.authorization))
@@ -176,4 +191,12 @@ class Connection:
         """Only the registry itself may ask for its credentials, not where it sends us; and who is logged in is refused,
         not asked, by a 401 without a challenge: so GitLab answers for a protected tag."""
         asks = "WWW-Authenticate" in answer.headers or not self._auth.scheme
-        return answer.status == 401 and asks and addresses.origin(answer.url) == addresses.origin(self.base)
+        return answer.status == 401 and asks and self._is_own(answer.url)
+
+    def _may_hide(self, answer: Answer) -> bool:
+        """Whether a stranger was told that something is not there, or not for him: many registries hide what one may
+        not see (NAME_UNKNOWN, MANIFEST_UNKNOWN), and ask for a login elsewhere only."""
+        return answer.status in (403, 404) and not answer.authorized and self._is_own(answer.url)
+
+    def _is_own(self, url: str) -> bool:
+        return addresses.origin(url) == addresses.origin(self.base)

@@ -12,9 +12,13 @@ from typing import Any
 
 import msgspec
 
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest, Store, TagMoved, parse_descriptor
+from tagflow.stores.port import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Manifest, Store, TagMoved, parse_descriptor
+from tagflow.stores.registry.answers import has_no_referrers_api, refusal
+from tagflow.stores.registry.listing import pages
+from tagflow.stores.registry.session import Session
+from tagflow.stores.stream import matches
 
 _TRIES = 5
 
@@ -48,6 +52,21 @@ def unique(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
     return list(found.values())
 
 
+def listed_by_api(session: Session, subject: Digest) -> list[Descriptor] | None:
+    """What the referrers API lists; None where the registry has none, or answers with what is no list.
+
+    :raises StoreError: ``manifest.invalid``, ``registry.*``, ``auth.denied``.
+    """
+    found: list[Descriptor] = []
+    for number, answer in enumerate(pages(session, f"referrers/{subject}", OCI_INDEX, MANIFEST_LIMIT)):
+        if number == 0 and has_no_referrers_api(answer):
+            return None
+        if answer.status != 200:
+            raise refusal(answer, session.repository, f"list what refers to {subject}")
+        found += parse_referrers(answer.body, f"{session.repository}, referrers of {subject}")
+    return found
+
+
 class ReferrersTag:
     """The indexes under fallback tags in one repository. Safe for use by several threads."""
 
@@ -56,42 +75,54 @@ class ReferrersTag:
         self._lock = threading.Lock()
 
     def read(self, subject: Digest) -> tuple[Descriptor, ...]:
-        """What refers to a manifest.
+        """What refers to a manifest. What is no list of that is none (distribution-spec 1.1, "Referrers Tag Schema"):
+        GitLab answers the tag with the manifest itself.
 
         :raises StoreError: ``manifest.invalid``, or as :meth:`Store.get`.
         """
-        index = self._index(subject)
-        return index.children if index else ()
+        stands = self._stands(subject)
+        return stands.children if stands and _is_list(stands, subject) else ()
 
     def add(self, subject: Digest, referrer: Manifest) -> None:
-        """List a referrer, and look again whether another writer's index replaced ours.
+        """List a referrer; a list that another writer has put there meanwhile is read, and added to.
 
-        :raises StoreError: ``referrers.contended``, or as :meth:`Store.get` and :meth:`Store.put`.
+        :raises StoreError: ``referrers.contended``, ``referrers.no_list`` where the tag names something else, or as
+            :meth:`Store.get` and :meth:`Store.move`.
         """
         tag = fallback_tag(subject)
         with self._lock:
             for _ in range(_TRIES):
-                before = self._index(subject)
-                index = with_referrer(before, referrer)
+                stands = self._stands(subject)
+                if stands and not _is_list(stands, subject):
+                    raise _no_list(self._store.repository, tag)
+                index = with_referrer(stands, referrer)
                 if index is None:
-                    return
-                with suppress(TagMoved):  # another writer's list is there: it is read, and ours added to it
-                    self._store.move(tag, index, before.digest if before else None)
+                    return None
+                with suppress(TagMoved):
+                    return self._store.move(tag, index, stands.digest if stands else None)
         raise StoreError(
             "referrers.contended",
             f"{self._store.repository}:{tag} is overwritten by others again and again",
             hint="Run the command again.",
         )
 
-    def _index(self, subject: Digest) -> Manifest | None:
-        tag = fallback_tag(subject)
+    def _stands(self, subject: Digest) -> Manifest | None:
         try:
-            index = self._store.get(tag)
+            return self._store.get(fallback_tag(subject))
         except NotFound:
             return None
-        if not index.is_index:
-            raise StoreError("manifest.invalid", f"{self._store.repository}:{tag} is not an index")
-        return index
+
+
+def _is_list(manifest: Manifest, subject: Digest) -> bool:
+    return manifest.media_type == OCI_INDEX and not matches(manifest.content, subject)
+
+
+def _no_list(repository: Repository, tag: str) -> StoreError:
+    return StoreError(
+        "referrers.no_list",
+        f"{repository}:{tag} should list what refers to an image, and is something else: nothing can be listed there",
+        hint="If nobody needs that tag, remove it; or set `referrers: ignore`. GitLab offers no such lists.",
+    )
 
 
 def with_referrer(index: Manifest | None, referrer: Manifest) -> Manifest | None:

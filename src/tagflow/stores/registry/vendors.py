@@ -106,20 +106,20 @@ _DISTRIBUTION: tuple[Hazard, ...] = (
 )
 
 
-def hazards(host: str, headers: Mapping[str, str], *, has_referrers: bool) -> list[Check]:
+def hazards(host: str, headers: Mapping[str, str], *, is_distribution: bool) -> list[Check]:
     """The hazards of the registry that a host name, or the ``headers`` of its version check, tell; else those of
-    distribution, where it looks like that: it says its version of the API and lists no referrers."""
+    distribution, where it says its version of the API and also behaves like it."""
     found = HAZARDS[vendor(host)]
     if vendor(host) == "other":
-        found = _by_headers({name.lower() for name in headers}, headers, has_referrers)
+        found = _by_headers({name.lower() for name in headers}, headers, is_distribution=is_distribution)
     return [Check(name, False, detail) for name, detail in found]
 
 
-def _by_headers(names: set[str], headers: Mapping[str, str], has_referrers: bool) -> tuple[Hazard, ...]:
+def _by_headers(names: set[str], headers: Mapping[str, str], *, is_distribution: bool) -> tuple[Hazard, ...]:
     if any(name.startswith(("x-jfrog", "x-artifactory")) for name in names):
         return _JFROG
     if "gitlab-container-registry-version" in names:
         return HAZARDS["gitlab"]
     if "x-harbor-csrf-token" in names or "harbor" in (headers.get("Www-Authenticate") or "").lower():
         return _HARBOR
-    return _DISTRIBUTION if "docker-distribution-api-version" in names and not has_referrers else ()
+    return _DISTRIBUTION if "docker-distribution-api-version" in names and is_distribution else ()

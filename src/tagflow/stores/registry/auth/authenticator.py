@@ -16,7 +16,9 @@ from tagflow.stores.registry.auth.tokens import (
     Login,
     Scopes,
     basic,
+    joined,
     parse_challenges,
+    parse_scopes,
     read_token,
     token_request,
 )
@@ -26,6 +28,11 @@ from tagflow.stores.registry.http.transport import Answer, Request, Transport
 
 _REFUSALS = (400, 401, 403)
 """Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2)."""
+
+
+class AccessDenied(StoreError):
+    """The registry does not accept what we logged in with, or this user may not do that: ``auth.denied``,
+    ``registry.denied``."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,15 @@ class Authenticator:
     ) -> None:
         self._host, self._transport, self._keychain, self._clock = host, transport, keychain, clock
         self._guard = threading.Lock()
-        self._locks: defaultdict[Scopes, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: defaultdict[tuple[str, Scopes], threading.Lock] = defaultdict(threading.Lock)
         self._trial = threading.Lock()
         self._demand: Demand | None = None
-        self._logins: dict[Scopes, Login] = {}
+        self._volunteering = threading.Lock()
+        self._cannot_volunteer = False
+        self._named: dict[Scopes, Scopes] = {}
+        self._logins: dict[tuple[str, Scopes], Login] = {}
         self._proven: set[Credential] = set()
-        self._refused: dict[Credential | Scopes, StoreError] = {}
+        self._refused: dict[Credential | Scopes, AccessDenied] = {}
 
     @property
     def scheme(self) -> str:
@@ -69,49 +79,98 @@ class Authenticator:
         return self._keychain.find(self._host, path)
 
     def header(self, scopes: Scopes) -> str | None:
-        """The ``Authorization`` for a request; None while the registry has not asked for any.
+        """The ``Authorization`` for a request; None while the registry has not asked for any, and where there is
+        nothing to answer Basic with.
 
         :raises StoreError: ``auth.denied``, or as :meth:`Transport.send`.
         """
-        return self._login(self._demand, scopes, refused=None) if self._demand else None
+        demand = self._demand
+        if demand is None or (demand.challenge.scheme == "basic" and self.credential(_path(scopes)) is None):
+            return None
+        return self._login(demand, scopes, refused=None)
 
     def renew(self, answer: Answer, scopes: Scopes, refused: str | None) -> str:
         """Another ``Authorization`` after a 401; ``refused`` is the one that was sent.
 
+        The scope that the registry names is asked for, too: it may know the repository by another name, or want
+        another right. One request that is answered with Basic does not make a registry of tokens one of passwords.
+
         :raises StoreError: ``auth.denied``, ``registry.invalid_answer``, or as :meth:`Transport.send`.
         """
-        self._demand = demand = _choose(answer)
+        demand = _choose(answer)
+        if self._demand is None or demand.challenge.scheme == "bearer":
+            self._demand = demand
+        named = joined(scopes, parse_scopes(demand.challenge.get("scope")))
+        if scopes and named != scopes:
+            self._named[scopes] = named
         return self._login(demand, scopes, refused)
 
-    def denied(self, scopes: Scopes) -> StoreError:
-        """The error for a registry that does not accept what we logged in with."""
-        path = scopes[0].path if scopes else ""
-        credential = self.credential(path)
-        where = f"{self._host}/{path}" if path else self._host
-        login = f"docker login {'' if self._host == 'docker.io' else self._host}".rstrip()
+    def volunteer(self, url: str, scopes: Scopes) -> bool:
+        """Log in unasked, where a credential is known; whether there is an ``Authorization`` now.
+
+        ``url``, the version check, is asked how. A registry that asks nobody there is given user name and password.
+
+        :raises StoreError: as :meth:`header`.
+        """
+        credential = self.credential(_path(scopes))
+        if credential is None or self._cannot_volunteer:
+            return False
+        with self._volunteering:
+            if self._demand is None:
+                answer = self._transport.send(Request("GET", url))
+                if answer.status == 401:
+                    self._demand = _choose(answer)
+                elif credential.username or credential.registry_token:
+                    self._demand = Demand(Challenge("basic", {}), url)
+                else:
+                    self._cannot_volunteer = True
+                    return False
+        return self.header(scopes) is not None
+
+    def denied(self, scopes: Scopes, answer: Answer | None = None) -> AccessDenied:
+        """The error for a registry that does not accept what we logged in with; ``answer`` is its last word."""
+        credential, where, login = self.credential(_path(scopes)), self._where(scopes), self._docker_login()
         if credential is None:
             message, hint = f"{where} asks for a login, and there is no credential for {self._host}", f"Run `{login}`."
-            hint = "\n".join(filter(None, (hint, advice(self._host))))
-        else:
-            what = "push" if any(scope.push for scope in scopes) else "pull"
-            source = "the variables TAGFLOW_REGISTRY_*" if credential.source == ENVIRONMENT else credential.source
-            message = f"{where} does not accept the credential from {source}"
-            hint = f"{_renewal(credential, login)}, and check that this user may {what} there."
-        return StoreError("auth.denied", message, hint=hint)
+            return AccessDenied("auth.denied", message, hint="\n".join(filter(None, (hint, advice(self._host)))))
+        if answer is not None and _lacks_scope(answer):
+            return self._may_not(credential, scopes, "insufficient_scope")
+        message = f"{where} does not accept the credential from {_named(credential)}{_flaw(credential)}"
+        hint = f"{_renewal(credential, login)}, and check that this user may {_what(scopes)} there."
+        return AccessDenied("auth.denied", message, hint=hint)
+
+    def _may_not(self, credential: Credential, scopes: Scopes, reason: str) -> AccessDenied:
+        """The error for a login that is good, and for less than was wanted."""
+        what = _what(scopes)
+        user = f"{credential.username} (from {_named(credential)})" if credential.username else _named(credential)
+        return AccessDenied(
+            "registry.denied",
+            f"{self._where(scopes)}: {user} may not {what} there ({reason})",
+            hint=f"The login itself is good. Give this user the right to {what}, or log in as another:"
+            f" `{self._docker_login()}`.",
+        )
+
+    def _where(self, scopes: Scopes) -> str:
+        path = _path(scopes)
+        return f"{self._host}/{path}" if path else self._host
+
+    def _docker_login(self) -> str:
+        return "docker login" if self._host == "docker.io" else f"docker login {self._host}"
 
     def _login(self, demand: Demand, scopes: Scopes, refused: str | None) -> str:
+        key = (demand.challenge.scheme, scopes)
         with self._guard:
-            lock = self._locks[scopes]
+            lock = self._locks[key]
         with lock:
-            login = self._logins.get(scopes)
+            login = self._logins.get(key)
             if login is None or login.header == refused or login.expires <= self._clock():
-                login = self._logins[scopes] = self._new_login(demand, scopes)
+                login = self._logins[key] = self._new_login(demand, scopes)
         if login.header == refused:
             raise self.denied(scopes)
         return login.header
 
     def _new_login(self, demand: Demand, scopes: Scopes) -> Login:
-        credential = self.credential(scopes[0].path if scopes else "")
+        credential = self.credential(_path(scopes))
         if credential and credential.registry_token:
             return Login(f"Bearer {credential.registry_token}")
         ask = self._basic if demand.challenge.scheme == "basic" else self._bearer
@@ -125,7 +184,7 @@ class Authenticator:
             return login
 
     def _basic(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login:
-        if credential is None or not credential.username:
+        if credential is None or not (credential.username or credential.password):
             raise self.denied(scopes)
         login = basic(credential)
         if credential not in self._proven:
@@ -139,18 +198,31 @@ class Authenticator:
         if scopes in self._refused:
             raise self._refused[scopes]
         login = self._token(demand, credential, scopes)
-        if login is not None:
-            return login
-        self._refused[scopes] = self.denied(scopes)
+        if login is None:
+            self._refused[scopes] = self._no_token(demand, credential, scopes)
+            raise self._refused[scopes]
+        return login
+
+    def _no_token(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> AccessDenied:
+        """Why there is no token: who gets one for nothing at all has the right password, and may not do that."""
         if credential and credential not in self._proven:
             if self._token(demand, credential, ()) is None:
                 self._refused[credential] = self.denied(())
-                raise self._refused[credential]
+                return self._refused[credential]
             self._proven.add(credential)
-        raise self._refused[scopes]
+        reason = "the token server refuses it"
+        return self._may_not(credential, scopes, reason) if credential else self.denied(scopes)
 
     def _token(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | None:
-        """A token, or None where the server refuses these scopes to this credential."""
+        """A token, or None where the server refuses these scopes to this credential.
+
+        Where it does not give what the registry named beyond them, it is asked for them alone.
+        """
+        named = self._named.get(scopes, scopes)
+        login = self._asked(demand, credential, named)
+        return login if login is not None or named == scopes else self._asked(demand, credential, scopes)
+
+    def _asked(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | None:
         answer = self._transport.send(token_request(demand.url, demand.challenge, credential, scopes))
         received = self._clock()
         if answer.status in _REFUSALS:
@@ -158,6 +230,37 @@ class Authenticator:
         if not answer.ok:
             raise invalid(answer.url, f"gives no token (HTTP {answer.status})")
         return read_token(answer, received)
+
+
+def _path(scopes: Scopes) -> str:
+    return scopes[0].path if scopes else ""
+
+
+def _what(scopes: Scopes) -> str:
+    return "push" if any(scope.push for scope in scopes) else "pull"
+
+
+def _lacks_scope(answer: Answer) -> bool:
+    """Whether a login is good, and for less than was wanted (RFC 6750 section 3.1)."""
+    return any(it.get("error") == "insufficient_scope" for it in parse_challenges(_challenges(answer)))
+
+
+def _challenges(answer: Answer) -> str:
+    return answer.headers.get("WWW-Authenticate") or ""
+
+
+def _flaw(credential: Credential) -> str:
+    """What is wrong with it at the first glance."""
+    if credential.identity_token or credential.registry_token:
+        return ""
+    if not credential.username:
+        return ", which has no user name"
+    return "" if credential.password else ", which has no password"
+
+
+def _named(credential: Credential) -> str:
+    """Where a credential is from, in words: "environment" alone would be taken for one of the policy."""
+    return "the variables TAGFLOW_REGISTRY_*" if credential.source == ENVIRONMENT else credential.source
 
 
 def _renewal(credential: Credential, login: str) -> str:
@@ -170,7 +273,7 @@ def _renewal(credential: Credential, login: str) -> str:
 
 def _choose(answer: Answer) -> Demand:
     """The best challenge: Bearer where it can be answered, else Basic."""
-    challenges = parse_challenges(answer.headers.get("WWW-Authenticate") or "")
+    challenges = parse_challenges(_challenges(answer))
     ranked = [c for c in challenges if c.scheme == "bearer" and c.get("realm")]
     ranked += [c for c in challenges if c.scheme == "basic"]
     if not ranked:

@@ -32,7 +32,7 @@ class Login:
     registry_token: str = field(default="", repr=False)
 
     def __bool__(self) -> bool:
-        return bool((self.username and self.password) or self.identity_token or self.registry_token)
+        return bool(self.username or self.password or self.identity_token or self.registry_token)
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,13 @@ def _decode(auth: str, where: str) -> tuple[str, str]:
     if not auth:
         return "", ""
     try:
-        text = base64.b64decode(auth, validate=True).decode()
+        text = base64.b64decode("".join(auth.split()), validate=True).decode()
     except (binascii.Error, ValueError) as exc:
         raise _invalid(where, "has an `auth` that is not base64") from exc
     username, colon, password = text.partition(":")
     if not colon:
         raise _invalid(where, "has an `auth` that is not USER:PASSWORD in base64")
-    return username, password.strip("\0")
+    return username, password.strip("\0").rstrip("\r\n")  # as `echo USER:PASSWORD | base64` leaves it
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:

@@ -83,18 +83,50 @@ CLIENT = "tagflow"
 
 @dataclass(frozen=True, order=True)
 class Scope:
-    """What may be done with one repository."""
+    """What may be done with one repository; ``more`` are actions that a registry named and tagflow does not know."""
 
     path: str
     push: bool = False
     delete: bool = False
+    more: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        actions = ["pull", *(["push"] if self.push else []), *(["delete"] if self.delete else [])]
+        actions = ["pull", *(["push"] if self.push else []), *(["delete"] if self.delete else []), *self.more]
         return f"repository:{self.path}:{','.join(actions)}"
+
+    def joined(self, other: Scope) -> Scope:
+        """What either allows; both are for the same repository."""
+        more = tuple(sorted({*self.more, *other.more}))
+        return Scope(self.path, self.push or other.push, self.delete or other.delete, more)
 
 
 Scopes = tuple[Scope, ...]
+
+
+def parse_scopes(text: str) -> Scopes:
+    """The repositories among the scopes of a challenge (distribution, "Token Scope Documentation"); what cannot be read
+    is left out.
+
+    >>> parse_scopes("repository:a/b:pull,push registry:catalog:*")
+    (Scope(path='a/b', push=True, delete=False, more=()),)
+    """
+    found = []
+    for word in text.split():
+        kind, _, rest = word.partition(":")
+        path, _, names = rest.rpartition(":")
+        actions = set(names.split(",")) - {""}
+        if kind == "repository" and path and actions:
+            more = tuple(sorted(actions - {"pull", "push", "delete"}))
+            found.append(Scope(path, "push" in actions, "delete" in actions, more))
+    return tuple(found)
+
+
+def joined(scopes: Scopes, others: Scopes) -> Scopes:
+    """The same scopes, and what ``others`` allow beyond them; one for each repository."""
+    found = {scope.path: scope for scope in scopes}
+    for other in others:
+        found[other.path] = found[other.path].joined(other) if other.path in found else other
+    return tuple(found.values())
 
 
 @dataclass(frozen=True)
@@ -110,7 +142,7 @@ class _TokenAnswer(msgspec.Struct):
 
     token: str | None = None
     access_token: str | None = None
-    expires_in: float | None = None
+    expires_in: float | str | None = None
 
 
 _TOKEN_ANSWER = msgspec.json.Decoder(_TokenAnswer)
@@ -148,7 +180,10 @@ def read_token(answer: Answer, received: float) -> Login:
     token = document.token or document.access_token or ""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise invalid(answer.url, "gives no token")
-    lifetime = LIFETIME if document.expires_in is None else max(0.0, document.expires_in)
+    try:  # some servers write the number as a string
+        lifetime = LIFETIME if document.expires_in is None else max(0.0, float(document.expires_in))
+    except ValueError as exc:
+        raise invalid(answer.url, "gives a token answer that cannot be read") from exc
     return Login(f"Bearer {token}", received + lifetime * EARLY)
 
 

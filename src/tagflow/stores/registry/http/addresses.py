@@ -19,25 +19,35 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _TARGET = re.compile(r"\s*<([^<>]*)>")
 _PARAMETER = re.compile(r"""\s*;\s*([^\s=;,<>"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
 _SCHEMES = ("http://", "https://")
+_LINK_END = re.compile(r"[\s;]*(?:,[\s,]*|$)")
 _ESCAPE = re.compile(r"\\(.)")
 
 
 def next_link(header: str | None) -> str | None:
-    """The target of ``rel="next"`` as written, or None where there is none that can be read.
+    """The target of ``rel="next"`` as written; None where the header names no such link.
+
+    :raises ValueError: it cannot be read whole, or a link does not say what it is for (RFC 8288 section 3.3): to take
+        that for the last page would cut the list.
 
     >>> next_link('</v2/app/tags/list?n=2&last=b>; rel="next"')
     '/v2/app/tags/list?n=2&last=b'
     """
-    text, position = header or "", 0
-    while target := _TARGET.match(text, position):
+    text = (header or "").strip()
+    found, position = None, 0
+    while position < len(text):
+        target = _TARGET.match(text, position)
+        if target is None:
+            raise ValueError("no target in angle brackets")
         relations, position = _relations(text, target.end())
-        if "next" in relations:
-            return target[1]
-        comma = text.find(",", position)
-        if comma < 0:
-            break
-        position = comma + 1
-    return None
+        if not relations:
+            raise ValueError("a link without rel")
+        if found is None and "next" in relations:
+            found = target[1]
+        end = _LINK_END.match(text, position)
+        if end is None:
+            raise ValueError("something between two links")
+        position = end.end()
+    return found
 
 
 def _relations(text: str, position: int) -> tuple[list[str], int]:

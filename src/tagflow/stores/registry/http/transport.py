@@ -6,7 +6,7 @@ urllib3 keeps the connections; what is tried again, what is followed and what is
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -43,7 +43,8 @@ class Request:
 
     ``authorization`` is for the address's own host: it is not sent along a redirect to another. ``limit`` is the
     largest answer in bytes, ``silence`` the longest time without any in seconds, where it is not that of the settings;
-    ``follow`` goes along redirects.
+    ``follow`` goes along redirects. ``before`` is asked right before it is sent, each time, after all waits: what it
+    raises keeps the request from being sent.
     """
 
     method: str
@@ -54,17 +55,19 @@ class Request:
     limit: int = ANSWER_LIMIT
     follow: bool = False
     silence: float | None = None
+    before: Callable[[], None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete answer. ``url`` is where it came from, after redirects; header names in any case."""
+    """A complete answer. ``url`` is where it came from, after redirects; header names in any case; ``authorized``:
+    it is for a request that carried an ``Authorization``."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
     url: str = ""
-    redirected: bool = False
+    authorized: bool = False
 
     @property
     def ok(self) -> bool:
@@ -125,10 +128,11 @@ class Transport:
 
         Failures while the content is read are raised as :class:`Transient` too.
         """
-        response, url = self._follow(request)
+        response, asked = self._follow(request)
         try:
-            answer = Answer(response.status, response.headers, url=url, redirected=url != request.url)
-            yield Stream(answer, self._chunks(url, response))
+            authorized = asked.authorization is not None
+            answer = Answer(response.status, response.headers, url=asked.url, authorized=authorized)
+            yield Stream(answer, self._chunks(asked.url, response))
         finally:
             response.close()  # a no-op where all was read and the connection is back in its pool
 
@@ -136,22 +140,24 @@ class Transport:
         """Drop the connections."""
         self._pools.close()
 
-    def _follow(self, request: Request) -> tuple[urllib3.BaseHTTPResponse, str]:
-        url, authorization = request.url, request.authorization
+    def _follow(self, request: Request) -> tuple[urllib3.BaseHTTPResponse, Request]:
+        """The last answer and what was asked for it; an ``Authorization`` stays with the origin that it is for."""
+        asked = request
         for _ in range(REDIRECTS + 1):
-            response = self._exchange(replace(request, url=url, authorization=authorization))
+            response = self._exchange(asked)
             if not request.follow or response.status not in _REDIRECTING:
-                return response, url
-            self._drop(url, response)
-            target = _redirect(url, response.headers.get("Location"))
-            if addresses.origin(target) != addresses.origin(url):
-                authorization = None
-            url = target
+                return response, asked
+            self._drop(asked.url, response)
+            target = _redirect(asked.url, response.headers.get("Location"))
+            same = addresses.origin(target) == addresses.origin(asked.url)
+            asked = replace(asked, url=target, authorization=asked.authorization if same else None)
         raise invalid(request.url, f"redirects more than {REDIRECTS} times")
 
     def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
         self._take_turn(request.url)
+        if request.before is not None:
+            request.before()
         started = time.monotonic()
         outcome = "failed"
         try:

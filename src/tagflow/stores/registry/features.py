@@ -1,6 +1,7 @@
-"""What has to be found out about a registry: whether it takes several tags in one PUT, and whether DELETE removes one.
+"""What has to be found out about a registry: whether it takes several tags in one PUT, whether DELETE removes a tag,
+and whether a HEAD says what a GET would.
 
-The specification left both open for long, and registries went both ways.
+The specification left these open for long, or they are done otherwise all the same.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from tagflow.domain.reference import Repository
@@ -71,6 +73,7 @@ def _accepted(answer: Answer) -> set[str]:
 
 
 ARTIFACT_TYPE = "application/vnd.tagflow.trial.v1+json"
+_NO_HEAD = frozenset({400, 403, 404, 405, 501})
 _POSSIBLE = (202, 404)
 """What a registry that removes tags answers for one that is not there."""
 
@@ -122,3 +125,38 @@ def _tried(store: Store, session: Session) -> str:
         return "it would remove the image with all its tags"
     session.remove(second)
     return "" if store.resolve(first) is None else f"HTTP {answer.status}"
+
+
+class Heads:
+    """Whether a HEAD of a manifest can be believed. Safe for use by several threads.
+
+    Some servers refuse it (400, 403, 404, 405, 501) for manifests that a GET gives. So a refusal is believed only of a
+    registry that has answered one with 200, and elsewhere a GET is asked, too.
+    """
+
+    def __init__(self) -> None:
+        self._works = self._refused = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is not worth asking."""
+        return self._refused and not self._works
+
+    def believed(self, answer: Answer) -> bool:
+        """Whether the answer to a HEAD is what a GET would say."""
+        self._works = self._works or answer.status == 200
+        return answer.status not in _NO_HEAD or (answer.status == 404 and self._works)
+
+    def contradicted(self, answer: Answer) -> None:
+        """A GET gave what a HEAD had answered with ``answer``. That a tag came between the two is no reason to do
+        without HEAD, which is free where a GET counts as a pull."""
+        self._refused = self._refused or answer.status != 404
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is found out about one registry, shared by its repositories."""
+
+    deletion: TagDeletion = field(default_factory=TagDeletion)
+    several_tags: MultiTagPut = field(default_factory=MultiTagPut)
+    heads: Heads = field(default_factory=Heads)

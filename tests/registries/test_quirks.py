@@ -1,0 +1,433 @@
+"""What registries were reported to do otherwise, played in front of a simulated registry and of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import pytest
+
+from tagflow.errors import StoreError
+from tagflow.stores.port import Checkup, Manifest, TagMoved
+from tagflow.stores.registry.auth.credentials import Credential, Keychain
+from tagflow.stores.registry.http.retries import RetryPolicy
+from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.store import RegistryHost, RegistryStore
+from tests import images
+from tests.registries import quirks
+from tests.registries.simulator import Quirks, Simulator, simulated_registry
+from tests.servers import RegistryServer
+from tests.standin import Asked, Override, Relay, Say, Script, StandIn, changed, instead, standin
+
+QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
+KNOWN = Keychain([lambda _host, _path: Credential(quirks.USER, quirks.PASSWORD, source="tests")])
+NOBODY = Keychain([])
+
+
+@dataclass(frozen=True)
+class Behind:
+    """One repository: ``store`` sees it with the quirk, ``direct`` without."""
+
+    store: RegistryStore
+    direct: RegistryStore
+    server: StandIn
+    host: RegistryHost
+    upstream: Script
+
+    def doctor(self) -> dict[str, bool]:
+        """Which checks of doctor are good."""
+        found: Checkup = self.host.examine([self.store.repository], datetime.now(UTC))
+        return {check.name: check.ok for check in found.checks}
+
+
+class Open(Protocol):
+    def __call__(self, *overrides: Override, keychain: Keychain = ...) -> Behind: ...
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.registry)])
+def behind(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """A repository behind overrides."""
+    with ExitStack() as stack:
+
+        def upstream() -> tuple[str, str, Script]:
+            if request.param == "simulated":
+                simulator, server = stack.enter_context(simulated_registry(Quirks(referrers=False)))
+                return server.host, "test/app", simulator
+            registry: RegistryServer = request.getfixturevalue("registry")
+            return registry.host, registry.fresh().path, Relay(registry.host)
+
+        def connect(host: str, path: str, keychain: Keychain) -> tuple[RegistryHost, RegistryStore]:
+            registry = RegistryHost(host, Settings(environ={}, retry=QUICK), keychain)
+            stack.callback(registry.close)
+            return registry, registry.store(path)
+
+        def opening(*overrides: Override, keychain: Keychain = NOBODY) -> Behind:
+            direct, path, script = upstream()
+            server = stack.enter_context(standin(script, *overrides))
+            host, store = connect(server.host, path, keychain)
+            return Behind(store, connect(direct, path, NOBODY)[1], server, host, script)
+
+        yield opening
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(StoreError) as caught:
+        call()
+    return caught.value.code
+
+
+def fill(behind: Behind, count: int, image: Manifest) -> list[str]:
+    """So many tags, written in the cheapest way."""
+    tags = [f"build-{number:05}" for number in range(count)]
+    if isinstance(behind.upstream, Simulator):
+        behind.upstream.repos[behind.direct.repository.path].tags |= dict.fromkeys(tags, image.digest)
+    else:
+        for tag in tags:
+            behind.direct.put(image, tag)
+    return tags
+
+
+class TestCutLists:
+    """A list that may be cut proves nothing."""
+
+    @pytest.fixture(autouse=True)
+    def _small_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tagflow.stores.registry.listing.PAGE_SIZE", 10)
+
+    @pytest.mark.parametrize("count", [9, 10, 11, 20, 37])
+    def test_pages_without_a_link(self, behind: Open, count: int) -> None:
+        """Nexus heeds ``n``, and gives no Link; the specification lets it."""
+        found = behind(quirks.paged())
+        image = images.image(found.direct, tag="v1.0")
+        tags = fill(found, count - 1, image)
+        assert found.store.tags() == sorted([*tags, "v1.0"])
+
+    def test_the_page_behind_decides(self, behind: Open) -> None:
+        found = behind(quirks.paged())
+        image = images.image(found.direct, tag="v1.0")
+        fill(found, 10, image)
+        assert "v1.0" in found.store.tags()
+        assert found.server.count("GET", "last=build-00009") == 1
+
+    def test_smaller_pages_than_were_asked_for(self, behind: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Quay and ECR have such; they give links. One that gave none would have its list cut by everybody else."""
+        monkeypatch.setattr("tagflow.stores.registry.listing.PAGE_SIZE", 1000)
+        found = behind(quirks.paged(longest=50))
+        image = images.image(found.direct, tag="v1.0")
+        tags = fill(found, 60, image)
+        assert found.store.tags() == sorted([*tags, "v1.0"])
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            lambda target: f'{target}; rel="next"',
+            lambda target: f"<{target}>",
+            lambda target: f'<{target}>; rel="next" nonsense',
+            lambda target: f'<{target}; rel="next"',
+            lambda target: f'</v2/>; rel="first", {target}; rel="next"',
+        ],
+        ids=["no brackets", "no rel", "something behind", "one bracket", "a good one first"],
+    )
+    def test_a_link_that_cannot_be_read(self, behind: Open, link: quirks.Link) -> None:
+        found = behind(quirks.paged(link))
+        fill(found, 12, images.image(found.direct))
+        assert code_of(found.store.tags) == "registry.invalid_answer"
+
+    @pytest.mark.parametrize("link", [lambda target: f'<{target}>; rel="next"', lambda target: f"<{target}>;rel=next"])
+    def test_a_link_is_followed(self, behind: Open, link: quirks.Link) -> None:
+        found = behind(quirks.paged(link))
+        assert found.store.tags() == []
+        tags = fill(found, 25, images.image(found.direct))
+        assert found.store.tags() == tags
+
+    def test_who_ignores_last(self, behind: Open) -> None:
+        """distribution 2.8 gives all tags, always: nothing new is the end."""
+        found = behind(lambda asked, server: quirks.paged(longest=10_000)(replace(asked, target=asked.path), server))
+        tags = fill(found, 10, images.image(found.direct))
+        assert found.store.tags() == tags
+
+    def test_who_knows_no_last(self, behind: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A page that is not full was the last one; one that is full needs an answer."""
+        found = behind(instead(Say(400), "GET", "last="), quirks.paged())
+        image = images.image(found.direct)
+        tags = fill(found, 50, image)
+        monkeypatch.setattr("tagflow.stores.registry.listing.PAGE_SIZE", 1000)
+        assert found.store.tags() == tags
+        monkeypatch.setattr("tagflow.stores.registry.listing.PAGE_SIZE", 50)
+        assert code_of(found.store.tags) == "registry.rejected"
+
+
+class TestHidden:
+    """A 404 or an empty list without a login is not believed where a credential is known."""
+
+    @pytest.mark.parametrize("code", ["NAME_UNKNOWN", "MANIFEST_UNKNOWN"])
+    @pytest.mark.parametrize("asks_at_v2", [True, False], ids=["asks at v2", "asks nowhere"])
+    def test_what_is_there_is_seen(self, behind: Open, code: str, asks_at_v2: bool) -> None:
+        found = behind(quirks.hidden(code, asks_at_v2=asks_at_v2), keychain=KNOWN)
+        image = images.image(found.direct, tag="v1.0")
+        looks: list[tuple[Callable[[], object], object]] = [
+            (lambda: found.store.tags(), ["v1.0"]),
+            (lambda: found.store.resolve("v1.0"), image.digest),
+            (lambda: found.store.has(image.digest), True),
+            (lambda: found.store.get("v1.0"), image),
+            (lambda: found.store.has_blob(image.blobs[0].digest), True),
+            (lambda: len(b"".join(found.store.read_blob(image.blobs[0]))), image.blobs[0].size),
+        ]
+        for look, expected in looks:
+            assert look() == expected
+        assert found.server.count("GET", "/v2/$") <= 2
+
+    @pytest.mark.parametrize("first", ["tags", "resolve", "get", "has", "has_blob", "read_blob"])
+    def test_whatever_is_asked_first(self, behind: Open, first: str) -> None:
+        found = behind(quirks.hidden("NAME_UNKNOWN"), keychain=KNOWN)
+        image = images.image(found.direct, tag="v1.0")
+        calls: dict[str, Callable[[], object]] = {
+            "tags": found.store.tags,
+            "resolve": lambda: found.store.resolve("v1.0"),
+            "get": lambda: found.store.get("v1.0"),
+            "has": lambda: found.store.has(image.digest),
+            "has_blob": lambda: found.store.has_blob(image.blobs[0].digest),
+            "read_blob": lambda: b"".join(found.store.read_blob(image.blobs[0])),
+        }
+        assert calls[first]()
+
+    def test_an_empty_list(self, behind: Open) -> None:
+        found = behind(quirks.hidden("NAME_UNKNOWN", empty_list=True), keychain=KNOWN)
+        images.image(found.direct, tag="v1.0")
+        assert found.store.tags() == ["v1.0"]
+
+    def test_a_version_is_not_overwritten(self, behind: Open) -> None:
+        found = behind(quirks.hidden("NAME_UNKNOWN"), keychain=KNOWN)
+        theirs = images.image(found.direct, content=b"theirs", tag="v1.0")
+        ours = images.image(found.direct, content=b"ours")
+        with pytest.raises(TagMoved):
+            found.store.create("v1.0", ours)
+        assert found.direct.resolve("v1.0") == theirs.digest
+
+    def test_nobody_known_is_nobody(self, behind: Open) -> None:
+        found = behind(quirks.hidden("NAME_UNKNOWN"))
+        images.image(found.direct, tag="v1.0")
+        assert found.store.tags() == []
+        assert found.server.count("GET", "/v2/$") == 0
+
+    def test_a_wrong_password_is_an_error(self, behind: Open) -> None:
+        wrong = Keychain([lambda _host, _path: Credential(quirks.USER, "wrong", source="tests")])
+        found = behind(quirks.hidden("NAME_UNKNOWN"), keychain=wrong)
+        assert code_of(found.store.tags) == "auth.denied"
+
+    def test_a_registry_without_logins_is_asked_once(self, behind: Open) -> None:
+        found = behind(keychain=KNOWN)
+        assert found.store.tags() == []
+        assert found.store.resolve("v1.0") is None
+        assert found.store.resolve("v1.1") is None
+        assert found.server.count("GET", "/v2/$") <= 2
+
+    def test_another_repository_has_no_credential(self, behind: Open) -> None:
+        """It is asked as before, also when the first one is logged in to."""
+        first = Credential(quirks.USER, quirks.PASSWORD, source="tests")
+        chain = Keychain([lambda _host, path: first if path.endswith("app") or "/app-" in path else None])
+        found = behind(keychain=chain)
+        assert found.store.tags() == []
+        assert found.host.store("other/repository").tags() == []
+
+
+class TestLists:
+    def test_are_asked_for_as_json(self, behind: Open) -> None:
+        found = behind(quirks.json_only())
+        images.image(found.direct, tag="v1.0")
+        assert found.store.tags() == ["v1.0"]
+
+    def test_the_pages_too(self, behind: Open) -> None:
+        found = behind(quirks.json_only(), quirks.paged(lambda target: f'<{target}>; rel="next"', longest=2))
+        tags = fill(found, 5, images.image(found.direct))
+        assert found.store.tags() == tags
+
+    def test_doctor_finds_a_registry_that_lists_nothing(self, behind: Open) -> None:
+        found = behind(instead(Say(406), "GET", "/tags/list"))
+        images.image(found.direct, tag="v1.0")
+        assert found.doctor()["tag list"] is False
+        assert found.doctor()["pull"] is True
+
+
+class TestDoctor:
+    def test_creates_no_repository(self, behind: Open) -> None:
+        """Many registries create one when an upload begins."""
+        found = behind()
+        assert found.doctor()["push"] is True
+        assert found.server.count("POST") == 0
+        assert found.direct.tags() == []
+
+    def test_says_who_may_not_push_to_a_repository_that_is_not_there(self, behind: Open) -> None:
+        found = behind(instead(Say(403), "PUT|POST"))
+        assert found.doctor()["push"] is False
+
+    @pytest.mark.parametrize("fault", [Say(500), Say(404)], ids=["fails", "is lost"])
+    def test_tries_the_whole_upload(self, behind: Open, fault: Say) -> None:
+        found = behind(instead(fault, "PUT", "/blobs/uploads/"))
+        images.image(found.direct, tag="v1.0")
+        assert found.doctor()["push"] is False
+
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_knows_distribution(self, behind: Open, exists: bool) -> None:
+        """Its header alone is sent by many others."""
+        version = {"Docker-Distribution-Api-Version": "registry/2.0"}
+        found = behind(changed(lambda said: said.having(version), path="/v2/$"))
+        if exists:
+            images.image(found.direct, tag="v1.0")
+        is_real = isinstance(found.upstream, Relay)
+        assert ("garbage collection" in found.doctor()) == is_real
+
+
+class TestHeads:
+    @pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+    def test_that_are_refused(self, behind: Open, status: int) -> None:
+        found = behind(quirks.no_head(status))
+        first, second = images.image(found.direct, tag="v1.0"), images.image(found.direct, content=b"2")
+        assert found.store.resolve("v1.0") == first.digest
+        assert found.store.has(first.digest)
+        assert found.store.resolve("v2.0") is None
+        assert not found.store.has(images.absent())
+        found.store.move("v1.0", second, first.digest)
+        assert found.direct.resolve("v1.0") == second.digest
+        with pytest.raises(TagMoved):
+            found.store.create("v1.0", first)
+
+    def test_are_believed_of_who_answers_them(self, behind: Open) -> None:
+        found = behind()
+        images.image(found.direct, tag="v1.0")
+        assert found.store.resolve("v1.0")
+        assert found.store.resolve("v2.0") is None
+        assert found.server.count("GET", "/manifests/") == 0
+
+    def test_a_get_that_is_refused_too(self, behind: Open) -> None:
+        found = behind(instead(Say(403), "GET|HEAD", "/manifests/"))
+        images.image(found.direct, tag="v1.0")
+        assert code_of(lambda: found.store.resolve("v1.0")) == "registry.denied"
+
+
+class TestBlobHeads:
+    @pytest.mark.parametrize(("status", "code"), [(503, "registry.unavailable"), (403, "registry.denied")])
+    def test_a_registry_that_fails_has_not_lost_it(self, behind: Open, status: int, code: str) -> None:
+        found = behind(instead(Say(status), "GET|HEAD", "/blobs/"))
+        image = images.image(found.direct, tag="v1.0")
+        assert code_of(lambda: found.store.has_blob(image.blobs[0].digest)) == code
+
+    @pytest.mark.parametrize("status", [400, 403, 405, 501])
+    def test_that_are_refused(self, behind: Open, status: int) -> None:
+        found = behind(instead(Say(status), "HEAD", "/blobs/"))
+        image = images.image(found.direct, tag="v1.0")
+        assert found.store.has_blob(image.blobs[0].digest)
+        assert not found.store.has_blob(images.absent())
+
+
+class TestRedirects:
+    READS = ("/manifests/", "/tags/list", "/referrers/", "/blobs/")
+
+    def reads(self, found: Behind, image: Manifest) -> None:
+        assert found.store.tags()
+        assert found.store.resolve("v1.0") == image.digest
+        assert found.store.get("v1.0") == image
+        assert found.store.get(image.digest) == image
+        assert b"".join(found.store.read_blob(image.blobs[0]))
+        assert len(found.store.referrers(image.digest)) == 1
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    @pytest.mark.parametrize("path", READS)
+    def test_on_the_same_host(self, behind: Open, path: str, status: int) -> None:
+        found = behind(quirks.redirected(path, status), quirks.hidden("NAME_UNKNOWN"), keychain=KNOWN)
+        image = images.image(found.direct, tag="v1.0")
+        images.referrer(found.direct, image)
+        self.reads(found, image)
+
+    @pytest.mark.parametrize("path", READS)
+    def test_to_another_host_without_the_credential(self, behind: Open, path: str) -> None:
+        with standin(lambda asked: found.upstream(asked)) as other:
+            found = behind(quirks.redirected(path, 307, other.host), quirks.hidden("X"), keychain=KNOWN)
+            image = images.image(found.direct, tag="v1.0")
+            images.referrer(found.direct, image)
+            self.reads(found, image)
+            assert other.asked
+            assert {asked.authorization for asked in other.asked} == {""}
+            assert any(asked.authorization for asked in found.server.asked)
+
+    def test_a_login_that_another_host_asks_for_is_not_answered(self, behind: Open) -> None:
+        with standin(lambda _: Say(401, headers=quirks.CHALLENGE)) as other:
+            found = behind(quirks.redirected("/manifests/", 307, other.host), keychain=KNOWN)
+            images.image(found.direct, tag="v1.0")
+            assert code_of(lambda: found.store.resolve("v1.0")) == "registry.denied"
+            assert {asked.authorization for asked in other.asked} == {""}
+
+    def test_in_a_circle(self, behind: Open) -> None:
+        found = behind(lambda asked, _: Say(307, headers={"Location": asked.target}))
+        assert code_of(found.store.tags) == "registry.invalid_answer"
+
+    @pytest.mark.parametrize("said", [Say(200, b"<html>", {"Content-Type": "text/html"}), Say(404), Say(403)])
+    def test_a_referrers_api_that_ends_at_a_page(self, behind: Open, said: Say) -> None:
+        """quay.io sent people to its page of errors; that is no API, so the fallback tag counts."""
+        found = behind(
+            instead(said, "GET", "^/page"), instead(Say(302, headers={"Location": "/page"}), path="/referrers/")
+        )
+        image = images.image(found.direct, tag="v1.0")
+        sbom = images.referrer(found.direct, image)
+        if said.status == 403:
+            assert code_of(lambda: found.store.referrers(image.digest)) == "registry.denied"
+        else:
+            assert [one.digest for one in found.store.referrers(image.digest)] == [sbom.digest]
+
+
+class TestFallbackTag:
+    def gitlab(self, found: Behind, image: Manifest) -> Override:
+        """``manifests/sha256-HEX`` is answered with the image itself."""
+        path = found.store.repository.path
+
+        def override(asked: Asked, server: Script) -> Say:
+            if asked.path == f"/v2/{path}/manifests/{image.digest.replace(':', '-')}" and asked.method != "PUT":
+                return server(replace(asked, target=f"/v2/{path}/manifests/{image.digest}"))
+            return server(asked)
+
+        return override
+
+    @pytest.mark.parametrize("is_index", [False, True])
+    def test_that_answers_the_image_itself(self, behind: Open, is_index: bool) -> None:
+        found = behind()
+        image = images.image(found.direct, tag="v1.0")
+        if is_index:
+            image = images.index_of(found.direct, [images.pointer(image.descriptor)], tag="v1.0")
+        found.server.overrides.append(self.gitlab(found, image))
+        assert found.store.referrers(image.digest) == []
+        assert code_of(lambda: images.referrer(found.store, image)) == "referrers.no_list"
+
+    def test_that_names_an_image(self, behind: Open) -> None:
+        """It is somebody's: nothing refers to the image, and nothing is overwritten."""
+        found = behind()
+        image = images.image(found.direct, tag="v1.0")
+        other = images.image(found.direct, content=b"other", tag=image.digest.replace(":", "-"))
+        assert found.store.referrers(image.digest) == []
+        assert code_of(lambda: images.referrer(found.store, image)) == "referrers.no_list"
+        assert found.direct.resolve(image.digest.replace(":", "-")) == other.digest
+
+
+class TestStatusOfAPut:
+    @pytest.mark.parametrize("status", [200, 202, 204])
+    @pytest.mark.parametrize("keeps_digest", [True, False])
+    def test_another_2xx_counts_where_a_look_shows_it(self, behind: Open, status: int, keeps_digest: bool) -> None:
+        def change(said: Say) -> Say:
+            said = replace(said, status=status) if said.status == 201 else said
+            return said if keeps_digest else said.without("Docker-Content-Digest")
+
+        found = behind(changed(change, "PUT"))
+        image = images.image(found.store, tag="v1.0")
+        found.store.move("prod", image, None)
+        assert found.direct.resolve("prod") == image.digest
+
+    @pytest.mark.parametrize("status", [200, 202, 204])
+    def test_one_that_stored_nothing_is_an_error(self, behind: Open, status: int) -> None:
+        found = behind(instead(Say(status), "PUT", "/manifests/"))
+        image = images.image(found.direct)
+        assert code_of(lambda: found.store.put(image, "v1.0")) == "registry.rejected"
+        assert code_of(lambda: images.add_blob(behind(instead(Say(status), "PUT", "/blobs/")).store, b"x")) == (
+            "registry.rejected"
+        )
