@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tagflow.decide.audit import Finding
     from tagflow.domain.outcome import GateResult, Outcome
     from tagflow.domain.plan import Move, Plan
+    from tagflow.domain.stats import Spread, Stats, Week
     from tagflow.errors import (
         Conflict,
         InternalError,
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tagflow.pin.edit import Change
+    from tagflow.verbs.diff import Diff, Difference, Side
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History
+    from tagflow.verbs.past import Past
     from tagflow.verbs.pin import PinnedFile, Pinning
     from tagflow.verbs.pull import Pulled
     from tagflow.verbs.repair import Repaired
+    from tagflow.verbs.running import Running
     from tagflow.verbs.status import Cell, Row
     from tagflow.verbs.versions import Next
 
@@ -37,6 +41,8 @@ __all__ = [
     "Change",
     "Conflict",
     "Diagnosis",
+    "Diff",
+    "Difference",
     "Finding",
     "GateResult",
     "History",
@@ -47,6 +53,7 @@ __all__ = [
     "NotFound",
     "Outcome",
     "PartlyApplied",
+    "Past",
     "PinnedFile",
     "Pinning",
     "Plan",
@@ -54,10 +61,15 @@ __all__ = [
     "Refused",
     "Repaired",
     "Row",
+    "Running",
+    "Side",
+    "Spread",
+    "Stats",
     "StoreError",
     "Tagflow",
     "TagflowError",
     "UsageError",
+    "Week",
     "__version__",
 ]
 
@@ -78,7 +90,11 @@ _HOMES = {
     "tagflow.domain.outcome": ("GateResult", "Outcome"),
     "tagflow.verbs.doctor": ("Diagnosis",),
     "tagflow.verbs.history": ("History",),
+    "tagflow.domain.stats": ("Spread", "Stats", "Week"),
+    "tagflow.verbs.diff": ("Diff", "Difference", "Side"),
+    "tagflow.verbs.running": ("Running",),
     "tagflow.pin.edit": ("Change",),
+    "tagflow.verbs.past": ("Past",),
     "tagflow.verbs.pin": ("PinnedFile", "Pinning"),
     "tagflow.verbs.pull": ("Pulled",),
     "tagflow.verbs.repair": ("Repaired",),

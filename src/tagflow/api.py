@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from tagflow.decide.audit import Finding
     from tagflow.domain.outcome import Outcome
     from tagflow.domain.policy import Rule
+    from tagflow.domain.stats import Stats
+    from tagflow.verbs.diff import Diff
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History
+    from tagflow.verbs.past import Past
     from tagflow.verbs.pin import Pinning
     from tagflow.verbs.pull import Pulled
     from tagflow.verbs.release import Options
     from tagflow.verbs.repair import Repaired
+    from tagflow.verbs.running import Running
     from tagflow.verbs.status import Row
     from tagflow.verbs.versions import Next
     from tagflow.wiring import Surroundings
@@ -149,11 +153,19 @@ class Tagflow:
 
         return status(self._context(), names)
 
-    def history(self, environment: str, *names: str, limit: int | None = None) -> History:
-        """Who moved what, when and why; newest first."""
+    def status_at(self, moment: datetime, *names: str) -> Past:
+        """Which version ran where at a moment (aware), by the history."""
+        from tagflow.verbs.past import status_at
+
+        return status_at(self._context(), moment, names)
+
+    def history(
+        self, environment: str, *names: str, limit: int | None = None, since: datetime | None = None
+    ) -> History:
+        """Who moved what, when and why; newest first: ``limit`` releases at most, ``since`` a moment (aware)."""
         from tagflow.verbs.history import history
 
-        return history(self._context(), environment, names, limit)
+        return history(self._context(), environment, names, limit, since)
 
     def verify(self, *environments: str) -> list[Finding]:
         """Every name that does not stand where the history says."""
@@ -167,6 +179,25 @@ class Tagflow:
         from tagflow.verbs.doctor import doctor
 
         return doctor(*wiring.examiner(self._path(), self._surroundings()))
+
+    def diff(self, before: str, after: str, *names: str) -> Diff:
+        """What differs between two environments or versions, down to the commits."""
+        from tagflow.verbs.diff import diff
+
+        return diff(self._context(), before, after, names)
+
+    def stats(self, environment: str, since: datetime | timedelta = timedelta(days=30)) -> Stats:
+        """Deployments, lead time, change failures and time to restore: so far back, or since a moment (aware)."""
+        from tagflow.verbs.stats import stats
+
+        context = self._context()
+        return stats(context, environment, context.now() - since if isinstance(since, timedelta) else since)
+
+    def verify_running(self, environment: str, printed: bytes) -> Running:
+        """What runs, as kubectl or docker printed it in JSON, against what an environment should run."""
+        from tagflow.verbs.running import check_running
+
+        return check_running(self._context(), environment, printed, "what was printed")
 
     def pin(
         self,

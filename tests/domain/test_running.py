@@ -19,7 +19,7 @@ def digest(letter: str) -> Digest:
 INDEX, PLATFORM, CONFIG, BEFORE, BEFORE_PLATFORM, OTHER = map(digest, "abcdef")
 NOW = Build(INDEX, Version.parse("1.1"), frozenset({PLATFORM, CONFIG}))
 THEN = Build(BEFORE, Version.parse("1.0"), frozenset({BEFORE_PLATFORM}))
-WANTED = {"web": Wanted("web", NOW, THEN), "job": Wanted("job", None)}
+WANTED = {"web": Wanted("web", NOW, (THEN,)), "job": Wanted("job", None)}
 IMAGES: Mapping[str, str] = {"acme/web": "web", "docker.io/acme/web": "web", "acme/job": "job"}
 VERSIONS = {"v1.1": Version.parse("1.1"), "v1.0": Version.parse("1.0"), "v1.1-prod": Version.parse("1.1")}
 

@@ -79,7 +79,17 @@ def documents(tmp_path: Path) -> dict[str, Any]:
         desk.json("promote", "v1.0", "--to", "dev")["result"] | desk.json("promote", "v1.0", "--to", "prod")["result"]
     )
     found = {"push, promote, rollback, apply": moved}
-    for words in (["status"], ["history", "prod"], ["tags", "v1.0"], ["next"], ["doctor"]):
+    (tmp_path / "compose.yaml").write_text("services: {frontend: {image: frontend}}\n")
+    for words in (
+        ["status"],
+        ["history", "prod"],
+        ["tags", "v1.0"],
+        ["next"],
+        ["doctor"],
+        ["diff", "dev", "prod"],
+        ["stats", "prod"],
+        ["pin", "prod", "compose.yaml"],
+    ):
         found[words[0]] = desk.json(*words)["result"]
     return found
 

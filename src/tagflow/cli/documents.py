@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tagflow.domain.history import Freeze
     from tagflow.domain.outcome import Outcome
     from tagflow.domain.plan import Plan
+    from tagflow.domain.stats import Spread, Stats
     from tagflow.domain.tagging import ComputedTag
+    from tagflow.verbs.diff import Diff, Side
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History, Item
     from tagflow.verbs.pin import Pinning
@@ -63,9 +65,9 @@ def plan(it: Plan) -> Json:
     }
 
 
-def status(rows: Iterable[Row]) -> Json:
-    """status."""
-    return {
+def status(rows: Iterable[Row], at: datetime | None = None) -> Json:
+    """status; ``at`` a moment, where one was asked for."""
+    return ({"at": moment(at)} if at else {}) | {
         "images": [
             {
                 "image": row.image,
@@ -163,6 +165,49 @@ def pin(it: Pinning, *, diff: bool = False) -> Json:
         ],
         "message": it.message,
     }
+
+
+def diff(it: Diff) -> Json:
+    """diff."""
+
+    def side(one: Side) -> Json:
+        return {"version": one.version, "digest": one.digest, "revision": one.revision}
+
+    return {
+        "from": it.before,
+        "to": it.after,
+        "images": [
+            {
+                "image": one.image,
+                "state": one.state,
+                "from": side(one.before),
+                "to": side(one.after),
+                "compare": one.compare,
+            }
+            for one in it.images
+        ],
+    }
+
+
+def stats(it: Stats) -> Json:
+    """stats."""
+
+    def spread(one: Spread) -> Json:
+        return {"median": _rounded(one.median), "p90": _rounded(one.p90)}
+
+    return {
+        "environment": it.environment,
+        "since": moment(it.since),
+        "deployments": it.deployments,
+        "per_week": it.per_week,
+        "lead_time_seconds": spread(it.lead_time),
+        "change_failure_rate": it.change_failure_rate,
+        "time_to_restore_seconds": spread(it.time_to_restore),
+    }
+
+
+def _rounded(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)
 
 
 def tags(version: str, computed: Iterable[ComputedTag]) -> Json:

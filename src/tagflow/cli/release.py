@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from tagflow.cli import ci, documents
 from tagflow.cli.render import releases
 from tagflow.cli.session import Session
+from tagflow.context import Context
 from tagflow.domain.duration import parse_duration
 from tagflow.domain.outcome import Outcome
 from tagflow.errors import Interrupted, TagflowError
@@ -24,6 +26,7 @@ def carry_out(
     ask: bool = False,
     save: Path | None = None,
     wait: str | None = None,
+    context: Context | None = None,
 ) -> None:
     """Run a verb; refuse with every reason at once, or show, ask, execute and tell.
 
@@ -32,22 +35,40 @@ def carry_out(
     options = Options(
         dry_run=dry_run,
         save_plan=save,
-        confirm=_confirm if ask and _is_interactive() else None,
+        confirm=partial(_confirm, context) if ask and _is_interactive() else None,
         wait=parse_duration(wait) if wait else timedelta(),
     )
     outcome = verb(options)
     if save is not None:
         session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
     ci.tell(outcome, session.environ, session.note)
-    session.emit(documents.outcome(outcome), lambda: releases.outcome(outcome))
+    session.emit(documents.outcome(outcome), lambda: _told(context, outcome))
+
+
+def _told(context: Context | None, outcome: Outcome) -> str:
+    return "\n\n".join(
+        filter(None, [_goes_in(context, outcome) if not outcome.applied else "", releases.outcome(outcome)])
+    )
+
+
+def _goes_in(context: Context | None, planned: Outcome) -> str:
+    """What the release brings, down to the commits. Only a plan that somebody looks at is worth the requests."""
+    from tagflow.cli.render.deployments import goes_in
+    from tagflow.verbs.diff import goes_in as find
+
+    command = planned.plan.request.command
+    if context is None or command not in ("promote", "rollback"):
+        return ""
+    return goes_in(find(context, planned.plan), command)
 
 
 def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _confirm(planned: Outcome) -> None:
-    print(releases.plan(planned.plan), file=sys.stderr)
+def _confirm(context: Context | None, planned: Outcome) -> None:
+    told = _goes_in(context, planned)
+    print(*filter(None, [told and f"{told}\n", releases.plan(planned.plan)]), sep="\n", file=sys.stderr)
     if _answer(releases.question(planned.plan)) in ("y", "yes"):
         return
     error: TagflowError = Interrupted(

@@ -30,11 +30,11 @@ class Build:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an environment should run of an image (None: nothing), and what it ran before that."""
+    """What an environment should run of an image (None: nothing), and what ran before that or was to run."""
 
     image: str
     build: Build | None
-    before: Build | None = None
+    before: tuple[Build, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def compare(
         elif it.build is not None and one.digest is None and version is None:
             unclear.setdefault((image, reference), []).append(one.where)
         else:
-            is_before = it.before is not None and it.before.is_it(one.digest, version)
+            is_before = any(build.is_it(one.digest, version) for build in it.before)
             differences.setdefault((image, one.digest or reference, is_before), []).append(one.where)
     return Comparison(
         tuple(Difference(*key, tuple(where)) for key, where in differences.items()),

@@ -24,11 +24,14 @@ DEFINITIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Event:
-    """One record, as far as it counts here. ``undoes``: the ids of releases that a rollback or abort took back."""
+    """One record, as far as it counts here. ``undoes``: the ids of releases that a rollback or abort took back.
+
+    ``lost``: a release gave way to another one before it moved anything.
+    """
 
     image: str
     release: str
-    kind: Literal["deployment", "rollback", "abort", "other"]
+    kind: Literal["deployment", "rollback", "abort", "lost"]
     digest: Digest | None
     at: datetime
     undoes: frozenset[str] = frozenset()

@@ -49,6 +49,11 @@ class Observer:
         self._unreadable: dict[tuple[Repository, Digest], TagflowError] = {}
         self._known: set[Lookup] = set()
 
+    @property
+    def threads(self) -> int:
+        """How many things are asked side by side."""
+        return self._context.threads
+
     def again(self) -> Observer:
         """An observer that asks anew for everything that can change, and remembers what cannot."""
         other = Observer(self._context, self._opened)
@@ -149,6 +154,10 @@ class Observer:
         wanted = list(records)
         self._fetch([RecordLookup(repository, tag) for tag in wanted])
         return {tag: self._entries[repository, tag] for tag in wanted if (repository, tag) in self._entries}
+
+    def read_all(self, records: Iterable[RecordLookup]) -> None:
+        """Read records of any number of histories side by side, so that :meth:`read` answers at once."""
+        self._fetch(records)
 
     def why_unread(self, repository: Repository, tag: RecordTag) -> TagflowError | None:
         """Why a record that was asked for could not be read."""

@@ -91,7 +91,7 @@ def _targets(context: Context, rows: Sequence[Row], environment: Environment) ->
 
 def _timeline(observer: Observer, environment: str, observations: Sequence[Observation]) -> Timeline:
     found = history_of(observer, environment, observations, NEWEST)
-    older = sum(max(len(seen.records) - NEWEST, 0) for seen in observations)
+    older = max(sum(len(seen.records) for seen in observations) - len(found.entries), 0)
     return Timeline(environment, found.present, tuple(_events(found)), older)
 
 

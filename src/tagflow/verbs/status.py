@@ -135,7 +135,7 @@ def _rows(
     rows = []
     for image in images:
         cells = [_cell(snapshot, snapshot.of(image, environment), now) for environment in environments]
-        kept = tuple(cell for cell in cells if _matches(context, narrow, cell))
+        kept = tuple(cell for cell in cells if matches(context, narrow, cell))
         if kept or not narrow.narrows_cells:
             rows.append(Row(image.name, kept))
     return rows
@@ -209,7 +209,8 @@ def _telling(snapshot: Snapshot, seen: Observation) -> State | None:
     return None
 
 
-def _matches(context: Context, narrow: Filter, cell: Cell) -> bool:
+def matches(context: Context, narrow: Filter, cell: Cell) -> bool:
+    """Whether a cell is one of those that are asked for."""
     if not narrow.narrows_cells:
         return True
     version = context.scheme.parse_label(cell.version)

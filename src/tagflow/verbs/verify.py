@@ -35,11 +35,11 @@ def look(context: Context, names: Sequence[str]) -> tuple[Observer, Snapshot, li
 def refuse(findings: Sequence[Finding], result: object) -> Conflict:
     """The error that says that there are findings; ``result`` goes into its JSON document."""
     count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-    error = Conflict(
-        "verify.findings",
-        f"{count}: not everything is as the history says",
-        hint="`tagflow verify --repair` mends what needs no judgement; the rest is told with each finding.",
-    )
+    says = "as the history says"
+    hint = "`tagflow verify --repair` mends what needs no judgement; the rest is told with each finding."
+    if all(it.problem == "running.differs" for it in findings):
+        says, hint = "what it should be", "The names are as the history says: what runs has to be deployed again."
+    error = Conflict("verify.findings", f"{count}: not everything is {says}", hint=hint)
     error.result = result
     return error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagflow.cli.arguments import EnvironmentName
+from tagflow.cli.arguments import EnvironmentName, Names
 from tagflow.cli.completion import words
 from tagflow.cli.options import command
 from tagflow.cli.session import Session
@@ -38,7 +38,7 @@ def pin(
 ) -> None:
     """Write what an environment runs into deployment files."""
     from tagflow.cli import documents, wiring
-    from tagflow.cli.deployments import pinned
+    from tagflow.cli.render.deployments import pinned
     from tagflow.pin.edit import FORMS
     from tagflow.verbs.pin import Mode, Pinning, pin_files
 
@@ -65,3 +65,47 @@ def _tell_templates(session: Session, found: Pinning) -> None:
     if count:
         told = "1 reference is a placeholder" if count == 1 else f"{count} references are placeholders"
         session.note(f"note: {told} as a whole, and left alone")
+
+
+@command("diff")
+def diff(
+    session: Session,
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="An environment, or a version.", autocompletion=words.pulled)
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The one to compare it with.", autocompletion=words.pulled)],
+    names: Names = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 5 where they differ.")] = False,
+) -> None:
+    """Compare two environments or versions: versions, digests, and the commits that are between them."""
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.deployments import differences
+    from tagflow.verbs.diff import diff as compare
+    from tagflow.verbs.diff import refuse
+
+    found = compare(wiring.context(session), before, after, names or [])
+    document = documents.diff(found)
+    fails = exit_code and found.differs
+    if not (fails and session.is_json):
+        session.emit(document, lambda: differences(found))
+    if fails:
+        raise refuse(found, document)
+
+
+@command("stats")
+def stats(
+    session: Session,
+    environment: EnvironmentName,
+    since: Annotated[
+        str, typer.Option("--since", metavar="DURATION", help="How far back: 30d; or since a TIME.")
+    ] = "30d",
+) -> None:
+    """Count deployments, and measure lead time, change failures and time to restore, by the history."""
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.deployments import statistics
+    from tagflow.domain.moment import parse_moment
+    from tagflow.verbs.stats import stats as measure
+
+    context = wiring.context(session)
+    found = measure(context, environment, parse_moment(since, context.now(), ahead=False))
+    session.emit(documents.stats(found), lambda: statistics(found, context.now()))

@@ -25,6 +25,9 @@ def status(
             metavar="[ENV|NAME|VERSION|DIGEST]…", help="Only these; default all.", autocompletion=words.shown
         ),
     ] = None,
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="As it was then, by the history: RFC 3339, or a date (UTC).")
+    ] = "",
     html: Annotated[
         Path | None,
         typer.Option(
@@ -35,6 +38,9 @@ def status(
     ] = None,
 ) -> None:
     """Show which version runs where."""
+    if at:
+        _status_at(session, at, names or [], html)
+        return
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.status import status as text
 
@@ -53,19 +59,44 @@ def status(
     session.emit(documents.status(rows), lambda: text(rows, context.policy, context.now()))
 
 
+def _status_at(session: Session, at: str, names: list[str], html: Path | None) -> None:
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.status import status as text
+    from tagflow.domain.moment import parse_moment
+    from tagflow.verbs.past import status_at
+
+    if html is not None:
+        raise UsageError(
+            "usage.invalid", "--at and --html exclude each other", hint="The page has a timeline of its own."
+        )
+    context = wiring.context(session)
+    past = status_at(context, parse_moment(at, context.now(), ahead=False), names)
+    session.note(
+        f"note: as of {documents.moment(past.at)}, by the history and the clocks of those who wrote it;"
+        " what was moved by hand is not in it before it was recorded"
+    )
+    session.emit(documents.status(past.rows, past.at), lambda: text(past.rows, context.policy, past.at, advise=False))
+
+
 @command("history")
 def history(
     session: Session,
     environment: EnvironmentName,
     names: Names = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", help="The newest N releases only.")] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME|DURATION", help="Since then: RFC 3339, a date (UTC), or 7d.")
+    ] = "",
 ) -> None:
     """Show who moved what, when, why, from what to what; newest first."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.chronicle import history as text
+    from tagflow.domain.moment import parse_moment
     from tagflow.verbs.history import history as read
 
-    chronicle = read(wiring.context(session), environment, names or [], limit)
+    context = wiring.context(session)
+    moment = parse_moment(since, context.now(), ahead=False) if since else None
+    chronicle = read(context, environment, names or [], limit, moment)
     session.emit(documents.history(chronicle), lambda: text(chronicle))
 
 
@@ -78,6 +109,15 @@ def verify(
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what needs no judgement.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would mend.")] = False,
+    running: Annotated[
+        str,
+        typer.Option(
+            "--running",
+            metavar="FILE|-",
+            help="What `kubectl get pods -o json`, `docker ps --format json` or `docker compose ps --format json` say:"
+            " find what is not what ENV should run.",
+        ),
+    ] = "",
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
     from tagflow.cli import documents, wiring
@@ -88,7 +128,9 @@ def verify(
 
     if dry_run and not repair:
         raise UsageError("usage.invalid", "--dry-run goes with --repair", hint="Without --repair nothing is changed.")
+    printed = _printed(running, environments or []) if running else None
     context = wiring.context(session, writes=repair and not dry_run)
+    told = ""
     if repair:
         repaired = mend(context, environments or [], dry_run=dry_run)
         findings = repaired.left
@@ -96,10 +138,39 @@ def verify(
             session.note(line if dry_run else f"repaired: {line}")
     else:
         findings = tuple(check(context, environments or []))
+    if printed is not None:
+        from tagflow.verbs.running import agreement, check_running
+
+        [environment] = environments or []
+        found = check_running(context, environment, printed, "standard input" if running == "-" else running)
+        findings += found.findings
+        for note in found.notes:
+            session.note(f"note: {note}")
+        told = agreement(found, environment)
     document = documents.verify(findings)
     if not findings:
-        session.emit(document, lambda: "Everything is as the history says.")
+        session.emit(document, lambda: " ".join(filter(None, ["Everything is as the history says.", told])))
         return
     if not session.is_json:
         session.emit(document, lambda: text(findings))
     raise refuse(findings, document)
+
+
+def _printed(file: str, environments: list[str]) -> bytes:
+    """What kubectl or docker printed.
+
+    :raises UsageError: ``usage.invalid`` where it is not said which environment it is about, ``running.unreadable``.
+    """
+    import sys
+
+    if len(environments) != 1:
+        hint = "Say which one it is: `tagflow verify ENV --running FILE`."
+        raise UsageError("usage.invalid", "--running is about one environment", hint=hint)
+    if file == "-" and sys.stdin.isatty():
+        hint = "For example `kubectl get pods -o json | tagflow verify ENV --running -`."
+        raise UsageError("usage.invalid", "--running - reads standard input, and that is a terminal", hint=hint)
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as exc:
+        why = exc.strerror or "the system refuses"
+        raise UsageError("running.unreadable", f"cannot read {file}: {why}", hint="Name a file, or - .") from exc

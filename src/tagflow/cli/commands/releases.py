@@ -98,6 +98,7 @@ def promote(
         carry_out(
             session,
             lambda options: run(context, request, options),
+            context=context,
             dry_run=dry_run,
             ask=not yes,
             save=save_plan,
@@ -125,7 +126,13 @@ def rollback(
     request = Request("rollback", environment, tuple(targets or ()), reason=reason)
     context = wiring.context(session, writes=not dry_run and save_plan is None)
     carry_out(
-        session, lambda options: run(context, request, options), dry_run=dry_run, ask=not yes, save=save_plan, wait=wait
+        session,
+        lambda options: run(context, request, options),
+        context=context,
+        dry_run=dry_run,
+        ask=not yes,
+        save=save_plan,
+        wait=wait,
     )
 
 
@@ -144,4 +151,4 @@ def apply(
 
     with bar() as progress:
         context = wiring.context(session, writes=not dry_run, progress=progress)
-        carry_out(session, lambda options: run(context, file, options), dry_run=dry_run)
+        carry_out(session, lambda options: run(context, file, options), context=context, dry_run=dry_run)

@@ -26,6 +26,8 @@ def history(it: History) -> str:
     fancy = is_fancy(sys.stdout)
     if not it.entries and all(now.condition == "empty" for now in it.present):
         return f"Nothing ran in {it.environment} yet."
+    if not it.entries and all(now.condition in ("empty", "recorded") for now in it.present):
+        return f"Nothing was recorded in {it.environment} since then."
     return "\n\n".join([*_present(it, fancy), *("\n".join(_block(told, fancy)) for told in _releases(it.entries))])
 
 

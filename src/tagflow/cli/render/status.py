@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from tagflow.verbs.status import Cell, Row
 
 
-def status(rows: Sequence[Row], policy: Policy, now: datetime) -> str:
-    """Image × environment."""
+def status(rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool = True) -> str:
+    """Image × environment; ``advise``: with what is out of the ordinary, and the commands to type next."""
     if not any(row.cells for row in rows):
         return "Nothing matches."
     fancy = is_fancy(sys.stdout)
-    told = notes(rows, policy, now)
+    told = notes(rows, policy, now) if advise else []
     environments = {cell.environment for row in rows for cell in row.cells}
     if len(rows) == 1 or len(environments) == 1:
         lines = _details(rows, now, fancy)

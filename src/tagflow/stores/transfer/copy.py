@@ -23,17 +23,19 @@ from tagflow.stores.transfer.attachments import (
     require_all,
     tag_attachment,
 )
-from tagflow.stores.transfer.facts import labels, platforms
+from tagflow.stores.transfer.facts import About, about, labels, platforms
 from tagflow.stores.transfer.pool import WorkerPool
 from tagflow.stores.transfer.tree import read_tree
 from tagflow.stores.transfer.whole import ContentCheck, MissingPart, missing_parts
 
 __all__ = [
+    "About",
     "ContentCheck",
     "Copier",
     "MissingPart",
     "PreparedCopy",
     "Referrers",
+    "about",
     "copy_image",
     "labels",
     "missing_parts",

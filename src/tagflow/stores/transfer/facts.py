@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,35 @@ def labels(store: Store, manifest: Manifest) -> list[tuple[str, Mapping[str, str
     :raises StoreError: ``config.invalid``.
     """
     return [(platform, _labels(_config(store, read()))) for platform, read in _parts(store, manifest)]
+
+
+@dataclass(frozen=True)
+class About:
+    """What the first platform of an image says of it: its ``labels``, when it was ``created`` (as it is written there),
+    and the ``size`` of its configuration and layers in bytes, as they are stored."""
+
+    labels: Mapping[str, str]
+    created: str | None
+    size: int
+
+
+def about(store: Store, manifest: Manifest) -> About:
+    """What an image says of itself, by its first platform; of what is no image, nothing.
+
+    :raises NotFound: a child or configuration is not there.
+    :raises StoreError: ``config.invalid``.
+    """
+    seen: set[Digest] = set()
+    while manifest.is_index and manifest.digest not in seen:
+        seen.add(manifest.digest)
+        children = [child for child in manifest.children if child.is_manifest and not _is_attestation(child)]
+        if not children:
+            break
+        manifest = store.get(children[0].digest)
+    config = _config(store, manifest)
+    created = config.get("created")
+    size = sum(blob.size for blob in manifest.blobs)
+    return About(_labels(config), created if isinstance(created, str) else None, size)
 
 
 def _parts(store: Store, root: Manifest) -> Iterator[tuple[str, Callable[[], Manifest]]]:

@@ -1,0 +1,182 @@
+"""What joins releases and deployments, as text: pin, diff, stats."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tagflow.cli.fold import FEW, counted, listed
+from tagflow.cli.render.moments import minute
+from tagflow.cli.render.releases import short
+from tagflow.cli.text import cell, hung, is_fancy, pad, styled, table, width
+from tagflow.domain.duration import format_duration
+from tagflow.domain.stats import DEFINITIONS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tagflow.domain.stats import Stats
+    from tagflow.verbs.diff import Diff, Difference, Side
+    from tagflow.verbs.pin import Pinning
+
+_FEW = 5
+"""So many files are named in a command."""
+_DIGITS = 12
+"""Hex digits of a digest that people are shown."""
+
+
+def pinned(it: Pinning, *, diff: bool) -> str:
+    """What pin changed, or would: a diff, or each change with the places where it was made."""
+    if diff:
+        return "".join(file.diff for file in it.files).removesuffix("\n")
+    fancy = is_fancy(sys.stdout)
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for file in it.files:
+        for change in file.changes:
+            key = (change.image, _shortened(change.before), _shortened(change.after))
+            places.setdefault(key, []).append(f"{file.file}:{change.line}")
+    lines = []
+    for (image, before, after), found in places.items():
+        lines.append(f"{styled(cell(image), 'bold', fancy)}  {cell(before)} → {cell(after)}")
+        lines += [f"  {cell(place)}" for place in found]
+    return "\n".join([*lines, *_summary(it, fancy)])
+
+
+def _summary(it: Pinning, fancy: bool) -> list[str]:
+    references = sum(file.references for file in it.files)
+    if not references:
+        return [f"No file names an image of the policy: nothing to pin ({_count(len(it.files), 'file')})."]
+    changes = sum(len(file.changes) for file in it.files)
+    if not changes:
+        count = "1 reference says" if references == 1 else f"{references} references say"
+        return [f"{styled('✓', 'green', fancy)} {count} what {it.environment} runs."]
+    told = f"{changes} of {_count(references, 'reference')} in {_count(len(it.differing), 'file')}"
+    if not it.written:
+        return []
+    subject = it.message.partition("\n")[0]
+    files = ["--", *it.differing] if len(it.differing) <= _FEW else ["--all"]
+    command = shlex.join(["git", "commit", "-m", subject, *files])
+    return [f"{styled('✓', 'green', fancy)} Pinned {told} to what {it.environment} runs.", f"Next: `{command}`"]
+
+
+def _shortened(reference: str) -> str:
+    """A reference with a digest as people read it."""
+    name, at, digest = reference.partition("@")
+    algorithm, colon, digits = digest.partition(":")
+    return f"{name}{at}{algorithm}{colon}{digits[:_DIGITS]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
+def differences(it: Diff) -> str:
+    """Two environments or versions: what differs image by image, then what is the same."""
+    fancy = is_fancy(sys.stdout)
+    differing = [one for one in it.images if one.state != "same"]
+    same = [one for one in it.images if one.state == "same"]
+    lines = [styled(f"{it.before} → {it.after}", "bold", fancy), *changes(differing, fancy)]
+    if not it.images:
+        lines.append(f"  neither {it.before} nor {it.after} has any image")
+    if same:
+        versions = dict.fromkeys(one.after.version or short(one.after.digest) for one in same)
+        told = f" ({', '.join(versions)})" if len(versions) <= FEW else ""
+        lines.append(f"  {styled(f'the same: {cell(counted([one.image for one in same]) + told)}', 'dim', fancy)}")
+    return "\n".join(lines)
+
+
+def changes(found: Sequence[Difference], fancy: bool) -> Iterator[str]:
+    """What changes, a block an image; of many images with the same versions and commits, one block."""
+    groups: dict[object, list[Difference]] = {}
+    for one in found:
+        groups.setdefault((_way(one), one.state, *_source(one)), []).append(one)
+    for several in groups.values():
+        images = [one.image for one in several]
+        if len(several) > FEW:
+            yield f"  {styled(counted(images), 'bold', fancy)}  {cell(_way(several[0]))}"
+            yield from (_line(line) for line in (listed(images), *_source(several[0])))
+            continue
+        wide = max(width(cell(image)) for image in images)
+        for one in several:
+            digests = styled(f"{short(one.before.digest)} → {short(one.after.digest)}", "dim", fancy)
+            yield f"  {pad(styled(cell(one.image), 'bold', fancy), wide)}  {cell(_way(one))}  {digests}"
+            yield from (_line(line) for line in (*_source(one), *_build(one)))
+
+
+def _line(text: str) -> str:
+    """A line below an image. A link stays whole, so that it can be clicked: the terminal breaks it where it must."""
+    return f"    {cell(text) if text.startswith('http') else hung(cell(text), 4)}"
+
+
+def goes_in(found: Sequence[Difference], command: str) -> str:
+    """What a plan brings, beside the plan; nothing where images do not say what they were built from."""
+    told = [one for one in found if _source(one)]
+    if not told:
+        return ""
+    heading = "What goes back:" if command == "rollback" else "What goes in:"
+    return "\n".join([heading, *changes(told, is_fancy(sys.stdout))])
+
+
+def _way(one: Difference) -> str:
+    return f"{_version(one.before)} → {_version(one.after)}"
+
+
+def _version(side: Side) -> str:
+    return "nothing" if side.digest is None else side.version or "unknown"
+
+
+def _source(one: Difference) -> list[str]:
+    """Commits, as far as they are known on both sides, or on the one that is there, and where they are compared."""
+    sides = [side for side in (one.before, one.after) if side.digest is not None]
+    told = (
+        ["commit  " + " → ".join(_commit(side.revision) for side in sides)] if any(it.revision for it in sides) else []
+    )
+    return told + ([one.compare] if one.compare else [])
+
+
+def _build(one: Difference) -> list[str]:
+    """Dates of the builds, and sizes that differ."""
+    sides = [side for side in (one.before, one.after) if side.digest is not None]
+    told: list[str] = []
+    if any(side.created for side in sides):
+        told.append("built   " + " → ".join((side.created or "-")[:16].replace("T", " ") for side in sides))
+    sizes = [side.size or 0 for side in sides]
+    if len(set(sizes)) > 1:
+        told.append("size    " + " → ".join(map(_size, sizes)))
+    return told
+
+
+def _commit(revision: str | None) -> str:
+    return (revision or "-")[:_DIGITS]
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def statistics(it: Stats, now: datetime) -> str:
+    """The numbers of an environment, and what each of them means."""
+    fancy = is_fancy(sys.stdout)
+    days = max(round((now - it.since) / timedelta(days=1)), 1)
+    rate = it.change_failure_rate
+    failures = "-" if rate is None else f"{rate:.0%} ({it.failures} of {it.deployments})"
+    rows = [
+        ["deployments", f"{it.deployments} ({it.per_week:g} a week)", "", "deployments"],
+        ["lead time", _span(it.lead_time.median), _span(it.lead_time.p90), "lead time"],
+        ["change failures", failures, "", "change failures"],
+        ["time to restore", _span(it.time_to_restore.median), _span(it.time_to_restore.p90), "time to restore"],
+    ]
+    body = [[styled(name, "bold", fancy), value, bad, DEFINITIONS[key]] for name, value, bad, key in rows]
+    head = f"{it.environment} since {minute(it.since)} ({days} {'day' if days == 1 else 'days'})"
+    foot = "Times: the median; nine of ten took no longer than P90."
+    return "\n".join([head, "", table(["MEASURE", "VALUE", "P90", "WHAT IT MEANS"], body, fancy, last=30), "", foot])
+
+
+def _span(seconds: float | None) -> str:
+    return "-" if seconds is None else format_duration(timedelta(seconds=round(seconds)))

@@ -1,0 +1,118 @@
+"""What ran at a moment, by the history alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tagflow.context import Context
+from tagflow.domain.history import Entry
+from tagflow.domain.snapshot import Target, target_of
+from tagflow.domain.tagging import RecordTag
+from tagflow.domain.timeline import count_until, levels
+from tagflow.observe.observer import Observer
+from tagflow.verbs.status import Cell, Row, matches, parse_filter
+from tagflow.workers import each
+
+
+@dataclass(frozen=True)
+class Past:
+    """What ran at a moment."""
+
+    at: datetime
+    rows: tuple[Row, ...]
+
+
+def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
+    """Which version ran where at a moment (aware), narrowed as :func:`tagflow.verbs.status.status` is.
+
+    Of each image's records few are read (:mod:`tagflow.domain.timeline`). Moments are those of the clocks that wrote
+    them; what was moved by hand is in no record until it was adopted.
+
+    :raises NotFound: ``status.unknown`` for a word that is no environment, image, version or digest.
+    """
+    narrow = parse_filter(context, names)
+    policy = context.policy
+    images = [it for it in policy.images if not narrow.images or it.name in narrow.images]
+    environments = [it for it in policy.environments if not narrow.environments or it.name in narrow.environments]
+    targets = [target_of(policy, image, environment) for image in images for environment in environments]
+    observer = Observer(context)
+    observer.list_all(target.history for target in targets)
+    cells = each(lambda it: _cell(context, observer, it, moment), targets, threads=context.threads)
+    found = dict(zip(targets, cells, strict=True))
+    rows = []
+    for image in images:
+        row = [found[target_of(policy, image, environment)] for environment in environments]
+        kept = tuple(cell for cell in row if matches(context, narrow, cell))
+        if kept or not narrow.narrows_cells:
+            rows.append(Row(image.name, kept))
+    return Past(moment, tuple(rows))
+
+
+def _cell(context: Context, observer: Observer, target: Target, moment: datetime) -> Cell:
+    entry = _last(observer, target, moment)
+    if entry is None:
+        return Cell(target.environment.name, None, None, None, None, "empty", ())
+    record, state = entry.record, entry.record.state
+    if _is_open(context, observer, target, entry):
+        return Cell(
+            environment=target.environment.name,
+            version=record.previous_version,
+            digest=record.previous_digest,
+            since=None,
+            by=None,
+            state="interrupted",
+            holds=tuple(sorted(hold.version for hold in state.holds)),
+            wanted=record.version,
+        )
+    runs = record.digest is not None
+    version = state.top.version if state.top and state.top.digest == record.digest else record.version
+    frozen = state.freeze if state.freeze and (state.freeze.until is None or moment < state.freeze.until) else None
+    return Cell(
+        environment=target.environment.name,
+        version=version if runs else None,
+        digest=record.digest,
+        since=(state.since or record.at) if runs else None,
+        by=(state.by or record.actor) if runs else None,
+        state="recorded" if runs else "empty",
+        holds=tuple(sorted(hold.version for hold in state.holds)),
+        held=tuple(sorted(state.holds, key=lambda hold: hold.version)),
+        frozen=frozen,
+    )
+
+
+def _is_open(context: Context, observer: Observer, target: Target, entry: Entry) -> bool:
+    """Whether a record is the last one, and what it announced has not arrived until now."""
+    record = entry.record
+    if record.carries_on or record.action == "adopt" or record.digest == record.previous_digest:
+        return False
+    if any(tag.sequence > entry.tag.sequence for tag in observer.records(target)):
+        return False
+    return context.stores(target.repository).resolve(target.environment.name) == record.previous_digest
+
+
+def _last(observer: Observer, target: Target, moment: datetime) -> Entry | None:
+    """The last record that had been written at a moment, but for what was announced and taken back afterwards."""
+    ordered = levels(observer.records(target))
+
+    def written(tags: Sequence[RecordTag]) -> dict[RecordTag, datetime]:
+        return {tag: entry.record.at for tag, entry in observer.read(target.history, tags).items()}
+
+    count = count_until(ordered, written, moment)
+    later = observer.read(target.history, ordered[count]).values() if count < len(ordered) else ()
+    gone = {tag for entry in later for tag in entry.record.aborts}
+    gone_releases = {entry.record.release.id for entry in later if entry.record.action == "abort"}
+    while count:
+        count -= 1
+        level = observer.read(target.history, ordered[count]).values()
+        standing = [
+            entry
+            for entry in level
+            if entry.record.at <= moment
+            and entry.tag not in gone
+            and (entry.record.release.id not in gone_releases or entry.record.action == "abort")
+        ]
+        if standing:
+            return max(standing, key=lambda entry: entry.rank)
+    return None

@@ -1,0 +1,93 @@
+"""stats: how releases to an environment went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from tagflow.context import Context
+from tagflow.domain.history import Entry
+from tagflow.domain.lookup import RecordLookup
+from tagflow.domain.reference import Digest
+from tagflow.domain.snapshot import Observation, target_of
+from tagflow.domain.standing import Interrupted
+from tagflow.domain.stats import Event, Stats, measure
+from tagflow.domain.tagging import RecordTag
+from tagflow.observe.observer import Observer
+
+
+def stats(context: Context, environment: str, since: datetime) -> Stats:
+    """Measure an environment from ``since`` (aware) until now, by its history and that of the first environment.
+
+    :raises NotFound: ``environment.not_found``.
+    """
+    chosen, first = context.environment(environment), context.policy.environments[0]
+    observer = Observer(context)
+    asked = dict.fromkeys((chosen, first))
+    targets = [target_of(context.policy, image, it) for it in asked for image in context.policy.images]
+    snapshot = observer.observe(targets)
+    observer.read_all(
+        RecordLookup(target.history, tag) for target, seen in snapshot.observations.items() for tag in seen.records
+    )
+    arrivals: dict[tuple[str, Digest], datetime] = {}
+    events: list[Event] = []
+    for target, seen in snapshot.observations.items():
+        entries = sorted(observer.read(target.history, seen.records).values(), key=lambda entry: entry.rank)
+        if target.environment == chosen:
+            events += _events(seen, entries)
+        elif target.environment == first:
+            _note_arrivals(arrivals, seen.image, entries)
+    return measure(environment, _without_losers(events), arrivals, since, context.now())
+
+
+def _events(seen: Observation, entries: Sequence[Entry]) -> Iterator[Event]:
+    known = {entry.tag: entry for entry in entries}
+    pending = _pending(seen)
+    for entry in entries:
+        record = entry.record
+        if entry.tag in pending:
+            continue
+        match record.action:
+            case "push" | "promote":
+                yield Event(seen.image, record.release.id, "deployment", record.digest, record.at)
+            case "rollback":
+                undone = _popped(entry, known)
+                yield Event(seen.image, record.release.id, "rollback", record.digest, record.at, undone)
+            case "abort":
+                gone = {known[tag].record.release.id for tag in record.aborts if tag in known} or {record.release.id}
+                kind: Literal["lost", "abort"] = "lost" if record.follows is not None else "abort"
+                yield Event(seen.image, record.release.id, kind, record.digest, record.at, frozenset(gone))
+
+
+def _pending(seen: Observation) -> set[RecordTag | None]:
+    """The records of a release that is under way: what they announced has not arrived."""
+    standing = seen.standing
+    if not isinstance(standing.position, Interrupted) or standing.head is None:
+        return set()
+    return {standing.head.tag, standing.head.record.follows}
+
+
+def _popped(entry: Entry, known: Mapping[RecordTag, Entry]) -> frozenset[str]:
+    """The releases that a rollback took back: those that it popped, or the one that ran."""
+    parents = [known[parent.tag] for parent in entry.record.parents if parent.tag in known]
+    if not parents:
+        return frozenset()
+    before, after = max(parents, key=lambda it: it.rank).record.state.stack, entry.record.state.stack
+    popped = before[len(after) :] or before[-1:]
+    return frozenset(ran.release.id for ran in popped)
+
+
+def _without_losers(events: Iterable[Event]) -> list[Event]:
+    """A release that another one overtook never moved anything: it is no deployment."""
+    known = list(events)
+    lost = {release for event in known if event.kind == "lost" for release in event.undoes}
+    return [event for event in known if event.kind != "lost" and event.release not in lost]
+
+
+def _note_arrivals(arrivals: dict[tuple[str, Digest], datetime], image: str, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        record = entry.record
+        if record.digest is not None and record.action in ("push", "promote", "adopt"):
+            key = (image, record.digest)
+            arrivals[key] = min(record.at, arrivals.get(key, record.at))
