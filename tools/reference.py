@@ -38,7 +38,7 @@ ARGUMENTS = """
 | VERSION | a release, `v1.0` or `1.0` |
 | NAME | an image of promotion.yaml |
 | TARGET | `VERSION`: every image (at most one) · `NAME`: what the environment before runs of it · `NAME=VERSION`: one image at one version, also beside a VERSION for the others |
-| SOURCE | `docker-daemon:NAME[:TAG]` · `docker://HOST/REPOSITORY[:TAG]` · `docker://HOST/REPOSITORY@DIGEST` · `oci:DIR[:TAG]` · `docker-archive:FILE.tar`, where it holds several images `docker-archive:FILE.tar:NAME` |
+| SOURCE | `docker-daemon:NAME[:TAG]` · `docker://HOST/REPOSITORY[:TAG]` · `docker://HOST/REPOSITORY@DIGEST` · `oci:DIR[:TAG\\|@DIGEST]` · `docker-archive:FILE[:NAME\\|@DIGEST]`, FILE as it is or packed with gzip, bzip2, xz or zstd; an OCI layout in a tar, too |
 | DURATION | `45s`, `90m`, `1h30m`, `7d` |
 """  # noqa: E501 - a row of a table is one line
 

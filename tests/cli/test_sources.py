@@ -109,3 +109,29 @@ def test_a_tar_is_no_directory(desk: Desk) -> None:
     archive(desk)
     error = refused(desk, "oci:app.tar", "source.not_found", 4)
     assert "docker-archive:app.tar" in error["hint"]
+
+
+def test_a_digest_in_a_layout(desk: Desk) -> None:
+    _, wanted = layout(desk, {REF_NAME: "v6"}, BUILDX)
+    assert pushed(desk, f"oci:build@{wanted.digest}") == wanted.digest
+
+
+def test_a_digest_in_an_archive(desk: Desk) -> None:
+    _, wanted = layout(desk, {REF_NAME: "v6"}, BUILDX)
+    archive(desk)
+    assert pushed(desk, f"docker-archive:app.tar@{wanted.digest}") == wanted.digest
+
+
+def test_a_digest_that_is_not_there(desk: Desk) -> None:
+    layout(desk, {REF_NAME: "v6"}, BUILDX)
+    archive(desk)
+    for source in ("oci:build", "docker-archive:app.tar"):
+        error = refused(desk, f"{source}@{images.absent()}", "source.not_found", 4)
+        assert "v6" in error["hint"]
+
+
+def test_several_without_names_are_offered_by_digest(desk: Desk) -> None:
+    first, second = layout(desk, {}, {})
+    error = refused(desk, "oci:build", "source.ambiguous", 2)
+    assert f"{first.digest}" in error["hint"]
+    assert f"{second.digest}" in error["hint"]

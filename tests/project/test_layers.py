@@ -63,8 +63,8 @@ SHELVES: Mapping[str, set[str]] = {
     "artifact": {"port"},
     "transfer": {"port"},
     "registry": {"port", "stream", "artifact"},
-    "layout": {"port", "files", "stream"},
-    "archive": {"port", "stream", "layout", "docker"},
+    "layout": {"manifest", "port", "files", "stream"},
+    "archive": {"port", "files", "stream", "layout", "docker"},
     "docker": {"port", "files", "stream", "archive", "registry"},
 }
 """Inside stores: what each may import of the others. A medium knows no other, but an archive may be a layout in a tar

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import importlib
 import io
 import json
+import lzma
+import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,6 +31,7 @@ from tests import images
 from tests.memory import MemoryRegistry
 from tests.servers import require
 
+zstd = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 LAYERS = (images.tar({"one": b"1"}), images.tar({"two": b"2"}))
 
 
@@ -87,6 +93,15 @@ def oci_members(directory: Path) -> dict[str, Member]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
+PACKED: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstd.compress,
+    "two streams of xz": lambda content: lzma.compress(content[:900]) + bytes(8) + lzma.compress(content[900:]),
+}
+
+
 class TestDocker:
     def test_keeps_configuration_and_layers(self, tmp_path: Path, target: Store) -> None:
         source = open_archive(write(tmp_path / "app.tar", docker_members()))
@@ -114,13 +129,40 @@ class TestDocker:
         manifest = copy_image(source, target, source.sole())
         assert [layer.media_type.rpartition(".")[2] for layer in manifest.blobs[1:]] == ["tar", "gzip"]
 
-    def test_a_compressed_archive(self, tmp_path: Path, target: Store) -> None:
+    @pytest.mark.parametrize("how", PACKED)
+    def test_a_packed_archive(self, tmp_path: Path, target: Store, how: str) -> None:
         plain = write(tmp_path / "app.tar", docker_members())
-        packed = tmp_path / "app.tar.gz"
-        packed.write_bytes(gzip.compress(plain.read_bytes()))
+        packed = tmp_path / f"app.{how}"
+        packed.write_bytes(PACKED[how](plain.read_bytes()))
         source = open_archive(packed)
         assert source.sole() == open_archive(plain).sole()
         copy_image(source, target, source.sole())
+
+    @pytest.mark.parametrize("before", ["/", "./", "//", "/./"])
+    def test_names_from_the_root(self, tmp_path: Path, before: str) -> None:
+        """Archivers write names as they were given them."""
+        members = {f"{before}{name}": content for name, content in docker_members().items()}
+        source = open_archive(write(tmp_path / "app.tar", members))
+        assert source.sole() == open_archive(write(tmp_path / "plain.tar", docker_members())).sole()
+
+    @pytest.mark.parametrize("target", ["/a/layer.tar", "../a/layer.tar", "../../../a/layer.tar", "/x/../a/layer.tar"])
+    def test_links_from_the_root(self, tmp_path: Path, target: str) -> None:
+        """As in a chroot: the root of the archive, whose parent is itself."""
+        members = docker_members(config__json=config_of((LAYERS[0], LAYERS[0])))
+        members["b/layer.tar"] = link(target)
+        assert len(open_archive(write(tmp_path / "app.tar", members)).get("1.0").blobs) == 3
+
+    def test_of_a_digest(self, tmp_path: Path) -> None:
+        other = config_of(LAYERS[:1])
+        items = [item("config.json"), item("other.json", ("a/layer.tar",))]
+        members = {**docker_members(), "other.json": other, "manifest.json": json.dumps(items).encode()}
+        path = write(tmp_path / "app.tar", members)
+        alone = {**docker_members(), "other.json": other, "manifest.json": json.dumps(items[1:]).encode()}
+        wanted = open_archive(write(tmp_path / "alone.tar", alone)).sole()
+        assert open_archive(path, digest=wanted).sole() == wanted
+        with pytest.raises(NotFound) as caught:
+            open_archive(path, digest=images.absent())
+        assert caught.value.code == "source.not_found"
 
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
     def test_layers_that_are_links(self, tmp_path: Path, kind: bytes) -> None:
@@ -260,6 +302,40 @@ class TestLayoutInTar:
             open_archive(path)
         assert open_archive(path, "v2.0").sole() == second.digest
 
+    def test_of_a_digest(self, tmp_path: Path) -> None:
+        layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))
+        first = images.index(layout)
+        layout.put(first, "v1.0")
+        images.image(layout, content=b"2", tag="v2.0")
+        path = write(tmp_path / "app.tar", oci_members(tmp_path / "app"))
+        for digest in (first.digest, first.children[0].digest):
+            assert open_archive(path, digest=digest).sole() == digest
+        with pytest.raises(NotFound, match=images.absent()) as caught:
+            open_archive(path, digest=images.absent())
+        assert "v1.0, v2.0" in caught.value.hint
+
+    def test_brings_along_what_hangs_on_it(self, tmp_path: Path, target: Store) -> None:
+        layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))
+        root = images.index(layout, tag="v1.0")
+        sbom = images.referrer(layout, root)
+        signed = images.signature(layout, root, b"signature")
+        source = open_archive(write(tmp_path / "app.tar", oci_members(tmp_path / "app")))
+        assert source.sole() == root.digest, "a signature is no second image"
+        copy_image(source, target, "v1.0", referrers="require")
+        assert target.has(sbom.digest)
+        assert target.resolve(f"sha256-{root.digest[7:]}.sig") == signed.digest
+
+    def test_with_blobs_that_are_links(self, tmp_path: Path, target: Store) -> None:
+        layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))
+        manifest = images.image(layout, tag="v1.0")
+        members = oci_members(tmp_path / "app")
+        for number, blob in enumerate(manifest.blobs):
+            name = f"blobs/sha256/{blob.digest[7:]}"
+            members[f"files/{number}"] = members[name]
+            members[name] = link(f"/files/{number}")
+        source = open_archive(write(tmp_path / "app.tar", members))
+        assert copy_image(source, target, "v1.0") == manifest
+
     def test_that_is_damaged(self, tmp_path: Path, target: Store) -> None:
         layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))
         manifest = images.image(layout, tag="v1.0")
@@ -309,8 +385,10 @@ class TestHostile:
 
     @pytest.mark.parametrize(
         "content",
-        [b"", b"x" * 600, b"\x1f\x8b", gzip.compress(b"x" * 600, mtime=0), gzip.compress(b"x" * 9999, mtime=0)[:40]],
-    )
+        [b"", b"x" * 600, b"\x1f\x8b", gzip.compress(b"x" * 600, mtime=0), gzip.compress(b"x" * 9999, mtime=0)[:40],
+         b"BZh9", bz2.compress(b"x" * 600), bz2.compress(b"x" * 9999)[:-8], b"\xfd7zXZ\0", lzma.compress(b"x" * 600),
+         lzma.compress(b"x" * 9999)[:-8], zstd.compress(b"x" * 9999)[:-2], gzip.compress(b"") + b"more"],
+    )  # fmt: skip
     def test_no_archive_at_all(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "app.tar"
         path.write_bytes(content)
@@ -322,6 +400,39 @@ class TestHostile:
         with pytest.raises(StoreError) as caught:
             open_archive(tmp_path)
         assert caught.value.code == "archive.unreadable"
+        assert f"oci:{tmp_path}" in caught.value.hint
+
+    def test_a_pipe_or_device_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", Path("/dev/zero")):
+            with pytest.raises(StoreError, match="not a regular file") as caught:
+                open_archive(path)
+            assert caught.value.code == "archive.unreadable"
+
+    @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstd"])
+    def test_a_bomb_is_not_unpacked_to_its_end(self, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tagflow.stores.archive.files._UNPACKED_LEAST", 1_000_000)
+        path = tmp_path / "bomb"
+        path.write_bytes(PACKED[how](bytes(50_000_000)))
+        with pytest.raises(StoreError, match="times its size") as caught:
+            open_archive(path)
+        assert caught.value.code == "archive.invalid"
+
+    def test_a_file_that_asks_for_too_much_memory(self, tmp_path: Path) -> None:
+        path = tmp_path / "app.tar.xz"
+        filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]
+        path.write_bytes(lzma.compress(write(tmp_path / "app.tar", docker_members()).read_bytes(), filters=filters))
+        with pytest.raises(StoreError, match="Memory usage limit") as caught:
+            open_archive(path)
+        assert caught.value.code == "archive.invalid"
+
+    def test_zstd_without_what_unpacks_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("compression.zstd", "backports.zstd"):
+            monkeypatch.setitem(sys.modules, name, None)
+        path = tmp_path / "app.tar.zst"
+        path.write_bytes(PACKED["zstd"](write(tmp_path / "app.tar", docker_members()).read_bytes()))
+        with pytest.raises(StoreError, match="zstd -d"):
+            open_archive(path)
 
     @pytest.mark.parametrize("size", [10**9, 2**40, -1, -512, -(2**40)])
     def test_sizes_that_lie(self, tmp_path: Path, size: int) -> None:

@@ -20,8 +20,8 @@ from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.layout.index import LayoutIndex, parse_index
 from tagflow.stores.layout.store import LayoutStore
-from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, TagMoved
-from tagflow.stores.transfer.copy import missing_parts
+from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, TagMoved
+from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
 
 REF = "org.opencontainers.image.ref.name"
@@ -104,7 +104,7 @@ class TestFiles:
         there = LayoutStore(Repository("oci:/elsewhere", "app"), tmp_path / "images")
         manifest = images.image(there, tag="v1.0")
         assert (tmp_path / "images/index.json").exists()
-        assert there.sole() == manifest.digest
+        assert there.choose() == manifest.digest
 
 
 class TestOthersEntries:
@@ -134,6 +134,63 @@ class TestOthersEntries:
         second = images.image(store, content=b"2")
         store.move("a", second, first.digest)
         assert [entry["annotations"][REF] for entry in document(directory)["manifests"]] == ["a", "b"]
+
+
+class TestPlatformsWithoutIndex:
+    """Some tools list the platforms of an image side by side under its name."""
+
+    @staticmethod
+    def spread(store: LayoutStore, directory: Path, **changes: Any) -> list[dict[str, Any]]:
+        root = images.index(store, tag="v1.0")
+
+        def flatten(content: Any) -> None:
+            content["manifests"] = [
+                {**child, "annotations": {REF: "v1.0"}, **changes} for child in root.document["manifests"]
+            ]
+
+        rewrite(directory, flatten)
+        entries: list[dict[str, Any]] = document(directory)["manifests"]
+        return entries
+
+    def test_are_an_index(self, store: LayoutStore, directory: Path, tmp_path: Path) -> None:
+        entries = self.spread(store, directory)
+        digest = store.resolve("v1.0")
+        made = store.get("v1.0")
+        assert made.media_type == OCI_INDEX
+        assert (made.digest, store.choose(), store.choose("v1.0")) == (digest, digest, digest)
+        assert [(child.digest, child.platform) for child in made.children] == [
+            (entry["digest"], platform) for entry, platform in zip(entries, images.PLATFORMS, strict=True)
+        ]
+        assert store.get(made.digest) == made
+        assert store.has(made.digest)
+        assert LayoutStore(store.repository).resolve("v1.0") == digest, "the same every time"
+        target = LayoutStore(Repository(f"oci:{tmp_path}", "target"))
+        copy_image(store, target, "v1.0")
+        assert missing_parts(target, made.digest) == []
+
+    def test_under_a_name_that_is_no_tag(self, store: LayoutStore, directory: Path) -> None:
+        self.spread(store, directory, annotations={"io.containerd.image.name": "docker.io/acme/app:v1.0"})
+        assert store.tags() == []
+        assert store.get(store.choose("acme/app:v1.0")).is_index
+        assert store.choose() == store.choose("v1.0")
+
+    def test_may_move_on(self, store: LayoutStore, directory: Path) -> None:
+        self.spread(store, directory)
+        made = store.get("v1.0")
+        other = images.image(store, content=b"2")
+        store.put(made, "before")
+        store.move("v1.0", other, made.digest)
+        assert (store.resolve("v1.0"), store.resolve("before")) == (other.digest, made.digest)
+        assert store.get(made.digest) == made
+
+    @pytest.mark.parametrize("platform", [None, {"os": "linux", "architecture": "amd64"}])
+    def test_without_platforms_of_their_own_are_damage(
+        self, store: LayoutStore, directory: Path, platform: Any
+    ) -> None:
+        self.spread(store, directory, platform=platform)
+        with pytest.raises(StoreError, match="listed 2 times") as caught:
+            store.resolve("v1.0")
+        assert caught.value.code == "layout.corrupt"
 
 
 class TestDamage:
@@ -392,20 +449,36 @@ class TestSole:
         manifest = images.image(store, tag="a")
         store.put(manifest, "b")
         images.referrer(store, manifest)
-        assert store.sole() == manifest.digest
+        assert store.choose() == manifest.digest
 
     def test_of_none(self, store: LayoutStore) -> None:
         with pytest.raises(NotFound) as caught:
-            store.sole()
+            store.choose()
         assert caught.value.code == "source.not_found"
 
     def test_of_several(self, store: LayoutStore) -> None:
         images.image(store, tag="a")
         images.image(store, content=b"2", tag="b")
         with pytest.raises(UsageError, match="2 images") as caught:
-            store.sole()
+            store.choose()
         assert caught.value.code == "source.ambiguous"
         assert "a, b" in caught.value.hint
+
+    def test_of_several_without_names_offers_digests(self, store: LayoutStore, directory: Path) -> None:
+        made = [images.image(store, content=content, tag=content.decode()) for content in (b"1", b"2")]
+        rewrite(directory, lambda content: [entry.pop("annotations") for entry in content["manifests"]])
+        with pytest.raises(UsageError) as caught:
+            store.choose()
+        assert all(manifest.digest in caught.value.hint for manifest in made)
+        assert [store.choose_digest(manifest.digest) for manifest in made] == [it.digest for it in made]
+        with pytest.raises(NotFound) as missed:
+            store.choose_digest(images.absent())
+        assert (missed.value.code, missed.value.exit_status) == ("source.not_found", 4)
+
+    def test_signatures_do_not_count(self, store: LayoutStore) -> None:
+        manifest = images.image(store, tag="a")
+        images.signature(store, manifest, b"signature")
+        assert store.choose() == manifest.digest
 
 
 class TestWriters:

@@ -216,19 +216,26 @@ def parse_descriptor(value: Any, *, where: str) -> Descriptor:
         raise UnreadableManifest("manifest.invalid", f"{where}: a descriptor has no valid mediaType and digest")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise UnreadableManifest("manifest.invalid", f"{where}: the descriptor of {digest} has no valid size")
-    platform = value.get("platform")
-    parts: list[str] = []
-    if isinstance(platform, dict):
-        parts = [str(platform[key]) for key in ("os", "architecture", "variant") if platform.get(key)]
     return Descriptor(
         media_type=media_type,
         digest=Digest(digest),
         size=size,
-        platform="/".join(parts),
+        platform=platform_name(value.get("platform")),
         artifact_type=value["artifactType"] if isinstance(value.get("artifactType"), str) else "",
         annotations=_strings(value.get("annotations")),
         foreign=bool(value.get("urls")) or "foreign" in media_type or "nondistributable" in media_type,
     )
+
+
+def platform_name(value: Any) -> str:
+    """``os/architecture[/variant]`` out of decoded JSON; empty where it names none.
+
+    >>> platform_name({"os": "linux", "architecture": "arm", "variant": "v7"})
+    'linux/arm/v7'
+    """
+    if not isinstance(value, dict):
+        return ""
+    return "/".join(str(value[key]) for key in ("os", "architecture", "variant") if value.get(key))
 
 
 def _strings(value: Any) -> dict[str, str]:

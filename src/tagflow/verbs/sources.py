@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagflow.context import Context
-from tagflow.domain.reference import Repository, is_tag, parse_reference
+from tagflow.domain.reference import Digest, Repository, is_digest, is_tag, parse_reference
 from tagflow.errors import NotFound, UsageError
 from tagflow.stores.port import Store
 
 TRANSPORTS = (
     "docker-daemon:NAME[:TAG]",
     "docker://HOST/REPO[:TAG|@DIGEST]",
-    "oci:DIR[:TAG]",
-    "docker-archive:FILE.tar",
+    "oci:DIR[:TAG|@DIGEST]",
+    "docker-archive:FILE[:NAME|@DIGEST]",
 )
 
 
@@ -64,17 +64,20 @@ def open_source(context: Context, source: Source, base: Path) -> OpenedSource:
         return _remote(context, source)
     if source.transport == "oci:":
         return _layout(source, base)
+    whole, digest = _with_digest(source.text, base)
+    if digest is not None:
+        return archive(base / whole, digest=digest)
     first, _, name = source.text.partition(":")
     if name and not (base / source.text).exists() and (base / first).is_file():
         return archive(base / first, name)
     return archive(base / source.text)
 
 
-def archive(path: Path, name: str = "") -> OpenedSource:
-    """The image of that name in a docker-archive file; without a name, its only one."""
+def archive(path: Path, name: str = "", digest: Digest | None = None) -> OpenedSource:
+    """The image of that name or digest in a docker-archive file; without one, its only one."""
     from tagflow.stores.archive.reader import open_archive
 
-    store = open_archive(path, name)
+    store = open_archive(path, name, digest)
     return OpenedSource(store, store.sole())
 
 
@@ -90,15 +93,20 @@ def _remote(context: Context, source: Source) -> OpenedSource:
 def _layout(source: Source, base: Path) -> OpenedSource:
     from tagflow.stores.layout.store import LayoutStore
 
-    path, name = _place(source.text, base)
+    whole, wanted = _with_digest(source.text, base)
+    path, name = _place(source.text, base) if wanted is None else ((base / whole).resolve(), "")
     if not path.is_dir():
         raise _no_layout(source, path)
     store = LayoutStore(Repository(f"oci:{path.parent}", path.name), path)
-    digest = store.named(name) if name else store.sole()
-    if digest is None:
-        told = ", ".join(store.tags()) or "no tags"
-        raise NotFound("source.not_found", f"there is no {source}", hint=f"It has: {told}.")
-    return OpenedSource(store, digest)
+    return OpenedSource(store, store.choose(name) if wanted is None else store.choose_digest(wanted))
+
+
+def _with_digest(text: str, base: Path) -> tuple[str, Digest | None]:
+    """The path in ``PATH@DIGEST``, and the digest; None where it names none, or a file is called so."""
+    path, _, digest = text.rpartition("@")
+    if not path or not is_digest(digest) or (base / text).exists():
+        return text, None
+    return path, Digest(digest)
 
 
 def _place(text: str, base: Path) -> tuple[Path, str]:
@@ -113,7 +121,7 @@ def _place(text: str, base: Path) -> tuple[Path, str]:
 
 
 def _no_layout(source: Source, path: Path) -> NotFound:
-    hint = "oci:DIR[:TAG] names a layout."
+    hint = "oci:DIR[:TAG|@DIGEST] names a layout."
     if path.is_file():
         hint = f"It is a file: docker-archive:{source.text} reads an OCI layout in a tar too."
     return NotFound("source.not_found", f"there is no directory {path}", hint=hint)

@@ -24,7 +24,8 @@ def push(
         list[str] | None,
         typer.Argument(
             metavar="NAME=SOURCE…",
-            help="docker-daemon:NAME[:TAG], docker://HOST/REPO[:TAG|@DIGEST], oci:DIR[:TAG], docker-archive:FILE.tar.",
+            help="docker-daemon:NAME[:TAG], docker://HOST/REPO[:TAG|@DIGEST], oci:DIR[:TAG|@DIGEST],"
+            " docker-archive:FILE[:NAME|@DIGEST].",
             autocompletion=words.deliveries,
         ),
     ] = None,

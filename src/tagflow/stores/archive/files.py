@@ -5,13 +5,11 @@ An archive may be hostile: names and links only ever lead to other members, size
 
 from __future__ import annotations
 
-import gzip
 import os
 import posixpath
 import tarfile
 import tempfile
 import weakref
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import IO
 
 from tagflow.errors import NotFound, StoreError
+from tagflow.stores.archive.unpack import UnpackError, packing, unpacked
+from tagflow.stores.files import open_regular
 from tagflow.stores.stream import CHUNK, chunks_of
 
 _MEMBER_LIMIT = 50_000
@@ -26,8 +26,8 @@ _HEADER_LIMIT = 16 * 1024 * 1024
 _LINK_LIMIT = 8
 _UNPACKED_TIMES, _UNPACKED_LEAST = 100, 64 * 1024 * 1024
 """A file that unpacks to more than so many times its size, and more than so many bytes, is a bomb: gzip can make a
-thousand out of one, an image makes two to ten."""
-_GZIP = b"\x1f\x8b"
+thousand out of one, xz seven thousand, an image two to ten."""
+_MARK_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Member:
 
 
 class ArchiveFiles:
-    """A tar archive, which may be compressed with gzip (it is then unpacked into a temporary file without a name).
+    """A tar archive, which may be packed (it is then unpacked into a temporary file without a name). Names are as seen
+    from its root, with or without a slash before them.
 
     :raises NotFound: ``source.not_found``: there is no such file.
     :raises StoreError: ``archive.invalid``, ``archive.unreadable``.
@@ -51,17 +52,17 @@ class ArchiveFiles:
         file = self._open()
         self._descriptor = file.fileno()
         weakref.finalize(self, file.close)
-        self.members, self._links = self._scan(file)
+        self.members, self.links = self._scan(file)
 
     def find(self, name: str) -> Member | None:
         """A member by its name, through links to other members."""
-        place = posixpath.normpath(name)
+        place = _from_root(name)
         for _ in range(_LINK_LIMIT):
             if place in self.members:
                 return self.members[place]
-            if place not in self._links:
+            if place not in self.links:
                 return None
-            place = self._links[place]
+            place = self.links[place]
         raise self.invalid(f"the links of {name!r} lead round in circles")
 
     def member(self, name: str) -> Member:
@@ -91,7 +92,8 @@ class ArchiveFiles:
     def is_gzip(self, member: Member) -> bool:
         """Whether a member is compressed with gzip."""
         with self._reading():
-            return os.pread(self._descriptor, min(member.size, len(_GZIP)), member.offset) == _GZIP
+            head = os.pread(self._descriptor, min(member.size, _MARK_LENGTH), member.offset)
+        return packing(head) == "gzip"
 
     def invalid(self, problem: str) -> StoreError:
         """The error for an archive that is none, or a hostile one."""
@@ -101,27 +103,27 @@ class ArchiveFiles:
     def _open(self) -> IO[bytes]:
         with self._reading():
             try:
-                file = self.path.open("rb")
+                file = open_regular(self.path)
             except FileNotFoundError as exc:
                 raise NotFound("source.not_found", f"there is no file {self.path}") from exc
-            if os.pread(file.fileno(), len(_GZIP), 0) != _GZIP:
+            how = packing(os.pread(file.fileno(), _MARK_LENGTH, 0))
+            if not how:
                 return file
             with file:
-                return self._unzipped(file)
+                return self._unpacked(file, how)
 
-    def _unzipped(self, file: IO[bytes]) -> IO[bytes]:
+    def _unpacked(self, file: IO[bytes], how: str) -> IO[bytes]:
         plain = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this function)
         try:
             limit = max(_UNPACKED_LEAST, os.fstat(file.fileno()).st_size * _UNPACKED_TIMES)
-            with gzip.open(file) as content:
-                for chunk in chunks_of(content):
-                    plain.write(chunk)
-                    if plain.tell() > limit:
-                        raise self.invalid(f"it unpacks to more than {_UNPACKED_TIMES} times its size")
+            for chunk in unpacked(chunks_of(file), how):
+                plain.write(chunk)
+                if plain.tell() > limit:
+                    raise self.invalid(f"it unpacks to more than {_UNPACKED_TIMES} times its size")
             plain.flush()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        except UnpackError as exc:
             plain.close()
-            raise self.invalid("its compression is damaged") from exc
+            raise self.invalid(f"it {exc}") from exc
         except BaseException:
             plain.close()
             raise
@@ -133,11 +135,11 @@ class ArchiveFiles:
         links: dict[str, str] = {}
         total = os.fstat(self._descriptor).st_size
         for info in self._headers(file):
-            name = posixpath.normpath(info.name)
+            name = _from_root(info.name)
             if info.issym():
-                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), info.linkname))
+                links[name] = _from_root(posixpath.join(posixpath.dirname(name), info.linkname))
             elif info.islnk():
-                links[name] = posixpath.normpath(info.linkname)
+                links[name] = _from_root(info.linkname)
             elif info.isreg():
                 if info.issparse() or info.size < 0 or info.offset_data + info.size > total:
                     raise self.invalid(f"{info.name!r} is not as long as its header says")
@@ -162,7 +164,14 @@ class ArchiveFiles:
         try:
             yield
         except OSError as exc:
-            raise StoreError("archive.unreadable", f"{self.path}: cannot be read: {exc.strerror or exc}") from exc
+            hint = f"It is a directory: oci:{self.path} reads an OCI layout in it." if self.path.is_dir() else ""
+            message = f"{self.path}: cannot be read: {exc.strerror or exc}"
+            raise StoreError("archive.unreadable", message, hint=hint) from exc
+
+
+def _from_root(name: str) -> str:
+    """A name in the archive as seen from its root; the root is its own parent, as in a chroot."""
+    return posixpath.normpath(f"/{name}").lstrip("/")
 
 
 class _Bounded:

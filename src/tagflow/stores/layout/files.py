@@ -85,6 +85,14 @@ class LayoutFiles:
         algorithm, _, digits = digest.partition(":")
         return self.directory / "blobs" / algorithm / digits
 
+    def where(self, digest: Digest) -> str:
+        """Where a blob is, or would be, for errors."""
+        return str(self.blob(digest))
+
+    def damaged(self, digest: Digest, problem: str) -> StoreError:
+        """The error for a blob that is not as it should be."""
+        return corrupt(self.where(digest), problem)
+
     def size(self, digest: Digest) -> int | None:
         """The size of a blob in bytes; None where it is not there."""
         path = self.blob(digest)

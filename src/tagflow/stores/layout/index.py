@@ -5,7 +5,7 @@ Entries that somebody else wrote are kept byte for byte: only the entry of a tag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,9 @@ import msgspec
 
 from tagflow.domain.reference import Digest, is_digest, is_tag
 from tagflow.errors import StoreError
-from tagflow.stores.layout.names import REF_NAME
-from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest
+from tagflow.stores.layout.choice import Choice
+from tagflow.stores.layout.names import CONTAINERD_NAME, REF_NAME, names_of
+from tagflow.stores.manifest import OCI_INDEX, Descriptor, Manifest, platform_name
 
 _NEW: Mapping[str, bytes] = {
     "schemaVersion": b"2",
@@ -29,6 +30,7 @@ class _Fields(msgspec.Struct):
     size: int
     mediaType: str = ""
     artifactType: str | None = None
+    platform: dict[str, Any] | None = None
     annotations: dict[str, Any] | None = None
 
 
@@ -43,6 +45,11 @@ class Entry:
     raw: bytes
     descriptor: Descriptor
     name: str
+
+    @property
+    def shown(self) -> str:
+        """The tag, else what other tools call it."""
+        return self.name or self.descriptor.annotations.get(CONTAINERD_NAME, "")
 
 
 @dataclass(frozen=True)
@@ -59,18 +66,35 @@ class LayoutIndex:
         return sorted(name for name in self._named if is_tag(name))
 
     def find(self, name: str) -> Descriptor | None:
-        """What a name points at.
+        """What a name points at. One that several platforms have is an index of them, which is nowhere but in ``made``.
 
         :raises StoreError: ``layout.corrupt`` where it is listed with several digests.
         """
         found = self._named.get(name, ())
         if len({entry.descriptor.digest for entry in found}) > 1:
+            if name in self._made_of:
+                return self._made_of[name].descriptor
             raise corrupt(self.where, f"the tag {name!r} is listed {len(found)} times, with different digests")
         return found[0].descriptor if found else None
 
     def media_type(self, digest: Digest) -> str:
         """The media type under which a manifest is listed, or empty."""
         return self._types.get(digest, "")
+
+    @cached_property
+    def made(self) -> Mapping[Digest, Manifest]:
+        """The indexes of names that several platforms have, each entry its own (:meth:`find`)."""
+        return {made.digest: made for made in self._made_of.values()}
+
+    @property
+    def choices(self) -> list[Choice[Digest]]:
+        """The images, each with all of its names."""
+        names: dict[Digest, list[str]] = {}
+        for entry in self.entries:
+            made = self._made_of.get(entry.shown)
+            known = names.setdefault(made.digest if made else entry.descriptor.digest, [])
+            known += [name for name in names_of(entry.descriptor) if name not in known]
+        return [Choice(tuple(known), digest, digest) for digest, known in names.items()]
 
     def with_name(self, name: str, manifest: Manifest) -> LayoutIndex:
         """The same, but the name points at that manifest."""
@@ -104,6 +128,14 @@ class LayoutIndex:
             if entry.name:
                 named[entry.name] = (*named.get(entry.name, ()), entry)
         return named
+
+    @cached_property
+    def _made_of(self) -> Mapping[str, Manifest]:
+        shared: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            shared.setdefault(entry.shown, []).append(entry)
+        indexes = {name: _index_of(entries) for name, entries in shared.items() if name and len(entries) > 1}
+        return {name: made for name, made in indexes.items() if made is not None}
 
     @cached_property
     def _types(self) -> Mapping[Digest, str]:
@@ -147,10 +179,29 @@ def _parse_entry(raw: bytes, where: str) -> Entry:
         fields.mediaType,
         Digest(fields.digest),
         fields.size,
+        platform=platform_name(fields.platform),
         artifact_type=fields.artifactType or "",
         annotations=annotations,
     )
     return Entry(raw, descriptor, annotations.get(REF_NAME, ""))
+
+
+def _index_of(entries: Sequence[Entry]) -> Manifest | None:
+    """The index of entries that have one name and each a platform of its own; None where they don't.
+
+    Some tools list the platforms of an image side by side under its name, without an index of them. Made of the same
+    entries it has the same digest every time.
+    """
+    found = {entry.descriptor.digest: entry for entry in entries}
+    platforms = {entry.descriptor.platform for entry in found.values()} - {""}
+    if len(found) < 2 or len(platforms) < len(found):
+        return None
+    children = []
+    for entry in found.values():
+        fields = msgspec.json.decode(entry.raw)
+        children.append({key: fields[key] for key in ("mediaType", "digest", "size", "platform") if key in fields})
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}
+    return Manifest(OCI_INDEX, msgspec.json.encode(document))
 
 
 def _entry(manifest: Manifest, name: str) -> Entry:
@@ -164,4 +215,5 @@ def _entry(manifest: Manifest, name: str) -> Entry:
         document["artifactType"] = descriptor.artifact_type
     if name:
         document["annotations"] = {REF_NAME: name}
+        descriptor = replace(descriptor, annotations={REF_NAME: name})
     return Entry(msgspec.json.encode(document), descriptor, name)
