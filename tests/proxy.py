@@ -45,7 +45,11 @@ class Fault:
     times: int = 1
     every: int = 1
     strike: Callable[[], None] = lambda: None
-    """Called right before the connection is cut."""
+    """Called right before the connection is cut, or answered with ``status``."""
+    hold: Callable[[], None] = lambda: None
+    """Called before anything is done; it may keep the request as long as it likes."""
+    hold_answer: Callable[[], None] = lambda: None
+    """The same when the registry has done its work."""
 
     def strikes(self, method: str, path: str) -> bool:
         """Whether this request meets the fault; counts."""
@@ -60,11 +64,14 @@ class Fault:
 
     def answer(self, asked: Asked, upstream: Script) -> Say:
         """What comes of a request that meets the fault. A status of 0: the registry heard nothing, nor anyone else."""
+        self.hold()
         if self.status:
+            self.strike()
             return Say(self.status, self.body, self.headers)
         if self.cut == "before":
             return Say(0, cut="whole", reset=self.reset, struck=self.strike)
         said = upstream(asked)
+        self.hold_answer()
         if self.cut == "after":
             return replace(said, cut="whole", reset=self.reset, struck=self.strike)
         if self.edit and said.body:

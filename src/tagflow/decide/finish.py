@@ -215,8 +215,19 @@ def names(heads: Iterable[Entry]) -> tuple[str, ...]:
 
 
 def _open(snapshot: Snapshot, seen: Observation, entry: Entry) -> list[Entry]:
-    """The record of the release, and those of other releases of this image that are as little finished."""
+    """The records of the release, and those of other releases of this image that are as little finished.
+
+    A release that somebody began to finish was announced once more, on top of its first record.
+    """
     found = {entry.tag: entry}
+    todo = [entry]
+    while todo:
+        one = todo.pop()
+        for parent in snapshot.read(seen.target, [it.tag for it in one.record.parents]):
+            again = parent.record.release.id == one.record.release.id and parent.record.action == one.record.action
+            if again and parent.tag not in found:
+                found[parent.tag] = parent
+                todo.append(parent)
     for head in seen.standing.heads:
         other = head
         if head.record.follows is not None:

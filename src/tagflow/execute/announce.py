@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from tagflow.context import Context
 from tagflow.decide.decision import UNNUMBERED, Prospect
-from tagflow.decide.election import Ballot
+from tagflow.decide.election import Ballot, taken_back
 from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, StackEntry, State, fingerprint
 from tagflow.domain.plan import Plan, Step
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.snapshot import Target
+from tagflow.domain.standing import Interrupted
 from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
 from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact, write_empty
@@ -71,11 +72,16 @@ class RecordWriter:
     def compose_abort(self, ballot: Ballot, prospect: Prospect, *, moved: bool) -> Written:
         """This run's own abort: what it announced did not take place, or is put back (``moved``).
 
-        Where another release remains under way, the abort carries that one on: it must not look settled.
+        Where another release remains under way, the abort carries that one on: it must not look settled. That is so
+        for a release that this run was to finish, too. Where somebody took this run's release back, it goes to where
+        they took it.
         """
         target, announced = prospect.seen.target, ballot.announcement
         record = announced.record
+        taken = taken_back(ballot)
         remaining = None if moved else _remaining(ballot)
+        if remaining is None and taken is None and self.plan.resumes is not None:
+            remaining = _resumed(prospect)
         adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
         base = adopted.state if adopted else prospect.seen.standing.state
         state = _with_notes(base, ballot.unseen.values())
@@ -92,6 +98,9 @@ class RecordWriter:
             draft = replace(_carrying(draft, prospect), previous_version=record.version)
         elif not moved:
             draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
+        if taken is not None:
+            back = taken.record
+            draft = replace(draft, version=back.version, digest=back.digest, state=replace(back.state, seen=""))
         if remaining is not None:
             other = remaining.record
             draft = replace(
@@ -100,11 +109,12 @@ class RecordWriter:
                 digest=other.digest,
                 previous_digest=other.previous_digest,
                 state=_with_notes(other.state, ballot.unseen.values()),
-                follows=remaining.tag,
+                follows=other.follows or remaining.tag,
             )
+            if remaining == _resumed(prospect):
+                return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
-        everything = {*ballot.known, *ballot.unseen, *ballot.listed}
-        return self._composed(draft, _heads(prospect, ballot), everything)
+        return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
 
     def write(self, target: Target, written: Written, *, first: bool) -> Entry:
         """Store a record under its own tag. Writing the same record again changes nothing.
@@ -198,6 +208,16 @@ def _carrying(draft: Record, prospect: Prospect) -> Record:
         previous_digest=record.digest if settled else record.previous_digest,
         follows=record.follows or head.tag,
     )
+
+
+def _everything(ballot: Ballot) -> set[RecordTag]:
+    return {*ballot.known, *ballot.unseen, *ballot.listed}
+
+
+def _resumed(prospect: Prospect) -> Entry | None:
+    """The head by which a release is under way that a run was to finish."""
+    position = prospect.seen.standing.position
+    return position.head if isinstance(position, Interrupted) else None
 
 
 def _remaining(ballot: Ballot) -> Entry | None:

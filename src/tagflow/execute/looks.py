@@ -45,6 +45,14 @@ class Lookout:
         targets = {image: it.prospect.seen.target for image, it in announced.items()}
         if stands is None:
             self.observer.look(list(targets.values()))
+            # List and look go side by side. A record is written before its tag moves, so where a tag is not where this
+            # run expects it, a list that is read after the look tells why.
+            moved = [
+                targets[image]
+                for image, it in announced.items()
+                if self.observer.digest(targets[image]) != (it.mine[-1].record.digest if since_election else it.before)
+            ]
+            self.observer.list_again(moved)
         else:
             self.observer.list_all(name for it in targets.values() for name in (it.repository, it.history))
             for image, target in targets.items():

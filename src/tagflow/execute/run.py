@@ -320,6 +320,12 @@ class ReleaseRun:
             self._send_in_time(move)
         except StoreError as error:
             self._judge_failure(move, error)
+        except TagMoved as error:
+            if error.expected != move.after and not self._is_built_on(move.image):
+                self._ledger.failed(move)
+                raise
+            # It stood at what this run wrote, and somebody moved on: the look that follows tells whether they saw it.
+            self._ledger.done(move)
         except TagflowError:
             self._ledger.failed(move)
             raise
@@ -339,6 +345,13 @@ class ReleaseRun:
         self._ledger.failed(move)
         self._unanswered |= is_unanswered(error)
         raise error
+
+    def _is_built_on(self, image: str) -> bool:
+        """Whether another release was built on this one: then its PUT arrived, whatever was answered."""
+        if image not in self._announced:
+            return False
+        ballots = self._lookout.ballots({image: self._announced[image]}, since_election=True)
+        return built_on(ballots[image]) is not None
 
     def _send_in_time(self, move: Move) -> None:
         """Move a tag by a look that is young enough, and looks once more where it is not."""
@@ -523,6 +536,10 @@ class ReleaseRun:
         except TagflowError as error:
             self._context.warn(f"the abort could not be written: {error.message}")
             return {}
+        for image in [it for it in moved & ballots.keys() if built_on(ballots[it]) and not taken_back(ballots[it])]:
+            # Complete there, and no longer this run's to take back.
+            self._leave(image)
+            del ballots[image], wanted[image]
 
         def abort(image: str) -> None:
             prospect = self._announced[image].prospect

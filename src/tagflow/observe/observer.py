@@ -82,7 +82,7 @@ class Observer:
         self.list_all([*(name for it in targets for name in (it.repository, it.history)), *beside])
         asking = [TagLookup(it.repository, it.environment.name) for it in targets]
         self._fetch([*asking, *wanted(self._snapshot(()))], heads=targets)
-        strange = [it for it in targets if not isinstance(self._standing(it).position, Recorded | Empty)]
+        strange = [it for it in targets if not self._is_settled(it)]
         if strange:
             self._look_again(strange)
         snapshot = self._snapshot(targets)
@@ -100,6 +100,11 @@ class Observer:
         listing = [partial(self._list, name) for name in repositories]
         seeing = [partial(self._resolve, it.repository, it.environment.name) for it in targets]
         run_all([*listing, *seeing], threads=self._context.threads)
+
+    def list_again(self, targets: Sequence[Target]) -> None:
+        """List the records of some targets anew; where a tag stands is not asked."""
+        repositories = dict.fromkeys(name for it in targets for name in (it.history, it.repository))
+        each(self._list, repositories, threads=self._context.threads)
 
     def learn(self, repository: Repository, entries: Iterable[Entry]) -> None:
         """Take records that were just written as read."""
@@ -179,17 +184,23 @@ class Observer:
         self._known.update(chosen.values())
 
     def _look_again(self, targets: Sequence[Target]) -> None:
-        each(
-            self._list,
-            {it.history for it in targets} | {it.repository for it in targets},
-            threads=self._context.threads,
-        )
-        tags = [partial(self._resolve, it.repository, it.environment.name) for it in targets]
-        run_all([*tags, *(partial(self._heads, it) for it in targets)], threads=self._context.threads)
-        moved = [it for it in targets if not isinstance(self._standing(it).position, Recorded | Empty)]
-        # The tag may have moved between the two: the list that is read after it explains it.
-        each(self._list, {it.history for it in moved}, threads=self._context.threads)
-        each(self._heads, moved, threads=self._context.threads)
+        """Look at tags again that were not where the heads said: another run may just be moving them.
+
+        Each look is followed by a list, which explains it; where that list has records that the one before the look
+        had not, the tag may have moved since, and it is looked at once more.
+        """
+        moved = list(targets)
+        for _ in range(_ROUNDS):
+            before = {it: self._records(it) for it in moved}
+            each(lambda it: self._resolve(it.repository, it.environment.name), moved, threads=self._context.threads)
+            self.list_again(moved)
+            each(self._heads, moved, threads=self._context.threads)
+            moved = [it for it in moved if self._records(it) != before[it] and not self._is_settled(it)]
+            if not moved:
+                return
+
+    def _is_settled(self, target: Target) -> bool:
+        return isinstance(self._standing(target).position, Recorded | Empty)
 
     def _ask(self, lookup: Lookup) -> None:
         match lookup:
