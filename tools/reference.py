@@ -21,6 +21,7 @@ from tagflow.cli.app import app, build
 from tagflow.cli.commands import COMMANDS as COMMAND_NAMES
 from tagflow.config.schema import schema
 
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "tagflow" / "cli"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- made from the schema by `make reference`: -->\n", "<!-- : made from the schema -->"
 COMMANDS = """\
@@ -140,7 +141,21 @@ def pages() -> dict[Path, str]:
     """Every page that is made, in part or whole, as it should be."""
     os.environ.setdefault("COLUMNS", "80")
     path, codes = DOCS / "policy.md", DOCS / "errors.md"
-    return {DOCS / "commands.md": commands(), path: policy(path.read_text()), codes: anchored(codes.read_text())}
+    return {
+        SOURCE / "help_text.py": help_text(),
+        DOCS / "commands.md": commands(),
+        path: policy(path.read_text()),
+        codes: anchored(codes.read_text()),
+    }
+
+
+def help_text() -> str:
+    """The module that answers `tagflow --help` without the command line being built."""
+    group: Any = get_command(app)
+    context = typer.Context(group, info_name="tagflow", terminal_width=78, help_option_names=["-h", "--help"])
+    told = group.get_help(context)
+    head = '"""What `tagflow --help` prints; made from the commands by `make reference`."""'
+    return f'{head}\n\nTEXT = """\\\n{told}"""\n'
 
 
 def anchored(page: str) -> str:

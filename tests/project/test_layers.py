@@ -87,7 +87,7 @@ CLOSING = {"tagflow.domain.versions.version": "tagflow.domain.versions.semver"}
 """Imports inside a function that close a circle, and are known: none should be added."""
 
 PRIVATE = {
-    "typer._click": {"cli/main.py", "cli/options.py", "cli/completion/shells.py"},
+    "typer._click": {"cli/process.py", "cli/options.py", "cli/completion/shells.py"},
 }
 """Private modules of others, and the files that import them (docs/adr/0005-typer-below-0-29.md)."""
 

@@ -71,3 +71,27 @@ def test_layouts_need_no_network(desk: Desk, arguments: tuple[str, ...]) -> None
     found = modules(desk.path, *arguments)
     assert found & (HEAVY | {"urllib3", "ssl", "email"}) == set()
     assert "concurrent.futures" in found
+
+
+def test_help_is_answered_before_anything_is_built(tmp_path: Path) -> None:
+    look = (
+        "import json, sys; from tagflow.cli.main import main; main(['--help']); print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], env=surroundings(tmp_path, {}), capture_output=True, text=True, check=True
+    )
+    *told, found = done.stdout.splitlines()
+    assert {"typer", "dataclasses", "inspect", "tagflow.cli.process"} & set(json.loads(found)) == set()
+    built = Desk(tmp_path).quickly("--help", COLUMNS="80").out
+    assert "\n".join(told).rstrip() == built.rstrip()
+
+
+def test_the_collector_runs_while_a_command_does(desk: Desk) -> None:
+    look = (
+        "import gc, sys; from tagflow.cli import wiring, process; before = wiring.context;"
+        "wiring.context = lambda *a, **b: (print(gc.isenabled()), before(*a, **b))[1]; process.main(['tags', 'v1.0'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=desk.path, env=surroundings(desk.path, {}), capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[0] == "True"

@@ -1,131 +1,52 @@
-"""The entry point: parse, run, tell, exit."""
+"""The entry point. What needs no command at all is answered before anything else is imported."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
-from io import TextIOWrapper
 
-from tagflow.cli.commands import RELEASES
-from tagflow.cli.ending import signals
-from tagflow.cli.guess import guess_session
-from tagflow.cli.session import ReaderGone, Session
-from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
+TYPE_CHECKING = False  # as typing has it, without waiting for typing
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
-READER_GONE = 141
-"""The exit status where standard output was closed by who read it, as a shell tells of SIGPIPE."""
+_ROOMY = 80
+"""Columns from which on help is always laid out the same."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run tagflow and end the process with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
-    signals.install()
-    status = run(given)
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError) and status == 0:
-            status = READER_GONE
-    if threading.active_count() > 1:
-        # Requests that still wait for an answer after an interrupt must not keep the process.
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    if given in (["--help"], ["-h"]) and _asks_for_help_alone():
+        from tagflow.cli.help_text import TEXT
 
+        try:
+            print(TEXT, flush=True)
+        except OSError:
+            pass  # told below, in the way of every other command
+        else:
+            return
+    from tagflow.cli.process import main as whole
 
-def _open_closed_streams() -> None:
-    """Give whoever closed a standard stream (``>&-``) the null device, so that no other file takes its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
+    whole(given)
 
 
 def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> int:
     """Run one command line, by another clock if one is given; the exit status."""
-    session = replace(guess_session(arguments), now=now)
+    from tagflow.cli.process import run as whole
+
+    return whole(arguments, now)
+
+
+def _asks_for_help_alone() -> bool:
+    """Whether nobody completes a word, and the text fits as it is."""
+    if "_TAGFLOW_COMPLETE" in os.environ or sys.stdout is None:
+        return False
     try:
-        return _run(arguments, session)
-    except TagflowError as error:
-        from tagflow.cli.failure import put
-
-        put(error, arguments, session.environ)
-        if session.command in RELEASES:
-            from tagflow.cli.ci import tell_failure
-
-            tell_failure(error, session.environ, session.note)
+        columns = int(os.environ.get("COLUMNS", "")) or _ROOMY
+    except ValueError:
         try:
-            return session.fail(error, _result(error))
-        except BrokenPipeError:
-            return error.exit_status
-    except ReaderGone:
-        return READER_GONE
-    except KeyboardInterrupt:
-        message = "interrupted: no environment or floating tag differs from before"
-        return session.fail(Interrupted("run.interrupted", message))
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets one clear line too
-        return session.fail(_bug(error))
-
-
-def _run(arguments: Sequence[str], session: Session) -> int:
-    from typer._click.exceptions import ClickException, NoArgsIsHelpError
-    from typer.main import get_command
-
-    from tagflow.cli.app import app
-
-    command = get_command(app)
-    if "_TAGFLOW_COMPLETE" in os.environ or any(it.endswith("-completion") for it in arguments):
-        from tagflow.cli.completion.shells import prepare, serve
-
-        prepare()
-        if serve(arguments):
-            return 0
-    try:
-        status = command.main(args=list(arguments), prog_name="tagflow", standalone_mode=False, obj=session)
-    except NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
-        return UsageError.exit_status
-    except ClickException as error:
-        raise _usage(error) from error
-    return status if isinstance(status, int) else 0
-
-
-def _usage(error: object) -> UsageError:
-    from typer._click.exceptions import ClickException
-    from typer._click.exceptions import UsageError as ClickUsageError
-
-    assert isinstance(error, ClickException)
-    path = error.ctx.command_path if isinstance(error, ClickUsageError) and error.ctx else "tagflow"
-    return UsageError("usage.invalid", error.format_message(), hint=f"`{path} --help` shows how.")
-
-
-def _bug(error: Exception) -> InternalError:
-    if os.environ.get("TAGFLOW_DEBUG"):
-        raise error
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    where = f"{os.path.basename(last.tb_frame.f_code.co_filename)}:{last.tb_lineno}" if last else "?"
-    return InternalError(
-        "internal.bug",
-        f"a bug in tagflow: {type(error).__name__} at {where}",
-        hint="Run it again with TAGFLOW_DEBUG=1 and report what it prints.",
-    )
-
-
-def _result(error: TagflowError) -> object:
-    if error.result is None:
-        return None
-    from tagflow.cli.documents import outcome
-    from tagflow.domain.outcome import Outcome
-
-    return outcome(error.result) if isinstance(error.result, Outcome) else error.result
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = _ROOMY
+    return columns >= _ROOMY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
@@ -78,6 +79,9 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             globals_given = {key: given.pop(key) for key in _GLOBALS}
             session = _root().merged(command=name, **globals_given)
             session.check()
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             try:
                 with within(session.patience):
                     function(session, **given)

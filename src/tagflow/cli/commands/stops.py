@@ -43,7 +43,7 @@ def freeze(
     reason: NeededReason = "",
     lift: Lift = False,
 ) -> None:
-    """Stop the line: nothing is promoted to an environment until then."""
+    """Stop the line: nothing is promoted to an environment."""
     from tagflow.cli import wiring
     from tagflow.cli.release import carry_out
     from tagflow.domain.moment import parse_moment
