@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tagflow.pin.edit import Change
+    from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff, Difference, Side
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Approved",
     "Cell",
     "Change",
     "Conflict",
@@ -88,6 +90,7 @@ _HOMES = {
         "UsageError",
     ),
     "tagflow.domain.outcome": ("GateResult", "Outcome"),
+    "tagflow.verbs.approve": ("Approved",),
     "tagflow.verbs.doctor": ("Diagnosis",),
     "tagflow.verbs.history": ("History",),
     "tagflow.domain.stats": ("Spread", "Stats", "Week"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tagflow.domain.outcome import Outcome
     from tagflow.domain.policy import Rule
     from tagflow.domain.stats import Stats
+    from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History
@@ -59,7 +61,14 @@ class Tagflow:
     # --- what moves names ----------------------------------------------------------------------------------------
 
     def push(
-        self, version: str, sources: Mapping[str, str], *, reason: str = "", dry_run: bool = False, wait: float = 0
+        self,
+        version: str,
+        sources: Mapping[str, str],
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+        wait: float = 0,
+        receipt: str | Path | None = None,
     ) -> Outcome:
         """Bring images in as a version, and promote them to the first environment.
 
@@ -69,14 +78,13 @@ class Tagflow:
 
         from tagflow.domain.plan import Request
         from tagflow.verbs.push import Workspace, first_environment, push
-        from tagflow.verbs.release import Options
 
         arguments = [f"{name}={source}" for name, source in sources.items()]
         context = self._context(writes=not dry_run)
         request = Request("push", first_environment(context), (version, *arguments), reason=reason)
         with tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
             work = Workspace(Path.cwd(), Path(scratch), dry_run)
-            return push(context, request, work, Options(dry_run, wait=timedelta(seconds=wait)))
+            return push(context, request, work, _options(dry_run, None, wait, receipt))
 
     def promote(
         self,
@@ -89,17 +97,18 @@ class Tagflow:
         dry_run: bool = False,
         save_plan: str | Path | None = None,
         wait: float = 0,
+        receipt: str | Path | None = None,
     ) -> Outcome:
         """Promote images; each target is ``VERSION``, ``NAME`` or ``NAME=VERSION``, or all images with ``everything``.
 
-        ``save_plan`` writes the plan for :meth:`apply` and changes nothing.
+        ``save_plan`` writes the plan for :meth:`apply` and changes nothing; ``receipt`` the heads for :meth:`verify`.
         """
         from tagflow.domain.plan import Request
         from tagflow.verbs.promote import promote
 
         context = self._context(writes=not dry_run and save_plan is None)
         request = Request("promote", to, targets, everything, from_, tuple(dict.fromkeys(overrides)), reason)
-        return promote(context, request, _options(dry_run, save_plan, wait))
+        return promote(context, request, _options(dry_run, save_plan, wait, receipt))
 
     def rollback(
         self,
@@ -109,6 +118,7 @@ class Tagflow:
         dry_run: bool = False,
         save_plan: str | Path | None = None,
         wait: float = 0,
+        receipt: str | Path | None = None,
     ) -> Outcome:
         """Go back to what ran before the last release, or to the versions named."""
         from tagflow.domain.plan import Request
@@ -116,13 +126,32 @@ class Tagflow:
 
         context = self._context(writes=not dry_run and save_plan is None)
         request = Request("rollback", environment, targets, reason=reason)
-        return rollback(context, request, _options(dry_run, save_plan, wait))
+        return rollback(context, request, _options(dry_run, save_plan, wait, receipt))
 
-    def apply(self, plan: str | Path, *, dry_run: bool = False) -> Outcome:
-        """Carry out a saved plan, if everything is still as it was."""
+    def apply(
+        self,
+        plan: str | Path,
+        *,
+        dry_run: bool = False,
+        approvals: Sequence[str | Path] = (),
+        receipt: str | Path | None = None,
+    ) -> Outcome:
+        """Carry out a saved plan, if everything is still as it was. ``approvals`` are files beside the registry's."""
         from tagflow.verbs.apply import apply
 
-        return apply(self._context(writes=not dry_run), Path(plan), _options(dry_run))
+        documents: tuple[str, ...] = ()
+        if approvals:
+            from tagflow.verbs.approvals import read_documents
+
+            documents = tuple(read_documents(Path(path) for path in approvals))
+        options = replace(_options(dry_run, receipt=receipt), approvals=documents)
+        return apply(self._context(writes=not dry_run), Path(plan), options)
+
+    def approve(self, plan: str | Path, *, out: str | Path | None = None) -> Approved:
+        """Approve a saved plan with the key of $TAGFLOW_SIGN_KEY: in the registry, or in the file ``out``."""
+        from tagflow.verbs.approve import approve_plan
+
+        return approve_plan(self._context(writes=out is None), Path(plan), None if out is None else Path(out))
 
     def hold(self, environment: str, *versions: str, reason: str, lift: bool = False) -> Outcome:
         """Take versions out of promotion to an environment, or let them in again; each is VERSION or NAME=VERSION."""
@@ -167,11 +196,11 @@ class Tagflow:
 
         return history(self._context(), environment, names, limit, since)
 
-    def verify(self, *environments: str) -> list[Finding]:
-        """Every name that does not stand where the history says."""
+    def verify(self, *environments: str, expect: str | Path | None = None) -> list[Finding]:
+        """Every name that does not stand where the history says; and what was lost since a receipt was written."""
         from tagflow.verbs.verify import verify
 
-        return verify(self._context(), environments)
+        return verify(self._context(), environments, None if expect is None else Path(expect))
 
     def doctor(self) -> list[Diagnosis]:
         """A look at every registry of the policy."""
@@ -264,7 +293,14 @@ class Tagflow:
         )
 
 
-def _options(dry_run: bool, save_plan: str | Path | None = None, wait: float = 0) -> Options:
+def _options(
+    dry_run: bool, save_plan: str | Path | None = None, wait: float = 0, receipt: str | Path | None = None
+) -> Options:
     from tagflow.verbs.release import Options
 
-    return Options(dry_run, Path(save_plan) if save_plan is not None else None, wait=timedelta(seconds=wait))
+    return Options(
+        dry_run,
+        None if save_plan is None else Path(save_plan),
+        wait=timedelta(seconds=wait),
+        receipt=None if receipt is None else Path(receipt),
+    )

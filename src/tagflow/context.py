@@ -8,15 +8,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.snapshot import find_environment, find_image
 from tagflow.domain.tagging import TagScheme
 from tagflow.stores.port import Engine, Progress, Silence, Stores
 
+if TYPE_CHECKING:
+    from tagflow.trust.signing import SigningKey
+
 
 def _no_engine() -> Engine:
     raise NotImplementedError("this context has no Docker Engine")
+
+
+def _no_key() -> SigningKey | None:
+    return None
 
 
 def elapsed() -> float:
@@ -45,7 +53,8 @@ class Context:
 
     ``now`` is the wall clock, to be written down; ``elapsed`` a clock that only goes forward, in seconds, to measure
     by; ``sleep`` waits. ``directory`` is where the commands of the policy run; ``deadline`` the
-    :func:`time.monotonic` time of `--timeout`.
+    :func:`time.monotonic` time of `--timeout`. ``signing_key`` opens the key of this run, where it has one; it may be
+    asked again and again.
     """
 
     policy: Policy
@@ -64,6 +73,7 @@ class Context:
     elapsed: Callable[[], float] = elapsed
     sleep: Callable[[float], None] = time.sleep
     timing: Timing = field(default_factory=Timing)
+    signing_key: Callable[[], SigningKey | None] = _no_key
 
     @cached_property
     def scheme(self) -> TagScheme:

@@ -74,7 +74,8 @@ class Overtaken(Conflict):
 
 
 class HistoryBroken(Conflict):
-    """A record of one image cannot be believed (``history.broken``); ``repository`` and ``tag`` say which."""
+    """A record of one image cannot be believed (``history.broken``); ``repository`` and ``tag`` say which, ``why`` is
+    the end of a sentence."""
 
     def __init__(self, repository: str, tag: str, why: str) -> None:
         super().__init__(
@@ -83,7 +84,7 @@ class HistoryBroken(Conflict):
             hint="`tagflow verify` tells more, and what to do where it is no record of tagflow's. tagflow never changes"
             " or removes one: look at who pushed it.",
         )
-        self.repository, self.tag = repository, tag
+        self.repository, self.tag, self.why = repository, tag, why
 
 
 class HistoryNewer(Conflict):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tagflow.stores.registry.auth.credentials import Keychain
     from tagflow.stores.registry.http.settings import Settings
     from tagflow.stores.registry.store import RegistryHost
+    from tagflow.trust.signing import SigningKey
     from tagflow.verbs.doctor import Examine
 
 
@@ -71,7 +72,26 @@ def context(path: Path, around: Surroundings) -> Context:
         engine=media.engine,
         directory=path.parent,
         deadline=media.deadline,
+        signing_key=signing_key(around.environ),
     )
+
+
+def signing_key(environ: Mapping[str, str]) -> Callable[[], SigningKey | None]:
+    """Opens the key that the environment names, once, when it is first asked for."""
+    if not environ.get("TAGFLOW_SIGN_KEY"):
+        return lambda: None
+    lock = threading.Lock()
+    opened: list[SigningKey | None] = []
+
+    def key() -> SigningKey | None:
+        from tagflow.trust.signing import open_key
+
+        with lock:
+            if not opened:
+                opened.append(open_key(environ))
+        return opened[0]
+
+    return key
 
 
 def examiner(path: Path, around: Surroundings) -> tuple[Policy, Examine]:

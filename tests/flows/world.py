@@ -26,8 +26,9 @@ from tagflow.verbs.apply import propose_apply
 from tagflow.verbs.notes import freeze, hold
 from tagflow.verbs.plans import save_plan
 from tagflow.verbs.promote import promote, propose_promote
+from tagflow.verbs.proposal import Proposal
 from tagflow.verbs.push import Workspace, push
-from tagflow.verbs.release import Options, Proposal
+from tagflow.verbs.release import Options
 from tagflow.verbs.rollback import propose_rollback, rollback
 from tagflow.verbs.status import Cell, status
 from tests import images

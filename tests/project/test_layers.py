@@ -24,14 +24,17 @@ ARROWS: Mapping[str, set[str]] = {
     "stores": {"domain.reference", "domain.platform", "stores"},
     "trust": {"domain", "trust"},
     "decide": {"domain", "decide"},
-    "observe": {"domain", "context", "workers", "observe", "stores.port", "stores.transfer.copy"},
+    "observe": {
+        "domain", "trust.records", "context", "workers", "observe",
+        "stores.port", "stores.artifact", "stores.transfer.copy",
+    },
     "execute": {
-        "domain", "decide", "context", "workers", "observe", "execute",
+        "domain", "trust", "decide", "context", "workers", "observe", "execute",
         "stores.port", "stores.artifact", "stores.transfer.copy",
     },
     "verbs": {
-        "domain", "decide", "context", "workers", "observe", "execute", "verbs", "pin",
-        "stores.port", "stores.transfer.copy", "stores.docker.names",
+        "domain", "trust", "decide", "context", "workers", "observe", "execute", "verbs", "pin",
+        "stores.port", "stores.artifact", "stores.transfer.copy", "stores.docker.names",
     },
     "cli": {"domain", "config", "verbs", "cli", "pin", "decide.audit", "stores.port", "context", "wiring"},
 }  # fmt: skip
@@ -42,14 +45,16 @@ BESIDE: Mapping[str, set[str]] = {
     "__init__.py": {"api", "domain", "decide.audit", "pin.edit", "verbs"},
     "api.py": {"domain", "context", "decide.audit", "verbs", "wiring"},
     # Puts the house together: knows which store is which.
-    "wiring.py": {"config.load", "context", "domain", "verbs", "stores"},
+    "wiring.py": {"config.load", "context", "domain", "trust", "verbs", "stores"},
     "__main__.py": {"cli.main"},
     "errors.py": set(),
-    "context.py": {"domain", "stores.port"},
+    "context.py": {"domain", "stores.port", "trust.signing"},
     "workers.py": set(),
     "cli/completion/known.py": {"stores.cache", "stores.layout.store"},  # asks nobody, only the disk
     "cli/files.py": {"stores.files"},  # files for users are replaced as those of a layout are
-    "verbs/plans.py": {"stores.files"},  # so are plans
+    "verbs/plans.py": {"stores.files"},  # so are plans, approvals and receipts
+    "verbs/approve.py": {"stores.files"},
+    "verbs/receipts.py": {"stores.files"},
     "verbs/sources.py": {"stores.layout.store", "stores.archive.reader"},  # a SOURCE names its medium
 }
 """What single files may import beside that."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -91,3 +93,12 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
         finally:
             process.terminate()
             process.wait()
+
+
+@cache
+def public_file(name: str, kind: str = "ecdsa-p256") -> Path:
+    """The public key of somebody in a file, as a policy names it."""
+    path = Path(tempfile.mkdtemp(prefix="tagflow-keys-")) / f"{name}.pub"
+    path.write_text(pair(name, kind).public)
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    return path

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagflow.domain.keys import Signer, parse_ssh
+from tagflow.domain.proof import Proof
 from tagflow.errors import StoreError
 from tagflow.trust import ecdsa
 from tagflow.trust.dsse import Envelope, Signature, decode_envelope
-from tagflow.trust.records import Proof, judge, sign
+from tagflow.trust.records import judge, sign
 from tagflow.trust.statement import RECORD, SIGNATURE, record_statement
 from tests.trust.keyring import agent, opened, pair, ssh_pair
 from tests.trust.samples import DIGEST, RECORDED, written
@@ -44,7 +45,7 @@ def with_envelope(record: Mapping[str, str], **changes: object) -> dict[str, str
 
 @pytest.mark.parametrize(("by", "kind"), [("alice", "ecdsa-p256"), ("carol", "ed25519")])
 def test_good(by: str, kind: str) -> None:
-    assert judged(signed(by, kind)) == Proof("good", by)
+    assert judged(signed(by, kind)) == Proof(signer=by)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
@@ -54,8 +55,8 @@ def test_good_by_ssh(kind: str, tmp_path: Path) -> None:
     with agent(path) as environ:
         key = opened({**environ, "TAGFLOW_SIGN_KEY": f"ssh:{public}"})
         record = sign(RECORDED, key.public, key.sign)
-    assert judge(record, [Signer("dave", parse_ssh(public.read_text()))], ["dave"]) == Proof("good", "dave")
-    assert judged(record).standing == "unknown_signer"
+    assert judge(record, [Signer("dave", parse_ssh(public.read_text()))], ["dave"]) == Proof(signer="dave")
+    assert judged(record).fault == "unknown_signer"
 
 
 @settings(max_examples=30, deadline=None)
@@ -85,20 +86,20 @@ def test_a_record_of_nothing_has_one_subject() -> None:
 
 
 def test_unsigned() -> None:
-    assert judged(RECORDED).standing == "unsigned"
+    assert judged(RECORDED).fault == "unsigned"
 
 
 @pytest.mark.parametrize("key", [*RECORDED, "more"])
 def test_forged_where_anything_else_is_said(key: str) -> None:
     record = signed()
-    assert judged({**record, key: record.get(key, "") + "x"}).standing == "forged"
+    assert judged({**record, key: record.get(key, "") + "x"}).fault == "forged"
     if key in record:
-        assert judged({name: text for name, text in record.items() if name != key}).standing == "forged"
+        assert judged({name: text for name, text in record.items() if name != key}).fault == "forged"
 
 
 def test_forged_with_the_signature_of_another_record() -> None:
     other = signed(what=RECORDED | {f"{RECORD}version": "v2.0"})
-    assert judged({**signed(), SIGNATURE: other[SIGNATURE]}).standing == "forged"
+    assert judged({**signed(), SIGNATURE: other[SIGNATURE]}).fault == "forged"
 
 
 def test_forged_under_the_id_of_a_known_key() -> None:
@@ -107,20 +108,20 @@ def test_forged_under_the_id_of_a_known_key() -> None:
         record, signatures=[json.loads(record[SIGNATURE])["signatures"][0] | {"keyid": ALICE.key.key_id}]
     )
     verdict = judged(fake)
-    assert verdict.standing == "forged"
+    assert verdict.fault == "forged"
     assert "alice" in verdict.why
 
 
 def test_unknown_signer() -> None:
     assert judged(signed("mallory")) == Proof("unknown_signer", why=judged(signed("mallory")).why)
     assert pair("mallory").key.key_id in judged(signed("mallory")).why
-    assert judged(signed("bob")).standing == "unknown_signer"
+    assert judged(signed("bob")).fault == "unknown_signer"
     assert judged(signed("bob")).signer == "bob"
 
 
 def test_two_names_of_one_key() -> None:
     signers = (Signer("old", ALICE.key), Signer("new", ALICE.key))
-    assert judge(signed(), signers, ["new"]) == Proof("good", "new")
+    assert judge(signed(), signers, ["new"]) == Proof(signer="new")
 
 
 # --- a copy of a signed record with other bytes would be a second head ------------------------------------------------
@@ -132,7 +133,7 @@ def test_the_twin_of_an_ecdsa_signature_is_not_accepted() -> None:
     first, second = decode_dss_signature(base64.b64decode(entry["sig"]))
     assert second <= ecdsa.ORDER // 2
     twin = base64.b64encode(encode_dss_signature(first, ecdsa.ORDER - second)).decode()
-    assert judged(with_envelope(record, signatures=[entry | {"sig": twin}])).standing == "forged"
+    assert judged(with_envelope(record, signatures=[entry | {"sig": twin}])).fault == "forged"
 
 
 def test_an_envelope_is_accepted_in_one_spelling() -> None:
@@ -150,13 +151,13 @@ def test_an_envelope_is_accepted_in_one_spelling() -> None:
         "{}",
     ]
     for text in spellings:
-        assert judged({**record, SIGNATURE: text}).standing == "forged", text
+        assert judged({**record, SIGNATURE: text}).fault == "forged", text
 
 
 @given(st.binary(max_size=80))
 def test_no_nonsense_is_a_signature(content: bytes) -> None:
     unsigned = Envelope(record_statement(RECORDED), (Signature(ALICE.key.key_id, content),))
-    assert judged(RECORDED | {SIGNATURE: unsigned.text}).standing == "forged"
+    assert judged(RECORDED | {SIGNATURE: unsigned.text}).fault == "forged"
 
 
 @given(st.integers(1, ecdsa.ORDER - 1), st.integers(1, ecdsa.ORDER - 1))

@@ -38,5 +38,9 @@ Wait = Annotated[
         help="Wait so long for another release that is under way, and decide anew; default 0.",
     ),
 ]
+Receipt = Annotated[
+    Path | None,
+    typer.Option("--receipt", metavar="FILE", help="Write the heads that this leaves, for `verify --expect`."),
+]
 NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded. Needed.")]
 Lift = Annotated[bool, typer.Option("--lift", help="End it.")]

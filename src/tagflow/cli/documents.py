@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tagflow.domain.plan import Plan
     from tagflow.domain.stats import Spread, Stats
     from tagflow.domain.tagging import ComputedTag
+    from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff, Side
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.history import History, Item
@@ -61,6 +62,19 @@ def plan(it: Plan) -> Json:
                 "to": move.after or None,
             }
             for move in it.moves
+        ],
+    }
+
+
+def approved(it: Approved) -> Json:
+    """approve."""
+    return {
+        "plan": it.plan,
+        "environment": it.environment,
+        "signer": it.signer,
+        "reference": it.reference,
+        "missing": [
+            {"need": tally.rule.need, "have": len(tally.have), "of": list(tally.rule.of)} for tally in it.missing
         ],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ def carry_out(
     save: Path | None = None,
     wait: str | None = None,
     context: Context | None = None,
+    approvals: Sequence[Path] = (),
+    receipt: Path | None = None,
 ) -> None:
     """Run a verb; refuse with every reason at once, or show, ask, execute and tell.
 
@@ -37,6 +39,8 @@ def carry_out(
         save_plan=save,
         confirm=partial(_confirm, context) if ask and _is_interactive() else None,
         wait=parse_duration(wait) if wait else timedelta(),
+        approvals=_documents(approvals),
+        receipt=receipt,
     )
     outcome = verb(options)
     if save is not None:
@@ -62,14 +66,33 @@ def _goes_in(context: Context | None, planned: Outcome) -> str:
     return goes_in(find(context, planned.plan), command)
 
 
+def confirmation(question: str) -> Callable[[Outcome], None] | None:
+    """Shows a plan and asks, at a terminal; elsewhere nothing is asked, as CI expects."""
+
+    def ask(planned: Outcome) -> None:
+        for note in planned.notes:
+            print(f"note: {note}", file=sys.stderr)
+        _confirm(None, planned, question)
+
+    return ask if _is_interactive() else None
+
+
+def _documents(paths: Sequence[Path]) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    from tagflow.verbs.approvals import read_documents
+
+    return tuple(read_documents(paths))
+
+
 def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _confirm(context: Context | None, planned: Outcome) -> None:
+def _confirm(context: Context | None, planned: Outcome, question: str = "") -> None:
     told = _goes_in(context, planned)
     print(*filter(None, [told and f"{told}\n", releases.plan(planned.plan)]), sep="\n", file=sys.stderr)
-    if _answer(releases.question(planned.plan)) in ("y", "yes"):
+    if _answer(question or releases.question(planned.plan)) in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
         "run.interrupted", "not confirmed: nothing was changed", hint="--yes answers the question."

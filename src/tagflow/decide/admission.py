@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tagflow.decide.adoption import adopting
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, highest_number
 from tagflow.decide.identify import identify
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
@@ -202,11 +203,8 @@ class Admission:
                 return replace(step, action="adopt"), Prospect(seen, state.entered(entry, spellings))
             case Unrecorded() if standing.digest is not None:
                 found = identify(self.snapshot, seen)
-                adopted = state.adopted(StackEntry(found, standing.digest, UNNUMBERED))
-                return (
-                    replace(step, adopts=True, previous_version=found),
-                    Prospect(seen, adopted.entered(entry, spellings), adopted=found),
-                )
+                after = adopting(seen, found, UNNUMBERED).entered(entry, spellings)
+                return replace(step, adopts=True, previous_version=found), Prospect(seen, after, adopted=found)
         stays = standing.digest == choice.digest and standing.digest is not None
         return step, Prospect(
             seen,

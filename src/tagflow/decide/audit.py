@@ -14,7 +14,7 @@ from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, Target
-from tagflow.domain.standing import Broken, Interrupted, Late, Unrecorded
+from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import RecordTag, pin_tag
 
 Problem = Literal[
@@ -35,6 +35,13 @@ Problem = Literal[
     "record.forged",
     "record.unknown_signer",
 ]
+
+
+_FAULTS: Mapping[str, Problem] = {
+    "unsigned": "record.unsigned",
+    "forged": "record.forged",
+    "unknown_signer": "record.unknown_signer",
+}
 
 
 @dataclass(frozen=True)
@@ -179,12 +186,24 @@ class TargetAudit:
         for detail in self.unread:
             repair = f"{self.mend} sets it aside, once you know who pushed it" if blocks else person
             yield self.finding("history.broken", None, None, repair, detail=detail)
+        yield from self._doubtful()
         known = {(entry.tag, entry.digest) for entry in self.entries}
         for entry in self.entries:
             for parent in entry.record.parents:
                 if (parent.tag, parent.digest) not in known:
                     detail = f"{entry.tag} names {parent.tag}, which is not there"
-                    yield self.finding("history.broken", parent.digest, None, person, detail=detail)
+                    problem: Problem = "history.broken" if self.seen.named is None else "history.truncated"
+                    yield self.finding(problem, parent.digest, None, person, detail=detail)
+
+    def _doubtful(self) -> Iterator[Finding]:
+        """What stands under the tags of records, and is not signed by who may."""
+        settled = isinstance(self.seen.standing.position, Recorded | Empty)
+        for it in self.seen.doubtful:
+            repair = f"{self.mend} lists it as ignored, once you know who pushed it"
+            if not settled:
+                repair = "a person must find out who pushed it: it does not count, and stops nobody"
+            problem = _FAULTS[it.proof.fault or "forged"]
+            yield self.finding(problem, None, it.digest, repair, tag=str(it.tag), detail=it.proof.why)
 
     def _branches(self) -> Iterator[Finding]:
         standing = self.seen.standing

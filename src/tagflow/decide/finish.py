@@ -49,7 +49,8 @@ class Change:
         labels = {hold.version for hold in state.holds} | {void.version for void in state.void}
         out = {scheme.parse_label(label) for label in labels}
         entering = {self.version} if self.version else set()
-        return frozenset(version for version in self.seen.combined if version not in out) | entering
+        there = (version for version in self.seen.combined if version not in out and self.seen.vouches(version))
+        return frozenset(there) | entering
 
 
 def change_moves(snapshot: Snapshot, change: Change) -> list[Move]:

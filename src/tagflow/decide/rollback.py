@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from tagflow.decide.adoption import adopting
 from tagflow.decide.decision import UNNUMBERED, Decision, Prospect, highest_number
 from tagflow.decide.finish import (
     Change,
@@ -37,7 +38,7 @@ from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, Target, find_environment, refuse_broken, target_of
-from tagflow.domain.standing import Broken, Late, Unrecorded
+from tagflow.domain.standing import Broken, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, ContentMissing, NotFound, TagflowError, combine
@@ -182,9 +183,16 @@ class _Way:
     def state(self) -> State:
         """The checkpoint, with what is adopted on top."""
         standing = self.seen.standing
-        if not self.adopts or standing.digest is None:
+        if standing.digest is None:
             return standing.state
-        return standing.state.adopted(StackEntry(identify(self.snapshot, self.seen), standing.digest, UNNUMBERED))
+        if self.adopts:
+            return standing.state.adopted(StackEntry(identify(self.snapshot, self.seen), standing.digest, UNNUMBERED))
+        top, head = standing.state.top, standing.head
+        if isinstance(standing.position, Recorded) and top is not None and top.digest != standing.digest:
+            # Adopted beside the stack: a rollback takes it off, and leads to what is on top.
+            assert head is not None
+            return standing.state.adopted(StackEntry(standing.version, standing.digest, head.record.release))
+        return standing.state
 
     def one(self) -> Change:
         """Back by one entry, and past those that are the same bytes.
@@ -234,7 +242,7 @@ class _Way:
         excluded = self.seen.excludes(version)
         out = tag is None or excluded in ("void", "announced", "contradicted")
         digest = None if out or tag is None else self.snapshot.digest(target.repository, tag)
-        if digest is None:
+        if digest is None or not self.seen.vouches(version, digest):
             raise NotFound(
                 "version.not_found",
                 f"{target.name}: {scheme.version_tag(version)} never ran there",
@@ -265,6 +273,12 @@ class _Way:
             depth=depth,
             adopts=self.adopts,
         )
+        if self.adopts and target.digest != left and left is not None:
+            # What is not put on the stack where records are signed is held here as it is by its adoption.
+            found = adopting(seen, adopted, UNNUMBERED).holds
+            after = replace(
+                after, holds=after.holds | (found - before.holds if seen.named is not None else frozenset())
+            )
         same = standing.digest == target.digest
         since, by = (before.since, before.by) if same else (None, "")
         return Change(seen, step, Prospect(seen, after, adopted, since, by), versions(seen, touched))

@@ -189,6 +189,7 @@ class Route:
             "held": f"it is held in {name}{why}",
             "void": f"its release to {name} was abandoned",
             "announced": f"its release to {name} is not finished",
+            "unsigned": f"no signed record of {name} names it",
             "contradicted": f"its tag in {name} is not at the digest that the history tells of",
         }.get(excluded, f"it is not admitted to {name}")
 

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Literal
 
 from tagflow.domain.intent import Intent
+from tagflow.domain.proof import Proof
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 
@@ -203,7 +204,8 @@ class Record:
     or ``admit`` the version held or admitted, whose digest is ``subject``. ``intent`` says where the release wants
     each of its members, of those whose records were never written, too. ``aborts`` names the records whose change an
     ``abort`` takes back (``abandons``: they are another run's), ``follows`` the release that a note or a loser's abort
-    carries on, ``plan`` the id of the plan that was carried out.
+    carries on, ``plan`` the id of the plan that was carried out, ``approvals`` those that counted (``NAME@sha256:…``,
+    the digest of the document).
     """
 
     environment: str
@@ -226,6 +228,7 @@ class Record:
     abandons: bool = False
     follows: RecordTag | None = None
     plan: str = ""
+    approvals: tuple[str, ...] = ()
 
     @property
     def sequence(self) -> int:
@@ -240,11 +243,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A record as it stands in a repository: under its tag, at its digest."""
+    """A record as it stands in a repository: under its tag, at its digest. ``proof`` is what its signature proves; None
+    where nobody has to sign."""
 
     tag: RecordTag
     digest: Digest
     record: Record
+    proof: Proof | None = None
 
     @property
     def rank(self) -> tuple[int, str]:

@@ -21,7 +21,7 @@ class GateResult:
 class Outcome:
     """``release`` is the name under which it stands in the history, ``number`` which one of the environment it is;
     ``applied`` whether all of it was carried out, ``compensated`` whether something was put back; ``notes`` what the
-    user should know beside the plan."""
+    user should know beside the plan, ``approvals`` those that counted."""
 
     environment: str
     plan: Plan
@@ -30,4 +30,5 @@ class Outcome:
     compensated: bool = False
     gates: tuple[GateResult, ...] = ()
     notes: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
     number: int | None = None

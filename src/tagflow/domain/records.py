@@ -104,6 +104,7 @@ def to_annotations(record: Record) -> dict[str, str]:
         "abandons": "true" if record.abandons else "",
         "follows": str(record.follows) if record.follows else "",
         "plan": record.plan,
+        "approvals": " ".join(record.approvals),
     }
     texts |= {key: text for key, text in rare.items() if text}
     return {CREATED: stamp(record.at)} | {PREFIX + key: text or "" for key, text in texts.items()}
@@ -186,6 +187,7 @@ def _decode(found: Mapping[str, str]) -> Record:
         abandons=rare("abandons") == "true",
         follows=_record_tag(follows) if follows else None,
         plan=rare("plan"),
+        approvals=_split(rare("approvals"), " "),
     )
 
 

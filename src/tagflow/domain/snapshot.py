@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tagflow.domain.counting import Doubtful
 from tagflow.domain.history import Entry
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.reference import Digest, Repository
@@ -30,11 +31,20 @@ class Target:
         """``frontend in prod``."""
         return f"{self.image.name} in {self.environment.name}"
 
+    @property
+    def recorded_as(self) -> str:
+        """What its repository is called in records. A layout can lie anywhere: its path below the registry tells."""
+        return self.repository.path if self.repository.is_layout else str(self.repository)
+
 
 @dataclass(frozen=True)
 class Observation:
     """What was observed of one target. ``records`` are the tags of all its records; ``is_new``: no environment has any
-    record where this one's are kept."""
+    record where this one's are kept.
+
+    Of a signed history, ``named`` are the versions, with their digests, that records which count name (None: nobody
+    has to sign), and ``doubtful`` what stands under the tags of records and does not count.
+    """
 
     target: Target
     scheme: TagScheme
@@ -43,6 +53,8 @@ class Observation:
     standing: Standing
     is_new: bool = False
     digests: Mapping[tuple[Repository, str], Digest | None] = field(default_factory=dict, hash=False, compare=False)
+    named: frozenset[tuple[str, Digest]] | None = None
+    doubtful: tuple[Doubtful, ...] = ()
 
     @property
     def image(self) -> str:
@@ -55,11 +67,19 @@ class Observation:
         return self.scheme.combined(self.tags, self.target.environment.name)
 
     def excludes(self, version: Version) -> str:
-        """Why a version with a combined tag is not admitted here, as :meth:`Standing.excludes` says it; or empty."""
+        """Why a version with a combined tag is not admitted here, as :meth:`Standing.excludes` says it; ``unsigned``
+        where no record that counts names it; or empty."""
         label = next(iter(self.listed_as(version)), None) or self.scheme.version_tag(version)
         tag = self.combined.get(version)
         digest = self.digests.get((self.target.repository, tag)) if tag else None
-        return self.standing.excludes(label, digest)
+        return self.standing.excludes(label, digest) or ("" if self.vouches(version, digest) else "unsigned")
+
+    def vouches(self, version: Version, digest: Digest | None = None) -> bool:
+        """Whether a record that counts names a version (at ``digest``, where that is known). Where nobody has to sign,
+        its combined tag is enough."""
+        if self.named is None:
+            return True
+        return any(self.scheme.parse_label(label) == version and digest in (None, named) for label, named in self.named)
 
     def listed_as(self, version: Version) -> tuple[str, ...]:
         """The spellings in which a version is listed as held or void here."""
@@ -123,6 +143,21 @@ class Snapshot:
         """Records that were looked up, those that are gone left out."""
         found = (self.entries.get((target.history, tag)) for tag in records)
         return [entry for entry in found if entry is not None]
+
+
+def named_by(entries: Iterable[Entry]) -> frozenset[tuple[str, Digest]]:
+    """The versions that some records let in, with their digests: by their stacks, and by what they announced. What was
+    only found there, and adopted, is on the stack or was not let in."""
+    found: set[tuple[str, Digest]] = set()
+    for entry in entries:
+        record = entry.record
+        for known in (*record.state.stack, *record.state.admitted):
+            if known.version:
+                found.add((known.version, known.digest))
+        digest = record.subject if record.action == "admit" else record.digest
+        if record.action in ("push", "promote", "rollback", "admit") and record.version and digest:
+            found.add((record.version, digest))
+    return frozenset(found)
 
 
 def target_of(policy: Policy, image: Image, environment: Environment) -> Target:

@@ -113,8 +113,7 @@ class Standing:
         """The version that runs, as far as the history tells."""
         match self.position:
             case Recorded(head):
-                top = head.record.state.top
-                return top.version if top else head.record.version
+                return _said(head)
             case Interrupted(head):
                 state = head.record.state
                 known = [entry.version for entry in state.stack[:-1] if entry.digest == self.digest]
@@ -126,10 +125,7 @@ class Standing:
     def wanted(self) -> str | None:
         """The version that the head record says should run."""
         head = self.head
-        if head is None:
-            return None
-        top = head.record.state.top
-        return top.version if top else head.record.version if not head.record.carries_on else None
+        return None if head is None else _said(head)
 
     @cached_property
     def state(self) -> State:
@@ -192,6 +188,16 @@ def _not_held(other: Record, ran: Collection[str | None]) -> frozenset[str]:
     if other.action != "rollback":
         return frozenset()
     return frozenset(hold.version for hold in other.state.holds if hold.version in ran)
+
+
+def _said(head: Entry) -> str | None:
+    """The version that a head record says runs: the top of its stack, unless that is other bytes. A signed history
+    adopts what was moved by hand beside its stack."""
+    record = head.record
+    top = record.state.top
+    if top is not None and top.digest == record.digest:
+        return top.version
+    return None if record.carries_on else record.version
 
 
 def head_carries(head: Entry | None) -> bool:

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
+from tagflow.decide.adoption import adopting
 from tagflow.decide.decision import UNNUMBERED, Prospect
 from tagflow.decide.election import Ballot, taken_back
-from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, StackEntry, State, fingerprint
+from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
 from tagflow.domain.plan import Plan, Step
-from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
+from tagflow.domain.records import ARTIFACT_TYPE
 from tagflow.domain.snapshot import Target
 from tagflow.domain.standing import Interrupted
 from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
 from tagflow.errors import StoreError
+from tagflow.execute.sign import signed
 from tagflow.stores.artifact import artifact, write_empty
 from tagflow.stores.port import Manifest, Store
+from tagflow.workers import each
 
 _PAUSES = (0.05, 0.2, 0.5)
 """Seconds before a record that the registry refused for its blob is put again."""
@@ -32,13 +35,24 @@ class Written:
 
 @dataclass(frozen=True)
 class RecordWriter:
-    """Composes and writes the records of one release. ``plan_id`` is the saved plan that is carried out, or empty."""
+    """Composes and writes the records of one release. ``plan_id`` is the saved plan that is carried out, or empty,
+    ``approvals`` what counted for it."""
 
     context: Context
     plan: Plan
     release: Release
     adoption: Release
     plan_id: str = ""
+    approvals: tuple[str, ...] = ()
+
+    def compose_all(self, steps: Sequence[Step], prospects: Mapping[str, Prospect]) -> dict[str, list[Written]]:
+        """The records of every image, by its name. A signature may take a process or a request each."""
+        if self.context.signing_key() is None:
+            return {step.image: self.compose(step, prospects[step.image]) for step in steps}
+        composed = each(
+            lambda step: (step.image, self.compose(step, prospects[step.image])), steps, threads=self.context.threads
+        )
+        return dict(composed)
 
     def compose(self, step: Step, prospect: Prospect) -> list[Written]:
         """An image's records: what is adopted, where something is, then the announcement."""
@@ -127,13 +141,12 @@ class RecordWriter:
     def _adopted(self, prospect: Prospect) -> Record:
         standing = prospect.seen.standing
         assert standing.digest is not None
-        found = StackEntry(prospect.adopted, standing.digest, self.adoption)
         head = standing.head
         return replace(
-            self._draft(prospect.seen.target, standing.state.adopted(found)),
+            self._draft(prospect.seen.target, adopting(prospect.seen, prospect.adopted, self.adoption)),
             action="adopt",
-            version=found.version,
-            digest=found.digest,
+            version=prospect.adopted,
+            digest=standing.digest,
             previous_version=standing.wanted,
             previous_digest=head.record.digest if head else None,
             release=self.adoption,
@@ -144,7 +157,7 @@ class RecordWriter:
         now = self.context.now()
         return Record(
             environment=target.environment.name,
-            repository=target.repository.path if target.repository.is_layout else str(target.repository),
+            repository=target.recorded_as,
             action="promote",
             version=None,
             digest=None,
@@ -159,27 +172,33 @@ class RecordWriter:
             state=replace(state, since=now, by=self.context.actor),
             intent=self.plan.intent,
             plan=self.plan_id,
+            approvals=self.approvals,
         )
 
     def _composed(self, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag]) -> Written:
-        record = replace(
-            draft,
-            parents=tuple(Parent(parent.tag, parent.digest) for parent in parents),
-            state=replace(draft.state, seen=fingerprint(seen)),
-        )
-        manifest = artifact(ARTIFACT_TYPE, to_annotations(record))
+        named = tuple(Parent(parent.tag, parent.digest) for parent in parents)
+        record = replace(draft, parents=named)
+        # What stands above it is no record: it would not be among the tags below it, where a reader compares.
+        below = fingerprint(tag for tag in seen if tag.sequence < record.sequence)
+        record = replace(record, state=replace(draft.state, seen=below))
+        annotations, proof = signed(self.context, record)
+        manifest = artifact(ARTIFACT_TYPE, annotations)
         tag = record_tag(record.environment, record.sequence, manifest.digest)
-        return Written(Entry(tag, manifest.digest, record), manifest)
+        return Written(Entry(tag, manifest.digest, record, proof), manifest)
 
 
 def put_record(context: Context, store: Store, written: Written, *, first: bool) -> None:
     """Store one record under its tag."""
-    tag = str(written.entry.tag)
+    put_artifact(context, store, written.manifest, str(written.entry.tag), first=first)
+
+
+def put_artifact(context: Context, store: Store, manifest: Manifest, tag: str, *, first: bool) -> None:
+    """Store a manifest that names the empty blob. ``first``: the blob is certainly not there yet."""
     if first:
         write_empty(store)
     for pause in _PAUSES:
         try:
-            store.put(written.manifest, tag)
+            store.put(manifest, tag)
             return
         except StoreError as error:
             # The empty blob is not there, or is being written: distribution 2.8 shows others half of an upload.
@@ -187,7 +206,7 @@ def put_record(context: Context, store: Store, written: Written, *, first: bool)
                 raise
             context.sleep(pause)
             write_empty(store)
-    store.put(written.manifest, tag)
+    store.put(manifest, tag)
 
 
 def _carrying(draft: Record, prospect: Prospect) -> Record:

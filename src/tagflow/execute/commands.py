@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
-_WITHHELD = ("TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD")
+_WITHHELD = ("TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD", "TAGFLOW_SIGN_")
 """With and without the name of a host behind them: push rights of tagflow itself. A command that logs in does so by
-Docker's config or by variables of its own."""
+Docker's config or by variables of its own. Nor is it given the key that tagflow signs with."""
 _GRACE = 1.0
 """Seconds between asking a command to end and ending it."""
 _SLICE = 0.05
@@ -73,7 +73,13 @@ def run_command(
 
 
 def _start(command: Command, given: IO[bytes]) -> subprocess.Popen[bytes]:
-    environ = {name: value for name, value in command.environ.items() if not name.startswith(_WITHHELD)}
+    kind, _, named = command.environ.get("TAGFLOW_SIGN_KEY", "").partition(":")
+    withheld = {named} if kind == "env" else set()
+    environ = {
+        name: value
+        for name, value in command.environ.items()
+        if not name.startswith(_WITHHELD) and name not in withheld
+    }
     try:
         return subprocess.Popen(
             command.argv,

@@ -42,19 +42,21 @@ Recheck = Callable[[Observer], Sequence[TagflowError]]
 
 @dataclass(frozen=True)
 class Result:
-    """What executing a plan came to."""
+    """What executing a plan came to; ``heads`` are the records that it left on top, by image."""
 
     release: str | None
     applied: bool
     compensated: bool = False
     number: int | None = None
+    heads: Mapping[str, Entry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Execution:
     """A decision that nothing refuses, and what carrying it out needs.
 
-    ``observer`` is who observed for it; ``opened`` stores beside those of the policy; ``recheck`` decides again.
+    ``observer`` is who observed for it; ``opened`` stores beside those of the policy; ``recheck`` decides again;
+    ``plan_id`` is the saved plan that is carried out, ``approvals`` what counted for it.
     """
 
     decision: Decision
@@ -62,6 +64,7 @@ class Execution:
     opened: Mapping[Repository, Store] = field(default_factory=dict)
     recheck: Recheck | None = None
     plan_id: str = ""
+    approvals: tuple[str, ...] = ()
 
 
 def execute(context: Context, execution: Execution) -> Result:
@@ -97,7 +100,9 @@ class ReleaseRun:
         adopting = any(step.adopts for step in self._plan.steps)
         adoption = Release(context.new_id(), first)
         self._release = self._plan.resumes or Release(context.new_id(), first + 1 if adopting else first)
-        self._writer = RecordWriter(context, self._plan, self._release, adoption, execution.plan_id)
+        self._writer = RecordWriter(
+            context, self._plan, self._release, adoption, execution.plan_id, execution.approvals
+        )
 
     # --- the workflow ------------------------------------------------------------------------------------------
 
@@ -166,9 +171,7 @@ class ReleaseRun:
         The first say by themselves that something is under way; the others are like done as soon as they are written.
         """
         self._wait_out_abandonments()
-        composed = {
-            step.image: self._writer.compose(step, self._decision.prospects[step.image]) for step in self._plan.steps
-        }
+        composed = self._writer.compose_all(self._plan.steps, self._decision.prospects)
         before = {move.image: move.before for move in self._plan.moves if move.kind == "environment"}
         for step in self._plan.steps:
             prospect = self._decision.prospects[step.image]
@@ -647,6 +650,7 @@ class ReleaseRun:
             applied=applied,
             compensated=self._ledger.compensated,
             number=release.number if release else None,
+            heads={image: it.mine[-1] for image, it in self._announced.items()},
         )
 
     # --- small things ------------------------------------------------------------------------------------------

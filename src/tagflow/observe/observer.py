@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypedDict
 
 from tagflow.context import Context
+from tagflow.domain.counting import Doubtful, Read, as_doubtful, counting, find_counting_heads
 from tagflow.domain.history import Entry, find_heads
 from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
+from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.snapshot import Observation, Snapshot, Target
+from tagflow.domain.snapshot import Observation, Snapshot, Target, named_by, target_of
 from tagflow.domain.standing import Empty, Recorded, Standing
 from tagflow.domain.tagging import RecordTag, TagScheme, parse_record_tag
 from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
-from tagflow.observe.records import fetch
+from tagflow.observe.records import Signatures, fetch, fetch_signed
 from tagflow.stores.port import Manifest, Store
 from tagflow.stores.transfer.copy import labels, missing_parts, platforms
 from tagflow.workers import each, run_all
+
+
+class _Signed(TypedDict, total=False):
+    """The fields of an observation that only a signed history has."""
+
+    named: frozenset[tuple[str, Digest]]
+    doubtful: tuple[Doubtful, ...]
+
 
 Wanted = Callable[[Snapshot], Iterable[Lookup]]
 """The lookups of a request, as far as a snapshot tells: first by tag lists alone, then by standings too."""
@@ -41,6 +52,7 @@ class Observer:
         self._recorded: dict[Repository, Mapping[str, frozenset[RecordTag]]] = {}
         self._digests: dict[tuple[Repository, str], Digest | None] = {}
         self._entries: dict[tuple[Repository, RecordTag], Entry] = {}
+        self._doubtful: dict[tuple[Repository, RecordTag], Doubtful] = {}
         self._unread: dict[tuple[Repository, RecordTag], TagflowError] = {}
         self._manifests: dict[tuple[Repository, Digest], Manifest] = {}
         self._platforms: dict[tuple[Repository, Digest], frozenset[str]] = {}
@@ -48,6 +60,8 @@ class Observer:
         self._gone: dict[tuple[Repository, Digest], tuple[str, ...]] = {}
         self._unreadable: dict[tuple[Repository, Digest], TagflowError] = {}
         self._known: set[Lookup] = set()
+        self._signed = {it.name: it for it in context.policy.environments if it.signed_by}
+        """The environments whose records are signed."""
 
     @property
     def threads(self) -> int:
@@ -57,7 +71,7 @@ class Observer:
     def again(self) -> Observer:
         """An observer that asks anew for everything that can change, and remembers what cannot."""
         other = Observer(self._context, self._opened)
-        other._entries, other._manifests = self._entries, self._manifests
+        other._entries, other._doubtful, other._manifests = self._entries, self._doubtful, self._manifests
         other._platforms, other._labels = self._platforms, self._labels
         other._gone, other._unreadable = self._gone, self._unreadable
         other._known = {it for it in self._known if isinstance(it, ImageLookup)}
@@ -66,7 +80,8 @@ class Observer:
     def continue_from(self, other: Observer) -> Observer:
         """Take over everything that another observer of the same run was told."""
         self._tags, self._recorded, self._digests = other._tags, other._recorded, other._digests
-        self._entries, self._unread, self._manifests = other._entries, other._unread, other._manifests
+        self._entries, self._doubtful = other._entries, other._doubtful
+        self._unread, self._manifests = other._unread, other._manifests
         self._known = other._known
         return self
 
@@ -85,6 +100,7 @@ class Observer:
         strange = [it for it in targets if not self._is_settled(it)]
         if strange:
             self._look_again(strange)
+        self._prove(targets)
         snapshot = self._snapshot(targets)
         for _ in range(_ROUNDS):
             fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
@@ -119,6 +135,7 @@ class Observer:
     def snapshot(self, targets: Sequence[Target], wanted: Wanted = nothing) -> Snapshot:
         """A snapshot from what was listed and seen last; only what is not known yet is asked for."""
         self._fetch([], heads=targets)
+        self._prove(targets)
         snapshot = self._snapshot(targets)
         fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
         if fresh:
@@ -155,10 +172,11 @@ class Observer:
         return self._manifests[key]
 
     def read(self, repository: Repository, records: Iterable[RecordTag]) -> dict[RecordTag, Entry]:
-        """Read records; those that are gone, or no records of tagflow's, are left out."""
+        """Read records; those that are gone, no records of tagflow's, or do not count, are left out."""
         wanted = list(records)
         self._fetch([RecordLookup(repository, tag) for tag in wanted])
-        return {tag: self._entries[repository, tag] for tag in wanted if (repository, tag) in self._entries}
+        signed = {name: self._counting(repository, name, wanted) for name in {tag.environment for tag in wanted}}
+        return {tag: signed[tag.environment][tag] for tag in wanted if tag in signed[tag.environment]}
 
     def read_all(self, records: Iterable[RecordLookup]) -> None:
         """Read records of any number of histories side by side, so that :meth:`read` answers at once."""
@@ -229,10 +247,14 @@ class Observer:
         self._digests[repository, tag] = self._store(repository).resolve(tag)
 
     def _read(self, repository: Repository, tag: RecordTag) -> None:
-        if (repository, tag) in self._entries:
+        if (repository, tag) in self._entries or (repository, tag) in self._doubtful:
             return
         try:
-            self._entries[repository, tag] = fetch(self._store(repository), tag)
+            found = self._fetch_record(repository, tag)
+            if isinstance(found, Entry):
+                self._entries[repository, tag] = found
+            else:
+                self._doubtful[repository, tag] = found
         except NotFound:
             return
         except (HistoryBroken, HistoryNewer) as error:
@@ -241,6 +263,21 @@ class Observer:
             if not error.code.startswith("manifest."):
                 raise
             self._unread[repository, tag] = HistoryBroken(str(repository), str(tag), error.message)
+
+    def _fetch_record(self, repository: Repository, tag: RecordTag) -> Read:
+        environment = self._signed.get(tag.environment)
+        store = self._store(repository)
+        if environment is None:
+            return fetch(store, tag)
+        names = self._recorded_as(environment)
+        signers = self._context.policy.signers
+        return fetch_signed(store, tag, Signatures(signers, environment.signed_by, names.get(repository, "")))
+
+    def _recorded_as(self, environment: Environment) -> Mapping[Repository, str]:
+        """What the repository of each image of an environment is called in its records, by where these are kept."""
+        policy = self._context.policy
+        targets = (target_of(policy, image, environment) for image in policy.images)
+        return {target.history: target.recorded_as for target in targets}
 
     def _examine(self, repository: Repository, digest: Digest, what: str) -> None:
         """Look into an image. What cannot be read is an error of this image, told by whoever needs to know."""
@@ -264,14 +301,64 @@ class Observer:
 
     def _heads(self, target: Target) -> tuple[Entry, ...]:
         """The heads of a history; what it takes to tell them is read once."""
+        if target.environment.signed_by:
+            return self._counting_heads(target)
 
         def read(tags: Sequence[RecordTag]) -> dict[RecordTag, Entry]:
-            fresh = [RecordLookup(target.history, tag) for tag in tags]
-            each(self._ask, [it for it in fresh if it not in self._known], threads=self._context.threads)
-            self._known.update(fresh)
+            self._ask_for(target.history, tags)
             return {tag: self._entries[target.history, tag] for tag in tags if (target.history, tag) in self._entries}
 
         return find_heads(self._records(target), read)
+
+    def _counting_heads(self, target: Target) -> tuple[Entry, ...]:
+        def read(tags: Sequence[RecordTag]) -> dict[RecordTag, Read]:
+            self._ask_for(target.history, tags)
+            return {it.tag: it for tag in tags for it in self._found(target.history, tag)}
+
+        return find_counting_heads(self._records(target), read)
+
+    def _ask_for(self, repository: Repository, tags: Iterable[RecordTag]) -> None:
+        fresh = [RecordLookup(repository, tag) for tag in tags]
+        each(self._ask, [it for it in fresh if it not in self._known], threads=self._context.threads)
+        self._known.update(fresh)
+
+    def _found(self, repository: Repository, tag: RecordTag) -> list[Read]:
+        found: Read | None = self._entries.get((repository, tag)) or self._doubtful.get((repository, tag))
+        return [] if found is None else [found]
+
+    def _counting(
+        self, repository: Repository, environment: str, asked: Iterable[RecordTag] = ()
+    ) -> Mapping[RecordTag, Entry]:
+        """The records that were read and count: of those of an environment that are listed, and those ``asked`` for."""
+        own = [tag for tag in asked if tag.environment == environment]
+        if environment not in self._signed:
+            return {tag: self._entries[repository, tag] for tag in own if (repository, tag) in self._entries}
+        listed = self._recorded.get(repository, {}).get(environment, frozenset())
+        read = [it for tag in listed.union(own) for it in self._found(repository, tag)]
+        known = {it.tag for it in read}
+        return counting(read, whole=all(tag in known or RecordLookup(repository, tag) in self._known for tag in listed))
+
+    def _prove(self, targets: Sequence[Target]) -> None:
+        """Read the whole history of a signed environment where its heads do not name every version that has a combined
+        tag there: it was admitted long ago, or somebody else made that tag."""
+        signed = [it for it in targets if it.environment.signed_by]
+        doubted = [it for it in signed if self._unnamed(it)]
+        each(
+            self._ask,
+            [
+                lookup
+                for target in doubted
+                for tag in self._records(target)
+                if (lookup := RecordLookup(target.history, tag)) not in self._known
+            ],
+            threads=self._context.threads,
+        )
+        self._known.update(RecordLookup(it.history, tag) for it in doubted for tag in self._records(it))
+
+    def _unnamed(self, target: Target) -> bool:
+        scheme = self._context.scheme
+        known = {scheme.parse_label(label) for label, _ in named_by(self._heads(target))}
+        return any(it not in known for it in scheme.combined(self._tags[target.repository], target.environment.name))
 
     def _standing(self, target: Target) -> Standing:
         digest = self._digests.get((target.repository, target.environment.name))
@@ -297,6 +384,7 @@ class Observer:
                 self._standing(it),
                 is_new=not self._recorded[it.history],
                 digests=digests,
+                **self._signatures(it),
             )
             for it in targets
         }
@@ -306,12 +394,32 @@ class Observer:
             observations=observations,
             tags=dict(self._tags),
             digests=digests,
-            entries=dict(self._entries),
+            entries=self._all_counting(),
             platforms=dict(self._platforms),
             labels=dict(self._labels),
             gone=dict(self._gone),
             unreadable=dict(self._unreadable),
         )
+
+    def _signatures(self, target: Target) -> _Signed:
+        """What a signed history says of itself beside its heads, as far as it was read."""
+        if not target.environment.signed_by:
+            return {}
+        counted = self._counting(target.history, target.environment.name)
+        ignored = {tag for head in self._heads(target) for tag in head.record.state.ignored}
+        rest = self._records(target) - counted.keys() - ignored
+        doubtful = [as_doubtful(it) for tag in sorted(rest, key=str) for it in self._found(target.history, tag)]
+        return {"named": named_by(counted.values()), "doubtful": tuple(doubtful)}
+
+    def _all_counting(self) -> dict[tuple[Repository, RecordTag], Entry]:
+        """All records that were read, without those of signed histories that do not count."""
+        if not self._signed:
+            return dict(self._entries)
+        found = {key: entry for key, entry in self._entries.items() if key[1].environment not in self._signed}
+        for repository in self._recorded:
+            for name in self._signed:
+                found |= {(repository, tag): it for tag, it in self._counting(repository, name).items()}
+        return found
 
     def _records(self, target: Target) -> frozenset[RecordTag]:
         return self._recorded[target.history].get(target.environment.name, frozenset())

@@ -83,6 +83,11 @@ def approve(plan_id: str, at: datetime, key: PublicKey, make: Callable[[bytes], 
     return sign_payload(approval_statement(plan_id, at), key, make)
 
 
+def document_digest(text: str) -> str:
+    """The SHA-256, in hex, of an envelope's text: what records name an approval by."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
 def decode_approval(envelope: Envelope) -> tuple[str, datetime]:
     """The id of the plan that was approved, and when.
 
@@ -157,7 +162,7 @@ def _read(plan_id: str, signers: Sequence[Signer], text: str, check: Check) -> l
         raise ValueError("what was given as an approval is none") from exc
     if approved != plan_id:
         raise ValueError("an approval is of another plan")
-    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    digest = document_digest(text)
     names: dict[str, list[str]] = {}
     for signer in signers:
         if any(check(signer.key, envelope.message, signature.content) for signature in envelope.signatures):

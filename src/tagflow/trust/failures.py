@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tagflow.domain.keys import KEY_INVALID
 from tagflow.errors import StoreError, UsageError
 
@@ -18,12 +20,18 @@ def not_installed(package: str = "cryptography", extra: str = "tagflow[sign]") -
     )
 
 
-def missing_key(environment: str) -> UsageError:
-    """The refusal of a run that would write records which do not count."""
+def missing_key(environment: str, why: str = "the records of {} are signed (`signed_by`)") -> UsageError:
+    """The refusal of a run that would write what does not count; ``why`` says so of an environment."""
     return UsageError(
-        "signing.no_key",
-        f"the records of {environment} are signed (`signed_by`), and this run has no key",
-        hint=f"Set ${VARIABLE} to {FORMS}.",
+        "signing.no_key", f"{why.format(environment)}, and this run has no key", hint=f"Set ${VARIABLE} to {FORMS}."
+    )
+
+
+def foreign_key(environment: str, allowed: Sequence[str]) -> UsageError:
+    """The refusal of a run with a key that nobody would believe there."""
+    return invalid(
+        f"is none of the keys that may sign in {environment}",
+        f"The policy names {', '.join(allowed)} there (`signed_by`); a key of ssh is listed as `ssh`, others as `key`.",
     )
 
 

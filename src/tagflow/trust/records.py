@@ -8,34 +8,13 @@ one record knows which it follows.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from tagflow.domain.keys import PublicKey, Signer
+from tagflow.domain.proof import Proof
 from tagflow.errors import StoreError
 from tagflow.trust.crypto import Check, normalized, signed_by
 from tagflow.trust.dsse import IN_TOTO, Envelope, Signature, decode_envelope
 from tagflow.trust.statement import SIGNATURE, record_statement
-
-Standing = Literal["good", "unsigned", "forged", "unknown_signer"]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What a record's signature proves. ``signer`` is the name whose key made it, where the policy has one; ``why``
-    says what is wrong with it, as the end of a sentence that begins with the record."""
-
-    standing: Standing
-    signer: str = ""
-    why: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether it is signed by one of those who may."""
-        return self.standing == "good"
-
-
-UNSIGNED = Proof("unsigned", why="is not signed")
 
 
 def sign(annotations: Mapping[str, str], key: PublicKey, make: Callable[[bytes], bytes]) -> dict[str, str]:
@@ -76,7 +55,7 @@ def judge(
     """
     text = annotations.get(SIGNATURE)
     if text is None:
-        return UNSIGNED
+        return Proof("unsigned", why="is not signed")
     try:
         envelope = decode_envelope(text)
     except ValueError:
@@ -95,7 +74,7 @@ def judge(
             return _forged("carries a signature that tagflow does not write")
         if signer.name not in allowed:
             return Proof("unknown_signer", signer.name, f"is signed by {signer.name}, who may not sign here")
-        return Proof("good", signer.name)
+        return Proof(signer=signer.name)
     return Proof("unknown_signer", why=f"is signed by a key that the policy does not know ({signature.key_id[:80]})")
 
 

@@ -13,7 +13,8 @@ from tagflow.errors import Conflict, ReleaseInterrupted, StoreError, TagflowErro
 from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import SavedPlan, read_plan
 from tagflow.verbs.promote import propose_promote
-from tagflow.verbs.release import Options, Proposal, conclude
+from tagflow.verbs.proposal import Proposal
+from tagflow.verbs.release import Options, conclude
 from tagflow.verbs.rollback import propose_rollback
 
 _CARRIED_OUT = "it was carried out already"

@@ -12,6 +12,7 @@ from tagflow.domain.outcome import Outcome
 from tagflow.domain.plan import Request
 from tagflow.errors import Conflict
 from tagflow.execute.announce import RecordWriter
+from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
 from tagflow.workers import each
 
@@ -35,6 +36,7 @@ def freeze(context: Context, request: Request, *, lift: bool = False, until: dat
 
 
 def _note(context: Context, note: Note) -> Outcome:
+    need_key(context, note.environment)
     observer = Observer(context)
     now = context.now()
     snapshot = observer.observe(
@@ -49,7 +51,7 @@ def _note(context: Context, note: Note) -> Outcome:
         return outcome
     release = Release(context.new_id(), decision.number + 1)
     writer = RecordWriter(context, plan, release, release)
-    composed = {step.image: writer.compose(step, decision.prospects[step.image]) for step in plan.steps}
+    composed = writer.compose_all(plan.steps, decision.prospects)
 
     def write(image: str) -> None:
         seen = decision.prospects[image].seen

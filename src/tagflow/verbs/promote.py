@@ -16,7 +16,8 @@ from tagflow.domain.snapshot import Snapshot, Target
 from tagflow.errors import Conflict, TagflowError
 from tagflow.execute.run import Recheck
 from tagflow.observe.observer import Observer
-from tagflow.verbs.release import Options, Proposal, conclude
+from tagflow.verbs.proposal import Proposal, with_doubts
+from tagflow.verbs.release import Options, conclude
 
 
 def promote(context: Context, request: Request, options: Options | None = None) -> Outcome:
@@ -36,6 +37,7 @@ def propose_promote(context: Context, request: Request) -> Proposal:
         promotion.targets(context.scheme), lambda known: promotion_lookups(known, promotion, now)
     )
     decision = decide_promote(snapshot, promotion, context.policy_digest, now)
+    decision = with_doubts(decision, snapshot)
     return Proposal(decision, observer, recheck=_recheck(context, promotion, snapshot, decision))
 
 

@@ -16,10 +16,12 @@ from tagflow.domain.snapshot import Snapshot, target_of
 from tagflow.domain.tagging import scratch_tag
 from tagflow.errors import StoreError, UsageError
 from tagflow.execute.daemon import clear
+from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import is_image
 from tagflow.stores.port import Manifest, Store
-from tagflow.verbs.release import Options, Proposal, conclude, settle
+from tagflow.verbs.proposal import Proposal, with_doubts
+from tagflow.verbs.release import Options, conclude, settle
 from tagflow.verbs.sources import OpenedSource, Source, archive, open_source, parse_source
 from tagflow.workers import each
 
@@ -72,6 +74,7 @@ def push(context: Context, request: Request, work: Workspace, options: Options |
 
     :raises TagflowError: every reason at once why not, or what failed.
     """
+    need_key(context, context.environment(request.environment))
     version, *arguments = request.targets
     named = parse_deliveries(arguments)
     brought: dict[str, Build] = {}
@@ -109,7 +112,7 @@ def propose_push(
     observer = Observer(context, opening.stores)
     snapshot = observer.continue_from(first).observe(targets, lambda known: push_lookups(known, delivery, builds, now))
     decision = decide_push(snapshot, delivery, builds, context.policy_digest, now)
-    proposal = Proposal(decision, observer, opening.stores)
+    proposal = Proposal(with_doubts(decision, snapshot), observer, opening.stores)
     if work.dry_run or all(build.digest for build in builds):
         return proposal
     settle(context, proposal)

@@ -6,47 +6,38 @@ again after these, and once more by the run itself, right before anything moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from tagflow.context import Context
-from tagflow.decide.decision import Decision
 from tagflow.domain.outcome import Outcome
 from tagflow.domain.plan import Plan
-from tagflow.domain.reference import Repository
 from tagflow.errors import Overtaken, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
-from tagflow.execute.run import Execution, Recheck, Result, execute
-from tagflow.observe.observer import Observer
-from tagflow.stores.port import Store
+from tagflow.execute.run import Execution, Result, execute
+from tagflow.execute.sign import need_key
 from tagflow.stores.transfer.copy import Copier
 from tagflow.verbs.plans import save_plan
+from tagflow.verbs.proposal import Proposal
+from tagflow.verbs.receipts import check_writable, write_receipt
 from tagflow.workers import attempt
 
 
 @dataclass(frozen=True)
 class Options:
     """How a request is carried out. ``confirm`` shows what was planned and asks; it raises where the answer is no.
-    ``wait``: for a release under way, or one that overtook this one; everything is decided anew then."""
+    ``wait``: for a release under way, or one that overtook this one; everything is decided anew then. ``approvals``
+    are documents that the registry does not have; ``receipt`` is where the heads that the run leaves are written."""
 
     dry_run: bool = False
     save_plan: Path | None = None
     confirm: Callable[[Outcome], None] | None = None
     wait: timedelta = timedelta()
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A decision, and what carrying it out needs."""
-
-    decision: Decision
-    observer: Observer
-    opened: Mapping[Repository, Store] = field(default_factory=dict)
-    recheck: Recheck | None = None
-    plan_id: str = ""
+    approvals: tuple[str, ...] = ()
+    receipt: Path | None = None
 
 
 def conclude(context: Context, propose: Callable[[], Proposal], options: Options) -> Outcome:
@@ -67,8 +58,12 @@ def conclude(context: Context, propose: Callable[[], Proposal], options: Options
 
 
 def _conclude(context: Context, propose: Callable[[], Proposal], options: Options) -> Outcome:
+    if options.receipt is not None:
+        check_writable(options.receipt)
     proposal = propose()
-    planned = settle(context, proposal)
+    if options.save_plan is None:
+        need_key(context, context.environment(proposal.decision.plan.request.environment))
+    planned = settle(context, proposal, options)
     for note in planned.notes:
         context.warn(f"note: {note}")
     if options.save_plan is not None:
@@ -80,20 +75,22 @@ def _conclude(context: Context, propose: Callable[[], Proposal], options: Option
         options.confirm(planned)
     if asked or planned.gates:
         proposal = _propose_again(propose, planned)
-    return carry_out(context, proposal, planned)
+    return carry_out(context, proposal, planned, options.receipt)
 
 
-def settle(context: Context, proposal: Proposal) -> Outcome:
+def settle(context: Context, proposal: Proposal, options: Options | None = None) -> Outcome:
     """What a proposal would come to: every reason against it, then its gates.
 
     :raises TagflowError: every reason at once why it must not be; its ``result`` holds what was planned.
     """
     decision = proposal.decision
     planned = Outcome(decision.plan.request.environment, decision.plan, notes=decision.notes)
+    planned, unapproved = _approved(context, proposal, planned, options or Options())
     refusals = [
         *decision.refusals,
         *changed_by_daemon(context, decision.entering, decision.origins, proposal.opened),
         *_unreferred(context, proposal),
+        *unapproved,
     ]
     if refusals:
         raise _refused(refusals, planned)
@@ -103,6 +100,38 @@ def settle(context: Context, proposal: Proposal) -> Outcome:
     if failed:
         raise _refused(failed, planned)
     return planned
+
+
+def _approved(
+    context: Context, proposal: Proposal, planned: Outcome, options: Options
+) -> tuple[Outcome, list[TagflowError]]:
+    """The approvals that count for a plan, or the refusal. One that is only saved is told what it still needs."""
+    plan = proposal.decision.plan
+    environment = context.environment(plan.request.environment)
+    if not environment.approvals:
+        return planned, []
+    from tagflow.verbs import approvals  # only where somebody has to approve
+
+    if not approvals.needed(environment, plan):
+        return planned, []
+    if not proposal.plan_id:
+        evaluation = approvals.nothing(environment)
+        if options.save_plan is not None:
+            told = tuple(f"{tally}: `tagflow approve {options.save_plan}`" for tally in evaluation.missing)
+            return replace(planned, notes=(*planned.notes, *told)), []
+        return planned, [approvals.refuse_missing(environment, evaluation, approvals.way_to_save(plan.request))]
+    finishes = plan.resumes is not None
+    evaluation = approvals.weigh(context, proposal.observer, plan, proposal.plan_id, options.approvals, ever=finishes)
+    counted = approvals.names_of(evaluation.counted)
+    if evaluation.missing and finishes and environment.signed_by:
+        # They counted when the release began: a record says so that somebody who may has signed.
+        begun = [head.record for it in proposal.decision.prospects.values() for head in it.seen.standing.heads]
+        counted = next((it.approvals for it in begun if it.plan == proposal.plan_id), ())
+        evaluation = approvals.nothing(environment) if not counted else approvals.ENOUGH
+    if evaluation.missing:
+        hint = "Have it approved: `tagflow approve FILE`; a document that is not in the registry: --approval FILE."
+        return planned, [approvals.refuse_missing(environment, evaluation, hint)]
+    return replace(planned, approvals=counted), []
 
 
 def _unreferred(context: Context, proposal: Proposal) -> list[TagflowError]:
@@ -123,12 +152,19 @@ def _unreferred(context: Context, proposal: Proposal) -> list[TagflowError]:
     return [result for result in results if isinstance(result, TagflowError)]
 
 
-def carry_out(context: Context, proposal: Proposal, planned: Outcome) -> Outcome:
+def carry_out(context: Context, proposal: Proposal, planned: Outcome, receipt: Path | None = None) -> Outcome:
     """Execute a proposal that was settled, and tell whom the policy names.
 
     :raises TagflowError: as :func:`tagflow.execute.run.execute`; its ``result`` is an :class:`Outcome`.
     """
-    execution = Execution(proposal.decision, proposal.observer, proposal.opened, proposal.recheck, proposal.plan_id)
+    execution = Execution(
+        proposal.decision,
+        proposal.observer,
+        proposal.opened,
+        proposal.recheck,
+        proposal.plan_id,
+        planned.approvals,
+    )
     planned = replace(planned, plan=proposal.decision.plan)
     try:
         result = execute(context, execution)
@@ -137,6 +173,8 @@ def carry_out(context: Context, proposal: Proposal, planned: Outcome) -> Outcome
             error.result = _outcome(planned, error.result)
         raise
     outcome = _outcome(planned, result)
+    if receipt is not None:
+        write_receipt(context, proposal, result, receipt)
     if context.policy.notify:
         from tagflow.execute.notify import notify  # brings an HTTP client along
 

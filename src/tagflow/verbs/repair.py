@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
@@ -13,7 +14,7 @@ from tagflow.decide.interrupted import announcement_lookups, unfinished, way_on
 from tagflow.decide.rollback import decision_of
 from tagflow.domain.history import Release, State
 from tagflow.domain.intent import Intent
-from tagflow.domain.lookup import ImageLookup, Lookup
+from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
@@ -22,9 +23,11 @@ from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
 from tagflow.errors import ContentMissing, HistoryBroken, TagflowError
 from tagflow.execute.announce import RecordWriter
 from tagflow.execute.run import Execution, execute
+from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
 from tagflow.verbs.verify import verify
 
+_DOUBTFUL = ("record.unsigned", "record.forged", "record.unknown_signer")
 _MENDED = ("anchor.missing", "floating.wrong")
 _ROUNDS = 8
 
@@ -37,15 +40,19 @@ class Repaired:
     left: tuple[Finding, ...]
 
 
-def repair(context: Context, names: Sequence[str], *, dry_run: bool = False) -> Repaired:
+def repair(context: Context, names: Sequence[str], *, dry_run: bool = False, expect: Path | None = None) -> Repaired:
     """Finish interrupted releases, put back what came late, join forks, set aside what only looks like a record,
     recreate anchors and put floating tags right, until nothing more can be done without judgement: two releases may be
     under way at once, and what one leaves is seen when it is finished.
 
-    ``dry_run``: say what would be done in the first round, and change nothing.
+    ``dry_run``: say what would be done in the first round, and change nothing. ``expect``: a receipt, as for
+    :func:`tagflow.verbs.verify.verify`.
     """
     done: list[str] = []
-    findings = verify(context, names)
+    if not dry_run:
+        for name in names or [environment.name for environment in context.policy.environments]:
+            need_key(context, context.environment(name))
+    findings = verify(context, names, expect)
     if dry_run:
         would = [_foretold(finding) for finding in findings if _is_mendable(finding)]
         return Repaired(tuple(dict.fromkeys(would)), tuple(findings))
@@ -54,7 +61,7 @@ def repair(context: Context, names: Sequence[str], *, dry_run: bool = False) -> 
         if not mended:
             break
         done += mended
-        findings = verify(context, names)
+        findings = verify(context, names, expect)
     # Environments of one registry share their version tags.
     return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in findings))
 
@@ -70,7 +77,7 @@ def _foretold(finding: Finding) -> str:
             return f"{where}: would finish the release"
         case "history.fork":
             return f"{where}: would join the forked history"
-        case "history.broken":
+        case "history.broken" | "record.unsigned" | "record.forged" | "record.unknown_signer":
             return f"{where}: would set aside what is no record"
         case "drift":
             return f"{where}: would put {finding.tag} back at {finding.expected}"
@@ -90,13 +97,13 @@ def _left_to_a_person(context: Context, finding: Finding) -> Finding:
 def _mend(context: Context, findings: Sequence[Finding]) -> list[str]:
     """What is no record is set aside first, what is interrupted comes next, then forks: names are put right when it is
     clear where they belong."""
-    for problem, mend in (
-        ("history.broken", _set_aside),
-        ("interrupted", _finish),
-        ("drift", _put_late_back),
-        ("history.fork", _join),
+    for problems, mend in (
+        (("history.broken", *_DOUBTFUL), _set_aside),
+        (("interrupted",), _finish),
+        (("drift",), _put_late_back),
+        (("history.fork",), _join),
     ):
-        environments = dict.fromkeys(finding.environment for finding in findings if finding.problem == problem)
+        environments = dict.fromkeys(finding.environment for finding in findings if finding.problem in problems)
         done = [line for environment in environments for line in mend(context, context.environment(environment))]
         if done:
             return done
@@ -110,19 +117,30 @@ def _observe(context: Context, environment: Environment) -> tuple[Snapshot, Obse
     def wanted(snapshot: Snapshot) -> list[Lookup]:
         if not snapshot.observations:
             return []
-        found = list(announcement_lookups(snapshot, environment))
-        for release in unfinished(snapshot, environment):
-            found += before_lookups(snapshot, release)
-            for change in finishing(snapshot, release):
-                found += change_lookups(snapshot, change)
-                if change.digest is not None and change.digest != change.seen.standing.digest:
-                    found.append(ImageLookup(change.seen.target.repository, change.digest, "parts"))
-        for seen in snapshot.all_in(environment):
-            if isinstance(seen.standing.position, Late):
-                found += change_lookups(snapshot, putting_back(seen))
-        return found
+        if environment.signed_by:
+            return [*all_records(snapshot), *_wanted(snapshot, environment)]
+        return _wanted(snapshot, environment)
 
     return observer.observe(targets, wanted), observer
+
+
+def all_records(snapshot: Snapshot) -> list[Lookup]:
+    """Every record of some histories: what does not count is found only where it was read."""
+    return [RecordLookup(seen.target.history, tag) for seen in snapshot.observations.values() for tag in seen.records]
+
+
+def _wanted(snapshot: Snapshot, environment: Environment) -> list[Lookup]:
+    found = list(announcement_lookups(snapshot, environment))
+    for release in unfinished(snapshot, environment):
+        found += before_lookups(snapshot, release)
+        for change in finishing(snapshot, release):
+            found += change_lookups(snapshot, change)
+            if change.digest is not None and change.digest != change.seen.standing.digest:
+                found.append(ImageLookup(change.seen.target.repository, change.digest, "parts"))
+    for seen in snapshot.all_in(environment):
+        if isinstance(seen.standing.position, Late):
+            found += change_lookups(snapshot, putting_back(seen))
+    return found
 
 
 def _finish(context: Context, environment: Environment) -> list[str]:
@@ -216,12 +234,14 @@ def _set_aside(context: Context, environment: Environment) -> list[str]:
     aside = []
     for seen in observations:
         position = seen.standing.position
-        if not isinstance(position, Broken) or not isinstance(position.error, HistoryBroken):
+        broken = isinstance(position, Broken) and isinstance(position.error, HistoryBroken)
+        if not broken and not seen.doubtful:
             continue
         bare = replace(seen.standing, error=None)
         if not isinstance(bare.position, Recorded | Empty):
             continue
         tags = {tag for tag in seen.records if observer.why_unread(seen.target.history, tag) is not None}
+        tags |= {it.tag for it in seen.doubtful}
         state = replace(bare.state, ignored=bare.state.ignored | tags)
         head = bare.head
         heads = tuple(replace(entry, record=replace(entry.record, state=state)) for entry in [head] if entry)

@@ -7,7 +7,8 @@ from tagflow.decide.rollback import decide_rollback, read_rollback, rollback_loo
 from tagflow.domain.outcome import Outcome
 from tagflow.domain.plan import Request
 from tagflow.observe.observer import Observer
-from tagflow.verbs.release import Options, Proposal, conclude
+from tagflow.verbs.proposal import Proposal, with_doubts
+from tagflow.verbs.release import Options, conclude
 
 
 def rollback(context: Context, request: Request, options: Options | None = None) -> Outcome:
@@ -24,4 +25,5 @@ def propose_rollback(context: Context, request: Request) -> Proposal:
     observer = Observer(context)
     now = context.now()
     snapshot = observer.observe(reversal.targets(context.scheme), lambda known: rollback_lookups(known, reversal, now))
-    return Proposal(decide_rollback(snapshot, reversal, context.policy_digest, now), observer)
+    decision = decide_rollback(snapshot, reversal, context.policy_digest, now)
+    return Proposal(with_doubts(decision, snapshot), observer)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tagflow.context import Context
 from tagflow.decide.audit import Finding, audit, audit_lookups
 from tagflow.domain.snapshot import Snapshot, Target, target_of
 from tagflow.errors import Conflict
 from tagflow.observe.observer import Observer
+from tagflow.verbs.receipts import read_receipt, what_is_lost
 
 
-def verify(context: Context, names: Sequence[str]) -> list[Finding]:
-    """Everything that is not as the history says, in all environments or those named.
+def verify(context: Context, names: Sequence[str], expect: Path | None = None) -> list[Finding]:
+    """Everything that is not as the history says, in all environments or those named; with a receipt to ``expect``, the
+    heads that were lost since it was written, too.
 
-    :raises TagflowError: where something could not be looked at.
+    :raises TagflowError: where something could not be looked at; ``receipt.invalid``.
     """
-    _, _, findings = look(context, names)
-    return findings
+    receipt = read_receipt(expect) if expect is not None else None
+    if receipt is not None and names and receipt.environment not in names:
+        names = [*names, receipt.environment]
+    _, snapshot, findings = look(context, names)
+    return findings if receipt is None else [*what_is_lost(receipt, snapshot, str(expect)), *findings]
 
 
 def look(context: Context, names: Sequence[str]) -> tuple[Observer, Snapshot, list[Finding]]:

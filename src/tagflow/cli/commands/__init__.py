@@ -11,6 +11,7 @@ COMMANDS = {
     "promote": "releases",
     "rollback": "releases",
     "apply": "releases",
+    "approve": "releases",
     "hold": "stops",
     "freeze": "stops",
     "status": "looks",

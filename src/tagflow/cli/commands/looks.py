@@ -118,6 +118,10 @@ def verify(
             " find what is not what ENV should run.",
         ),
     ] = "",
+    expect: Annotated[
+        Path | None,
+        typer.Option("--expect", metavar="FILE", help="A receipt: find what the history has lost since."),
+    ] = None,
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
     from tagflow.cli import documents, wiring
@@ -132,12 +136,12 @@ def verify(
     context = wiring.context(session, writes=repair and not dry_run)
     told = ""
     if repair:
-        repaired = mend(context, environments or [], dry_run=dry_run)
+        repaired = mend(context, environments or [], dry_run=dry_run, expect=expect)
         findings = repaired.left
         for line in repaired.done:
             session.note(line if dry_run else f"repaired: {line}")
     else:
-        findings = tuple(check(context, environments or []))
+        findings = tuple(check(context, environments or [], expect))
     if printed is not None:
         from tagflow.verbs.running import agreement, check_running
 

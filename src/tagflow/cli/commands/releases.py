@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.arguments import DryRun, EnvironmentName, Reason, SavePlan, Targets, VersionText, Wait, Yes
+from tagflow.cli.arguments import DryRun, EnvironmentName, Reason, Receipt, SavePlan, Targets, VersionText, Wait, Yes
 from tagflow.cli.completion import words
 from tagflow.cli.options import command
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
+
+PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The plan that --save-plan wrote.")]
 
 
 @command("push")
@@ -33,6 +35,7 @@ def push(
     reason: Reason = "",
     yes: Yes = False,  # noqa: ARG001 - a push asks nothing; scripts may say so all the same
     wait: Wait = None,
+    receipt: Receipt = None,
 ) -> None:
     """Bring builds in as a version, into the first environment."""
     import tempfile
@@ -49,7 +52,9 @@ def push(
         context = wiring.context(session, writes=not dry_run, progress=progress)
         work = Workspace(Path.cwd(), Path(scratch), dry_run)
         request = Request("push", first_environment(context), (version, *(sources or ())), reason=reason)
-        carry_out(session, lambda options: run(context, request, work, options), dry_run=dry_run, wait=wait)
+        carry_out(
+            session, lambda options: run(context, request, work, options), dry_run=dry_run, wait=wait, receipt=receipt
+        )
 
 
 @command("promote")
@@ -72,7 +77,7 @@ def promote(
         typer.Option(
             "--override",
             metavar="RULE",
-            help="Set a rule aside: hold, soak, freeze or downgrades; repeatable, needs --reason.",
+            help="Set a rule aside: hold, soak, freeze, downgrades or approvals; repeatable, needs --reason.",
             autocompletion=words.rules,
         ),
     ] = None,
@@ -81,6 +86,7 @@ def promote(
     yes: Yes = False,
     save_plan: SavePlan = None,
     wait: Wait = None,
+    receipt: Receipt = None,
 ) -> None:
     """Move images on to an environment, by the digest they have."""
     from tagflow.cli import wiring
@@ -104,6 +110,7 @@ def promote(
             ask=not yes,
             save=save_plan,
             wait=wait,
+            receipt=receipt,
         )
 
 
@@ -117,6 +124,7 @@ def rollback(
     yes: Yes = False,
     save_plan: SavePlan = None,
     wait: Wait = None,
+    receipt: Receipt = None,
 ) -> None:
     """Go back to what ran before, or to a named version."""
     from tagflow.cli import wiring
@@ -134,15 +142,21 @@ def rollback(
         ask=not yes,
         save=save_plan,
         wait=wait,
+        receipt=receipt,
     )
 
 
 @command("apply")
 def apply(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan that --save-plan wrote.")],
+    file: PlanFile,
     dry_run: DryRun = False,
     yes: Yes = False,  # noqa: ARG001 - a saved plan was looked at already: nothing is asked
+    approval: Annotated[
+        list[Path] | None,
+        typer.Option("--approval", metavar="FILE", help="An approval that is not in the registry; repeatable."),
+    ] = None,
+    receipt: Receipt = None,
 ) -> None:
     """Carry out a saved plan, if everything is still as it was."""
     from tagflow.cli import wiring
@@ -152,4 +166,31 @@ def apply(
 
     with bar() as progress:
         context = wiring.context(session, writes=not dry_run, progress=progress)
-        carry_out(session, lambda options: run(context, file, options), context=context, dry_run=dry_run)
+        carry_out(
+            session,
+            lambda options: run(context, file, options),
+            context=context,
+            dry_run=dry_run,
+            approvals=approval or (),
+            receipt=receipt,
+        )
+
+
+@command("approve")
+def approve(
+    session: Session,
+    file: PlanFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the approval here, not to the registry.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Show a saved plan, and sign it with the key of $TAGFLOW_SIGN_KEY."""
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.release import confirmation
+    from tagflow.cli.render.approvals import approved as text
+    from tagflow.verbs.approve import approve_plan
+
+    context = wiring.context(session, writes=out is None)
+    done = approve_plan(context, file, out, confirmation("Approve it?") if not yes else None)
+    session.emit(documents.approved(done), lambda: text(done))

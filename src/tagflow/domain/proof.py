@@ -1,0 +1,24 @@
+"""What a record's signature proves: a value that goes along with the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fault = Literal["unsigned", "forged", "unknown_signer"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a record's signature proves. ``fault`` is empty where it is signed by one of those who may; ``signer`` the
+    name whose key made it, where the policy has one; ``why`` says what is wrong, as the end of a sentence that begins
+    with the record."""
+
+    fault: Fault | Literal[""] = ""
+    signer: str = ""
+    why: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether it is signed by one of those who may."""
+        return not self.fault

@@ -1,0 +1,189 @@
+"""Approvals of saved plans: those that a registry and files hold, against what the policy asks for."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tagflow.context import Context
+from tagflow.domain.plan import Plan, Request
+from tagflow.domain.policy import Environment
+from tagflow.domain.records import CREATED, stamp
+from tagflow.domain.reference import Repository
+from tagflow.domain.tagging import approval_tag, approves
+from tagflow.errors import NotFound, Refused, StoreError, UsageError
+from tagflow.execute.announce import put_artifact
+from tagflow.observe.observer import Observer
+from tagflow.stores.artifact import artifact
+from tagflow.stores.port import Manifest
+from tagflow.trust.approvals import Approval, Evaluation, Tally, evaluate
+from tagflow.trust.dsse import LARGEST
+from tagflow.workers import each
+
+ARTIFACT_TYPE = "application/vnd.tagflow.approval.v1+json"
+PREFIX = "io.tagflow.approval."
+ENVELOPES = f"{PREFIX}envelopes"
+"""The annotation with the documents, a line each."""
+_MOST = 200
+"""How many tags of one plan are read: who may push could write any number of them."""
+_TRIES = 100_000
+_SAVE = ("--save-plan", "plan.json")
+_THEN = "then `tagflow approve plan.json` by those who may, then `tagflow apply plan.json`."
+
+
+ENOUGH = Evaluation((), ())
+"""Nothing is missing."""
+
+
+def nothing(environment: Environment) -> Evaluation:
+    """What the rules come to where nobody has approved."""
+    return Evaluation(tuple(Tally(rule, ()) for rule in environment.approvals), ())
+
+
+def way_to_save(request: Request) -> str:
+    """What to do instead of a promotion that somebody has to approve."""
+    if request.command == "push":
+        save = shlex.join(["tagflow", "promote", request.targets[0], "--to", request.environment, *_SAVE])
+        return f"Push under the version tag with any tool, then save a plan: `{save}`, {_THEN}"
+    words = ["tagflow", "promote", *request.targets, *(["--all"] if request.everything else [])]
+    words += ["--to", request.environment]
+    words += ["--from", request.source] if request.source else []
+    words += [word for rule in request.overrides for word in ("--override", rule)]
+    words += ["--reason", request.reason] if request.reason else []
+    return f"Save a plan: `{shlex.join([*words, *_SAVE])}`, {_THEN}"
+
+
+def needed(environment: Environment, plan: Plan) -> bool:
+    """Whether a plan has to be approved: rollbacks never, nor what changes nothing, nor where that is set aside."""
+    waived = "approvals" in plan.request.overrides and "approvals" in environment.overrides
+    return bool(environment.approvals) and plan.request.command in ("push", "promote") and plan.changes and not waived
+
+
+def kept_in(context: Context, environment: Environment, plan: Plan) -> Repository:
+    """Where the approvals of a plan are kept: with its first image."""
+    first = next(iter([*(step.image for step in plan.steps), *(move.image for move in plan.moves)]))
+    return context.policy.repository(context.image(first), environment)
+
+
+def weigh(
+    context: Context,
+    observer: Observer,
+    plan: Plan,
+    plan_id: str,
+    given: Sequence[str] = (),
+    *,
+    ever: bool = False,
+) -> Evaluation:
+    """The approvals of a plan, ``given`` and in the registry, against the rules of its environment.
+
+    One request where the latest approval in the registry holds all that are needed; none where those given are enough.
+    ``ever``: they counted before, when its release began: none of them expires any more.
+    """
+    environment = context.environment(plan.request.environment)
+
+    def judge(documents: Iterable[str]) -> Evaluation:
+        return evaluate(
+            plan_id,
+            environment.approvals,
+            context.policy.signers,
+            documents,
+            now=context.now(),
+            expire=None if ever else environment.approvals_expire,
+        )
+
+    found = judge(given)
+    if not found.missing:
+        return found
+    documents = read_kept(
+        context, observer, kept_in(context, environment, plan), plan_id, lambda them: not judge([*given, *them]).missing
+    )
+    return judge([*given, *documents])
+
+
+def read_kept(
+    context: Context, observer: Observer, repository: Repository, plan_id: str, enough: Callable[[list[str]], bool]
+) -> list[str]:
+    """The documents in a repository, until they are enough. Each approval brings those before it along and sorts after
+    them, so that mostly one request is."""
+    tags = sorted((tag for tag in observer.tags(repository) if approves(tag, plan_id)), reverse=True)[:_MOST]
+    store = context.stores(repository)
+
+    def read(tag: str) -> list[str]:
+        try:
+            return store.get(tag).annotations.get(ENVELOPES, "").splitlines()
+        except (NotFound, StoreError) as error:
+            if isinstance(error, StoreError) and not error.code.startswith("manifest."):
+                raise
+            return []
+
+    found: list[str] = []
+    for batch in (tags[:1], tags[1:]):
+        found += [text for lines in each(read, batch, threads=context.threads) for text in lines]
+        if not batch or enough(found):
+            break
+    return list(dict.fromkeys(found))
+
+
+def write_kept(context: Context, observer: Observer, repository: Repository, plan_id: str, documents: list[str]) -> str:
+    """Keep documents under a tag of their own; returns ``REPOSITORY:TAG``."""
+    highest = max((tag for tag in observer.tags(repository) if approves(tag, plan_id)), default="")
+    manifest, tag = _sorting_last(plan_id, stamp(context.now()), documents, highest)
+    put_artifact(context, context.stores(repository), manifest, tag, first=False)
+    return f"{repository}:{tag}"
+
+
+def _sorting_last(plan_id: str, at: str, documents: list[str], highest: str) -> tuple[Manifest, str]:
+    """A manifest whose tag sorts after all others of the plan: a tag carries digits of a hash, so some are tried."""
+    annotations = {CREATED: at, f"{PREFIX}plan": plan_id, ENVELOPES: "\n".join(documents)}
+    for number in range(_TRIES):
+        manifest = artifact(ARTIFACT_TYPE, {**annotations, f"{PREFIX}try": str(number)})
+        tag = approval_tag(plan_id, manifest.digest)
+        if tag > highest:
+            break
+    return manifest, tag
+
+
+def read_documents(paths: Iterable[Path]) -> list[str]:
+    """The approvals in files, as `approve --out` writes them.
+
+    :raises UsageError: ``approval.invalid`` where one cannot be read.
+    """
+    found = []
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                text = file.read(LARGEST).decode()
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+            raise UsageError(
+                "approval.invalid", f"cannot read {path}: {reason}", hint="Name a file that `approve --out` wrote."
+            ) from exc
+        found.append(text.strip())
+    return found
+
+
+def names_of(counted: Iterable[Approval]) -> tuple[str, ...]:
+    """What a record says of the approvals that counted."""
+    return tuple(f"{approval.names[0]}@sha256:{approval.digest}" for approval in counted)
+
+
+def refuse_missing(environment: Environment, evaluation: Evaluation, hint: str) -> Refused:
+    """The refusal that says who has approved and who has not."""
+    tallies: Sequence[Tally] = evaluation.missing
+    lines = [f"{environment.name}: {tally}" for tally in tallies]
+    return Refused(
+        "approval.missing",
+        "\n".join([*lines, *(f"not counted: {why}" for why in evaluation.ignored)]),
+        hint=hint,
+        details=[
+            {
+                "code": "approval.missing",
+                "environment": environment.name,
+                "need": tally.rule.need,
+                "have": list(tally.have),
+                "of": list(tally.rule.of),
+            }
+            for tally in tallies
+        ],
+    )
