@@ -1,0 +1,33 @@
+#!/bin/sh
+# Puts what an environment runs into deployment files, and opens a pull request for it, or renews the one that is open.
+# Needs git with the right to push, and gh with a token (GH_TOKEN).
+#
+#   pin-pull-request.sh ENV FILE…    exits as tagflow does; 0 as well where the files say it already
+set -eu
+
+environment=${1:?"usage: pin-pull-request.sh ENV FILE…"}
+shift
+base=$(git branch --show-current)
+branch=tagflow/pin-$environment
+told=$(mktemp)
+trap 'rm -f "$told"' EXIT
+
+tagflow pin "$environment" "$@" --output json >"$told"
+message=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["result"]["message"])' <"$told")
+if [ -z "$message" ]; then
+  echo "The files say what $environment runs."
+  exit 0
+fi
+
+git switch --quiet --force-create "$branch"
+printf '%s\n' "$message" | git commit --quiet --file=- -- "$@"
+git push --quiet --force origin "$branch"
+git switch --quiet "$base"
+
+title=$(printf '%s\n' "$message" | head -n 1)
+body=$(printf '%s\n' "$message" | tail -n +3)
+if [ -n "$(gh pr list --head "$branch" --base "$base" --json number --jq '.[].number')" ]; then
+  gh pr edit "$branch" --title "$title" --body "$body"
+else
+  gh pr create --head "$branch" --base "$base" --title "$title" --body "$body"
+fi

@@ -1,0 +1,124 @@
+"""The examples that join promotion and deployment: valid, shown on their pages, and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runner import Desk, surroundings
+from tests.project.pages import blocks
+from tests.project.source import ROOT
+from tests.project.test_ci import CI, check, workflow
+
+SHOWN = [("pin", "pin-pull-request.yml"), ("running", "verify-running.sh")]
+COMPOSE = "services:\n  web: {image: frontend:v0.9}   # kept\n"
+GH = """#!/bin/sh
+echo "$@" >> "$HOME/gh.log"
+if [ "$2" = list ] && [ -e "$HOME/open" ]; then echo 7; fi
+"""
+KUBECTL = '#!/bin/sh\necho "$@" >> "$HOME/kubectl.log"\ncat "$HOME/pods.json"\n'
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A Git repository with a policy, v1.0 in prod, an origin, and programs that only note what they are asked."""
+    made = Desk(tmp_path / "work")
+    made.path.mkdir()
+    made.write("version: 1\nregistry: oci:./registry\nimages: {frontend: frontend}\nenvironments: {dev: , prod: }\n")
+    made.build("v1.0", "frontend")
+    for environment in ("dev", "prod"):
+        assert made.quickly("promote", "v1.0", "--to", environment).status == 0
+    (made.path / "compose.yaml").write_text(COMPOSE)
+    (made.path / "bin").mkdir()
+    for name, text in {"gh": GH, "kubectl": KUBECTL}.items():
+        program = made.path / "bin" / name
+        program.write_text(text)
+        program.chmod(0o755)
+    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
+    git(made.path, "init", "--quiet", "--initial-branch=main", ".")
+    git(made.path, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    git(made.path, "add", "compose.yaml", "promotion.yaml")
+    git(made.path, "commit", "--quiet", "--message=Begin")
+    git(made.path, "push", "--quiet", "origin", "main")
+    return made
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=ann", "-c", "user.email=ann@example.com"]
+    done = subprocess.run(["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def run(desk: Desk, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = surroundings(desk.path, {"PAUSE": "0"})
+    environ |= {f"GIT_{who}_{what}": "ann" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environ["PATH"] = f"{desk.path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        [str(CI / script), *arguments], cwd=desk.path, env=environ, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(("page", "file"), SHOWN)
+def test_pages_show_the_files(page: str, file: str) -> None:
+    assert (CI / file).read_text() in [block.body for block in blocks(ROOT / "docs" / f"{page}.md")]
+
+
+def test_the_workflow_is_one() -> None:
+    document = workflow((CI / "pin-pull-request.yml").read_text())
+    check(document, "github-workflows")
+    steps = document["jobs"]["promote"]["steps"]
+    assert "examples/ci/pin-pull-request.sh prod" in steps[-1]["run"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_pull_request_is_opened_then_renewed_then_not_needed(desk: Desk) -> None:
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert done.returncode == 0, done.stderr
+    digest = desk.tag("frontend", "prod")
+    branch = "tagflow/pin-prod"
+    assert git(desk.path, "show", f"{branch}:compose.yaml") == COMPOSE.replace("v0.9", f"v1.0@{digest}")
+    assert git(desk.path, "show", f"origin/{branch}:compose.yaml") == git(desk.path, "show", f"{branch}:compose.yaml")
+    assert (desk.path / "compose.yaml").read_text() == COMPOSE  # back on main, as it was
+    message = git(desk.path, "log", "-1", "--format=%B", branch)
+    assert message.startswith(f"Pin prod: frontend v1.0\n\nfrontend v1.0 {digest}\n")
+    told = (desk.path / "gh.log").read_text()
+    assert "pr create --head tagflow/pin-prod --base main --title Pin prod: frontend v1.0" in told
+    (desk.path / "open").touch()
+    assert run(desk, "pin-pull-request.sh", "prod", "compose.yaml").returncode == 0
+    assert "pr edit tagflow/pin-prod" in (desk.path / "gh.log").read_text()
+    git(desk.path, "merge", "--quiet", branch)
+    (desk.path / "gh.log").unlink()
+    last = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert (last.returncode, last.stdout) == (0, "The files say what prod runs.\n")
+    assert not (desk.path / "gh.log").exists()
+
+
+def test_what_pin_refuses_opens_nothing(desk: Desk) -> None:
+    (desk.path / "compose.yaml").write_text("image: frontend:$TAG\n")
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert done.returncode == 2
+    assert "compose.yaml:1:8" in done.stderr
+    assert not (desk.path / "gh.log").exists()
+
+
+def test_cron_says_nothing_where_all_is_well(desk: Desk) -> None:
+    def pods(digest: str | None) -> None:
+        status = {"name": "web", "image": "frontend:prod", "imageID": f"frontend@{digest}"}
+        pod = {"kind": "Pod", "metadata": {"name": "web-0"}, "status": {"containerStatuses": [status]}}
+        (desk.path / "pods.json").write_text(json.dumps({"kind": "List", "items": [pod]}))
+
+    pods(desk.tag("frontend", "prod"))
+    well = run(desk, "verify-running.sh", "prod", "shop")
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+    assert (desk.path / "kubectl.log").read_text() == "get pods --namespace shop --output json\n"
+    pods("sha256:" + "1" * 64)
+    wrong = run(desk, "verify-running.sh", "prod", "shop")
+    assert wrong.returncode == 5
+    assert "running.differs  frontend in prod" in wrong.stdout
+    assert len((desk.path / "kubectl.log").read_text().splitlines()) == 3  # once more, for a rollout may be under way
