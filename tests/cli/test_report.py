@@ -172,6 +172,64 @@ def test_every_control_has_a_name(page: Page) -> None:
     assert ("table", "Which version of each image runs in each environment") in found
 
 
+@pytest.fixture
+def past(window: Page, tmp_path: Path) -> Page:
+    """A page of four releases a day apart: v1.0, v1.1, back to v1.0, v1.2 for one image."""
+    days = [0]
+    desk = Desk(tmp_path, lambda: START + timedelta(days=days[0]))
+    desk.write(POLICY)
+    desk.through("v1.0", "dev", "test", "prod")
+    days[0] = 1
+    desk.through("v1.1", "dev", "test", "prod")
+    days[0] = 2
+    assert desk.quickly("rollback", "prod").status == 0
+    days[0] = 3
+    desk.through("v1.2", "dev", "test")
+    days[0] = 4
+    assert desk.quickly("promote", "frontend=v1.2", "--to", "prod").status == 0
+    days[0] = 5
+    assert desk.quickly("status", "--html", str(tmp_path / "past.html")).status == 0
+    window.open(tmp_path / "past.html")
+    return window
+
+
+def slide(page: Page, stop: int) -> list[list[str]]:
+    """What the rows say at a stop of the slider."""
+    page.run(f"document.getElementById('when').value = {stop}")
+    page.run("document.getElementById('when').dispatchEvent(new Event('input'))")
+    return [row(page, image) for image in ("frontend", "backend")]
+
+
+def test_the_slider_shows_what_ran_when(past: Page) -> None:
+    assert past.run("((slider) => [slider.max, slider.value])(document.getElementById('when'))") == ["5", "5"]
+    assert slide(past, 0) == [["v1.0"] * 3, ["v1.0"] * 3]
+    assert past.shown("#when-told") == ["2026-03-02 09:00Z"]
+    assert slide(past, 1) == [["v1.1"] * 3, ["v1.1"] * 3]
+    assert slide(past, 2) == [["v1.1", "v1.1", "v1.0"], ["v1.1", "v1.1", "v1.0"]]
+    assert slide(past, 3) == [["v1.2", "v1.2", "v1.0"], ["v1.2", "v1.2", "v1.0"]]
+    assert slide(past, 4) == [["v1.2", "v1.2", "v1.2"], ["v1.2", "v1.2", "v1.0"]]
+    assert slide(past, 5)[0][0].startswith("A v1.2")
+    assert past.shown("#when-told") == ["now"]
+    slide(past, 0)
+    past.click("#clear")
+    past.run("new Promise((done) => setTimeout(done))")
+    assert past.shown("#when-told") == ["now"]
+    assert past.heard("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+
+
+def test_the_numbers_are_a_picture_without_scripts(past: Page, tmp_path: Path) -> None:
+    past.open(tmp_path / "past.html", scripts=False)
+    assert past.shown("#env-prod figcaption") == [
+        "3 deployed in 12 weeks · 1 failed (33%) · lead time 0s · restored in 1d"
+    ]
+    assert past.run("document.querySelectorAll('#env-prod svg g').length") == 12
+    bars = "Array.from(document.querySelectorAll('#env-prod .all'), (bar) => bar.getBoundingClientRect().height)"
+    heights = past.run(bars)
+    assert sum(height > 0 for height in heights) == 1  # all in the last week
+    assert "deployments that were rolled back or aborted" in past.run("document.querySelector('.meanings').textContent")
+    assert past.shown("#when") == []
+
+
 def test_light_and_dark(page: Page) -> None:
     colours = "getComputedStyle(document.body).backgroundColor"
     assert page.run(colours) == "rgb(245, 246, 248)"

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from tagflow.context import Context
-from tagflow.domain.history import Action, Release
+from tagflow.domain.history import Action, Entry, Release
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Target, target_of
+from tagflow.domain.stats import Stats
 from tagflow.domain.tagging import RecordTag
 from tagflow.observe.observer import Observer
 from tagflow.verbs.history import History, Item, Present, history_of
+from tagflow.verbs.stats import measure_histories
 from tagflow.verbs.status import Row, look
 
+WEEKS = 12
+"""Weeks that are counted in numbers."""
 NEWEST = 100
 """Records read of each image in each environment: a page is looked at, an archive is what `history` is for."""
 
@@ -49,13 +53,27 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Run:
+    """What an image ran from a moment on, until the next one: nothing, where ``digest`` is None."""
+
+    begin: datetime
+    version: str | None
+    digest: Digest | None
+
+
+@dataclass(frozen=True)
 class Timeline:
-    """One environment: where its images stand now, its events, newest first, and how many records are older still."""
+    """One environment: where its images stand now, its events, newest first, and how many records are older still.
+
+    ``past`` is what each image ran, oldest first; ``stats`` the numbers of the last weeks, both by the records shown.
+    """
 
     environment: str
     present: tuple[Present, ...]
     events: tuple[Event, ...]
     older: int
+    past: Mapping[str, tuple[Run, ...]] = field(default_factory=dict, hash=False)
+    stats: Stats | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +93,17 @@ def report(context: Context, names: Sequence[str]) -> Report:
     rows = look(context, observer, names)
     targets = {environment.name: _targets(context, rows, environment) for environment in context.policy.environments}
     snapshot = observer.observe([target for several in targets.values() for target in several])
-    timelines = [
-        _timeline(observer, name, [snapshot.observations[target] for target in several])
-        for name, several in targets.items()
-        if several
-    ]
+    now = context.now()
+    timelines: list[Timeline] = []
+    first: list[_Told] = []
+    for name, several in targets.items():
+        if several:
+            observations = [snapshot.observations[target] for target in several]
+            found = history_of(observer, name, observations, NEWEST)
+            told = _by_image(observations, found)
+            numbers = measure_histories(name, told, first, now - WEEKS * timedelta(weeks=1), now)
+            timelines.append(_timeline(observations, found, told, numbers))
+            first = first or told
     return Report(tuple(rows), tuple(timelines))
 
 
@@ -89,10 +113,35 @@ def _targets(context: Context, rows: Sequence[Row], environment: Environment) ->
     return [target_of(context.policy, context.image(name), environment) for name in shown]
 
 
-def _timeline(observer: Observer, environment: str, observations: Sequence[Observation]) -> Timeline:
-    found = history_of(observer, environment, observations, NEWEST)
+_Told = tuple[Observation, Sequence[Entry]]
+"""What was observed of an image, and those of its records that are shown, oldest first."""
+
+
+def _by_image(observations: Sequence[Observation], found: History) -> list[_Told]:
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    for item in found.entries:
+        entries[item.image].append(item.entry)
+    return [(seen, sorted(entries[seen.image], key=lambda entry: entry.rank)) for seen in observations]
+
+
+def _timeline(observations: Sequence[Observation], found: History, told: Sequence[_Told], stats: Stats) -> Timeline:
     older = max(sum(len(seen.records) for seen in observations) - len(found.entries), 0)
-    return Timeline(environment, found.present, tuple(_events(found)), older)
+    pending = {item.entry.tag for item in found.entries if item.open}
+    past = {seen.image: tuple(_runs(entries, pending)) for seen, entries in told}
+    return Timeline(found.environment, found.present, tuple(_events(found)), older, past, stats)
+
+
+def _runs(entries: Sequence[Entry], pending: Collection[RecordTag]) -> Iterator[Run]:
+    """What an image ran, by its records: what was taken back, or has not arrived, never did."""
+    gone = {tag for entry in entries for tag in entry.record.aborts}
+    last: Digest | None = None
+    for entry in entries:
+        record = entry.record
+        if record.carries_on or record.action == "abort" or entry.tag in gone or entry.tag in pending:
+            continue
+        if record.digest != last:
+            last = record.digest
+            yield Run(record.at, record.version, record.digest)
 
 
 def _events(found: History) -> Iterable[Event]:

@@ -23,6 +23,7 @@ def stats(context: Context, environment: str, since: datetime) -> Stats:
     :raises NotFound: ``environment.not_found``.
     """
     chosen, first = context.environment(environment), context.policy.environments[0]
+    now = context.now()
     observer = Observer(context)
     asked = dict.fromkeys((chosen, first))
     targets = [target_of(context.policy, image, it) for it in asked for image in context.policy.images]
@@ -30,15 +31,28 @@ def stats(context: Context, environment: str, since: datetime) -> Stats:
     observer.read_all(
         RecordLookup(target.history, tag) for target, seen in snapshot.observations.items() for tag in seen.records
     )
+    read = {
+        target: (seen, list(observer.read(target.history, seen.records).values()))
+        for target, seen in snapshot.observations.items()
+    }
+    here = [told for target, told in read.items() if target.environment == chosen]
+    there = [told for target, told in read.items() if target.environment == first != chosen]
+    return measure_histories(environment, here, there, since, now)
+
+
+def measure_histories(
+    environment: str,
+    here: Iterable[tuple[Observation, Sequence[Entry]]],
+    first: Iterable[tuple[Observation, Sequence[Entry]]],
+    since: datetime,
+    now: datetime,
+) -> Stats:
+    """Measure an environment by records that were read, and by those of the ``first`` environment, if it is another."""
     arrivals: dict[tuple[str, Digest], datetime] = {}
-    events: list[Event] = []
-    for target, seen in snapshot.observations.items():
-        entries = sorted(observer.read(target.history, seen.records).values(), key=lambda entry: entry.rank)
-        if target.environment == chosen:
-            events += _events(seen, entries)
-        elif target.environment == first:
-            _note_arrivals(arrivals, seen.image, entries)
-    return measure(environment, _without_losers(events), arrivals, since, context.now())
+    for seen, entries in first:
+        _note_arrivals(arrivals, seen.image, entries)
+    events = [event for seen, entries in here for event in _events(seen, sorted(entries, key=lambda entry: entry.rank))]
+    return measure(environment, _without_losers(events), arrivals, since, now)
 
 
 def _events(seen: Observation, entries: Sequence[Entry]) -> Iterator[Event]:

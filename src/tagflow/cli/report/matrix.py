@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from tagflow.cli.report.flow import TONES
 from tagflow.cli.report.markup import Html, element, joined
 from tagflow.cli.report.timeline import digest, holds, moment
 from tagflow.domain.reference import Digest
-from tagflow.verbs.report import Report
+from tagflow.verbs.report import Report, Run
 from tagflow.verbs.status import Cell, Row
 
 _MARKS = "ABCDEFGH"
@@ -22,13 +23,14 @@ def matrix(report: Report, now: datetime) -> Html:
     """A row for each image, a column for each environment. Images that run the same versions everywhere, and are all as
     recorded, are one row that unfolds."""
     names = [it.environment for it in report.timelines]
+    past = {(it.environment, image): runs for it in report.timelines for image, runs in it.past.items()}
     head = [element("th", "Image", scope="col")]
     head += [element("th", element("a", name, href=f"#env-{name}"), scope="col", data_env=name) for name in names]
     return element(
         "table",
         element("caption", "Which version of each image runs in each environment"),
         element("thead", element("tr", *head)),
-        *(_group(rows, names, number, now) for number, rows in enumerate(_groups(report.rows))),
+        *(_group(rows, names, number, now, past) for number, rows in enumerate(_groups(report.rows))),
     )
 
 
@@ -48,10 +50,14 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     return [*([singles] if singles else []), *sorted(folded, key=len, reverse=True)]
 
 
-def _group(rows: Sequence[Row], names: Sequence[str], number: int, now: datetime) -> Html:
+Past = Mapping[tuple[str, str], Sequence[Run]]
+"""What ran when, by environment and image."""
+
+
+def _group(rows: Sequence[Row], names: Sequence[str], number: int, now: datetime, past: Past) -> Html:
     folded = len(rows) > FEW and len({tuple(full(cell) for cell in row.cells) for row in rows}) == 1
     head = [_fold(rows, names, number)] if folded else []
-    return element("tbody", *head, *(_row(row, names, now) for row in rows))
+    return element("tbody", *head, *(_row(row, names, now, past) for row in rows))
 
 
 def _fold(rows: Sequence[Row], names: Sequence[str], number: int) -> Html:
@@ -75,7 +81,7 @@ def _same(cell: Cell | None) -> Html:
     return element("div", *parts)
 
 
-def _row(row: Row, names: Sequence[str], now: datetime) -> Html:
+def _row(row: Row, names: Sequence[str], now: datetime, past: Past) -> Html:
     cells = {cell.environment: cell for cell in row.cells}
     marks: dict[Digest, int] = {}
     for name in names:
@@ -84,23 +90,35 @@ def _row(row: Row, names: Sequence[str], now: datetime) -> Html:
     return element(
         "tr",
         element("th", row.image, scope="row"),
-        *(_cell(row.image, name, cells.get(name), marks, now) for name in names),
+        *(
+            _cell(row.image, name, cells.get(name), marks, now, _past(past.get((name, row.image), ())))
+            for name in names
+        ),
         data_image=row.image,
     )
 
 
-def _cell(image: str, environment: str, cell: Cell | None, marks: Mapping[Digest, int], now: datetime) -> Html:
+def _past(runs: Sequence[Run]) -> str | None:
+    """What ran from when on, for the script: seconds since 1970 and a version, null for nothing."""
+    found = [[int(run.begin.timestamp()), (run.version or "unknown") if run.digest else None] for run in runs]
+    return json.dumps(found, separators=(",", ":")) if found else None
+
+
+def _cell(
+    image: str, environment: str, cell: Cell | None, marks: Mapping[Digest, int], now: datetime, past: str | None
+) -> Html:
     state = cell.state if cell else None
     held = bool(cell and cell.holds)
     if cell is None or (cell.state == "empty" and not cell.holds):
         told = element("span", "–" if cell else "", aria_hidden="true")
         spoken = element("span", "nothing" if cell else "not shown", class_="spoken")
-        return element("td", element("span", told, spoken, class_="nothing"), data_env=environment, data_state=state)
+        nothing = element("span", told, spoken, class_="nothing")
+        return element("td", nothing, data_env=environment, data_state=state, data_past=past)
     line = [*_mark(cell, marks), _version(cell), *_flag(cell), _dot(cell), _age(cell, now)]
     opened = element(
         "details", element("summary", *line), element("div", *_more(image, cell), class_="more"), class_="cell"
     )
-    return element("td", opened, data_env=environment, data_state=state, data_held=held)
+    return element("td", opened, data_env=environment, data_state=state, data_held=held, data_past=past)
 
 
 def _mark(cell: Cell, marks: Mapping[Digest, int]) -> list[Html]:

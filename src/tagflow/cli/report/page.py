@@ -12,6 +12,7 @@ from string import Template
 from tagflow.cli.report.flow import flow
 from tagflow.cli.report.markup import Html, element, joined, text
 from tagflow.cli.report.matrix import matrix
+from tagflow.cli.report.numbers import meanings
 from tagflow.cli.report.timeline import SIGNS, moment, timeline
 from tagflow.verbs.report import Report
 
@@ -41,6 +42,7 @@ def render(report: Report, *, registry: str, made: datetime, version: str) -> st
         ),
         # Where it ends is what people ask about first.
         timelines=joined(timeline(it) for it in reversed(report.timelines)) or element("p", "Nothing is shown."),
+        meanings=meanings() if any(it.stats and it.stats.deployments for it in report.timelines) else Html(),
         footer=text(f"Made by tagflow {version} at {made.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z. Times are UTC."),
     )
 

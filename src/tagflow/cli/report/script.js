@@ -23,7 +23,7 @@
   }
 
   function filterMatrix(terms, shown) {
-    table.classList.toggle("flat", terms.length > 0 || state.value !== "");
+    table.classList.toggle("flat", terms.length > 0 || state.value !== "" || isPast());
     for (const cell of all("table [data-env], .flow [data-env]")) cell.hidden = !shown.has(cell.dataset.env);
     for (const row of rows) {
       const cells = all("td", row).filter((cell) => !cell.hidden);
@@ -69,13 +69,37 @@
     byId("found").textContent = `${images} of ${rows.length} images, ${told} of ${events.length} events`;
   }
 
+  // What ran at a moment: each cell has its own story, and the slider stops wherever one of them goes on.
+  const when = byId("when"), stories = all("td[data-env]", table).filter((cell) => cell.closest("[data-image]")).map((cell) => [cell, JSON.parse(cell.dataset.past || "[]")]);
+  const moments = Array.from(new Set(stories.flatMap(([, story]) => story.map(([begin]) => begin)))).sort((a, b) => a - b);
+  const isPast = () => Number(when.value) < moments.length;
+
+  function showPast() {
+    const moment = moments[Number(when.value)];
+    table.classList.toggle("past", isPast());
+    const told = isPast() ? new Date(moment * 1000).toISOString().slice(0, 16).replace("T", " ") + "Z" : "now";
+    byId("when-told").textContent = told;
+    when.setAttribute("aria-valuetext", told);
+    for (const [cell, story] of isPast() ? stories : []) {
+      let shown = cell.querySelector(".then");
+      if (!shown) { shown = document.createElement("span"); shown.className = "then"; cell.append(shown); }
+      const ran = story.filter(([begin]) => begin <= moment).pop();
+      shown.textContent = (ran && ran[1]) || "–";
+    }
+    apply();
+  }
+
   function press(chip, on) { chip.setAttribute("aria-pressed", String(on)); }
 
   query.addEventListener("input", apply);
   state.addEventListener("change", apply);
   action.addEventListener("change", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => { for (const chip of chips) press(chip, true); setTimeout(apply); });
+  form.addEventListener("reset", () => { for (const chip of chips) press(chip, true); setTimeout(() => { when.value = when.max; showPast(); }); });
+  when.max = String(moments.length);
+  when.value = when.max;
+  when.addEventListener("input", showPast);
+  byId("past").hidden = moments.length < 2;
   for (const chip of chips) {
     chip.addEventListener("click", () => { press(chip, chip.getAttribute("aria-pressed") !== "true"); apply(); });
   }

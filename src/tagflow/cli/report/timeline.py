@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from tagflow.cli.fold import FEW, counted
 from tagflow.cli.report.markup import Html, element, joined
+from tagflow.cli.report.numbers import numbers
 from tagflow.domain.reference import Digest
 from tagflow.verbs.history import Present
 from tagflow.verbs.report import Event, Step, Timeline
@@ -42,6 +43,7 @@ def timeline(it: Timeline) -> Html:
     return element(
         "section",
         element("h3", it.environment, id=title),
+        numbers(it.stats),
         *forks,
         element("ol", *events[:_FIRST]) if events else element("p", "Nothing ran here yet.", class_="none"),
         _folded(f"{len(events) - _FIRST} older events", "ol", events[_FIRST:]),
