@@ -471,8 +471,11 @@ class Execution:
             fate = None
         if fate is not None:
             self._fail(run, call, effect, fate)
-        waited = self.clock - run.listed.get(str(call.repository), self.clock)
-        if call.writes and is_fenced(call.tag) and waited > FENCE:
+        if (
+            call.writes
+            and is_fenced(call.tag)
+            and self.clock - run.listed.get(str(call.repository), self.clock) > FENCE
+        ):
             self.outlived |= not self.limits.fence
         before = self.registry.trace
         answer = self._effect(run, effect, None)

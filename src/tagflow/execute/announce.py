@@ -130,6 +130,21 @@ class RecordWriter:
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
         return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
 
+    def compose_again(self, ballot: Ballot, prospect: Prospect, late: Sequence[Entry]) -> Written:
+        """This run's abandonment once more, with records that it names beside those that it took back."""
+        record = ballot.announcement.record
+        state = record.state
+        for entry in late:
+            state = state.aborted(entry.record.version, entry.record.digest)
+        draft = replace(
+            record,
+            aborts=tuple(dict.fromkeys((*record.aborts, *(entry.tag for entry in late)))),
+            previous_digest=ballot.digest,
+            at=self.context.now(),
+            state=state,
+        )
+        return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
+
     def write(self, target: Target, written: Written, *, first: bool) -> Entry:
         """Store a record under its own tag. Writing the same record again changes nothing.
 

@@ -95,6 +95,8 @@ class ReleaseRun:
         self._manifests: dict[tuple[str, Digest], Manifest] = {}
         self._looked_at: dict[str, float] = {}
         self._unanswered = False
+        self._moved_on: dict[str, Digest | None] = {}
+        """Where environment tags were found that somebody moved on right after this run had moved them."""
         self._looking = Lock()
         first = self._decision.number + 1
         adopting = any(step.adopts for step in self._plan.steps)
@@ -328,6 +330,7 @@ class ReleaseRun:
                 self._ledger.failed(move)
                 raise
             # It stood at what this run wrote, and somebody moved on: the look that follows tells whether they saw it.
+            self._moved_on[move.image] = error.actual
             self._ledger.done(move)
         except TagflowError:
             self._ledger.failed(move)
@@ -434,7 +437,7 @@ class ReleaseRun:
     def _look_after_commit(self) -> dict[str, Ballot]:
         """List once more. Each environment tag was read back before: a list that is younger explains what was read."""
         stands = {move.image: move.after for move in self._ledger.changed if move.kind == "environment"}
-        known = {image: stands.get(image, it.before) for image, it in self._announced.items()}
+        known = {image: stands.get(image, it.before) for image, it in self._announced.items()} | self._moved_on
         return self._lookout.ballots(self._announced, since_election=True, stands=known)
 
     def _after(self, image: str) -> Digest | None:
@@ -460,11 +463,24 @@ class ReleaseRun:
 
     def _wait_for_the_abandoned(self) -> None:
         """After the aborts are written: until what the abandoned run sent has arrived or never will, and until
-        releases that had not seen the aborts have given way."""
-        if not all(self._is_exact(image) for image in self._announced):
-            self._context.sleep(self._context.timing.fence)
+        releases that had not seen the aborts have given way.
+
+        Where somebody began to finish the abandoned release, not having seen the aborts, that is abandoned as well.
+        """
         patience = self._context.elapsed() + self._context.timing.wait
-        while rivals := open_releases(ballots := self._look_for_rivals()):
+        rivals: Sequence[Entry] = ()
+        extended = True
+        while True:
+            if extended and not all(self._is_exact(image) for image in self._announced):
+                self._context.sleep(self._context.timing.fence)
+                patience = self._context.elapsed() + self._context.timing.wait
+            ballots = self._look_for_rivals()
+            rivals = _not_abandoned(ballots)
+            if not rivals:
+                break
+            extended = self._abandon_finishers(ballots)
+            if extended:
+                continue
             if self._context.elapsed() >= patience:
                 self._written.clear()
                 image = next(it for it, ballot in ballots.items() if rivals[0] in ballot.unseen.values())
@@ -472,6 +488,30 @@ class ReleaseRun:
             self._context.sleep(self._context.timing.poll)
         self._lookout.take_in(ballots)
         self._aim(ballots)
+
+    def _abandon_finishers(self, ballots: Mapping[str, Ballot]) -> bool:
+        """Abandon what was announced meanwhile to finish a release that is abandoned here; whether there was any."""
+        gone = {entry.record.release.id for entry in self._abandoned_entries()}
+        found = False
+        for image, ballot in ballots.items():
+            late = [entry for entry in _not_abandoned({image: ballot}) if entry.record.release.id in gone]
+            if not late:
+                continue
+            found = True
+            announced = self._announced[image]
+            written = self._writer.compose_again(ballot, announced.prospect, late)
+            self._writer.write(announced.prospect.seen.target, written, first=False)
+            self._announced[image] = replace(announced, mine=(*announced.mine, written.entry))
+        return found
+
+    def _abandoned_entries(self) -> list[Entry]:
+        """The records that this run takes back."""
+        found: list[Entry] = []
+        for announced in self._announced.values():
+            tags = {tag for entry in announced.mine for tag in entry.record.aborts}
+            read = self._lookout.observer.read(announced.prospect.seen.target.history, sorted(tags, key=str))
+            found += read.values()
+        return found
 
     def _aim(self, ballots: Mapping[str, Ballot]) -> None:
         """Move only tags that stand at a digest that was taken back, now or earlier; no other is ours."""
@@ -482,7 +522,10 @@ class ReleaseRun:
                 moves.append(move)
                 continue
             record = ballot.announcement.record
-            void = record.state.void_digests | {move.before}
+            taken = self._lookout.observer.read(
+                self._announced[move.image].prospect.seen.target.history, sorted(record.aborts, key=str)
+            )
+            void = record.state.void_digests | {move.before} | {entry.record.digest for entry in taken.values()}
             if ballot.digest == move.after or ballot.digest not in void:
                 continue
             moves.append(replace(move, before=ballot.digest))
@@ -679,6 +722,12 @@ class _LookedTooLongAgo(Exception):
 def is_unanswered(error: StoreError) -> bool:
     """Whether a write that failed so may still be carried out: no answer came, or only that of something in between."""
     return error.code in _UNANSWERED
+
+
+def _not_abandoned(ballots: Mapping[str, Ballot]) -> list[Entry]:
+    """The open releases that this run's own aborts do not name."""
+    named = {tag for ballot in ballots.values() for entry in ballot.mine for tag in entry.record.aborts}
+    return [entry for entry in open_releases(ballots) if entry.tag not in named]
 
 
 def _only(ballot: Ballot, entry: Entry) -> dict[RecordTag, Entry]:

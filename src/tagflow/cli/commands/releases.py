@@ -185,7 +185,7 @@ def approve(
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Show a saved plan, and sign it with the key of $TAGFLOW_SIGN_KEY."""
+    """Look at a saved plan, and sign it: an approval."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.release import confirmation
     from tagflow.cli.render.approvals import approved as text
