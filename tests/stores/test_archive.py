@@ -387,7 +387,7 @@ class TestHostile:
         "content",
         [b"", b"x" * 600, b"\x1f\x8b", gzip.compress(b"x" * 600, mtime=0), gzip.compress(b"x" * 9999, mtime=0)[:40],
          b"BZh9", bz2.compress(b"x" * 600), bz2.compress(b"x" * 9999)[:-8], b"\xfd7zXZ\0", lzma.compress(b"x" * 600),
-         lzma.compress(b"x" * 9999)[:-8], zstd.compress(b"x" * 9999)[:-2], gzip.compress(b"") + b"more"],
+         lzma.compress(b"x" * 9999)[:-8], zstd.compress(b"x" * 9999)[:-2], gzip.compress(b"", mtime=0) + b"more"],
     )  # fmt: skip
     def test_no_archive_at_all(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "app.tar"

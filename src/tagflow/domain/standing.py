@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from tagflow.domain.history import RELEASES, Entry, Record, StackEntry, State
+from tagflow.domain.history import RELEASES, Entry, StackEntry, State
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 from tagflow.errors import TagflowError
@@ -144,7 +144,7 @@ class Standing:
             known = {hold.version for hold in state.holds}
             state = replace(
                 state,
-                holds=state.holds | {it for it in other.state.holds if it.version not in known | _not_held(other, ran)},
+                holds=state.holds | {hold for hold in other.state.holds if hold.version not in known},
                 void=state.void | {void for void in other.state.void if void.version not in ran},
                 admitted=_united(state.admitted, other.state.admitted),
                 freeze=state.freeze or other.state.freeze,
@@ -181,13 +181,6 @@ def _united(known: tuple[StackEntry, ...], others: tuple[StackEntry, ...]) -> tu
     """What was admitted beside what runs, by this head or by another."""
     names = {entry.version for entry in known}
     return (*known, *(entry for entry in others if entry.version not in names))
-
-
-def _not_held(other: Record, ran: Collection[str | None]) -> frozenset[str]:
-    """What a rollback would have held that was announced beside what runs, and never arrived: it held nothing."""
-    if other.action != "rollback":
-        return frozenset()
-    return frozenset(hold.version for hold in other.state.holds if hold.version in ran)
 
 
 def _said(head: Entry) -> str | None:
