@@ -106,7 +106,7 @@ def test_words(ask: Callable[..., list[str]]) -> None:
 
 
 def test_what_is_beside_a_word_has_no_markup(desk: Desk) -> None:
-    done = desk.tagflow(_TAGFLOW_COMPLETE="complete_fish", _TYPER_COMPLETE_ARGS="tagflow stat")
+    done = desk.tagflow(_TAGFLOW_COMPLETE="complete_fish", _TYPER_COMPLETE_ARGS="tagflow statu")
     assert done.out == "status\tShow which version runs where.\n"
 
 

@@ -16,7 +16,7 @@ from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import StoreError, TagflowError
 from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor
-from tagflow.stores.registry import session
+from tagflow.stores.registry import listing
 from tagflow.stores.registry.http import transport
 from tagflow.stores.registry.http.retries import RetryPolicy
 from tagflow.stores.registry.http.settings import Settings
@@ -83,19 +83,19 @@ class TestPagination:
         fails("registry.invalid_answer", play(script).tags)
 
     def test_that_never_ends(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, "MOST_PAGES", 20)
+        monkeypatch.setattr(listing, "MOST_PAGES", 20)
         count = iter(range(10**9))
         fails("registry.invalid_answer", play(lambda _: endless(next(count))).tags)
 
     def test_that_never_ends_and_takes_its_time(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, "LIST_SECONDS", 0.1)
+        monkeypatch.setattr(listing, "LIST_SECONDS", 0.1)
         count = iter(range(10**9))
 
         def script(_: Asked) -> Say:
             time.sleep(0.02)
             return endless(next(count))
 
-        assert "never ends" in fails("registry.invalid_answer", play(script).tags).message
+        assert "too long" in fails("registry.invalid_answer", play(script).tags).message
 
     def test_that_leads_to_another_host(self, play: Play) -> None:
         with standin(lambda _: Say(body=b'{"tags": []}')) as other:

@@ -26,7 +26,7 @@ Commands:
   promote   Move images on to an environment, by the digest they have.
   rollback  Go back to what ran before, or to a named version.
   apply     Carry out a saved plan, if everything is still as it was.
-  approve   Show a saved plan, and sign it with the key of...
+  approve   Look at a saved plan, and sign it: an approval.
   hold      Take a version out of promotion, or let it in again.
   freeze    Stop the line: nothing is promoted to an environment.
   status    Show which version runs where.
@@ -34,7 +34,7 @@ Commands:
   verify    Check every name against the history; exit 5 on any finding.
   diff      Compare two environments or versions: versions, digests, and...
   pin       Write what an environment runs into deployment files.
-  stats     Count deployments, and measure lead time, change failures and...
+  stats     Measure how often, and how well, releases go.
   pull      Pull what an environment runs, or a version, into Docker.
   doctor    Look at each registry: reachable, credential, features, hazards.
   schema    Print the JSON Schema of promotion.yaml."""

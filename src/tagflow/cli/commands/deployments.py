@@ -100,7 +100,7 @@ def stats(
         str, typer.Option("--since", metavar="DURATION", help="How far back: 30d; or since a TIME.")
     ] = "30d",
 ) -> None:
-    """Count deployments, and measure lead time, change failures and time to restore, by the history."""
+    """Measure how often, and how well, releases go."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.deployments import statistics
     from tagflow.domain.moment import parse_moment
