@@ -11,7 +11,6 @@ import pytest
 from tagflow.config.load import load_policy
 from tagflow.context import Context
 from tagflow.domain.reference import Digest
-from tagflow.execute.notify import notify
 from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
 
@@ -100,14 +99,13 @@ class TestTwentyServices:
         with world.unchanged(), fails("promotion.soak", 3):
             world.promote("v1.0.0", to="prod")
         world.later(hours=4)
-        outcome = world.promote("v1.0.0", to="prod")
-        notify(world.context(), outcome)
+        world.promote("v1.0.0", to="prod")
         assert set(world.runs("prod").values()) == {"v1.0.0"}
         for image in ("basket", "feature-flags"):
             assert world.digests(image, "prod") == world.digests(image, "v1.0.0") == world.digests(image, "v1")
             assert len(world.digests(image, "v1.0.0")) == 1
         assert world.warnings == []
-        assert world.told("announce.sh") == [""]
+        assert set(world.told("announce.sh")) == {""}
         assert world.is_clean()
 
     def test_the_weekend_is_frozen_in_berlin(self, world: Example) -> None:

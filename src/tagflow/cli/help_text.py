@@ -32,7 +32,7 @@ Commands:
   status    Show which version runs where.
   history   Show who moved what, when, why, from what to what; newest first.
   verify    Check every name against the history; exit 5 on any finding.
-  diff      Compare two environments or versions: versions, digests, and...
+  diff      Compare two environments, or two versions.
   pin       Write what an environment runs into deployment files.
   stats     Measure how often, and how well, releases go.
   pull      Pull what an environment runs, or a version, into Docker.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from tagflow.decide.admission import Admission, admission_lookups
@@ -117,9 +117,7 @@ def decide_promote(snapshot: Snapshot, promotion: Promotion, policy_digest: str,
     errors += denied_overrides(promotion.target, promotion.request)
     admission = Admission(snapshot, promotion.request, promotion.target, policy_digest, "promote", now)
     chosen = {choice.image for choice in choices}
-    decision = admission.decide(choices, origins, notes, errors, routes.keys() - chosen)
-    going = {choice.image for choice in decision.entering}
-    return replace(decision, origins={image: origin for image, origin in origins.items() if image in going})
+    return admission.decide(choices, origins, notes, errors, routes.keys() - chosen)
 
 
 def _route(snapshot: Snapshot, promotion: Promotion, wanted: Wanted) -> Route:

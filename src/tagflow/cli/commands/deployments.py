@@ -77,7 +77,7 @@ def diff(
     names: Names = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 5 where they differ.")] = False,
 ) -> None:
-    """Compare two environments or versions: versions, digests, and the commits that are between them."""
+    """Compare two environments, or two versions."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.deployments import differences
     from tagflow.verbs.diff import diff as compare

@@ -90,7 +90,7 @@ def outcome(it: Outcome) -> str:
     if not it.applied:
         told = f"{it.environment}: {summary(it.plan, ways=True)}" if it.plan.steps else "nothing to do"
         lines.append(
-            f"Dry run: nothing was changed. It would be {one_line(told)}."
+            f"Dry run: nothing was changed.\nIt would be {one_line(told)}."
             if it.plan.changes
             else "Dry run: there is nothing to do."
         )
