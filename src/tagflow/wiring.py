@@ -191,7 +191,6 @@ class _Media:
         return Settings(
             environ=self._around.environ,
             insecure=frozenset(self._policy.insecure_registries),
-            policy_host=self._policy.registry.host,
             deadline=self.deadline,
             trace=self._around.trace,
             warn=self._around.warn,

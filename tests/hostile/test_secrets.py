@@ -47,10 +47,15 @@ def home(server: RegistryServer, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def for_host(server: RegistryServer) -> dict[str, str]:
+    """Whom a password is for."""
+    return {"TAGFLOW_REGISTRY_HOST": server.host}
+
+
 def test_in_anything_that_is_said_or_left_behind(home: Path, server: RegistryServer) -> None:
     user, secret = variables(server.host)
     ways = [
-        {"TAGFLOW_REGISTRY_USERNAME": USERNAME, "TAGFLOW_REGISTRY_PASSWORD": PASSWORD},
+        {**for_host(server), "TAGFLOW_REGISTRY_USERNAME": USERNAME, "TAGFLOW_REGISTRY_PASSWORD": PASSWORD},
         {user: USERNAME, secret: PASSWORD},
     ]
     commands = [
@@ -73,8 +78,8 @@ def test_in_anything_that_is_said_or_left_behind(home: Path, server: RegistrySer
 
 
 @pytest.mark.parametrize("secret", ["wrong-hunter2-of-the-registry", PASSWORD + "x"])
-def test_in_the_refusal_of_a_wrong_password(home: Path, secret: str) -> None:
-    given = {"TAGFLOW_REGISTRY_USERNAME": "mallory", "TAGFLOW_REGISTRY_PASSWORD": secret}
+def test_in_the_refusal_of_a_wrong_password(home: Path, server: RegistryServer, secret: str) -> None:
+    given = {**for_host(server), "TAGFLOW_REGISTRY_USERNAME": "mallory", "TAGFLOW_REGISTRY_PASSWORD": secret}
     done = run(("promote", "v1.0.0", "--to", "dev", "-v"), home, given)
     assert done.status == 6
     assert secret not in done.out + done.err

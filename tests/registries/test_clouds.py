@@ -114,7 +114,8 @@ class TestAmazon:
     def test_a_login_comes_first(self, tmp_path: Path) -> None:
         environ = {"HOME": str(tmp_path)}
         environ |= {f"TAGFLOW_REGISTRY_{key}": "ann" for key in ("USERNAME", "PASSWORD")}
-        found = full_keychain(Settings(environ=environ, policy_host=ECR_HOST)).find(ECR_HOST)
+        environ["TAGFLOW_REGISTRY_HOST"] = ECR_HOST
+        found = full_keychain(Settings(environ=environ)).find(ECR_HOST)
         assert found
         assert found.source == "environment"
 
@@ -319,7 +320,7 @@ class TestKeychain:
             asked.append(host)
             return Credential("ann", "secret") if host == "one.example" else None
 
-        keys = keychain({}, "", [provide])
+        keys = keychain({}, [provide])
         for path in ("a", "b", "a"):
             assert keys.find("one.example", path) == Credential("ann", "secret")
             assert keys.find("two.example", path) is None
@@ -327,7 +328,7 @@ class TestKeychain:
 
     def test_asks_again_when_it_has_expired(self) -> None:
         given = iter([Credential("one", "x", expires=time.monotonic() - 1), Credential("two", "x")])
-        keys = keychain({}, "", [lambda _host, _path: next(given)])
+        keys = keychain({}, [lambda _host, _path: next(given)])
         assert [getattr(keys.find("one.example"), "username", None) for _ in range(3)] == ["one", "two", "two"]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tagflow.stores.registry.auth.credentials import variables
 from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
@@ -115,3 +117,45 @@ def test_doctor_finds_one_that_lists_nothing(registry: RegistryServer, tmp_path:
     images.image(shop.direct, tag="v1.0")
     assert shop.desk.quickly("doctor").status == 6
     shop.close()
+
+
+class TestCredentialsStay:
+    """A policy that is changed to name another server does not get what the environment holds for the first."""
+
+    GIVEN = ("TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD")
+
+    def run(self, shop: Shop, **environ: str) -> tuple[int, str]:
+        done = shop.desk.quickly("status", **environ)
+        return done.status, done.err
+
+    @pytest.fixture
+    def shop(self, registry: RegistryServer, tmp_path: Path) -> Iterator[Shop]:
+        """Its registry asks for a login, and may be one that somebody has put into the policy."""
+        shop = Shop(registry, tmp_path, quirks.hidden("NAME_UNKNOWN"), instead(Say(401, headers=quirks.CHALLENGE)))
+        yield shop
+        shop.close()
+
+    def sent(self, shop: Shop) -> set[str]:
+        return {asked.authorization for asked in shop.server.asked} - {""}
+
+    def test_with_the_host_that_they_are_for(self, shop: Shop) -> None:
+        given = dict(zip(self.GIVEN, (quirks.USER, quirks.PASSWORD), strict=True))
+        self.run(shop, **given, TAGFLOW_REGISTRY_HOST="registry.example")
+        assert self.sent(shop) == set()
+        self.run(shop, **given, TAGFLOW_REGISTRY_HOST=shop.server.host)
+        assert self.sent(shop) == {quirks.LOGGED_IN}
+
+    def test_without_a_host_they_are_refused(self, shop: Shop) -> None:
+        given = dict(zip(self.GIVEN, (quirks.USER, quirks.PASSWORD), strict=True))
+        status, text = self.run(shop, **given)
+        assert status == 6
+        assert "TAGFLOW_REGISTRY_HOST" in text
+        assert self.sent(shop) == set()
+
+    def test_by_a_variable_for_another_host(self, shop: Shop) -> None:
+        user, secret = variables(f"{shop.server.host.replace(':', '.')}")
+        self.run(shop, **{user: quirks.USER, secret: quirks.PASSWORD})
+        assert self.sent(shop) == set()
+        user, secret = variables(shop.server.host)
+        self.run(shop, **{user: quirks.USER, secret: quirks.PASSWORD})
+        assert self.sent(shop) == {quirks.LOGGED_IN}

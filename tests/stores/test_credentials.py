@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.auth.credentials import Credential, Keychain, keychain
+from tagflow.stores.registry.auth.credentials import Credential, Keychain, keychain, variables
 from tagflow.stores.registry.auth.docker_config import normalise, read_config
 
 SECRET = "s3cr3t-value"
@@ -44,9 +45,9 @@ def helper(home: Path, name: str, script: str) -> None:
     program.chmod(0o755)
 
 
-def find(home: Path, host: str, path: str = "", policy_host: str = "", **environ: str) -> Credential | None:
+def find(home: Path, host: str, path: str = "", **environ: str) -> Credential | None:
     variables = {"HOME": str(home), "PATH": f"{home}/bin:/usr/bin:/bin", **environ}
-    return keychain(variables, policy_host).find(host, path)
+    return keychain(variables).find(host, path)
 
 
 def test_nothing_configured(home: Path) -> None:
@@ -172,17 +173,47 @@ VARIABLES = {"TAGFLOW_REGISTRY_USERNAME": "ci", "TAGFLOW_REGISTRY_PASSWORD": SEC
 
 
 class TestEnvironment:
-    def test_wins_for_the_host_of_the_policy(self, home: Path) -> None:
+    def test_wins_for_the_host_that_it_names(self, home: Path) -> None:
         docker(home, {"auths": {"r.example": encoded()}})
-        found = find(home, "r.example", policy_host="r.example", **VARIABLES)
+        found = find(home, "r.example", TAGFLOW_REGISTRY_HOST="r.example", **VARIABLES)
         assert found == Credential("ci", SECRET, source="environment")
 
+    @pytest.mark.parametrize(
+        ("named", "host"),
+        [
+            ("R.Example:5000", "r.example:5000"),
+            ("https://r.example", "r.example"),
+            ("docker.io", "docker.io"),
+            ("index.docker.io", "docker.io"),
+            ("https://index.docker.io/v1/", "docker.io"),
+            (" r.example ", "r.example"),
+        ],
+    )
+    def test_names_a_host_as_people_write_it(self, home: Path, named: str, host: str) -> None:
+        found = find(home, host, TAGFLOW_REGISTRY_HOST=named, **VARIABLES)
+        assert found
+        assert found.username == "ci"
+
     def test_is_never_sent_to_another_host(self, home: Path) -> None:
-        assert find(home, "other.example", policy_host="r.example", **VARIABLES) is None
+        assert find(home, "other.example", TAGFLOW_REGISTRY_HOST="r.example", **VARIABLES) is None
+        assert find(home, "r.example:5000", TAGFLOW_REGISTRY_HOST="r.example", **VARIABLES) is None
+
+    @pytest.mark.parametrize("host", ["", " "])
+    def test_names_no_host(self, home: Path, host: str) -> None:
+        """A changed policy must not send a password elsewhere."""
+        with pytest.raises(StoreError, match="TAGFLOW_REGISTRY_HOST is not") as caught:
+            find(home, "r.example", TAGFLOW_REGISTRY_HOST=host, **VARIABLES)
+        assert (caught.value.code, caught.value.exit_status) == ("credentials.host_missing", 6)
+        assert "TAGFLOW_REGISTRY_HOST" in caught.value.hint
+
+    def test_names_more_than_a_host(self, home: Path) -> None:
+        with pytest.raises(StoreError, match="more than a host") as caught:
+            find(home, "ghcr.io", TAGFLOW_REGISTRY_HOST="ghcr.io/acme", **VARIABLES)
+        assert caught.value.hint.endswith(" ghcr.io")
 
     def test_half_of_it_is_an_error(self, home: Path) -> None:
         with pytest.raises(StoreError, match="only one of"):
-            find(home, "r.example", policy_host="r.example", TAGFLOW_REGISTRY_PASSWORD=SECRET)
+            find(home, "r.example", TAGFLOW_REGISTRY_HOST="r.example", TAGFLOW_REGISTRY_PASSWORD=SECRET)
 
 
 class TestPodman:
@@ -320,19 +351,59 @@ def test_a_keychain_asks_its_providers_in_order() -> None:
     assert keys.find("r.example") is first
 
 
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
+NAME = st.builds(
+    lambda labels, port: ".".join(labels) + (f":{port}" if port else ""),
+    st.lists(LABEL, min_size=1, max_size=3),
+    st.integers(0, 65535),
+)
+ADDRESS = st.builds(
+    lambda address, port: f"[{address}]" + (f":{port}" if port else ""), st.ip_addresses(v=6), st.integers(0, 65535)
+)
+HOSTS = st.one_of(NAME, ADDRESS)
+
+
 class TestVariables:
     USER, SECRET = "TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD"
 
+    @pytest.mark.parametrize(
+        ("host", "suffix"),
+        [
+            ("ghcr.io", "GHCR_IO"),
+            ("registry.gitlab.com", "REGISTRY_GITLAB_COM"),
+            ("registry-gitlab.com", "REGISTRY__GITLAB_COM"),
+            ("r.example:5000", "R_EXAMPLE___5000"),
+            ("localhost", "LOCALHOST"),
+            ("[::1]:5000", "IPV6___________1________5000"),
+        ],
+    )
+    def test_spelling(self, host: str, suffix: str) -> None:
+        assert variables(host) == (f"{self.USER}_{suffix}", f"{self.SECRET}_{suffix}")
+
+    @given(HOSTS, HOSTS)
+    @example("registry.gitlab.com", "registry-gitlab.com")
+    @example("a.b:5000", "a.b.5000")
+    @example("[fe80::1]:5", "[fe80::1:5]")
+    @example("a--b.c", "a.b.c")
+    def test_no_two_hosts_have_the_same(self, one: str, other: str) -> None:
+        assert (variables(one) == variables(other)) == (one == other)
+
+    @given(HOSTS)
+    def test_are_names_that_a_shell_takes(self, host: str) -> None:
+        assert all(re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) for name in variables(host))
+
     def test_of_one_host(self, home: Path) -> None:
-        given = {f"{self.USER}_R_EXAMPLE_5000": "me", f"{self.SECRET}_R_EXAMPLE_5000": SECRET}
+        given = {f"{self.USER}_R_EXAMPLE___5000": "me", f"{self.SECRET}_R_EXAMPLE___5000": SECRET}
         found = find(home, "r.example:5000", **given)
         assert found
         assert (found.username, found.password, found.source) == ("me", SECRET, "environment")
         assert find(home, "r.example", **given) is None
+        assert find(home, "r.example.5000", **given) is None
 
-    def test_of_one_host_come_before_those_of_the_policy(self, home: Path) -> None:
+    @pytest.mark.parametrize("named", [{}, {"TAGFLOW_REGISTRY_HOST": "r.example"}], ids=["no host", "that host"])
+    def test_of_one_host_come_before_those_without(self, home: Path, named: dict[str, str]) -> None:
         given = {self.USER: "all", self.SECRET: SECRET, f"{self.USER}_R_EXAMPLE": "me", f"{self.SECRET}_R_EXAMPLE": "x"}
-        found = find(home, "r.example", policy_host="r.example", **given)
+        found = find(home, "r.example", **given, **named)
         assert found
         assert found.username == "me"
 

@@ -15,6 +15,7 @@ from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import Refused, StoreError, TagflowError
 from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from tagflow.stores.registry.answers import explanation, is_immutable, refusal
+from tagflow.stores.registry.auth.credentials import variables
 from tagflow.stores.registry.http.retries import RetryPolicy
 from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.http.transport import Answer
@@ -130,8 +131,9 @@ def test_a_401_without_a_challenge_is_a_refusal() -> None:
         ('tag "prod" is protected', "registry.denied"),
     ):
         with standin(gitlab(detail)) as server:
-            environ = {"TAGFLOW_REGISTRY_USERNAME": "a", "TAGFLOW_REGISTRY_PASSWORD": "b"}
-            host = RegistryHost(server.host, Settings(environ=environ, policy_host=server.host, retry=QUICK))
+            user, secret = variables(server.host)
+            environ = {user: "a", secret: "b"}
+            host = RegistryHost(server.host, Settings(environ=environ, retry=QUICK))
             with pytest.raises(TagflowError) as caught:
                 host.store("a/b").move("prod", MANIFEST, OTHER)
             assert caught.value.code == code

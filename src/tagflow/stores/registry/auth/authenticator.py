@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
-from tagflow.stores.registry.auth.credentials import ENVIRONMENT, Credential, Keychain
+from tagflow.stores.registry.auth.credentials import ENVIRONMENT, Credential, Keychain, variables
 from tagflow.stores.registry.auth.tokens import (
     Challenge,
     Login,
@@ -131,7 +131,7 @@ class Authenticator:
         """The error for a registry that does not accept what we logged in with; ``answer`` is its last word."""
         credential, where, login = self.credential(_path(scopes)), self._where(scopes), self._docker_login()
         if credential is None:
-            message, hint = f"{where} asks for a login, and there is no credential for {self._host}", f"Run `{login}`."
+            message, hint = f"{where} asks for a login, and there is no credential for {self._host}", self._ways()
             return AccessDenied("auth.denied", message, hint="\n".join(filter(None, (hint, advice(self._host)))))
         if answer is not None and _lacks_scope(answer):
             return self._may_not(credential, scopes, "insufficient_scope")
@@ -153,6 +153,10 @@ class Authenticator:
     def _where(self, scopes: Scopes) -> str:
         path = _path(scopes)
         return f"{self._host}/{path}" if path else self._host
+
+    def _ways(self) -> str:
+        user, secret = variables(self._host)
+        return f"Run `{self._docker_login()}`, or set {user} and {secret}."
 
     def _docker_login(self) -> str:
         return "docker login" if self._host == "docker.io" else f"docker login {self._host}"

@@ -51,7 +51,7 @@ _EXTRAS: dict[Vendor, tuple[str, str, str]] = {
 
 def full_keychain(settings: Settings) -> Keychain:
     """The usual sources (:func:`keychain`), and the clouds at their end."""
-    return keychain(settings.environ, settings.policy_host, [amazon, google, azure(Transport(settings))])
+    return keychain(settings.environ, [amazon, google, azure(Transport(settings))])
 
 
 def advice(host: str) -> str:

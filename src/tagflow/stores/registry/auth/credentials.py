@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import subprocess
 import threading
 import time
@@ -15,10 +14,14 @@ from shutil import which
 import msgspec
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.auth.docker_config import IDENTITY_USER, ConfigFile, Login, read_config
+from tagflow.stores.registry.auth.docker_config import IDENTITY_USER, ConfigFile, Login, normalise, read_config
 
 HELPER_SECONDS = 30.0
 USERNAME, PASSWORD = "TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD"
+HOST = "TAGFLOW_REGISTRY_HOST"
+_SPELLING = {".": "_", "-": "__", ":": "___", "[": "IPV6_____", "]": "_____"}
+"""How a host is written in the name of a variable. A label of a name neither begins nor ends with ``-`` and is never
+empty, so the number of underscores says what they stand for."""
 ENVIRONMENT = "environment"
 
 
@@ -61,34 +64,59 @@ class Keychain:
             return self._known[host, path]
 
 
-def keychain(environ: Mapping[str, str], policy_host: str = "", ambient: Sequence[Provider] = ()) -> Keychain:
+def keychain(environ: Mapping[str, str], ambient: Sequence[Provider] = ()) -> Keychain:
     """The usual sources, in order: environment, Docker's configuration, Podman's files, and what is ``ambient``."""
     docker = DockerProvider(environ)
     podman = [FileProvider(path, environ) for path in _podman_files(environ)]
-    return Keychain([environment_provider(environ, policy_host), docker, *podman, *map(_per_host, ambient)])
+    return Keychain([environment_provider(environ), docker, *podman, *map(_per_host, ambient)])
 
 
-def environment_provider(environ: Mapping[str, str], policy_host: str) -> Provider:
+def environment_provider(environ: Mapping[str, str]) -> Provider:
     """TAGFLOW_REGISTRY_USERNAME_<HOST> and TAGFLOW_REGISTRY_PASSWORD_<HOST> for any host (:func:`variables`), and the
-    two without a host for that of the policy's registry only."""
+    two without a host for the one that TAGFLOW_REGISTRY_HOST names.
+
+    A host is named by who sets the password, never by the policy: whoever can change that could have the password sent
+    to a server of his own.
+    """
 
     def provide(host: str, _: str) -> Credential | None:
         found = _from_variables(environ, *variables(host))
-        if found is None and host == policy_host:
-            return _from_variables(environ, USERNAME, PASSWORD)
-        return found
+        if found or not (environ.get(USERNAME) or environ.get(PASSWORD)):
+            return found
+        return _from_variables(environ, USERNAME, PASSWORD) if _named_host(environ) == host else None
 
     return provide
 
 
 def variables(host: str) -> tuple[str, str]:
-    """The variables that hold user name and password for one host: its letters in upper case, all else ``_``.
+    """The variables that hold user name and password for one host: its letters in upper case, ``.`` as one underscore,
+    ``-`` as two, ``:`` as three. No two hosts have the same.
 
-    >>> variables("registry.example:5000")
-    ('TAGFLOW_REGISTRY_USERNAME_REGISTRY_EXAMPLE_5000', 'TAGFLOW_REGISTRY_PASSWORD_REGISTRY_EXAMPLE_5000')
+    >>> variables("my-registry.example:5000")[0]
+    'TAGFLOW_REGISTRY_USERNAME_MY__REGISTRY_EXAMPLE___5000'
     """
-    suffix = re.sub(r"[^A-Z0-9]", "_", host.upper())
+    suffix = "".join(_SPELLING.get(letter, letter) for letter in host.upper())
     return f"{USERNAME}_{suffix}", f"{PASSWORD}_{suffix}"
+
+
+def _named_host(environ: Mapping[str, str]) -> str:
+    """The host that TAGFLOW_REGISTRY_HOST names.
+
+    :raises StoreError: ``credentials.host_missing``, ``credentials.invalid``.
+    """
+    value = environ.get(HOST, "").strip()
+    if not value:
+        raise StoreError(
+            "credentials.host_missing",
+            f"{USERNAME} and {PASSWORD} are set, and {HOST} is not: nobody says which registry they are for",
+            hint=f"Set {HOST} to the registry's host, as in promotion.yaml: a changed policy must not send a password"
+            " elsewhere.",
+        )
+    host = normalise(value)
+    if "/" in host:
+        message = f"{HOST} is {value!r}, which is more than a host"
+        raise StoreError("credentials.invalid", message, hint=f"Write HOST or HOST:PORT: {host.partition('/')[0]}")
+    return host
 
 
 def _from_variables(environ: Mapping[str, str], user: str, secret: str) -> Credential | None:

@@ -22,17 +22,15 @@ READ_SECONDS = 60.0
 class Settings:
     """What a user decides about connections.
 
-    ``insecure`` are hosts that may speak plain HTTP beside loopback; ``policy_host`` is the one that the
-    TAGFLOW_REGISTRY_* variables are for; ``threads`` the connections kept per host; ``deadline`` a
-    :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets, ``warn`` what people should
-    know; ``writes`` says that tags will be moved, so that push rights are asked for at once; ``create_repositories``
-    that missing ones are created where the registry wants that (ECR). ``silence`` is the longest time in seconds
-    without a byte of an answer.
+    ``insecure`` are hosts that may speak plain HTTP beside loopback; ``threads`` the connections kept per host;
+    ``deadline`` a :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets, ``warn`` what
+    people should know; ``writes`` says that tags will be moved, so that push rights are asked for at once;
+    ``create_repositories`` that missing ones are created where the registry wants that (ECR). ``silence`` is the
+    longest time in seconds without a byte of an answer.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     insecure: frozenset[str] = frozenset()
-    policy_host: str = ""
     threads: int = 16
     deadline: float | None = None
     trace: Callable[[str], None] = _nobody
