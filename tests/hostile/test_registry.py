@@ -52,9 +52,10 @@ def play() -> Iterator[Play]:
         environ = {
             "HOME": "/nonexistent",
             "TAGFLOW_REGISTRY_USERNAME": "alice",
+            "TAGFLOW_REGISTRY_HOST": server.host,
             "TAGFLOW_REGISTRY_PASSWORD": SECRET,
         }
-        settings = Settings(environ=environ, policy_host=server.host, retry=RetryPolicy(attempts=2, first=0.001))
+        settings = Settings(environ=environ, retry=RetryPolicy(attempts=2, first=0.001))
         host = RegistryHost(server.host, settings)
         opened.extend((host.close, lambda: running.__exit__(None, None, None)))
         return host.store("app")
