@@ -347,7 +347,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._counted:  # a probe that never asks anything does not get here
             self._counted = True
             standin.opened(self.connection)
-        headers = {name.title(): value for name, value in self.headers.items()}
+        # Several lines of one name are one list (RFC 9110, 5.3): the Docker Engine sends an Accept for each type.
+        headers = {name.title(): ", ".join(self.headers.get_all(name, ())) for name in self.headers}
         asked = Asked(self.command, self.path, headers, cache(self._read), self._name)
         said = standin.answer(asked)
         if said.cut != "whole":

@@ -138,7 +138,8 @@ def test_records(texts: dict[str, str], created: str) -> None:
 def test_headers(header: str) -> None:
     for challenge in parse_challenges(header):
         assert challenge.scheme == challenge.scheme.lower()
-    survives(lambda: next_link(header))
+    with suppress(ValueError):  # what its callers make an error of
+        next_link(header)
     survives(lambda: resolve("https://registry.example/v2/", header))
 
 

@@ -23,6 +23,7 @@ CODED = {name for name in STATUS if "code" not in inspect.signature(getattr(erro
 FACTORIES = {
     "Verdict": errors.Refused.exit_status,
     "failing": errors.StoreError.exit_status,
+    "AccessDenied": errors.StoreError.exit_status,
     "UnreadableManifest": errors.StoreError.exit_status,
 }
 """What makes an error of a code, beside the classes: a rule's verdict; a failure of the Docker Engine; a class of a

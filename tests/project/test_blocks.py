@@ -26,11 +26,13 @@ README = ROOT / "README.md"
 REGISTRIES = sorted(page for page in HOWTO.glob("*.md") if "tagflow init" in page.read_text())
 ON_DISK = [ROOT / "docs" / "json.md", ROOT / "docs" / "report.md", HOWTO / "shell.md"]
 ANYWHERE = [ROOT / "docs" / "completion.md"]
-PAGES_PLAYED = {*REGISTRIES, *ON_DISK, *ANYWHERE, ROOT / "docs" / "tutorial.md"}
+PIN = ROOT / "docs" / "pin.md"
+PAGES_PLAYED = {*REGISTRIES, *ON_DISK, *ANYWHERE, PIN, ROOT / "docs" / "tutorial.md"}
 SECTIONS = ("On disk", "On a registry of your own", "On Docker Hub", "Go back")
 """Those of the README are played by test_pages.py, which looks at what came of them."""
-ELSEWHERE = {ROOT / "CONTRIBUTING.md"}
-"""make and pytest: whoever reads a failure of this test has just run them."""
+ELSEWHERE = {ROOT / "CONTRIBUTING.md", ROOT / "docs" / "trust.md", ROOT / "docs" / "running.md"}
+"""make and pytest: whoever reads a failure of this test has just run them. The other pages have tests of their own that
+type what they say: tests/trust/test_other_tools.py and tests/project/test_deploying.py."""
 _DAEMON = re.compile(r"docker-daemon:(\w+):(build|next)")
 _VERSIONS = {"build": "v1.0", "next": "v1.1"}
 
@@ -100,6 +102,27 @@ def test_the_readme_on_docker_hub(clone: Path, registry: RegistryServer) -> None
     build(clone)
     play(README, clone, "docker.io/YOUR_NAME", str(registry.fresh("hub")), title="On Docker Hub")
     assert prod(clone / "hub") == {"v1.0"}
+
+
+@pytest.mark.registry
+def test_the_page_on_pin(built: Path, registry: RegistryServer) -> None:
+    """What prod runs, in a compose file and in the values of a chart; then it is checked."""
+    address = str(registry.fresh("pin"))
+    type_in(
+        f"""
+        tagflow init --registry {address} --image frontend --image backend --env dev --env prod
+        tagflow push v1.0 frontend=oci:build/frontend:v1.0 backend=oci:build/backend:v1.0
+        tagflow promote v1.0 --to prod
+        """,
+        built,
+    )
+    deploy = built / "deploy"
+    deploy.mkdir()
+    (deploy / "compose.yaml").write_text(f"services:\n  web:\n    image: {address}/frontend:v0.9   # the pages\n")
+    (deploy / "values-prod.yaml").write_text(f"api:\n  image: {address}/backend:v0.9\n")
+    play(PIN, built)
+    assert f"image: {address}/frontend:v1.0@sha256:" in (deploy / "compose.yaml").read_text()
+    assert f"image: {address}/backend:v1.0@sha256:" in (deploy / "values-prod.yaml").read_text()
 
 
 @pytest.mark.parametrize("page", ON_DISK, ids=lambda page: page.stem)

@@ -44,6 +44,11 @@ def operations(calls: list[Call]) -> Counter[str]:
     return Counter(call.operation for call in calls)
 
 
+def looks(calls: list[Call]) -> int:
+    """Operations beside those that prove an image whole: these depend on the image, not on what lies beside it."""
+    return sum(not call.detail.startswith("sha256:") for call in calls)
+
+
 def test_status(crowded: World) -> None:
     assert crowded.runs("prod") == {"app": "v1.1.0"}
     assert operations(crowded.memory.calls) == {"tags": 1, "resolve": 1, "get": 1}
@@ -54,7 +59,7 @@ def test_promote(crowded: World) -> None:
     for environment in ("dev", "prod"):
         crowded.memory.calls.clear()
         assert crowded.promote("v1.2.0", to=environment).applied
-        assert sum(operations(crowded.memory.calls).values()) <= 14, crowded.memory.calls
+        assert looks(crowded.memory.calls) <= 14, crowded.memory.calls
 
 
 def test_rollback(crowded: World) -> None:
@@ -76,7 +81,7 @@ def test_soak_is_told_by_the_newest_record() -> None:
     world.later(hours=2)
     world.memory.calls.clear()
     assert world.promote("v1.0.0", to="prod").applied
-    assert sum(operations(world.memory.calls).values()) <= 14, world.memory.calls
+    assert looks(world.memory.calls) <= 14, world.memory.calls
 
 
 def test_records_of_one_release_share_what_they_say_of_all() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -136,7 +136,8 @@ class Copier:
         target = prepared.target
         there = self._pool.map(lambda manifest: target.has(manifest.digest), prepared.manifests)
         absent = [manifest for manifest, found in zip(prepared.manifests, there, strict=True) if not found]
-        self._send_blobs(prepared)
+        present = [manifest for manifest, found in zip(prepared.manifests, there, strict=True) if found]
+        self._send_blobs(prepared, {blob.digest for manifest in present for blob in manifest.blobs})
         alone = [manifest for manifest in absent if not manifest.children and manifest.subject is None]
         self._pool.map(target.put, alone)
         for manifest in absent:
@@ -158,26 +159,29 @@ class Copier:
     ) -> None:
         self._pool.__exit__(kind, error, trace)
 
-    def _send_blobs(self, prepared: PreparedCopy) -> None:
+    def _send_blobs(self, prepared: PreparedCopy, likely: Collection[Digest]) -> None:
+        """Send blobs; those that are ``likely`` there, for a manifest that names them is, are asked for first."""
         self._progress.expect(sum(blob.size for blob in prepared.blobs))
         halt = threading.Event()
-        send = partial(self._send_blob, prepared.source, prepared.target, halt)
+        send = partial(self._send_blob, prepared.source, prepared.target, halt, likely)
         self._pool.map(send, prepared.blobs, on_failure=halt.set)
 
-    def _send_blob(self, source: Store, target: Store, halt: threading.Event, blob: Descriptor) -> None:
+    def _send_blob(
+        self, source: Store, target: Store, halt: threading.Event, likely: Collection[Digest], blob: Descriptor
+    ) -> None:
         key = (target.repository.host, blob.digest)
         with self._lock:
             turn = self._turns[key]
         with turn:  # one at a time: a second image with this blob finds it there, or mounts it
             counted = 0
-            if not self._is_there(source, target, blob):
+            if not self._is_there(source, target, blob, likely=blob.digest in likely):
                 content = _BlobContent(source, blob, self._progress, halt)
                 target.write_blob(blob, content.open)
                 counted = content.counted
             self._progress.advance(blob.size - counted)
             self._homes[key] = target.repository
 
-    def _is_there(self, source: Store, target: Store, blob: Descriptor) -> bool:
+    def _is_there(self, source: Store, target: Store, blob: Descriptor, *, likely: bool) -> bool:
         """Whether a blob needs no bytes: the target takes it over from a neighbour, or has it, or may go without.
 
         Without a neighbour, writing the blob finds out by itself whether it is there.
@@ -187,7 +191,7 @@ class Copier:
             return True
         near = [other for other in dict.fromkeys((home, source.repository)) if other]
         near = [other for other in near if other.host == target.repository.host]
-        if (near or blob.foreign) and target.has_blob(blob.digest):
+        if (near or blob.foreign or likely) and target.has_blob(blob.digest):
             return True
         if any(target.mount(blob, neighbour) for neighbour in near if neighbour != target.repository):
             return True
