@@ -18,6 +18,7 @@ from tagflow.stores.cache.log import ManifestLog, default_directory
 from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Manifest
 from tagflow.stores.transfer.copy import missing_parts
+from tagflow.stores.transfer.facts import labels
 from tests import images
 from tests.memory import MemoryRegistry
 
@@ -58,6 +59,30 @@ class TestReading:
         again = CachedStore(memory.open(store.repository), ManifestLog(directory))
         assert again.get(manifest.digest) == manifest
         assert reads(memory) == 1
+
+    def test_of_labels_happens_once_for_all_processes(self, memory: MemoryRegistry, directory: Path) -> None:
+        repository = Repository("one.test", "app")
+        manifest = images.image(memory.open(repository), labels={"a": "b"})
+        for _ in range(2):
+            again = CachedStore(memory.open(repository), ManifestLog(directory))
+            assert [given["a"] for _, given in labels(again, manifest)] == ["b"]
+        assert sum(call.operation == "read_blob" for call in memory.calls) == 1
+
+    def test_of_a_configuration_is_no_manifest(self, memory: MemoryRegistry, directory: Path) -> None:
+        repository = Repository("one.test", "app")
+        store = CachedStore(memory.open(repository), ManifestLog(directory))
+        manifest = images.image(memory.open(repository), labels={"a": "b"})
+        labels(store, manifest)
+        assert manifest.config is not None
+        with pytest.raises(NotFound):
+            store.get(manifest.config.digest)
+        assert list(ManifestLog(directory).newest(repository, 9)) == []
+
+    def test_of_a_layer_is_not_kept(self, memory: MemoryRegistry, store: CachedStore) -> None:
+        layer = images.add_blob(memory.open(store.repository), b"files", images.OCI_LAYER)
+        for _ in range(2):
+            assert b"".join(store.read_blob(layer)) == b"files"
+        assert sum(call.operation == "read_blob" for call in memory.calls) == 2
 
     @pytest.mark.parametrize("operation", ["put", "move"])
     def test_is_not_needed_for_what_was_written(

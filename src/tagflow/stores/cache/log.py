@@ -1,4 +1,4 @@
-"""One file of manifests that is only ever appended to.
+"""One file of manifests, and of the small image configurations that hold labels, that is only ever appended to.
 
 Each entry is a header (mark, repository, digest, media type, size) and the bytes of the manifest. Several processes
 append at once without a lock: the system lets no two appends overlap. What a kill, a full disk or a file system without
@@ -27,6 +27,7 @@ from tagflow.stores.manifest import (
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
+    Descriptor,
     Manifest,
     UnreadableManifest,
     read_manifest,
@@ -41,8 +42,11 @@ _MOST_BYTES = 8 * LIMIT
 _NAME = "manifests.log"
 _FILES_OF_OLD = "manifests"
 """Earlier versions kept one file a manifest in this directory."""
-_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+_MANIFESTS = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_TYPES = (*_MANIFESTS, *_CONFIGS)
 """Written as a number: never change the order."""
+_LARGEST_CONFIG = 128 * 1024
 _MARK = b"\xfftf1"  # 0xff is in no UTF-8, and so in no manifest
 _HEADER = struct.Struct("<4s16s32sBI")
 _NO_HEADER = (b"", b"", b"", 0, 0)
@@ -73,22 +77,48 @@ class ManifestLog:
 
     def read(self, repository: Repository, digest: Digest) -> Manifest | None:
         """A manifest that was kept, its hash and its type looked at."""
+        found = self._find(repository, digest)
+        if found is None or found.media_type not in _MANIFESTS:
+            return None
+        with suppress(UnreadableManifest):
+            return read_manifest(found.content, found.media_type, f"{repository}: {digest}", digest)
+        self._forget(repository, digest)
+        return None
+
+    @staticmethod
+    def keeps(blob: Descriptor) -> bool:
+        """Whether a blob is an image configuration, and small enough to be kept."""
+        return blob.media_type in _CONFIGS and blob.size <= _LARGEST_CONFIG
+
+    def read_config(self, repository: Repository, blob: Descriptor) -> bytes | None:
+        """An image configuration that was kept, its hash looked at."""
+        found = self._find(repository, blob.digest)
+        return found.content if found is not None and found.media_type in _CONFIGS else None
+
+    def write_config(self, repository: Repository, blob: Descriptor, content: bytes) -> None:
+        """Keep an image configuration, where that is possible."""
+        if matches(content, blob.digest):
+            self._write(repository, blob.media_type, blob.digest, content)
+
+    def _find(self, repository: Repository, digest: Digest) -> Manifest | None:
+        """What was kept under a digest, its hash looked at."""
         if not digest.startswith(_PREFIX):
             return None
-        name = bytes.fromhex(digest.removeprefix(_PREFIX))
         with self._lock:
             file = self._loaded()
-            named = file.places.get(_key(repository), {})
-            position = named.get(name)
+            position = file.places.get(_key(repository), {}).get(_name(digest))
         if position is None:
             return None
         found = file.read(position)
-        with suppress(UnreadableManifest):
-            if found is not None and matches(found.content, digest):
-                return read_manifest(found.content, found.media_type, f"{repository}: {digest}", digest)
-        with self._lock:
-            named.pop(name, None)  # damaged: fetched once more, and kept anew
+        if found is not None and matches(found.content, digest):
+            return found
+        self._forget(repository, digest)
         return None
+
+    def _forget(self, repository: Repository, digest: Digest) -> None:
+        """What is damaged is fetched once more, and kept anew."""
+        with self._lock:
+            self._loaded().places.get(_key(repository), {}).pop(_name(digest), None)
 
     def kept(self, repository: Repository) -> list[Digest]:
         """The digests of a repository that were kept, the last one last."""
@@ -102,20 +132,24 @@ class ManifestLog:
             positions = list(islice(reversed(file.places.get(_key(repository), {}).values()), limit))
         for position in positions:
             manifest = file.read(position)
-            if manifest is not None:
+            if manifest is not None and manifest.media_type in _MANIFESTS:
                 yield manifest
 
     def write(self, repository: Repository, manifest: Manifest) -> None:
         """Keep a manifest, where that is possible."""
-        if manifest.media_type not in _TYPES or not manifest.digest.startswith(_PREFIX):
+        if manifest.media_type in _MANIFESTS:
+            self._write(repository, manifest.media_type, manifest.digest, manifest.content)
+
+    def _write(self, repository: Repository, media_type: str, digest: Digest, content: bytes) -> None:
+        if not digest.startswith(_PREFIX):
             return
-        key, name = _key(repository), bytes.fromhex(manifest.digest.removeprefix(_PREFIX))
-        header = _HEADER.pack(_MARK, key, name, _TYPES.index(manifest.media_type), len(manifest.content))
+        key, name = _key(repository), _name(digest)
+        header = _HEADER.pack(_MARK, key, name, _TYPES.index(media_type), len(content))
         with self._lock:
             if not self._may_write or name in self._loaded().places.get(key, {}):
                 return
             try:
-                self._append(key, name, header + manifest.content)
+                self._append(key, name, header + content)
             except OSError:
                 self._may_write = False
 
@@ -223,6 +257,10 @@ def _open(path: Path, *, create: bool = False) -> _File:
     if status.st_size <= _MOST_BYTES:  # read, not mapped: who shortens a mapped file kills its readers
         file.list_all(os.pread(file.descriptor, status.st_size, 0))
     return file
+
+
+def _name(digest: Digest) -> bytes:
+    return bytes.fromhex(digest.removeprefix(_PREFIX))
 
 
 def _key(repository: Repository) -> bytes:

@@ -1,4 +1,4 @@
-"""A store whose manifests are kept on disk.
+"""A store whose manifests and image configurations are kept on disk.
 
 Tags are never cached, nor is whether something is there.
 """
@@ -80,7 +80,14 @@ class CachedStore:
         return self._store.has_blob(digest)
 
     def read_blob(self, blob: Descriptor) -> Iterator[bytes]:
-        return self._store.read_blob(blob)
+        """As any store; a small image configuration, which has the labels, is kept."""
+        if not self._log.keeps(blob):
+            return self._store.read_blob(blob)
+        content = self._log.read_config(self.repository, blob)
+        if content is None:
+            content = b"".join(self._store.read_blob(blob))
+            self._log.write_config(self.repository, blob, content)
+        return iter((content,))
 
     def write_blob(self, blob: Descriptor, content: Chunks) -> None:
         self._store.write_blob(blob, content)
