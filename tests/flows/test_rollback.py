@@ -87,6 +87,13 @@ environments: {dev: {}, prod: {floating: [latest]}}
         assert world.cell("frontend", "prod").holds == ()
         assert {str(version) for version in world.seen("frontend", "prod").admitted} == {"1.0", "1.1.0"}
 
+    def test_going_back_to_what_a_person_held_says_so(self, world: World) -> None:
+        world.hold("prod", "v1.1.0", reason="a hole")
+        done = world.rollback("prod")
+        told = [note for note in done.notes if "lets it in again" in note]
+        assert told == ["v1.1.0 of 3 images was held by ann: a hole; this rollback lets it in again"]
+        assert world.cell("frontend", "prod").holds == ("v1.2.0",)
+
     def test_a_hold_is_of_one_environment(self, world: World) -> None:
         world.rollback("prod")
         world.through("v2.0.0", "dev", "test")

@@ -433,19 +433,26 @@ def _incomplete(snapshot: Snapshot, change: Change) -> list[TagflowError]:
 
 
 def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: datetime) -> list[str]:
-    """What the user should know beside the plan: what is held from now on, and that a rollback was just made."""
+    """What the user should know beside the plan: what is held from now on, what is not any more, and that a rollback
+    was just made."""
     notes: list[str] = []
     held: dict[str, list[str]] = {}
+    let_in: dict[Hold, list[str]] = {}
     for change in changes:
         if change.step is None:
             continue
+        hold = change.seen.standing.state.held(change.step.version, change.step.digest)
+        if hold is not None:
+            let_in.setdefault(replace(hold, digest=None, at=None), []).append(change.seen.image)
         before = {hold.version for hold in change.seen.standing.state.holds}
         for hold in sorted(change.prospect.state.holds, key=lambda it: it.version):
             if hold.version not in before:
                 held.setdefault(hold.version, []).append(change.seen.image)
     for version, images in held.items():
-        told = images[0] if len(images) == 1 else f"{len(images)} images"
-        notes.append(f"{version} of {told} is held from now on: a later promote of it is refused")
+        notes.append(f"{version} of {_told(images)} is held from now on: a later promote of it is refused")
+    for hold, images in let_in.items():
+        why = f" by {hold.by}: {hold.reason}" if hold.by else ""
+        notes.append(f"{hold.version} of {_told(images)} was held{why}; this rollback lets it in again")
     recent = [
         seen.standing.head.record
         for seen in observations
@@ -456,6 +463,10 @@ def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: 
         seconds = timedelta(seconds=int((now - latest.at).total_seconds()))
         notes.append(f"the last rollback was {format_duration(seconds)} ago, by {latest.actor}")
     return notes
+
+
+def _told(images: Sequence[str]) -> str:
+    return images[0] if len(images) == 1 else f"{len(images)} images"
 
 
 def _collect(ways: Iterable[Callable[[], Change]]) -> list[Change]:
