@@ -174,6 +174,24 @@ class State:
         """After `hold --lift`."""
         return replace(self, holds=frozenset(hold for hold in self.holds if hold.version not in spellings))
 
+    def joined(self, other: State) -> State:
+        """With what another branch of the history noted: its holds, what was void or admitted there, and its freeze.
+
+        What is on the stack, or was admitted, is not void for what another branch says.
+        """
+        held = {hold.version for hold in self.holds}
+        ran = {entry.version for entry in (*self.stack, *self.admitted)}
+        gone = {void.version for void in self.void} | ran
+        names = {entry.version for entry in self.admitted}
+        return replace(
+            self,
+            holds=self.holds | {hold for hold in other.holds if hold.version not in held},
+            void=self.void | {void for void in other.void if void.version not in gone},
+            admitted=(*self.admitted, *(entry for entry in other.admitted if entry.version not in names)),
+            freeze=self.freeze or other.freeze,
+            ignored=self.ignored | other.ignored,
+        )
+
     def depth_of(self, matches: Callable[[StackEntry], bool]) -> int | None:
         """How far below the top the latest matching entry stands; None where none does."""
         return next((depth for depth, entry in enumerate(reversed(self.stack)) if matches(entry)), None)

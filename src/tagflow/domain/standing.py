@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from tagflow.domain.history import RELEASES, Entry, StackEntry, State
+from tagflow.domain.history import RELEASES, Entry, State
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 from tagflow.errors import TagflowError
@@ -138,18 +138,9 @@ class Standing:
             top = state.top
             state = replace(state, stack=state.stack[:-1])
             state = state.aborted(head.record.version, top.digest if top else None)
-        ran = {entry.version for entry in (*state.stack, *state.admitted)}
         others = [entry.record for entry in self.heads if entry is not head]
         for other in others:
-            known = {hold.version for hold in state.holds}
-            state = replace(
-                state,
-                holds=state.holds | {hold for hold in other.state.holds if hold.version not in known},
-                void=state.void | {void for void in other.state.void if void.version not in ran},
-                admitted=_united(state.admitted, other.state.admitted),
-                freeze=state.freeze or other.state.freeze,
-                ignored=state.ignored | other.state.ignored,
-            )
+            state = state.joined(other.state)
         for other in others:
             if other.action in RELEASES and other.action != "rollback":
                 state = state.aborted(other.version, other.digest)
@@ -175,12 +166,6 @@ class Standing:
         if digest is not None and known and digest not in known:
             return "contradicted"
         return ""
-
-
-def _united(known: tuple[StackEntry, ...], others: tuple[StackEntry, ...]) -> tuple[StackEntry, ...]:
-    """What was admitted beside what runs, by this head or by another."""
-    names = {entry.version for entry in known}
-    return (*known, *(entry for entry in others if entry.version not in names))
 
 
 def _said(head: Entry) -> str | None:

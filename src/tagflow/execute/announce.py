@@ -114,7 +114,8 @@ class RecordWriter:
             draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
         if taken is not None:
             back = taken.record
-            draft = replace(draft, version=back.version, digest=back.digest, state=replace(back.state, seen=""))
+            state = replace(_carried(back.state, base), seen="")
+            draft = replace(draft, version=back.version, digest=back.digest, state=state)
         if remaining is not None:
             other = remaining.record
             draft = replace(
@@ -122,7 +123,7 @@ class RecordWriter:
                 version=other.version,
                 digest=other.digest,
                 previous_digest=other.previous_digest,
-                state=_with_notes(other.state, ballot.unseen.values()),
+                state=_with_notes(_carried(other.state, base), ballot.unseen.values()),
                 follows=other.follows or remaining.tag,
             )
             if remaining == _resumed(prospect):
@@ -274,6 +275,20 @@ def _heads(prospect: Prospect, ballot: Ballot) -> list[Entry]:
     }
     named = {parent.tag for entry in known.values() for parent in entry.record.parents}
     return sorted((it for it in known.values() if it.tag not in named), key=lambda it: it.rank, reverse=True)
+
+
+def _carried(state: State, base: State) -> State:
+    """The state that another release announced, with what this run's decision had seen and that one's had not.
+
+    A hold of what the other release lets in is not one of these: it knew it, or it gives way to it by itself.
+    """
+    top = state.top
+    noted = (
+        base.holds
+        if top is None
+        else {hold for hold in base.holds if hold.version != top.version and hold.digest != top.digest}
+    )
+    return state.joined(replace(base, holds=frozenset(noted)))
 
 
 def _with_notes(state: State, unseen: Iterable[Entry]) -> State:
