@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tagflow.errors import TagflowError
 from tests.proxy import FaultProxy, fault_proxy
@@ -19,6 +20,10 @@ from tests.servers import (
     running_registry,
 )
 from tests.tokenserver import TokenServer, token_server
+
+# How long an example takes depends on what else the machine does; whether the code is right does not.
+settings.register_profile("tagflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tagflow")
 
 
 @pytest.fixture(scope="session")
