@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tagflow.domain.outcome import Outcome
     from tagflow.domain.policy import Rule
     from tagflow.domain.stats import Stats
+    from tagflow.verbs.approvals import Document
     from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff
     from tagflow.verbs.doctor import Diagnosis
@@ -139,7 +140,7 @@ class Tagflow:
         """Carry out a saved plan, if everything is still as it was. ``approvals`` are files beside the registry's."""
         from tagflow.verbs.apply import apply
 
-        documents: tuple[str, ...] = ()
+        documents: tuple[Document, ...] = ()
         if approvals:
             from tagflow.verbs.approvals import read_documents
 

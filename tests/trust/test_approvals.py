@@ -14,8 +14,8 @@ from securesystemslib.signer import Key, SSlibKey  # type: ignore[attr-defined]
 
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.domain.policy import ApprovalRule
-from tagflow.trust.approvals import AHEAD, Evaluation, approval_statement, approve, evaluate
-from tagflow.trust.dsse import Envelope, Signature, decode_envelope
+from tagflow.trust.approvals import AHEAD, Evaluation, approval_statement, approve, evaluate, fault
+from tagflow.trust.dsse import MOST, Envelope, Signature, decode_envelope
 from tests.trust.keyring import Pair, opened, pair, ssh_pair
 
 PLAN = "ab" * 32
@@ -162,3 +162,29 @@ def test_counted_are_different_people(by: list[str], need: int) -> None:
     found = held(*map(approval, by), rules=(ApprovalRule(need, PEOPLE),))
     assert len(found.tallies[0].have) == len(set(by))
     assert bool(found.missing) == (len(set(by)) < need)
+
+
+def test_what_is_wrong_with_a_document() -> None:
+    def wrong(text: str) -> str | None:
+        return fault(PLAN, [TWO_OF_THREE], SIGNERS, text)
+
+    good = decode_envelope(approval("alice"))
+    [signature] = good.signatures
+    assert wrong(good.text) is None
+    assert wrong(approval("alice", at=NOW - timedelta(days=900))) is None
+    assert wrong(Envelope(good.payload, (Signature("", signature.content),)).text) is None
+    assert wrong("nonsense") == "none"
+    assert wrong(approval("alice", plan="cd" * 32)) == "another plan"
+    assert wrong(Envelope(approval_statement(PLAN, NOW - timedelta(1)), good.signatures).text) == "forged"
+    assert wrong(Envelope(good.payload, (Signature(signature.key_id, b"x"),)).text) == "forged"
+    assert wrong(approval("ci")) == "not asked"
+    assert wrong(approval("mallory")) == "not asked"
+    assert wrong(Envelope(good.payload, ()).text) == "not asked"
+    assert wrong(Envelope(good.payload, (Signature("another", b"x"),)).text) == "not asked"
+
+
+def test_an_envelope_of_any_number_of_signatures_is_none() -> None:
+    """Each is checked against each key: who may push must not keep others busy."""
+    good = decode_envelope(approval("alice"))
+    assert held(Envelope(good.payload, (Signature("", b""),) * (MOST - 1) + good.signatures).text).counted
+    assert not held(Envelope(good.payload, (Signature("", b""),) * MOST + good.signatures).text).counted

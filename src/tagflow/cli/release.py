@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tagflow.cli import ci, documents
 from tagflow.cli.render import releases
@@ -16,6 +17,9 @@ from tagflow.domain.duration import parse_duration
 from tagflow.domain.outcome import Outcome
 from tagflow.errors import Interrupted, TagflowError
 from tagflow.verbs.release import Options
+
+if TYPE_CHECKING:
+    from tagflow.verbs.approvals import Document
 
 
 def carry_out(
@@ -77,7 +81,7 @@ def confirmation(question: str) -> Callable[[Outcome], None] | None:
     return ask if _is_interactive() else None
 
 
-def _documents(paths: Sequence[Path]) -> tuple[str, ...]:
+def _documents(paths: Sequence[Path]) -> tuple[Document, ...]:
     if not paths:
         return ()
     from tagflow.verbs.approvals import read_documents

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from tagflow.domain.keys import PublicKey, Signer
 from tagflow.domain.policy import ApprovalRule
@@ -20,6 +20,10 @@ from tagflow.trust.crypto import Check, signed_by
 from tagflow.trust.dsse import IN_TOTO, Envelope, decode_envelope
 from tagflow.trust.records import sign_payload
 from tagflow.trust.statement import APPROVAL_V1, statement
+
+Fault = Literal["none", "another plan", "forged", "not asked"]
+"""What is wrong with a document: it is no approval, it is of another plan, it is not signed by the key that it names,
+or it is signed by nobody whom the rules ask."""
 
 AHEAD = timedelta(minutes=5)
 """How far the clock of an approver may be ahead. Later than that would be an approval with a longer life."""
@@ -137,6 +141,32 @@ def evaluate(
     keys = {signer.name: signer.key.identity for signer in signers}
     tallies = tuple(Tally(rule, _named(rule, keys, found)) for rule in rules)
     return Evaluation(tallies, tuple(found.values()), tuple(ignored))
+
+
+def fault(
+    plan_id: str, rules: Sequence[ApprovalRule], signers: Sequence[Signer], text: str, check: Check = signed_by
+) -> Fault | None:
+    """What is wrong with a document that somebody gives as an approval of a plan, whatever the clock says.
+
+    Pure but for ``check``.
+    """
+    try:
+        envelope = decode_envelope(text)
+        approved, _ = decode_approval(envelope)
+    except ValueError:
+        return "none"
+    if approved != plan_id:
+        return "another plan"
+    claimed = {signature.key_id for signature in envelope.signatures}
+    good = [
+        signer.name
+        for signer in signers
+        if any(check(signer.key, envelope.message, signature.content) for signature in envelope.signatures)
+    ]
+    if {name for rule in rules for name in rule.of}.intersection(good):
+        return None
+    claims_known = any(signer.key.key_id in claimed and signer.name not in good for signer in signers)
+    return "forged" if claims_known else "not asked"
 
 
 def _and(names: Sequence[str]) -> str:

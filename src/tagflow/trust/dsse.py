@@ -15,6 +15,8 @@ from typing import Any
 IN_TOTO = "application/vnd.in-toto+json"
 LARGEST = 256 * 1024
 """Characters of an envelope that are read at most."""
+MOST = 64
+"""Signatures of an envelope that are read at most: each is checked against each key."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ def decode_envelope(text: str) -> Envelope:
         raise ValueError("too large")
     try:
         document: Any = json.loads(text)
-        signatures = tuple(_signature(entry) for entry in _need(document["signatures"], list))
+        entries = _need(document["signatures"], list)
+        if len(entries) > MOST:
+            raise ValueError("too many signatures")
+        signatures = tuple(map(_signature, entries))
         payload = b64decode(_need(document["payload"], str), validate=True)
         return Envelope(payload, signatures, _need(document["payloadType"], str))
     except (TypeError, KeyError, AttributeError, RecursionError) as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tagflow.context import Context
@@ -17,7 +18,7 @@ from tagflow.execute.announce import put_artifact
 from tagflow.observe.observer import Observer
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest
-from tagflow.trust.approvals import Approval, Evaluation, Tally, evaluate
+from tagflow.trust.approvals import Approval, Evaluation, Tally, evaluate, fault
 from tagflow.trust.dsse import LARGEST
 from tagflow.workers import each
 
@@ -28,12 +29,26 @@ ENVELOPES = f"{PREFIX}envelopes"
 _MOST = 200
 """How many tags of one plan are read: who may push could write any number of them."""
 _TRIES = 100_000
+_GIVE = "Give the file that `tagflow approve FILE --out` wrote for this plan."
+_WRONG = {
+    "none": "is no approval",
+    "another plan": "is an approval of another plan",
+    "forged": "is not signed by the key that it names",
+}
 _SAVE = ("--save-plan", "plan.json")
 _THEN = "then `tagflow approve plan.json` by those who may, then `tagflow apply plan.json`."
 
 
 ENOUGH = Evaluation((), ())
 """Nothing is missing."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """An approval that somebody gives in a file, and what that file is called."""
+
+    name: str
+    text: str
 
 
 def nothing(environment: Environment) -> Evaluation:
@@ -71,16 +86,20 @@ def weigh(
     observer: Observer,
     plan: Plan,
     plan_id: str,
-    given: Sequence[str] = (),
+    documents: Sequence[Document] = (),
     *,
     ever: bool = False,
 ) -> Evaluation:
-    """The approvals of a plan, ``given`` and in the registry, against the rules of its environment.
+    """The approvals of a plan, given as ``documents`` and in the registry, against the rules of its environment.
 
     One request where the latest approval in the registry holds all that are needed; none where those given are enough.
     ``ever``: they counted before, when its release began: none of them expires any more.
+
+    :raises TagflowError: as :func:`check_documents`.
     """
     environment = context.environment(plan.request.environment)
+    check_documents(context, environment, plan_id, documents)
+    given = [document.text for document in documents]
 
     def judge(documents: Iterable[str]) -> Evaluation:
         return evaluate(
@@ -95,10 +114,10 @@ def weigh(
     found = judge(given)
     if not found.missing:
         return found
-    documents = read_kept(
+    kept = read_kept(
         context, observer, kept_in(context, environment, plan), plan_id, lambda them: not judge([*given, *them]).missing
     )
-    return judge([*given, *documents])
+    return judge([*given, *kept])
 
 
 def read_kept(
@@ -144,7 +163,7 @@ def _sorting_last(plan_id: str, at: str, documents: list[str], highest: str) -> 
     return manifest, tag
 
 
-def read_documents(paths: Iterable[Path]) -> list[str]:
+def read_documents(paths: Iterable[Path]) -> list[Document]:
     """The approvals in files, as `approve --out` writes them.
 
     :raises UsageError: ``approval.invalid`` where one cannot be read.
@@ -159,8 +178,28 @@ def read_documents(paths: Iterable[Path]) -> list[str]:
             raise UsageError(
                 "approval.invalid", f"cannot read {path}: {reason}", hint="Name a file that `approve --out` wrote."
             ) from exc
-        found.append(text.strip())
+        found.append(Document(str(path), text.strip()))
     return found
+
+
+def check_documents(context: Context, environment: Environment, plan_id: str, given: Iterable[Document]) -> None:
+    """Refuse what is given as an approval of a plan and can be none, whoever else has approved. One that has expired
+    is just not counted.
+
+    :raises UsageError: ``approval.invalid``.
+    :raises Refused: ``approval.not_a_signer``.
+    """
+    for document in given:
+        wrong = fault(plan_id, environment.approvals, context.policy.signers, document.text)
+        if wrong == "not asked":
+            asked = ", ".join(dict.fromkeys(name for rule in environment.approvals for name in rule.of))
+            raise Refused(
+                "approval.not_a_signer",
+                f"{document.name} is signed by none of those who approve plans for {environment.name}: {asked}",
+                hint="Leave it out, or have it signed with a key that `approvals` of the policy names.",
+            )
+        if wrong is not None:
+            raise UsageError("approval.invalid", f"{document.name} {_WRONG[wrong]}", hint=_GIVE)
 
 
 def names_of(counted: Iterable[Approval]) -> tuple[str, ...]:

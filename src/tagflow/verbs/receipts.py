@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Snapshot, target_of
 from tagflow.domain.tagging import RecordTag
 from tagflow.errors import StoreError, UsageError
@@ -44,7 +44,7 @@ def write_receipt(context: Context, proposal: Proposal, result: Result, path: Pa
     for target in targets:
         own = result.heads.get(target.image.name)
         for entry in [own] if own is not None else seen[target].standing.heads:
-            heads.append(Left(target.image.name, str(target.history), str(entry.tag), entry.digest))
+            heads.append(Left(target.image.name, _name(target.history), str(entry.tag), entry.digest))
     receipt = Receipt(environment.name, result.release or "", tuple(heads))
     try:
         publish(path, [encode_receipt(receipt).encode(errors="replace")])
@@ -54,6 +54,11 @@ def write_receipt(context: Context, proposal: Proposal, result: Result, path: Pa
             f"the release is complete, but {path} cannot be written: {exc.strerror}",
             hint="Run the same command again: it has nothing to do but this.",
         ) from exc
+
+
+def _name(repository: Repository) -> str:
+    """What a receipt calls a repository. A layout can lie anywhere: its path below the registry tells."""
+    return repository.path if repository.is_layout else str(repository)
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -79,10 +84,10 @@ def what_is_lost(receipt: Receipt, snapshot: Snapshot, name: str) -> list[Findin
 
     there: dict[tuple[str, RecordTag], Digest] = {}
     for (repository, tag), entry in snapshot.entries.items():
-        there[str(repository), tag] = entry.digest
+        there[_name(repository), tag] = entry.digest
     trusted = set(there.values())
     for target, seen in snapshot.observations.items():
-        there |= {(str(target.history), it.tag): it.digest for it in seen.doubtful if it.digest is not None}
+        there |= {(_name(target.history), it.tag): it.digest for it in seen.doubtful if it.digest is not None}
     repair = "a person must find out who removed it, or put something else in its place"
     return [
         Finding(

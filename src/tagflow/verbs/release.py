@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tagflow.context import Context
 from tagflow.domain.outcome import Outcome
@@ -25,18 +26,21 @@ from tagflow.verbs.proposal import Proposal
 from tagflow.verbs.receipts import check_writable, write_receipt
 from tagflow.workers import attempt
 
+if TYPE_CHECKING:
+    from tagflow.verbs.approvals import Document
+
 
 @dataclass(frozen=True)
 class Options:
     """How a request is carried out. ``confirm`` shows what was planned and asks; it raises where the answer is no.
     ``wait``: for a release under way, or one that overtook this one; everything is decided anew then. ``approvals``
-    are documents that the registry does not have; ``receipt`` is where the heads that the run leaves are written."""
+    are files that the registry does not have; ``receipt`` is where the heads that the run leaves are written."""
 
     dry_run: bool = False
     save_plan: Path | None = None
     confirm: Callable[[Outcome], None] | None = None
     wait: timedelta = timedelta()
-    approvals: tuple[str, ...] = ()
+    approvals: tuple[Document, ...] = ()
     receipt: Path | None = None
 
 

@@ -1,0 +1,317 @@
+"""Signatures, approvals and receipts as people type them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runner import Desk
+from tests.trust.desk import PATHS, Office
+from tests.trust.keyring import pair
+
+BOTH = {"frontend": "v1.1", "backend": "v1.1"}
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """v1.0 and v1.1 are in dev, nothing is in prod."""
+    made = Office(tmp_path)
+    for version in ("v1.0", "v1.1"):
+        made.build(version)
+        made.well("ci", "promote", version, "--to", "dev")
+    return made
+
+
+@pytest.fixture
+def plan(office: Office, tmp_path: Path) -> str:
+    path = tmp_path / "plan.json"
+    office.well("ci", "promote", "v1.1", "--to", "prod", "--save-plan", str(path), key="")
+    return str(path)
+
+
+# --- approvals ------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_saved_and_says_what_it_needs(office: Office, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    done = office.run("ci", "promote", "v1.1", "--to", "prod", "--save-plan", str(path), key="")
+    assert done.status == 0
+    assert f"note: 2 of alice, bob, carol must approve: nobody did: `tagflow approve {path}`" in done.err
+    assert path.exists()
+
+
+def test_straight_to_prod_is_refused_with_commands_that_work(office: Office, tmp_path: Path) -> None:
+    done = office.run("ci", "promote", "--to", "prod", "v1.1")
+    assert done.status == 3
+    assert "2 of alice, bob, carol must approve: nobody did" in done.err
+    assert "tagflow promote v1.1 --to prod --save-plan plan.json" in done.err
+    for name, command in (
+        ("ci", "promote v1.1 --to prod --save-plan plan.json"),
+        ("alice", "approve plan.json"),
+        ("bob", "approve plan.json"),
+        ("ci", "apply plan.json"),
+    ):
+        file = office.desk(name).path / "plan.json"
+        if not file.exists() and not command.startswith("promote"):
+            file.write_bytes((office.desk("ci").path / "plan.json").read_bytes())
+        office.well(name, *command.split())
+    assert office.runs() == BOTH
+
+
+def test_approve_as_json(office: Office, plan: str, tmp_path: Path) -> None:
+    plan_id = json.loads(Path(plan).read_text())["id"]
+    document = office.json("alice", "approve", plan)
+    assert document["command"] == "approve"
+    result = document["result"]
+    assert result.pop("reference").startswith(f"oci:{tmp_path}/registry/frontend:_tagflow.approval.{plan_id[:12]}.")
+    assert result == {
+        "plan": plan_id,
+        "environment": "prod",
+        "signer": "alice",
+        "missing": [{"need": 2, "have": 1, "of": ["alice", "bob", "carol"]}],
+    }
+    out = tmp_path / "bob.json"
+    document = office.json("bob", "approve", plan, "--out", str(out))
+    assert document["result"] == {
+        "plan": plan_id,
+        "environment": "prod",
+        "signer": "bob",
+        "reference": str(out),
+        "missing": [],
+    }
+
+
+def test_approve_as_text(office: Office, plan: str) -> None:
+    first = office.well("alice", "approve", plan).out
+    assert first.startswith("✓ approved for prod by alice: oci:")
+    assert "! 2 of alice, bob, carol must approve: alice approved, bob and carol did not" in first
+    second = office.well("bob", "approve", plan).out
+    assert "Nothing more is needed" in second
+    assert "tagflow apply" in second
+
+
+def test_apply_with_a_file(office: Office, plan: str, tmp_path: Path) -> None:
+    for name in ("alice", "carol"):
+        office.well(name, "approve", plan, "--out", str(tmp_path / f"{name}.json"))
+    given = [word for name in ("alice", "carol") for word in ("--approval", str(tmp_path / f"{name}.json"))]
+    assert office.run("ci", "apply", plan, *given[:2]).status == 3
+    assert office.run("ci", "apply", plan, *given, "--dry-run").status == 0
+    assert office.runs() == dict.fromkeys(BOTH)
+    office.well("ci", "apply", plan, *given)
+    assert office.runs() == BOTH
+
+
+def test_a_file_that_is_no_approval(office: Office, plan: str, tmp_path: Path) -> None:
+    document = office.json("ci", "apply", plan, "--approval", str(tmp_path / "nothing.json"))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "approval.invalid")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    document = office.json("ci", "apply", plan, "--approval", str(tmp_path / "binary"))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "approval.invalid")
+    (tmp_path / "text").write_text("approved by me\n")
+    document = office.json("ci", "apply", plan, "--approval", str(tmp_path / "text"))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "approval.invalid")
+    assert str(tmp_path / "text") in document["error"]["message"]
+
+
+def test_a_forged_approval_in_a_file_is_named(office: Office, plan: str, tmp_path: Path) -> None:
+    """Somebody vouches for an approval by giving its file: one that is none is an error, not just not counted."""
+    office.well("alice", "approve", plan, "--out", str(tmp_path / "alice.json"))
+    text = (tmp_path / "alice.json").read_text()
+    envelope = json.loads(text)
+    envelope["signatures"][0]["sig"] = json.loads(json.dumps(envelope["signatures"][0]["sig"]))[:-8] + "AAAAAAA="
+    (tmp_path / "forged.json").write_text(json.dumps(envelope))
+    document = office.json("ci", "apply", plan, "--approval", str(tmp_path / "forged.json"))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "approval.invalid")
+    assert str(tmp_path / "forged.json") in document["error"]["message"]
+
+
+def test_an_approval_of_another_plan_in_a_file_is_named(office: Office, plan: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    office.well("ci", "promote", "v1.0", "--to", "prod", "--save-plan", str(other))
+    office.well("alice", "approve", str(other), "--out", str(tmp_path / "alice.json"))
+    document = office.json("ci", "apply", plan, "--approval", str(tmp_path / "alice.json"))
+    assert (document["exit_code"], document["error"]["code"]) == (2, "approval.invalid")
+    assert "another plan" in document["error"]["message"]
+
+
+def test_an_approval_in_a_file_by_nobody_who_is_asked(office: Office, plan: str, tmp_path: Path) -> None:
+    """As other tools make it: an envelope over the plan's id, signed by a key of the policy that no rule names."""
+    from tagflow.trust.approvals import approve
+
+    plan_id = json.loads(Path(plan).read_text())["id"]
+    for name in ("deploy", "ci"):
+        (tmp_path / "x.json").write_text(approve(plan_id, office.clock.now(), pair(name).key, pair(name).sign).text)
+        document = office.json("ci", "apply", plan, "--approval", str(tmp_path / "x.json"))
+        assert (document["exit_code"], document["error"]["code"]) == (3, "approval.not_a_signer")
+        assert str(tmp_path / "x.json") in document["error"]["message"]
+
+
+def test_who_is_not_asked(office: Office, plan: str) -> None:
+    document = office.json("ci", "approve", plan)
+    assert (document["exit_code"], document["error"]["code"]) == (3, "approval.not_a_signer")
+    assert document["result"] is None
+    document = office.json("mallory", "approve", plan)
+    assert (document["exit_code"], document["error"]["code"]) == (3, "approval.not_a_signer")
+
+
+def test_the_missing_approvals_as_json(office: Office, plan: str) -> None:
+    office.well("bob", "approve", plan)
+    error = office.json("ci", "apply", plan)["error"]
+    assert error["code"] == "approval.missing"
+    assert error["details"] == [
+        {
+            "code": "approval.missing",
+            "environment": "prod",
+            "need": 2,
+            "have": ["bob"],
+            "of": ["alice", "bob", "carol"],
+        }
+    ]
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["promote", "v1.0", "--to", "dev"],
+        ["promote", "v1.0", "--to", "dev", "--dry-run"],
+        ["rollback", "dev"],
+        ["hold", "dev", "v1.0", "--reason", "x"],
+        ["freeze", "dev", "--reason", "x"],
+        ["verify", "--repair"],
+    ],
+)
+def test_without_a_key(office: Office, arguments: list[str]) -> None:
+    before = Desk(office.folder).files()
+    document = office.json("ci", *arguments, key="")
+    assert (document["exit_code"], document["error"]["code"]) == (2, "signing.no_key")
+    assert "TAGFLOW_SIGN_KEY" in document["error"]["hint"]
+    assert Desk(office.folder).files() == before
+
+
+@pytest.mark.parametrize("named", ["env:NOTHING", "file:/nothing", "nonsense", "ssh:/nothing", "env:BROKEN"])
+def test_a_key_that_is_none(office: Office, named: str) -> None:
+    environ = {"TAGFLOW_SIGN_KEY": named, "BROKEN": pair("ci").private[:80]}
+    done = office.desk("ci").quickly("promote", "v1.0", "--to", "dev", "-o", "json", **environ)
+    assert (done.status, done.document["error"]["code"]) == (2, "signing.key_invalid")
+    assert pair("ci").private[30:80] not in done.out + done.err
+
+
+def test_another_key_than_the_policy_names(office: Office) -> None:
+    document = office.json("alice", "promote", "v1.0", "--to", "dev")
+    assert (document["exit_code"], document["error"]["code"]) == (2, "signing.key_invalid")
+    assert "ci" in document["error"]["hint"]
+
+
+def test_cryptography_is_not_installed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    from tagflow.trust import crypto
+
+    crypto._load.cache_clear()
+    for arguments in (["promote", "v1.0", "--to", "dev"], ["status"], ["verify"]):
+        document = office.json("ci", *arguments)
+        assert (document["exit_code"], document["error"]["code"]) == (2, "signing.not_installed")
+        assert document["error"]["hint"] == "pip install 'tagflow[sign]'"
+
+
+# --- receipts -------------------------------------------------------------------------------------------------------
+
+
+def approved(office: Office, plan: str) -> None:
+    for name in ("alice", "bob"):
+        office.well(name, "approve", plan)
+
+
+def test_receipts_of_every_verb(office: Office, plan: str, tmp_path: Path) -> None:
+    approved(office, plan)
+    built = tmp_path / "receipts"
+    built.mkdir()
+    office.build("v2.0")
+    sources = [f"{name}=oci:{tmp_path}/registry/{path}:v2.0" for name, path in PATHS.items()]
+    office.well("ci", "push", "v2.0", *sources, "--receipt", str(built / "push"))
+    office.well("ci", "promote", "v1.0", "--to", "dev", "--receipt", str(built / "promote"))
+    office.well("ci", "apply", plan, "--receipt", str(built / "apply"))
+    office.well("ci", "rollback", "dev", "--receipt", str(built / "rollback"))
+    for name in ("push", "promote", "apply", "rollback"):
+        document = json.loads((built / name).read_text())
+        assert document["tagflow-receipt"] == 1
+        assert {head["image"] for head in document["heads"]} == {"frontend", "backend"}
+        done = office.run("ci", "verify", "--expect", str(built / name), key="")
+        assert done.status == 0, done.out
+        assert "Everything is as the history says." in done.out
+
+
+def test_nothing_is_written_by_a_dry_run_or_a_refusal(office: Office, plan: str, tmp_path: Path) -> None:
+    receipt = tmp_path / "receipt"
+    office.well("ci", "promote", "v1.0", "--to", "dev", "--dry-run", "--receipt", str(receipt))
+    assert office.run("ci", "apply", plan, "--receipt", str(receipt)).status == 3
+    assert not receipt.exists()
+
+
+def test_nothing_to_do_leaves_a_receipt_too(office: Office, tmp_path: Path) -> None:
+    """The same command again, after the file was lost."""
+    first, again = tmp_path / "first", tmp_path / "again"
+    office.well("ci", "promote", "v1.0", "--to", "dev", "--receipt", str(first))
+    office.well("ci", "promote", "v1.0", "--to", "dev", "--receipt", str(again))
+    assert json.loads(first.read_text())["heads"] == json.loads(again.read_text())["heads"]
+
+
+def test_a_receipt_that_cannot_be_written_is_told_before_anything_moves(office: Office, tmp_path: Path) -> None:
+    document = office.json("ci", "promote", "v1.0", "--to", "dev", "--receipt", str(tmp_path / "no" / "where"))
+    assert (document["exit_code"], document["error"]["code"]) == (6, "file.unwritable")
+    status = office.json("ci", "status", "dev", key="")["result"]
+    assert {row["environments"][0]["version"] for row in status["images"]} == {"v1.1"}
+
+
+def test_a_history_that_was_cut(office: Office, tmp_path: Path) -> None:
+    """The newest record removed, and the tag put back: no signature shows that, a receipt does."""
+    from tagflow.domain.reference import Repository
+    from tagflow.stores.layout.store import LayoutStore
+
+    receipt = tmp_path / "receipt"
+    office.build("v2.0")
+    store = LayoutStore(Repository(f"oci:{tmp_path}/registry", "frontend"))
+    before = {tag: store.resolve(tag) for tag in store.tags()}
+    office.well("ci", "promote", "v2.0", "--to", "dev", "--receipt", str(receipt))
+    assert office.run("ci", "verify", "dev", "--expect", str(receipt), key="").status == 0
+    for tag in store.tags():
+        digest = store.resolve(tag)
+        assert digest is not None
+        if tag not in before:
+            store.untag(tag, digest)
+        elif before[tag] != digest:
+            store.move(tag, store.get(str(before[tag])), digest)
+    document = office.json("ci", "verify", "dev", key="")
+    assert not [it for it in document["result"]["findings"] if it["image"] == "frontend"]
+    document = office.json("ci", "verify", "dev", "--expect", str(receipt), key="")
+    assert (document["exit_code"], document["error"]["code"]) == (5, "verify.findings")
+    [finding] = [it for it in document["result"]["findings"] if it["problem"] == "history.truncated"]
+    assert (finding["image"], finding["environment"], finding["actual"]) == ("frontend", "dev", None)
+    assert finding["expected"] in receipt.read_text()
+
+
+def test_what_is_no_receipt(office: Office, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("ok\n")
+    for name in ("text", "nothing"):
+        document = office.json("ci", "verify", "--expect", str(tmp_path / name), key="")
+        assert (document["exit_code"], document["error"]["code"]) == (2, "receipt.invalid")
+        assert name in document["error"]["message"]
+
+
+def test_a_receipt_is_good_wherever_the_layouts_lie(office: Office, tmp_path: Path) -> None:
+    """A cache of CI, mounted elsewhere on the next machine."""
+    receipt = tmp_path / "receipt"
+    office.well("ci", "promote", "v1.0", "--to", "dev", "--receipt", str(receipt))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "registry").rename(tmp_path / "elsewhere" / "registry")
+    moved = Office(tmp_path / "elsewhere", clock=office.clock)
+    done = moved.run("ci", "verify", "dev", "--expect", str(receipt), key="")
+    assert done.status == 0, done.out
