@@ -63,14 +63,14 @@ class TestWhole:
         elsewhere = memory.open(Repository("one.test", "other"))
         images.image(elsewhere, layers=[layer], labels={"n": "0"})
         memory.calls.clear()
-        with ContentCheck() as check:
-            pairs = [(store, manifest.digest) for manifest in many]
-            found = check.missing([*pairs, (elsewhere, many[0].digest)])
-            assert len(found) == 6
-            assert not any(found.values())
-            assert asked(memory) == {"get": 6, "has_blob": 8}, "a repository does not answer for another"
-            check.missing(pairs)
-            assert asked(memory) == {"get": 6, "has_blob": 8}, "what was there is remembered"
+        check = ContentCheck()
+        pairs = [(store, manifest.digest) for manifest in many]
+        found = check.missing([*pairs, (elsewhere, many[0].digest)])
+        assert len(found) == 6
+        assert not any(found.values())
+        assert asked(memory) == {"get": 6, "has_blob": 8}, "a repository does not answer for another"
+        check.missing(pairs)
+        assert asked(memory) == {"get": 6, "has_blob": 8}, "what was there is remembered"
 
     def test_a_cache_is_asked_for_nothing_but_content(
         self, memory: MemoryRegistry, store: Store, tmp_path: Path
@@ -83,6 +83,16 @@ class TestWhole:
         assert asked(memory) == {"has": 3, "has_blob": 4}
         memory.forget(APP, root.children[0].digest)
         assert [part.digest for part in missing_parts(cached, root.digest)] == [root.children[0].digest]
+
+    def test_what_a_tag_was_just_seen_at_is_not_asked_for_again(
+        self, memory: MemoryRegistry, store: Store, tmp_path: Path
+    ) -> None:
+        root = images.index(store)
+        cached = CachedStore(store, ManifestLog(tmp_path))
+        assert missing_parts(cached, root.digest) == []
+        memory.calls.clear()
+        assert ContentCheck().missing([(cached, root.digest)], {(APP, root.digest)})[APP, root.digest] == []
+        assert asked(memory) == {"has": 2, "has_blob": 4}
 
 
 class TestMissing:
@@ -116,11 +126,11 @@ class TestMissing:
     def test_what_was_mended_is_seen_by_the_next_look(self, memory: MemoryRegistry, store: Store) -> None:
         manifest = images.image(store)
         memory.forget(APP, manifest.blobs[1].digest)
-        with ContentCheck() as check:
-            assert check.missing([(store, manifest.digest)])[APP, manifest.digest]
-            assert check.missing([(store, images.absent())])[APP, images.absent()]
-            images.image(store)
-            assert not check.missing([(store, manifest.digest)])[APP, manifest.digest]
+        check = ContentCheck()
+        assert check.missing([(store, manifest.digest)])[APP, manifest.digest]
+        assert check.missing([(store, images.absent())])[APP, images.absent()]
+        images.image(store)
+        assert not check.missing([(store, manifest.digest)])[APP, manifest.digest]
 
     @pytest.mark.parametrize("operation", ["get", "has_blob"])
     def test_an_error_is_an_error(self, memory: MemoryRegistry, store: Store, operation: str) -> None:

@@ -261,7 +261,8 @@ def admission_lookups(
 ) -> Iterator[Lookup]:
     """What :meth:`Admission.decide` asks about some choices."""
     for choice in choices:
-        yield from move_lookups(snapshot, choice.seen, [choice.version], {*choice.seen.admitted, choice.version})
+        admitted = {*choice.seen.admitted, choice.version}
+        yield from move_lookups(snapshot, choice.seen, [choice.version], admitted, choice.version)
     going = [choice for choice in choices if not Admission._is_there(choice)]
     yield from rule_lookups(snapshot, environment, going, now)
 

@@ -72,7 +72,7 @@ def change_moves(snapshot: Snapshot, change: Change) -> list[Move]:
 def change_lookups(snapshot: Snapshot, change: Change) -> Iterator[Lookup]:
     """What :func:`change_moves` asks about."""
     touched = [*change.touched, *([change.version] if change.version else [])]
-    yield from move_lookups(snapshot, change.seen, touched, change.admitted)
+    yield from move_lookups(snapshot, change.seen, touched, change.admitted, change.version)
 
 
 def finishing(snapshot: Snapshot, release: Unfinished) -> list[Change]:

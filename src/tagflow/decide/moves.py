@@ -101,13 +101,19 @@ class TagMoves:
 
 
 def move_lookups(
-    snapshot: Snapshot, seen: Observation, versions: Iterable[Version], admitted: Collection[Version]
+    snapshot: Snapshot,
+    seen: Observation,
+    versions: Iterable[Version],
+    admitted: Collection[Version],
+    entering: Version | None,
 ) -> Iterator[Lookup]:
-    """What the moves of some versions ask about. ``admitted`` is what will be admitted afterwards."""
+    """What the moves of some versions ask about. ``admitted`` is what will be admitted afterwards; ``entering`` the one
+    whose anchors are written: those of a version that only comes back, or goes, stay whatever they are."""
     target, scheme = seen.target, snapshot.scheme
     chosen = list(versions)
-    tags = [scheme.version_tag(version) for version in chosen]
-    tags += [scheme.combined_tag(version, target.environment.name) for version in chosen]
+    anchored = [] if entering is None else [entering]
+    tags = [scheme.version_tag(version) for version in anchored]
+    tags += [scheme.combined_tag(version, target.environment.name) for version in anchored]
     running = scheme.parse_label(seen.standing.version)
     if running is not None and running in seen.combined:
         tags.append(seen.combined[running])

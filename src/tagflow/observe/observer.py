@@ -19,7 +19,7 @@ from tagflow.domain.tagging import RecordTag, TagScheme, parse_record_tag
 from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
 from tagflow.observe.records import Signatures, fetch, fetch_signed
 from tagflow.stores.port import Manifest, Store
-from tagflow.stores.transfer.copy import labels, missing_parts, platforms
+from tagflow.stores.transfer.copy import ContentCheck, labels, platforms
 from tagflow.workers import each, run_all
 
 
@@ -59,6 +59,9 @@ class Observer:
         self._labels: dict[tuple[Repository, Digest], tuple[Mapping[str, str], ...]] = {}
         self._gone: dict[tuple[Repository, Digest], tuple[str, ...]] = {}
         self._unreadable: dict[tuple[Repository, Digest], TagflowError] = {}
+        self._stood: set[tuple[Repository, Digest]] = set()
+        """What tags were seen to stand at: the medium has these manifests."""
+        self._check = ContentCheck(context.threads)
         self._known: set[Lookup] = set()
         self._signed = {it.name: it for it in context.policy.environments if it.signed_by}
         """The environments whose records are signed."""
@@ -73,7 +76,7 @@ class Observer:
         other = Observer(self._context, self._opened)
         other._entries, other._doubtful, other._manifests = self._entries, self._doubtful, self._manifests
         other._platforms, other._labels = self._platforms, self._labels
-        other._gone, other._unreadable = self._gone, self._unreadable
+        other._gone, other._unreadable, other._check = self._gone, self._unreadable, self._check
         other._known = {it for it in self._known if isinstance(it, ImageLookup)}
         return other
 
@@ -196,8 +199,12 @@ class Observer:
             previous = chosen.get(key)
             if lookup not in self._known and not (isinstance(previous, TagLookup) and previous.content):
                 chosen[key] = lookup
-        tasks: list[Callable[[], object]] = [partial(self._ask, lookup) for lookup in chosen.values()]
+        whole = [it for it in chosen.values() if isinstance(it, ImageLookup) and it.what == "parts"]
+        rest = [it for it in chosen.values() if not (isinstance(it, ImageLookup) and it.what == "parts")]
+        tasks: list[Callable[[], object]] = [partial(self._ask, lookup) for lookup in rest]
         tasks += [partial(self._heads, target) for target in heads]
+        if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
+            tasks.append(partial(self._look_whether_whole, whole))
         run_all(tasks, threads=self._context.threads)
         self._known.update(chosen.values())
 
@@ -242,9 +249,12 @@ class Observer:
                 return
             self._digests[repository, tag] = manifest.digest
             self._manifests[repository, manifest.digest] = manifest
+            self._stood.add((repository, manifest.digest))
 
     def _resolve(self, repository: Repository, tag: str) -> None:
-        self._digests[repository, tag] = self._store(repository).resolve(tag)
+        digest = self._digests[repository, tag] = self._store(repository).resolve(tag)
+        if digest is not None:
+            self._stood.add((repository, digest))
 
     def _read(self, repository: Repository, tag: RecordTag) -> None:
         if (repository, tag) in self._entries or (repository, tag) in self._doubtful:
@@ -284,15 +294,21 @@ class Observer:
         key = (repository, digest)
         try:
             store = self._store(repository)
-            if what == "parts":
-                parts = missing_parts(store, digest, threads=min(8, self._context.threads))
-                self._gone[key] = tuple(map(str, parts))
-            elif what == "platforms":
+            if what == "platforms":
                 self._platforms[key] = platforms(store, self.manifest(repository, digest))
             else:
                 self._labels[key] = tuple(given for _, given in labels(store, self.manifest(repository, digest)))
         except TagflowError as error:
             self._unreadable[key] = error
+
+    def _look_whether_whole(self, images: Iterable[ImageLookup]) -> None:
+        """Look for everything that some images are made of; what they have in common is asked for once."""
+        stores = [(self._store(it.repository), it.digest) for it in images]
+        for image, parts in self._check.look(stores, self._stood).items():
+            if isinstance(parts, TagflowError):
+                self._unreadable[image] = parts
+            else:
+                self._gone[image] = tuple(map(str, parts))
 
     def _list(self, repository: Repository) -> None:
         tags = self._store(repository).tags()

@@ -5,17 +5,20 @@ What one of them admits, another must not find missing, so all of them ask here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tagflow.domain.reference import Digest, Repository
-from tagflow.errors import NotFound, StoreError
+from tagflow.errors import NotFound, StoreError, TagflowError
 from tagflow.stores.port import SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest
 from tagflow.stores.transfer.pool import WorkerPool
 from tagflow.stores.transfer.tree import MANIFEST_COUNT_LIMIT
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 BLOB_COUNT_LIMIT = 16 * MANIFEST_COUNT_LIMIT
 """More blobs than this below one name are taken for an attack or a mistake."""
@@ -55,8 +58,7 @@ def missing_parts(store: Store, digest: Digest, *, threads: int = 8) -> list[Mis
 
     :raises StoreError: where the store fails, or may not be read: that is never taken for "missing".
     """
-    with ContentCheck(threads) as check:
-        return check.missing([(store, digest)])[store.repository, digest]
+    return ContentCheck(threads).missing([(store, digest)])[store.repository, digest]
 
 
 class ContentCheck:
@@ -65,44 +67,51 @@ class ContentCheck:
 
     It asks the medium, whatever a cache holds. Foreign layers may be absent. A child of an index may be addressed by
     any hash that a digest can name, and be of any type: one that tagflow cannot read counts as whole where it is there.
-    Safe for use by several threads, but they wait for each other: give it all images in one call. Close it, or use it
-    as a context manager.
+    Safe for use by several threads, but they wait for each other: give it all images in one call. ``threads`` is how
+    many things it asks at once, however many images there are.
     """
 
     def __init__(self, threads: int = 8) -> None:
-        self._pool = WorkerPool(threads)
+        self._threads = threads
         self._lock = Lock()
-        self._manifests: dict[Image, _Parts | None] = {}
+        self._manifests: dict[Image, _Answer] = {}
         self._blobs: set[Image] = set()
 
-    def missing(self, images: Iterable[tuple[Store, Digest]]) -> Mapping[Image, list[MissingPart]]:
-        """For each image what is missing of it, manifests first; an empty list where it is whole.
+    def missing(
+        self, images: Iterable[tuple[Store, Digest]], there: Collection[Image] = ()
+    ) -> Mapping[Image, list[MissingPart]]:
+        """For each image what is missing of it, manifests first; an empty list where it is whole. ``there`` as in
+        :meth:`look`.
 
         :raises StoreError: where a store fails; ``manifest.invalid``, ``manifest.too_many``.
         """
-        with self._lock:
+        found = self.look(images, there)
+        for parts in found.values():
+            if isinstance(parts, TagflowError):
+                raise parts
+        return {image: parts for image, parts in found.items() if not isinstance(parts, TagflowError)}
+
+    def look(
+        self, images: Iterable[tuple[Store, Digest]], there: Collection[Image] = ()
+    ) -> Mapping[Image, list[MissingPart] | TagflowError]:
+        """For each image what is missing of it, or why that cannot be told.
+
+        ``there`` are manifests that the medium was seen to have just now, by a tag that stands at them: it is not
+        asked for these again where their content is known.
+        """
+        with self._lock, WorkerPool(self._threads) as pool:
             walks = {(store.repository, digest): _Walk(store, digest) for store, digest in images}
             try:
-                self._read_manifests(list(walks.values()))
-                lost = self._look_for_blobs(walks.values())
-                return {image: walk.missing(self._manifests, lost) for image, walk in walks.items()}
+                self._read_manifests(pool, list(walks.values()), there)
+                lost, failed = self._look_for_blobs(pool, walks.values())
+                return {image: walk.outcome(self._manifests, lost, failed) for image, walk in walks.items()}
             finally:
-                self._manifests = {image: parts for image, parts in self._manifests.items() if parts is not None}
+                kept = {image: it for image, it in self._manifests.items() if isinstance(it, _Parts)}
+                self._manifests = dict[Image, _Answer](kept)
 
-    def close(self) -> None:
-        """End the threads."""
-        self.__exit__(None, None, None)
-
-    def __enter__(self) -> ContentCheck:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.__exit__(kind, error, trace)
-
-    def _read_manifests(self, walks: list[_Walk]) -> None:
+    def _read_manifests(self, pool: WorkerPool, walks: list[_Walk], there: Collection[Image]) -> None:
         """Level by level, for all images at once: what they have in common is read once."""
+        read = partial(_or_error, partial(_parts_of, there=there))
         while walks:
             wanted = {
                 (walk.store.repository, named.digest): (walk.store, named, walk.must_be_manifest(named))
@@ -110,21 +119,33 @@ class ContentCheck:
                 for named in walk.level
                 if (walk.store.repository, named.digest) not in self._manifests
             }
-            answers = self._pool.map(_parts_of, wanted.values())
+            answers = pool.map(read, wanted.values())
             self._manifests.update(zip(wanted, answers, strict=True))
             walks = [walk for walk in walks if walk.descend(self._manifests)]
 
-    def _look_for_blobs(self, walks: Iterable[_Walk]) -> frozenset[Image]:
+    def _look_for_blobs(
+        self, pool: WorkerPool, walks: Iterable[_Walk]
+    ) -> tuple[frozenset[Image], Mapping[Image, TagflowError]]:
+        """The blobs that are not there, and those of which that could not be told."""
         wanted = {
             (walk.store.repository, digest): walk.store
             for walk in walks
+            if walk.error is None
             for digest in walk.blobs
             if (walk.store.repository, digest) not in self._blobs
         }
-        there = self._pool.map(lambda image: wanted[image].has_blob(image[1]), wanted)
-        lost = frozenset(image for image, found in zip(wanted, there, strict=True) if not found)
-        self._blobs |= wanted.keys() - lost
-        return lost
+        answers = pool.map(lambda image: _or_error(wanted[image].has_blob, image[1]), wanted)
+        found = dict(zip(wanted, answers, strict=True))
+        failed = {image: it for image, it in found.items() if isinstance(it, TagflowError)}
+        self._blobs |= {image for image, it in found.items() if it is True}
+        return frozenset(image for image, it in found.items() if it is False), failed
+
+
+def _or_error(ask: Callable[[T], R], item: T) -> R | TagflowError:
+    try:
+        return ask(item)
+    except TagflowError as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -135,11 +156,13 @@ class _Parts:
     blobs: tuple[Descriptor, ...] = ()
 
 
-_Known = Mapping[Image, _Parts | None]
-"""What is known of manifests; None where there is none."""
+_Answer = _Parts | TagflowError | None
+"""What a manifest names; None where there is none, or why it could not be read."""
+
+_Known = Mapping[Image, _Answer]
 
 
-def _parts_of(question: tuple[Store, Descriptor, bool]) -> _Parts | None:
+def _parts_of(question: tuple[Store, Descriptor, bool], there: Collection[Image]) -> _Parts | None:
     """What the content at a digest names in turn, None where it is not there.
 
     image-spec 1.1 lets an index name content of any type. Where the type is not one of those that we know, the
@@ -149,7 +172,7 @@ def _parts_of(question: tuple[Store, Descriptor, bool]) -> _Parts | None:
     if named.media_type in SCHEMA1_TYPES:  # its digest leaves out its signatures: the bytes prove nothing
         return _Parts() if store.has(named.digest) else None
     try:
-        manifest = store.get(named.digest, current=True)
+        manifest = store.get(named.digest, current=(store.repository, named.digest) not in there)
     except NotFound:
         return None if must_be_manifest or not store.has_blob(named.digest) else _Parts()
     except UnreadableManifest:
@@ -170,6 +193,7 @@ class _Walk:
         self.store = store
         self.level = [Descriptor("", digest, 0)]
         self.blobs: dict[Digest, Descriptor] = {}
+        self.error: TagflowError | None = None
         self._root = digest
         self._seen = {digest: self.level[0]}
 
@@ -178,13 +202,13 @@ class _Walk:
         return named.is_manifest or named.digest == self._root
 
     def descend(self, known: _Known) -> bool:
-        """Go on to what the manifests of this level name; False where that is nothing.
-
-        :raises StoreError: ``manifest.too_many``.
-        """
+        """Go on to what the manifests of this level name; False where that is nothing, or cannot be told."""
         below: list[Descriptor] = []
         for parent in self.level:
             parts = known[self.store.repository, parent.digest]
+            if isinstance(parts, TagflowError):
+                self.error = parts
+                return False
             for blob in parts.blobs if parts else ():
                 self.blobs.setdefault(blob.digest, blob)
             for child in parts.children if parts else ():
@@ -196,14 +220,24 @@ class _Walk:
                     f"{self.store.repository}@{self._root} holds more than {MANIFEST_COUNT_LIMIT} manifests"
                     f" or {BLOB_COUNT_LIMIT} blobs"
                 )
-                raise StoreError("manifest.too_many", message)
+                self.error = StoreError("manifest.too_many", message)
+                return False
         self.level = below
         return bool(below)
 
-    def missing(self, known: _Known, lost: frozenset[Image]) -> list[MissingPart]:
-        """What turned out to be missing; of an image without its manifest only that."""
+    def outcome(
+        self, known: _Known, lost: frozenset[Image], failed: Mapping[Image, TagflowError]
+    ) -> list[MissingPart] | TagflowError:
+        """What turned out to be missing, or why that cannot be told."""
         here = self.store.repository
-        parts = {digest: known[here, digest] for digest in self._seen}
+        error = self.error or next((failed[here, it] for it in self.blobs if (here, it) in failed), None)
+        return error or self._missing(known, lost)
+
+    def _missing(self, known: _Known, lost: frozenset[Image]) -> list[MissingPart]:
+        """What is missing; of an image without its manifest only that."""
+        here = self.store.repository
+        answers = {digest: known[here, digest] for digest in self._seen}
+        parts = {digest: it for digest, it in answers.items() if not isinstance(it, TagflowError)}
         gone: list[tuple[Literal["manifest", "blob"], Descriptor]]
         gone = [("manifest", named) for digest, named in self._seen.items() if parts[digest] is None]
         gone += [("blob", blob) for digest, blob in self.blobs.items() if (here, digest) in lost]
