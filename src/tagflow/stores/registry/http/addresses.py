@@ -14,7 +14,13 @@ from tagflow.errors import StoreError
 from tagflow.stores.registry.http.failures import invalid
 
 _METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
-_METADATA_ADDRESSES = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200")))
+_METADATA_ADDRESSES = frozenset(
+    map(
+        ipaddress.ip_address,
+        # AWS over IPv6 (metadata, EKS Pod Identity), Google over IPv6, Alibaba, Azure's wire server
+        ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16"),
+    )
+)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _TARGET = re.compile(r"\s*<([^<>]*)>")
 _PARAMETER = re.compile(r"""\s*;\s*([^\s=;,<>"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
@@ -197,14 +203,19 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _bypassed(url: SplitResult, proxies: dict[str, str]) -> bool:
     host = (url.hostname or "").lower()
-    names = (host, f"{host}:{url.port}")
+    port = str(url.port or (443 if url.scheme == "https" else 80))
     rules = [rule.strip().lower() for rule in proxies.get("no", "").split(",")]
-    return any(rule == "*" or _names(rule, names) or _contains(rule, host) for rule in rules if rule)
+    return any(rule == "*" or _names(rule, host, port) or _contains(rule, host) for rule in rules if rule)
 
 
-def _names(rule: str, names: tuple[str, str]) -> bool:
-    domain = rule.removeprefix("*").removeprefix(".")
-    return any(name == domain or name.endswith(f".{domain}") for name in names)
+def _names(rule: str, host: str, port: str) -> bool:
+    """Whether a rule is for a host, or for one port of it: ``registry.example``, ``.example:5000``, ``[::1]:5000``."""
+    if rule.count(":") == 1 or rule.startswith("["):
+        rule, _, wanted = rule.rpartition(":") if not rule.endswith("]") else (rule, "", "")
+        if wanted and wanted != port:
+            return False
+    domain = rule.removeprefix("*").removeprefix(".").strip("[]")
+    return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 
 
 def _contains(rule: str, host: str) -> bool:

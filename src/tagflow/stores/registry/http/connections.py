@@ -218,18 +218,18 @@ class Pools:
                 pool.clear()
             self._pools.clear()
 
-    def _was_named(self, netloc: str) -> bool:
-        """Whether the user named this server, rather than a registry that sends us there."""
+    def _named(self) -> list[str]:
+        """The servers that the user named, rather than a registry that sends us there."""
         with self._probe_lock:
-            return netloc.lower() in map(str.lower, self._bases)
+            return list(self._bases)
 
     def _open(self, url: str) -> urllib3.PoolManager:
         parts, environ = urlsplit(url), self._settings.environ
         size = max(1, self._settings.threads)
-        context = tls_context(parts.netloc, environ) if parts.scheme == "https" else None
+        context = tls_context(parts.netloc, environ, self._named()) if parts.scheme == "https" else None
         proxy = proxy_for(parts, environ)
         if proxy is None:
-            named = self._was_named(parts.netloc)
+            named = parts.netloc.lower() in map(str.lower, self._named())
             return with_limits(urllib3.PoolManager(1, maxsize=size, ssl_context=context), guarded=not named)
         user = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
         headers = urllib3.make_headers(proxy_basic_auth=user) if user else None

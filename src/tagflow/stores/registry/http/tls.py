@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from tagflow.errors import StoreError
 
 
-def tls_context(host: str, environ: Mapping[str, str]) -> ssl.SSLContext:
+def tls_context(host: str, environ: Mapping[str, str], sent_by: Iterable[str] = ()) -> ssl.SSLContext:
     """The system's trust (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` honoured) and what ``certs.d/HOST[:PORT]`` adds, in
     ``/etc/docker`` and ``~/.docker``: ``*.crt`` authorities, ``*.cert`` with ``*.key`` for ourselves.
+
+    ``sent_by`` are registries that may send us to this host, a token server or a storage of theirs: their authorities
+    count for it, too, as they do for Docker, but our own certificate is for the registry alone.
 
     :raises StoreError: ``registry.untrusted`` where such a file cannot be loaded.
     """
     files = [path for directory in _certificate_directories(host, environ) for path in _files(directory)]
+    for registry in sent_by:
+        for directory in _certificate_directories(registry, environ):
+            files += [path for path in _files(directory) if path.suffix == ".crt"]
     system = (environ.get("SSL_CERT_FILE") or None, environ.get("SSL_CERT_DIR") or None)
     if not files:
         return _system_context(*system)
