@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.port import Checkup, Manifest, TagMoved
+from tagflow.stores.port import OCI_MANIFEST, Checkup, Manifest, TagMoved
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.http.retries import RetryPolicy
 from tagflow.stores.registry.http.settings import Settings
@@ -19,7 +20,7 @@ from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.registries import quirks
 from tests.registries.simulator import Quirks, Simulator, simulated_registry
-from tests.servers import RegistryServer
+from tests.servers import RegistryServer, free_port
 from tests.standin import Asked, Override, Relay, Say, Script, StandIn, changed, instead, standin
 
 QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
@@ -431,3 +432,107 @@ class TestStatusOfAPut:
         assert code_of(lambda: images.add_blob(behind(instead(Say(status), "PUT", "/blobs/")).store, b"x")) == (
             "registry.rejected"
         )
+
+
+class TestUploads:
+    CONTENT = bytes(range(256)) * 400
+
+    def sent_to(self, location: Callable[[str], str]) -> Override:
+        """Uploads are sent to another address than the registry is reached at."""
+
+        def change(said: Say) -> Say:
+            return said.having({"Location": location(said.header("Location"))}) if said.header("Location") else said
+
+        return changed(change, "POST", "/blobs/uploads/")
+
+    def moved(self, location: str, host: str) -> str:
+        return f"http://{host}/{location.partition('://')[2].partition('/')[2] or location.lstrip('/')}"
+
+    def test_that_a_registry_sends_to_where_nobody_is(self, behind: Open) -> None:
+        """It lost its port, or names itself as only its own network does (`http.host` of distribution)."""
+        nowhere = f"127.0.0.1:{free_port()}"
+        found = behind(self.sent_to(lambda location: self.moved(location, nowhere)))
+        with pytest.raises(StoreError) as caught:
+            images.add_blob(found.store, self.CONTENT)
+        assert caught.value.code == "registry.unreachable"
+        assert f"{found.store.repository.host} sends uploads to {nowhere}" in caught.value.message
+        assert "http.host" in caught.value.hint
+        assert "X-Forwarded-Host" in caught.value.hint
+
+    def test_that_a_registry_sends_to_another_server(self, behind: Open) -> None:
+        with standin(lambda _: Say(404, b"<html>")) as other:
+            found = behind(self.sent_to(lambda location: self.moved(location, other.host)))
+            with pytest.raises(StoreError, match="sends uploads to") as caught:
+                images.add_blob(found.store, self.CONTENT)
+            assert "X-Forwarded-Host" in caught.value.hint
+            assert {asked.authorization for asked in other.asked} == {""}
+
+    def test_that_doctor_finds(self, behind: Open) -> None:
+        found = behind(self.sent_to(lambda location: self.moved(location, f"127.0.0.1:{free_port()}")))
+        images.image(found.direct, tag="v1.0")
+        assert found.doctor()["push"] is False
+
+    @pytest.mark.parametrize(
+        ("wanted", "sizes"),
+        [("60000", {60_000, 42_400}), ("10", {40_000, 22_400}), ("x", {40_000, 22_400}), ("9" * 40, {40_000, 22_400})],
+    )
+    def test_in_pieces_as_large_as_wanted(
+        self, behind: Open, monkeypatch: pytest.MonkeyPatch, wanted: str, sizes: set[int]
+    ) -> None:
+        monkeypatch.setattr("tagflow.stores.registry.blobs.PIECE", 40_000)
+
+        def whole_is_too_much(asked: Asked, server: Script) -> Say:
+            return Say(413) if asked.method == "PUT" and asked.body else server(asked)
+
+        minimum = changed(lambda said: said.having({"OCI-Chunk-Min-Length": wanted}), "POST", "/blobs/uploads/")
+        found = behind(minimum, whole_is_too_much)
+        blob = images.add_blob(found.store, self.CONTENT)
+        assert {len(asked.body) for asked in found.server.asked if asked.method == "PATCH"} == sizes
+        assert b"".join(found.direct.read_blob(blob)) == self.CONTENT
+
+    def test_of_layers_that_live_elsewhere(self, behind: Open) -> None:
+        found = behind(instead(Say(400, b'{"errors": [{"code": "MANIFEST_INVALID"}]}'), "PUT", "/manifests/"))
+        blob = images.add_blob(found.direct, b"{}", "application/vnd.oci.image.config.v1+json")
+        layer = {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "digest": images.absent(),
+                 "size": 7, "urls": ["https://mcr.example/layer"]}  # fmt: skip
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": images.pointer(blob), "layers": [layer]}
+        manifest = Manifest(OCI_MANIFEST, json.dumps(document).encode())
+        with pytest.raises(StoreError) as caught:
+            found.store.put(manifest, "v1.0")
+        assert "urls.allow" in caught.value.hint
+
+
+class TestDownloads:
+    CONTENT = bytes(range(256)) * 4000
+
+    def cut(self, at: Callable[[bytes], int]) -> Override:
+        """The first answer breaks off somewhere; its headers promise the whole."""
+        done: list[Asked] = []
+
+        def override(asked: Asked, server: Script) -> Say:
+            said = server(asked)
+            if asked.method != "GET" or "/blobs/" not in asked.path or done or said.status not in (200, 206):
+                return said
+            done.append(asked)
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(said.body) + 1}\r\n\r\n".encode()
+            return Say(raw=head + said.body[: at(said.body)])
+
+        return override
+
+    def test_a_range_that_does_not_say_from_where(self, behind: Open) -> None:
+        plain = changed(lambda said: said.without("Content-Range"), "GET", "/blobs/")
+        found = behind(self.cut(lambda body: len(body) // 2), plain)
+        blob = images.add_blob(found.direct, self.CONTENT)
+        assert b"".join(found.store.read_blob(blob)) == self.CONTENT
+
+    def test_a_range_from_elsewhere_is_refused(self, behind: Open) -> None:
+        wrong = changed(lambda said: said.having({"Content-Range": "bytes 0-9/10"}) if said.status == 206 else said)
+        found = behind(self.cut(lambda body: len(body) // 2), wrong)
+        blob = images.add_blob(found.direct, self.CONTENT)
+        assert code_of(lambda: b"".join(found.store.read_blob(blob))) == "registry.rejected"
+
+    def test_one_that_broke_off_at_its_end(self, behind: Open) -> None:
+        """Nothing is left to ask for: the range behind it would be answered with 416."""
+        found = behind(self.cut(len), instead(Say(416), "GET", "/blobs/", skip=1))
+        blob = images.add_blob(found.direct, self.CONTENT)
+        assert b"".join(found.store.read_blob(blob)) == self.CONTENT

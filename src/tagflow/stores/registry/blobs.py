@@ -43,6 +43,8 @@ class Download:
             try:
                 yield from self._once()
             except Transient as failure:
+                if self._received >= self._blob.size:
+                    return  # it broke off behind the last byte: nothing is left to ask for, a range would get 416
                 if self._received - before >= SLOW_BYTES:
                     budget = self._session.retry_budget()
                 budget.wait(failure)
@@ -57,9 +59,13 @@ class Download:
                 yield chunk
 
     def _from(self, offset: int, stream: Stream) -> Iterator[bytes]:
-        """The content beyond ``offset``, whether or not the server honours ranges (RFC 9110 section 14)."""
+        """The content beyond ``offset``, whether or not the server honours ranges (RFC 9110 section 14).
+
+        A 206 that does not say from where is taken at its word: the hash of the whole tells.
+        """
         answer = stream.answer
-        if answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {offset}-"):
+        stated = answer.headers.get("Content-Range")
+        if answer.status == 206 and (stated is None or stated.startswith(f"bytes {offset}-")):
             yield from stream.chunks
             return
         if answer.status == 404:
@@ -75,11 +81,17 @@ class Download:
 
 PIECE = 16 * 1024 * 1024
 """Bytes of one PATCH, where a registry does not take a blob in one request."""
+LARGEST_PIECE = 256 * 1024 * 1024
+"""Bytes that are held in memory at most, whatever a registry wants (``OCI-Chunk-Min-Length``)."""
 COMMIT_SECONDS = 600.0
 """How long a registry may take to store a large blob."""
 _NO_HEAD = (400, 401, 403, 405, 501)
 _TOO_MUCH_AT_ONCE = (405, 411, 413, 501)
 _OCTETS = "application/octet-stream"
+_NAMES_ITSELF = (
+    "The registry should name the address at which it is reached: set `http.host` in its configuration, or have the"
+    " proxy before it pass X-Forwarded-Host and X-Forwarded-Proto."
+)
 
 
 def is_there(session: Session, digest: Digest) -> bool:
@@ -110,12 +122,23 @@ class Upload:
         self._session, self._blob = session, blob
         self.address = ""
         """Where the registry had it sent to."""
+        self._piece = PIECE
 
     def run(self, content: Chunks) -> None:
         """Upload, in one request or, where that is refused, in pieces; begun anew when the connection breaks.
 
         :raises StoreError: ``blob.invalid``, ``registry.*``, ``auth.denied``, ``repository.not_found``.
         """
+        try:
+            self._run(content)
+        except StoreError as error:
+            if error.code == "blob.invalid" or not self._is_elsewhere():
+                raise
+            host = urlsplit(self.address).netloc
+            message = f"{error.message}; {self._session.repository.host} sends uploads to {host}"
+            raise StoreError(error.code, message, hint=_NAMES_ITSELF) from error
+
+    def _run(self, content: Chunks) -> None:
         budget = self._session.retry_budget()
         send = self._whole
         while True:
@@ -139,6 +162,7 @@ class Upload:
         if answer.status != 202:
             raise refusal(answer, self._session.repository, "upload a blob")
         self.address = location(answer)
+        self._piece = self._piece_size(answer)
         return self.address
 
     def _whole(self, content: Chunks) -> Answer:
@@ -147,18 +171,28 @@ class Upload:
 
     def _in_pieces(self, content: Chunks) -> Answer:
         address, offset = self.start(), 0
-        for piece in pieces(self._exactly(content()), PIECE):
+        for piece in pieces(self._exactly(content()), self._piece):
             end = offset + len(piece) - 1
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{offset}-{end}"}
             answer = self._session.write("PATCH", address, headers=headers, body=piece, once=True)
             if answer.status not in (202, 204):
                 raise refusal(answer, self._session.repository, "upload a part of a blob")
-            address, offset = location(answer), end + 1
+            self.address = address = location(answer)
+            offset = end + 1
         return self._put(address, {}, b"")
 
     def _put(self, address: str, headers: dict[str, str], body: bytes | Chunks) -> Answer:
         target = with_query(address, digest=self._blob.digest)
         return self._session.write("PUT", target, headers=headers, body=body, once=True, silence=COMMIT_SECONDS)
+
+    def _piece_size(self, answer: Answer) -> int:
+        """As large as the registry wants at least (distribution-spec 1.1, "Pushing a blob in chunks")."""
+        wanted = (answer.headers.get("OCI-Chunk-Min-Length") or "").strip()
+        size = max(PIECE, int(wanted)) if wanted.isascii() and wanted.isdigit() and len(wanted) < 16 else PIECE
+        return min(size, LARGEST_PIECE)
+
+    def _is_elsewhere(self) -> bool:
+        return bool(self.address) and not addresses.same_host(self.address, self._session.base)
 
     def _exactly(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The content, never a byte more than announced: the registry would take that for another request."""
@@ -212,7 +246,10 @@ def location(answer: Answer) -> str:
         raise invalid(answer.url, "gives no valid address for an upload")
     if addresses.same_host(address, answer.url):
         return addresses.with_scheme_of(address, answer.url)
-    check_destination(answer.url, address)
+    try:
+        check_destination(answer.url, address)
+    except StoreError as error:
+        raise StoreError(error.code, error.message, hint=_NAMES_ITSELF) from error
     return address
 
 

@@ -20,6 +20,11 @@ from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.session import MANIFESTS, Session
 from tagflow.stores.stream import matches
 
+_FOREIGN = (
+    "Some layers of this image live elsewhere (`urls`, as those of Windows): let the registry accept that (in"
+    " distribution: validation.manifests.urls.allow), or push the image with `allow-nondistributable-artifacts`."
+)
+
 
 class Manifests:
     """The manifests of one repository. ``heads`` is what is known of its registry. Safe for use by several threads."""
@@ -108,14 +113,12 @@ class Manifests:
                 f"{self._repository}:{tag} is immutable in the registry and stands at {actual}",
                 hint="Except this tag from the registry's rule for immutable tags, or choose another version.",
             )
+        reference, foreign = tag or manifest.digest, any(blob.foreign for blob in manifest.blobs)
+        error = refusal(answer, self._repository, f"store manifest {reference}")
         if names_unknown_parts(answer):
-            raise StoreError(
-                "manifest.incomplete",
-                f"{self._repository}: cannot store manifest {tag or manifest.digest} before its parts"
-                f" ({explanation(answer)})",
-                hint="Run the command again.",
-            )
-        raise refusal(answer, self._repository, f"store manifest {tag or manifest.digest}")
+            message = f"{self._repository}: cannot store manifest {reference} before its parts ({explanation(answer)})"
+            error = StoreError("manifest.incomplete", message, hint="Run the command again.")
+        raise StoreError(error.code, error.message, hint=_FOREIGN) if foreign else error
 
     def _stated(self, answer: Answer, reference: str) -> Digest | None:
         """The digest in an answer to a HEAD; None where it says too little to be believed."""
