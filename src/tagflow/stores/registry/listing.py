@@ -73,8 +73,10 @@ def _names(session: Session) -> tuple[set[str], bool]:
                 raise refusal(answer, session.repository, "list tags")
             page = read_tags(answer)
             found.update(page)
-            if len(found) > MOST_TAGS or time.monotonic() > end:
-                raise invalid(answer.url, f"gives a list of tags that is too long: {len(found)} so far")
+            if len(found) > MOST_TAGS:
+                raise invalid(answer.url, f"lists more than {MOST_TAGS} tags")
+        if time.monotonic() > end:
+            raise invalid(answer.url, "gives a list that never ends")
         if len(found) == known or not _may_go_on(page):
             return found, answer.authorized
         query = {"n": PAGE_SIZE, "last": page[-1]}
