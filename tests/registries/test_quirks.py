@@ -490,8 +490,16 @@ class TestUploads:
         assert {len(asked.body) for asked in found.server.asked if asked.method == "PATCH"} == sizes
         assert b"".join(found.direct.read_blob(blob)) == self.CONTENT
 
-    def test_of_layers_that_live_elsewhere(self, behind: Open) -> None:
-        found = behind(instead(Say(400, b'{"errors": [{"code": "MANIFEST_INVALID"}]}'), "PUT", "/manifests/"))
+    @pytest.mark.parametrize(("status", "code"), [(400, "MANIFEST_INVALID"), (404, "MANIFEST_BLOB_UNKNOWN")])
+    def test_of_layers_that_live_elsewhere(self, behind: Open, status: int, code: str) -> None:
+        assert "urls.allow" in self.refused_with_foreign_layers(behind, status, code).hint
+
+    def test_a_missing_right_has_nothing_to_do_with_layers(self, behind: Open) -> None:
+        assert "urls.allow" not in self.refused_with_foreign_layers(behind, 403, "DENIED").hint
+
+    def refused_with_foreign_layers(self, behind: Open, status: int, code: str) -> StoreError:
+        said = json.dumps({"errors": [{"code": code}]}).encode()
+        found = behind(instead(Say(status, said), "PUT", "/manifests/"))
         blob = images.add_blob(found.direct, b"{}", "application/vnd.oci.image.config.v1+json")
         layer = {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "digest": images.absent(),
                  "size": 7, "urls": ["https://mcr.example/layer"]}  # fmt: skip
@@ -499,7 +507,7 @@ class TestUploads:
         manifest = Manifest(OCI_MANIFEST, json.dumps(document).encode())
         with pytest.raises(StoreError) as caught:
             found.store.put(manifest, "v1.0")
-        assert "urls.allow" in caught.value.hint
+        return caught.value
 
 
 class TestDownloads:

@@ -75,10 +75,10 @@ def _names(session: Session) -> tuple[set[str], bool]:
             found.update(page)
             if len(found) > MOST_TAGS:
                 raise invalid(answer.url, f"lists more than {MOST_TAGS} tags")
-        if time.monotonic() > end:
-            raise invalid(answer.url, "gives a list that never ends")
         if len(found) == known or not _may_go_on(page):
             return found, answer.authorized
+        if time.monotonic() > end:
+            raise invalid(answer.url, "gives a list that never ends")
         query = {"n": PAGE_SIZE, "last": page[-1]}
         ends_with = _nothing if len(page) == PAGE_SIZE else _knows_no_last
 

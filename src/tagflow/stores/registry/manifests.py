@@ -24,6 +24,8 @@ _FOREIGN = (
     "Some layers of this image live elsewhere (`urls`, as those of Windows): let the registry accept that (in"
     " distribution: validation.manifests.urls.allow), or push the image with `allow-nondistributable-artifacts`."
 )
+_OF_ITS_CONTENT = ("manifest.incomplete", "registry.rejected")
+"""A right that is missing has nothing to do with layers."""
 
 
 class Manifests:
@@ -113,12 +115,14 @@ class Manifests:
                 f"{self._repository}:{tag} is immutable in the registry and stands at {actual}",
                 hint="Except this tag from the registry's rule for immutable tags, or choose another version.",
             )
-        reference, foreign = tag or manifest.digest, any(blob.foreign for blob in manifest.blobs)
+        reference = tag or manifest.digest
         error = refusal(answer, self._repository, f"store manifest {reference}")
         if names_unknown_parts(answer):
             message = f"{self._repository}: cannot store manifest {reference} before its parts ({explanation(answer)})"
             error = StoreError("manifest.incomplete", message, hint="Run the command again.")
-        raise StoreError(error.code, error.message, hint=_FOREIGN) if foreign else error
+        if error.code in _OF_ITS_CONTENT and any(blob.foreign for blob in manifest.blobs):
+            raise StoreError(error.code, error.message, hint=_FOREIGN)
+        raise error
 
     def _stated(self, answer: Answer, reference: str) -> Digest | None:
         """The digest in an answer to a HEAD; None where it says too little to be believed."""
