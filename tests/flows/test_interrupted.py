@@ -637,6 +637,26 @@ class TestCompensation:
         for image in left:
             assert f"{world.repository(image)}:prod" in caught[0].message
 
+    def test_no_answer_once_the_tags_have_moved(self) -> None:
+        """They differ from before, so it is no 6; the same command ends what is left to do."""
+        world = before_promote()
+        moved: list[str] = []
+
+        def note(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod"):
+                moved.append(repository.path)
+
+        def cut(operation: str, repository: Repository, tag: str) -> None:
+            if len(moved) == len(ALL_NEW) and operation == "tags":
+                raise StoreError("registry.unreachable", "no answer")
+
+        with world.hooked(cut, note), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_NEW
+        assert f"{world.repository('worker')}:prod" in caught[0].message
+        world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_NEW
+
     def test_a_tag_that_did_not_exist_is_deleted_again(self) -> None:
         world = World()
         world.through("v1.1.0", "dev", "test")
