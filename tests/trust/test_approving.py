@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,17 @@ TWO = "approvals: [{need: 2, of: [alice, bob, carol]}], approvals_expire: 3d"
 PEOPLE = ("alice", "bob", "carol")
 
 
-def made(more: str = TWO, *, signed: str = "[ci]") -> SignedWorld:
-    """v1.0 runs in prod, v1.1 waits in test; plans for prod are approved."""
+@cache
+def _waiting(signed: str) -> SignedWorld:
     world = SignedWorld(policy_text(signed=signed))
     world.through("v1.0", "dev", "test", "prod")
     world.through("v1.1", "dev", "test")
+    return world
+
+
+def made(more: str = TWO, *, signed: str = "[ci]") -> SignedWorld:
+    """v1.0 runs in prod, v1.1 waits in test; plans for prod are approved."""
+    world = _waiting(signed).twin()
     world.become(policy_text(signed=signed, more=more))
     return world
 

@@ -16,16 +16,13 @@ from tagflow.trust.statement import SIGNATURE
 from tagflow.verbs.history import history
 from tests.flows.world import fails
 from tests.trust.test_records import with_envelope
-from tests.trust.world import Mallory, SignedWorld, other_bytes, policy_text
+from tests.trust.world import Mallory, SignedWorld, other_bytes, policy_text, released
 
 
 @pytest.fixture
 def world() -> SignedWorld:
     """v1.0 and v1.1 of both images went to prod; all of that is signed."""
-    made = SignedWorld()
-    for version in ("v1.0", "v1.1"):
-        made.through(version, "dev", "test", "prod")
-    return made
+    return released()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from tagflow.context import Context
@@ -62,6 +63,17 @@ class SignedWorld(World):
     text: str = field(default_factory=policy_text)
     holder: str = "ci"
 
+    def twin(self) -> SignedWorld:
+        """Another world that is as this one is now."""
+        other = SignedWorld(self.text, now=self.now, threads=self.threads, actor=self.actor, holder=self.holder)
+        for repository, tags in self.memory.snapshot().items():
+            mine, its = self.memory.content(repository), other.memory.content(repository)
+            its.tags.update(tags)
+            its.manifests.update(mine.manifests)
+            its.blobs.update(mine.blobs)
+        other._last_id = self._last_id
+        return other
+
     def context(self) -> Context:
         return replace(super().context(), signing_key=lambda: key_of(self.holder) if self.holder else None)
 
@@ -105,6 +117,19 @@ class SignedWorld(World):
     def manifest(self, image: str, environment: str, tag: str) -> Manifest:
         """What stands under a tag of a history."""
         return self.memory.open(self.history_repository(image, environment)).get(tag)
+
+
+@cache
+def _released() -> SignedWorld:
+    made = SignedWorld()
+    for version in ("v1.0", "v1.1"):
+        made.through(version, "dev", "test", "prod")
+    return made
+
+
+def released() -> SignedWorld:
+    """v1.0 and v1.1 of both images went to prod; all of that is signed."""
+    return _released().twin()
 
 
 @dataclass

@@ -204,6 +204,11 @@ class TargetAudit:
                 repair = "a person must find out who pushed it: it does not count, and stops nobody"
             problem = _FAULTS[it.proof.fault or "forged"]
             yield self.finding(problem, None, it.digest, repair, tag=str(it.tag), detail=it.proof.why)
+        if self.seen.unsigned:
+            repair = "a person must see that the history is true; what is written here next, signed, vouches for it"
+            for head in self.seen.standing.heads:
+                detail = "no record of this history is signed, so all of them count"
+                yield self.finding("record.unsigned", None, head.digest, repair, tag=str(head.tag), detail=detail)
 
     def _branches(self) -> Iterator[Finding]:
         standing = self.seen.standing

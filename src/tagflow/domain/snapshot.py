@@ -61,6 +61,14 @@ class Observation:
         """The image's name."""
         return self.target.image.name
 
+    @property
+    def unsigned(self) -> bool:
+        """Whether somebody has to sign here and nobody has yet: all records count, until one is signed."""
+        heads = self.standing.heads
+        return (
+            self.named is not None and bool(heads) and not any(it.proof is not None and it.proof.good for it in heads)
+        )
+
     @cached_property
     def combined(self) -> Mapping[Version, str]:
         """The versions that have a combined tag here, and that tag."""

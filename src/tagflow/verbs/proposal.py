@@ -12,6 +12,9 @@ from tagflow.execute.run import Recheck
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import Store
 
+_FEW = 3
+"""So many images are named in a note."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -30,8 +33,10 @@ def with_doubts(decision: Decision, snapshot: Snapshot) -> Decision:
 
 
 def doubts(observations: Iterable[Observation]) -> list[str]:
-    """A line for each image with records that do not count."""
+    """A line for each image with records that do not count, and one for each environment with images that nobody has
+    signed anything of."""
     lines = []
+    unsigned: dict[str, list[str]] = {}
     for seen in observations:
         if seen.doubtful:
             kinds = sorted({str(it.proof.fault).replace("_", " ") for it in seen.doubtful})
@@ -39,4 +44,11 @@ def doubts(observations: Iterable[Observation]) -> list[str]:
             count = "1 record does not count" if one else f"{len(seen.doubtful)} records do not count"
             where = seen.target.environment.name
             lines.append(f"{seen.target.name}: {count} ({', '.join(kinds)}); `tagflow verify {where}` tells more")
+        if seen.unsigned:
+            unsigned.setdefault(seen.target.environment.name, []).append(seen.image)
+    for where, images in unsigned.items():
+        told = ", ".join(images) if len(images) <= _FEW else f"{len(images)} images"
+        lines.append(
+            f"{told} in {where}: no record is signed yet, so all count; the first that is signed vouches for them"
+        )
     return lines
