@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tagflow.stores.registry.http.settings import Settings
     from tagflow.stores.registry.store import RegistryHost
     from tagflow.trust.signing import SigningKey
-    from tagflow.verbs.doctor import Examine
+    from tagflow.verbs.doctor import Examine, OpenKey
 
 
 def utc_now() -> datetime:
@@ -76,7 +76,7 @@ def context(path: Path, around: Surroundings) -> Context:
     )
 
 
-def signing_key(environ: Mapping[str, str]) -> Callable[[], SigningKey | None]:
+def signing_key(environ: Mapping[str, str]) -> OpenKey:
     """Opens the key that the environment names, once, when it is first asked for."""
     if not environ.get("TAGFLOW_SIGN_KEY"):
         return lambda: None
@@ -94,10 +94,10 @@ def signing_key(environ: Mapping[str, str]) -> Callable[[], SigningKey | None]:
     return key
 
 
-def examiner(path: Path, around: Surroundings) -> tuple[Policy, Examine]:
-    """The policy, and what looks at its registries for `doctor`."""
+def examiner(path: Path, around: Surroundings) -> tuple[Policy, Examine, OpenKey]:
+    """The policy, what looks at its registries for `doctor`, and what opens the key of this run."""
     policy = load_policy(path)
-    return policy, _Media(policy, around).examine
+    return policy, _Media(policy, around).examine, signing_key(around.environ)
 
 
 def stores(policy: Policy, around: Surroundings) -> Stores:

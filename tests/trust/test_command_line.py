@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tests.cli.runner import Desk
 from tests.trust.desk import PATHS, Office
 from tests.trust.keyring import pair
@@ -315,3 +318,106 @@ def test_a_receipt_is_good_wherever_the_layouts_lie(office: Office, tmp_path: Pa
     moved = Office(tmp_path / "elsewhere", clock=office.clock)
     done = moved.run("ci", "verify", "dev", "--expect", str(receipt), key="")
     assert done.status == 0, done.out
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def checks(office: Office, name: str, key: str | None = None) -> dict[str, tuple[bool, str]]:
+    """What doctor says of keys."""
+    [registry] = office.json(name, "doctor", key=key)["result"]["registries"]
+    return {it["check"]: (it["ok"], it["detail"]) for it in registry["checks"] if "sign" in it["check"]}
+
+
+def test_doctor_tells_of_keys(office: Office) -> None:
+    good = (True, "the keys of ci, alice, bob, carol can be read")
+    assert checks(office, "ci") == {
+        "signers": good,
+        "signing key": (True, f"ci ({pair('ci').key.key_id}): signs dev, prod"),
+    }
+    assert checks(office, "bob")["signing key"] == (
+        True,
+        f"bob ({pair('bob').key.key_id}): approves plans for prod",
+    )
+    ok, detail = checks(office, "mallory")["signing key"]
+    assert not ok
+    assert detail.startswith(f"{pair('mallory').key.key_id} is of no use here: dev is signed by ci; prod is signed by")
+    assert checks(office, "ci", key="") == {
+        "signers": good,
+        "signing key": (
+            False,
+            "none: dev is signed by ci; prod is signed by ci; prod is approved by alice, bob, carol",
+        ),
+    }
+    assert office.run("ci", "doctor", key="").status == 0
+
+
+@pytest.mark.parametrize("named", ["env:NOTHING", "file:/nothing", "nonsense"])
+def test_doctor_tells_of_a_key_that_cannot_be_used(office: Office, named: str) -> None:
+    done = office.desk("ci").quickly("doctor", TAGFLOW_SIGN_KEY=named)
+    assert done.status == 6
+    assert "✗ signing key" in done.out
+    assert "TAGFLOW_SIGN_KEY" in done.err
+
+
+def test_doctor_tells_of_a_policy_key_that_is_none(office: Office) -> None:
+    """Of the right form, and not on its curve: nothing would ever be verified with it."""
+    path = office.desk("ci").path / "keys" / "bob.pub"
+    data = bytearray(pair("bob").key.content)
+    data[-1] ^= 1
+    path.write_text(replace(pair("bob").key, data=b64encode(bytes(data)).decode()).text)
+    ok, detail = checks(office, "ci")["signers"]
+    assert not ok
+    assert "bob" in detail
+    assert office.run("ci", "doctor").status == 6
+
+
+def test_doctor_says_nothing_of_keys_where_nobody_signs(office: Office) -> None:
+    path = office.desk("ci").path / "promotion.yaml"
+    path.write_text("version: 1\nregistry: oci:../registry\nimages: {frontend: frontend}\nenvironments: {dev: {}}\n")
+    assert checks(office, "ci") == {}
+
+
+def test_status_and_history_mark_what_is_signed_by_whom(office: Office, plan: str, tmp_path: Path) -> None:
+    approved(office, plan)
+    office.well("ci", "apply", plan)
+    assert "recorded; signed by ci" in office.well("bob", "status", "prod", key="").out
+    assert "signed by ci" in office.well("bob", "history", "prod", key="").out
+    status = office.json("bob", "status", "prod", key="")["result"]
+    assert {row["environments"][0]["signer"] for row in status["images"]} == {"ci"}
+    entries = office.json("bob", "history", "prod", key="")["result"]["entries"]
+    assert {entry["signer"] for entry in entries} == {"ci"}
+    page = tmp_path / "page.html"
+    office.well("bob", "status", "--html", str(page), key="")
+    assert page.read_text().count("signed by ci") >= 4
+
+
+def test_status_marks_what_is_not_signed_and_what_does_not_count(office: Office, tmp_path: Path) -> None:
+    from tagflow.domain.reference import Repository
+    from tagflow.domain.tagging import parse_record_tag
+    from tagflow.stores.layout.store import LayoutStore
+
+    unsigned = Office(tmp_path, office.text.replace("    signed_by: [ci]\n", ""), office.clock)
+    unsigned.text = unsigned.text.replace("    approvals: [{{need: 2, of: [alice, bob, carol]}}]\n", "")
+    unsigned.text = unsigned.text.replace("    approvals_expire: 3d\n", "")
+    unsigned.well("old", "promote", "v1.0", "--to", "prod", key="")
+    told = office.well("ci", "status", key="").out
+    assert "! prod: no record is signed yet, so all count: frontend, backend" in told
+    assert "recorded; not signed" in office.well("ci", "status", "prod", key="").out
+    status = office.json("ci", "status", "prod", key="")["result"]
+    assert {row["environments"][0]["signer"] for row in status["images"]} == {None}
+
+    # A record of dev stands under dev's next number, in other bytes: it is not what was signed.
+    store = LayoutStore(Repository(f"oci:{tmp_path}/registry", "frontend"))
+    newest = max((tag for tag in store.tags() if tag.startswith("_tagflow.dev.")), key=str)
+    record = parse_record_tag(newest)
+    assert record is not None
+    other = Manifest(OCI_MANIFEST, store.get(newest).content + b"\n")
+    store.put(other, f"_tagflow.dev.{record.sequence + 1:06d}.{other.digest.removeprefix('sha256:')[:12]}")
+    told = office.well("ci", "status", key="").out
+    assert "dev has records that do not count: frontend" in told
+    assert "tagflow verify dev" in told
+    assert "! frontend in dev: 1 record does not count (forged)" in office.well("ci", "history", "dev", key="").out
+    page = tmp_path / "page.html"
+    office.well("ci", "status", "--html", str(page), key="")
+    assert "1 record does not count" in page.read_text()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tagflow.domain.history import Freeze
     from tagflow.domain.outcome import Outcome
     from tagflow.domain.plan import Plan
+    from tagflow.domain.proof import Proof
     from tagflow.domain.stats import Spread, Stats
     from tagflow.domain.tagging import ComputedTag
     from tagflow.verbs.approve import Approved
@@ -96,12 +97,18 @@ def status(rows: Iterable[Row], at: datetime | None = None) -> Json:
                         "holds": list(cell.holds),
                         "frozen": frozen(cell.frozen),
                     }
+                    | _signer(cell.proof)
                     for cell in row.cells
                 ],
             }
             for row in rows
         ]
     }
+
+
+def _signer(proof: Proof | None) -> Json:
+    """Whose key signed a record; nothing where nobody has to."""
+    return {} if proof is None else {"signer": proof.signer or None}
 
 
 def frozen(it: Freeze | None) -> Json | None:
@@ -136,7 +143,7 @@ def _record(item: Item) -> Json:
         "at": moment(record.at),
         "record": str(item.entry.tag),
         "parents": [str(parent.tag) for parent in record.parents],
-    }
+    } | _signer(item.entry.proof)
 
 
 def verify(findings: Iterable[Finding]) -> Json:

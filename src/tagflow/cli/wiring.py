@@ -12,7 +12,7 @@ from tagflow.domain.policy import Policy
 from tagflow.stores.port import Progress, Silence
 
 if TYPE_CHECKING:
-    from tagflow.verbs.doctor import Examine
+    from tagflow.verbs.doctor import Examine, OpenKey
 
 
 def context(session: Session, *, writes: bool = False, progress: Progress | None = None) -> Context:
@@ -21,8 +21,8 @@ def context(session: Session, *, writes: bool = False, progress: Progress | None
     return wiring.context(path, _surroundings(session, writes, progress or Silence()))
 
 
-def examiner(session: Session) -> tuple[Policy, Examine]:
-    """The policy, and what looks at its registries for `doctor`."""
+def examiner(session: Session) -> tuple[Policy, Examine, OpenKey]:
+    """The policy, what looks at its registries for `doctor`, and what opens the key of this run."""
     path = wiring.policy_path(session.policy_file, session.environ)
     return wiring.examiner(path, _surroundings(session, False, Silence()))
 

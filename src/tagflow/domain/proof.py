@@ -22,3 +22,13 @@ class Proof:
     def good(self) -> bool:
         """Whether it is signed by one of those who may."""
         return not self.fault
+
+    @property
+    def told(self) -> str:
+        """By whom a record that counts is signed, in words. One of a key that may not sign any more counts where a
+        record above it does."""
+        if self.good:
+            return f"signed by {self.signer}"
+        if self.fault == "unsigned":
+            return "not signed"
+        return f"signed by {self.signer}, who may not sign now" if self.signer else "signed by a key of nobody here"

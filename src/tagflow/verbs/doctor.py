@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tagflow.domain.policy import Policy
 from tagflow.domain.reference import Repository
@@ -11,8 +12,13 @@ from tagflow.errors import StoreError
 from tagflow.stores.port import Check, Checkup
 from tagflow.workers import each
 
+if TYPE_CHECKING:
+    from tagflow.trust.signing import SigningKey
+
 Examine = Callable[[str, Sequence[Repository]], Checkup]
 """Looks at a host and some of its repositories; raises nothing."""
+OpenKey = Callable[[], "SigningKey | None"]
+"""Opens the key of this run, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,18 @@ class Diagnosis:
         return all(check.ok for check in self.checks if check.essential)
 
 
-def doctor(policy: Policy, examine: Examine, *, threads: int = 4) -> list[Diagnosis]:
-    """Look at every registry of a policy, in the order of its environments."""
+def doctor(policy: Policy, examine: Examine, key: OpenKey = lambda: None, *, threads: int = 4) -> list[Diagnosis]:
+    """Look at every registry of a policy, in the order of its environments, and at the keys that are needed there."""
 
     def look(name: str) -> Diagnosis:
         places = registries[name]
         checkup = examine(places[0].host, places)
-        return Diagnosis(name, checkup.credential, checkup.checks)
+        signed = [it for it in policy.environments if str(it.registry) == name and (it.signed_by or it.approvals)]
+        if not signed:
+            return Diagnosis(name, checkup.credential, checkup.checks)
+        from tagflow.verbs.signatures import examine_keys  # only where somebody has to sign
+
+        return Diagnosis(name, checkup.credential, (*checkup.checks, *examine_keys(policy, signed, key)))
 
     registries = _repositories(policy)
     return each(look, registries, threads=threads)

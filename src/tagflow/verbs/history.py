@@ -16,6 +16,7 @@ from tagflow.domain.tagging import RecordTag
 from tagflow.domain.timeline import count_until, levels
 from tagflow.errors import UsageError
 from tagflow.observe.observer import Observer
+from tagflow.verbs.proposal import doubts
 from tagflow.workers import each
 
 
@@ -41,12 +42,13 @@ class Present:
 
 @dataclass(frozen=True)
 class History:
-    """The history of an environment, newest first."""
+    """The history of an environment, newest first. ``doubts`` say which images have records that do not count."""
 
     environment: str
     entries: tuple[Item, ...]
     present: tuple[Present, ...]
     unread: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def history(
@@ -89,7 +91,8 @@ def history_of(
     )
     releases = list(dict.fromkeys(item.entry.record.release for item in items))
     kept = set(releases[:limit])
-    return History(environment, tuple(item for item in items if item.entry.record.release in kept), present, unread)
+    shown = tuple(item for item in items if item.entry.record.release in kept)
+    return History(environment, shown, present, unread, tuple(doubts(observations)))
 
 
 def newest(records: Iterable[RecordTag]) -> list[RecordTag]:

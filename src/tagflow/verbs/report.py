@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Event:
-    """What one release did in one way to the images of an environment."""
+    """What one release did in one way to the images of an environment; ``signed`` says by whom its records are."""
 
     action: Action
     release: Release
@@ -50,6 +50,7 @@ class Event:
     reason: str
     overrides: tuple[str, ...]
     steps: tuple[Step, ...]
+    signed: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def _events(found: History) -> Iterable[Event]:
     for (release, action), several in sorted(members.items(), key=lambda item: _rank(*item[0])):
         last = max((item.entry.record for item in several), key=lambda record: record.at)
         steps = tuple(_step(item, held[item.entry.tag]) for item in several)
-        yield Event(action, release, last.at, last.actor, last.reason, last.overrides, steps)
+        proofs = dict.fromkeys(item.entry.proof.told for item in several if item.entry.proof)
+        yield Event(action, release, last.at, last.actor, last.reason, last.overrides, steps, ", ".join(proofs))
 
 
 def _rank(release: Release, action: Action) -> tuple[int, str, int]:

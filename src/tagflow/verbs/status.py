@@ -14,6 +14,7 @@ from tagflow.decide.interrupted import announcement, announcement_lookups, unfin
 from tagflow.domain.history import Freeze, Hold, State
 from tagflow.domain.lookup import Lookup
 from tagflow.domain.policy import Environment, Image
+from tagflow.domain.proof import Proof
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Unrecorded
@@ -33,7 +34,8 @@ class Cell:
     ``holds`` are the versions that are held here, ``held`` says by whom and why; ``frozen`` the freeze that somebody
     ordered, while it lasts. ``wanted`` is the version that an unfinished release wants, or that was recorded before
     somebody moved the tag by hand; ``found`` the version of a digest that no record tells of; ``detail`` says what is
-    wrong where a record can't be read.
+    wrong where a record can't be read. Where records are signed, ``proof`` is that of the head, ``doubtful`` how many
+    records do not count.
     """
 
     environment: str
@@ -49,6 +51,8 @@ class Cell:
     found: str | None = None
     detail: str = ""
     heads: int = 1
+    proof: Proof | None = None
+    doubtful: int = 0
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,8 @@ def _cell(snapshot: Snapshot, seen: Observation, now: datetime) -> Cell:
         found=_found(snapshot, seen),
         detail=position.error.message if isinstance(position, Broken) else "",
         heads=len(standing.heads),
+        proof=standing.head.proof if standing.head else None,
+        doubtful=len(seen.doubtful),
     )
 
 

@@ -33,7 +33,7 @@ def history(it: History) -> str:
 
 def _present(it: History, fancy: bool) -> Iterator[str]:
     """What no record tells."""
-    lines = []
+    lines = list(it.doubts)
     for now in it.present:
         if now.condition == "unrecorded":
             lines.append(f"{now.image}: {it.environment} was moved by hand and is at {short(now.digest)}")
@@ -61,6 +61,8 @@ def _block(several: Sequence[Item], fancy: bool) -> Iterator[str]:
     # Whoever found a move by hand and wrote it down has not made it.
     by = f"recorded by {last.actor}" if first.action == "adopt" else f"by {last.actor}"
     release = f"release {first.release.number} ({one_line(first.release.id)[:8]})"
+    proofs = dict.fromkeys(told.entry.proof.told for told in several if told.entry.proof)
+    by = ", ".join([by, *proofs])
     unfinished = [told.image for told in several if told.open]
     state = "  " + styled(f"interrupted: {counted(unfinished)}", "red", fancy) if unfinished else ""
     yield f"{minute(last.at)}  {action}  {one_line(by)}  {styled(release, 'dim', fancy)}{state}"

@@ -47,7 +47,10 @@ def _odd(
     groups: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
     held: dict[str, list[str]] = {}
     frozen = None
+    unsigned, doubted = list[str](), list[str]()
     for image, cell in cells:
+        unsigned += [image] if cell.proof is not None and not cell.proof.good else []
+        doubted += [image] if cell.doubtful else []
         if cell.state not in ("recorded", "empty"):
             groups.setdefault((cell.state, full(cell)), []).append((image, cell))
         for label in cell.holds:
@@ -65,6 +68,12 @@ def _odd(
         yield Note(told, commands=((lift, "lifts it"),))
     for label, several in held.items():
         yield Note(f"{environment.name} holds {label}", tuple(several))
+    verify = str(Line("verify", (environment.name,)))
+    if unsigned:
+        yield Note(f"{environment.name}: no record is signed yet, so all count", tuple(unsigned))
+    if doubted:
+        told = f"{environment.name} has records that do not count"
+        yield Note(told, tuple(doubted), ((verify, "tells more"),), style="red")
 
 
 def _ways_out(

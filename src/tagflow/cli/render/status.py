@@ -60,7 +60,8 @@ def _details(rows: Sequence[Row], now: datetime, fancy: bool) -> list[str]:
 def _state(cell: Cell, fancy: bool) -> str:
     told = full(cell) if cell.state in STYLES else cell.state
     told = styled(one_line(told), STYLES.get(cell.state, ""), fancy)
-    return told + (f"; holds {one_line(', '.join(cell.holds))}" if cell.holds else "")
+    proof = f"; {one_line(cell.proof.told)}" if cell.proof else ""
+    return told + proof + (f"; holds {one_line(', '.join(cell.holds))}" if cell.holds else "")
 
 
 def _told(found: Sequence[Note], fancy: bool) -> Iterator[str]:

@@ -166,6 +166,11 @@ def _more(image: str, cell: Cell) -> Iterable[Html]:
     by = [f" by {cell.by}" if since else f"by {cell.by}"] if cell.by else []
     if since or by:
         yield element("span", *since, *by, class_="since")
+    if cell.proof:
+        yield element("span", cell.proof.told, class_="signed")
+    if cell.doubtful:
+        told = "1 record does not count" if cell.doubtful == 1 else f"{cell.doubtful} records do not count"
+        yield element("span", told, class_="badge open")
     if cell.state not in ("recorded", "empty"):
         yield element("span", full(cell), class_="badge open" if TONES[cell.state] == "alarm" else "badge drift")
     if cell.detail:

@@ -71,7 +71,7 @@ def _event(it: Event) -> Html:
     # Whoever found a move by hand and wrote it down has not made it.
     by = f"recorded by {it.actor}" if it.action == "adopt" else f"by {it.actor}"
     when = [
-        element("span", moment(it.at), f" {by}", class_="when"),
+        element("span", moment(it.at), f" {by}{f', {it.signed}' if it.signed else ''}", class_="when"),
         element("span", f"release {it.release.number}", class_="release", title=it.release.id),
     ]
     told = [element("p", it.reason, class_="reason")] if it.reason else []
