@@ -8,17 +8,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.connections import _Head
+from tagflow.stores.registry.http.connections import _Head, _Response
 from tagflow.stores.registry.http.retries import RetryPolicy
 from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Say, standin
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: " + b"x" * 40 + b"\r\n\r\n"
 
@@ -79,3 +83,70 @@ def test_lines_are_those_of_the_library(content: bytes, limit: int, buffer: int)
     while line := theirs.readline(limit):
         assert ours.readline(limit) == line
     assert ours.readline(limit) == b""
+
+
+class _Pieces(io.RawIOBase):
+    """What a connection hands over, piece by piece, as TLS does record by record."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, space: WriteableBuffer) -> int:
+        view = memoryview(space).cast("B")
+        piece = self._pieces.pop(0) if self._pieces else b""
+        taken = piece[: len(view)]
+        if len(taken) < len(piece):
+            self._pieces.insert(0, piece[len(view) :])
+        view[: len(taken)] = taken
+        return len(taken)
+
+
+class _Socket:
+    """As much of a socket as the library asks of one."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def makefile(self, *_: object) -> io.BufferedReader:
+        return io.BufferedReader(_Pieces(self._pieces), 64)
+
+
+def answer(body: list[bytes], length: int) -> _Response:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+    response = _Response(cast("socket.socket", _Socket([head, *body])))
+    response.begin()
+    return response
+
+
+class TestContent:
+    """What comes in small pieces is passed on in large ones, and to the last byte."""
+
+    @given(st.lists(st.binary(max_size=300), max_size=12), st.integers(1, 500), st.integers(0, 400))
+    def test_is_what_was_sent(self, body: list[bytes], size: int, missing: int) -> None:
+        sent = b"".join(body)
+        response = answer(body, len(sent) + missing)
+        read = []
+        while chunk := response.read1(size):
+            assert len(chunk) <= size
+            read.append(chunk)
+        assert b"".join(read) == sent
+        assert len(read) == -(-len(sent) // size)
+
+    def test_ends_where_the_next_answer_begins(self) -> None:
+        response = answer([b"one", b"HTTP/1.1 200 OK"], 3)
+        assert response.read1(100) == b"one"
+        assert response.read1(100) == b""
+
+    def test_that_only_drips_is_passed_on_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever counts the pace must see it."""
+        monkeypatch.setattr("tagflow.stores.registry.http.connections.GATHER_SECONDS", -1.0)
+        response = answer([b"a", b"b", b"c"], 3)
+        assert [response.read1(100) for _ in range(4)] == [b"a", b"b", b"c", b""]
+
+    def test_answers_share_no_memory(self) -> None:
+        first, second = answer([b"one"], 3), answer([b"two"], 3)
+        kept = first.read1(8)
+        assert (second.read1(8), kept) == (b"two", b"one")

@@ -99,7 +99,40 @@ class _Head:
         self._file.close()
 
 
+GATHER_SECONDS = 0.5
+"""How long content is gathered before it is passed on: who counts its pace must see a server that only drips."""
+
+
 class _Response(http.client.HTTPResponse):
+    _buffer: bytearray | None = None
+    """Where content is received. It belongs to this answer, and goes with it: no other thread can come to see it."""
+
+    def read1(self, n: int = -1) -> bytes:
+        """Content of a known length, as much of ``n`` bytes as comes soon; else as the library reads it.
+
+        TLS hands over 16 KiB at most at a time. To pass on, hash and send each of these alone takes longer than to
+        decrypt it, and a new buffer for each longer still.
+        """
+        if self.fp is None or self.chunked or not self.length or n <= 0:
+            return super().read1(n)
+        wanted = min(n, self.length)
+        if self._buffer is None or len(self._buffer) < wanted:
+            self._buffer = bytearray(wanted)
+        filled = self._fill(memoryview(self._buffer)[:wanted])
+        if not filled:
+            self.close()
+        self.length -= filled
+        return bytes(memoryview(self._buffer)[:filled])
+
+    def _fill(self, space: memoryview) -> int:
+        filled, end = 0, time.monotonic() + GATHER_SECONDS
+        while filled < len(space):
+            count = self.fp.readinto1(space[filled:])
+            filled += count
+            if not count or time.monotonic() > end:
+                break
+        return filled
+
     def begin(self) -> None:
         file, head = self.fp, _Head(self.fp)
         self.fp = head  # type: ignore[assignment]

@@ -29,7 +29,7 @@ SLOW_SECONDS, SLOW_BYTES = 60.0, 64 * 1024
 """Content comes at least at this pace, counted while we wait for it, however large it is."""
 ANSWER_LIMIT = 1024 * 1024
 ERROR_LIMIT = 64 * 1024
-CHUNK = 1024 * 1024
+CHUNK = 128 * 1024
 SLICE = 128 * 1024
 """Bytes sent at once. Each must be on its way within CONNECT_SECONDS, so slow lines want small ones."""
 REDIRECTS = 5
@@ -211,14 +211,14 @@ class Transport:
     def _cut(self, url: str, chunks: Iterator[bytes]) -> Iterator[memoryview]:
         for chunk in chunks:
             for start in range(0, len(chunk), SLICE):
-                self._timeout(url)
+                self._left(url)
                 yield memoryview(chunk)[start : start + SLICE]
 
     def _chunks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """The content as it arrives; a connection that ends too early is noticed, and one that only drips."""
         waited, received = 0.0, 0
         while True:
-            self._timeout(url)
+            self._left(url)
             began = time.monotonic()
             with translated(url):
                 chunk = response.read1(CHUNK)
@@ -251,14 +251,18 @@ class Transport:
         return bytes(body)
 
     def _timeout(self, url: str, silence: float | None = None) -> urllib3.Timeout:
-        """What is left of the time.
+        left = self._left(url, silence)
+        return urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left)
+
+    def _left(self, url: str, silence: float | None = None) -> float:
+        """What is left of the time, in seconds: the longest silence, or less.
 
         :raises StoreError: ``registry.timeout`` where nothing is.
         """
         left = self._settings.seconds(silence or self._settings.silence)
         if left <= 0:
             raise timed_out(url)
-        return urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left)
+        return left
 
     def _trace(self, request: Request, outcome: str, started: float) -> None:
         parts = urlsplit(request.url)  # the query of a signed address is a secret, as a user in it would be
