@@ -19,6 +19,7 @@ ALL = {
     "thousand": many.a_thousand_images,
     "signed": signed.signed_records,
     "large": copies.one_large_image,
+    "tls": copies.one_large_image_over_tls,
     "twenty": copies.twenty_images,
     "far": copies.side_by_side,
 }

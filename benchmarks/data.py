@@ -57,9 +57,9 @@ class Yard:
             shutil.copytree(self.files(self.names[0]), self.files(name))
 
 
-def open_store(server: RegistryServer, path: str) -> Store:
+def open_store(server: RegistryServer, path: str, **environ: str) -> Store:
     """A repository, to make data in."""
-    return RegistryHost(server.host, Settings(writes=True)).store(path)
+    return RegistryHost(server.host, Settings(environ=os.environ | environ, writes=True)).store(path)
 
 
 def large_image(store: Store, tag: str, sizes: Sequence[int]) -> None:

@@ -26,11 +26,12 @@ class Place:
     other: RegistryServer
     _homes: Iterator[int] = field(default_factory=itertools.count)
 
-    def job(self, command: str, yard: Yard) -> Job:
-        """A shell line in the directory of a policy, at home where nothing is remembered of earlier runs."""
+    def job(self, command: str, yard: Yard, **environ: str) -> Job:
+        """A shell line in the directory of a policy, at home where nothing is remembered of earlier runs; ``environ``
+        is more of its environment."""
         tools, home = Path(sys.executable).parent, self.path / f"home-{next(self._homes)}"
         home.mkdir()
-        environ = {
+        surroundings = {
             "PATH": f"{tools}:{os.environ['PATH']}",
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / ".cache"),
@@ -38,7 +39,7 @@ class Place:
             "TAGFLOW_ACTOR": "bench",
             "LC_ALL": "C.UTF-8",
         }
-        return Job(command, yard.directory, environ)
+        return Job(command, yard.directory, surroundings | environ)
 
 
 @contextmanager
