@@ -52,9 +52,9 @@ class Context:
     """Handed to every verb. Clocks, the actor and the names of releases come in from outside, for tests' sake.
 
     ``now`` is the wall clock, to be written down; ``elapsed`` a clock that only goes forward, in seconds, to measure
-    by; ``sleep`` waits. ``directory`` is where the commands of the policy run; ``deadline`` the
-    :func:`time.monotonic` time of `--timeout`. ``signing_key`` opens the key of this run, where it has one; it may be
-    asked again and again.
+    by; ``sleep`` waits. ``progress`` hears of bytes that are copied, ``questions`` of what the stores are asked.
+    ``directory`` is where the commands of the policy run; ``deadline`` the :func:`time.monotonic` time of `--timeout`.
+    ``signing_key`` opens the key of this run, where it has one; it may be asked again and again.
     """
 
     policy: Policy
@@ -65,6 +65,7 @@ class Context:
     actor: str
     environ: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silence)
+    questions: Progress = field(default_factory=Silence)
     warn: Callable[[str], None] = lambda _message: None
     engine: Callable[[], Engine] = _no_engine
     threads: int = 16

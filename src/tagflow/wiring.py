@@ -45,6 +45,7 @@ class Surroundings:
     seconds: float | None = None
     writes: bool = False
     progress: Progress = field(default_factory=Silence)
+    questions: Progress = field(default_factory=Silence)
     actor: str = ""
     now: Callable[[], datetime] = utc_now
 
@@ -68,6 +69,7 @@ def context(path: Path, around: Surroundings) -> Context:
         actor=around.actor or actor(around.environ),
         environ=around.environ,
         progress=around.progress,
+        questions=around.questions,
         warn=around.warn,
         engine=media.engine,
         directory=path.parent,

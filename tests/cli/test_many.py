@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import sys
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from tagflow.cli import wiring
 from tagflow.cli.fold import fold
 from tagflow.cli.hints import merged, short
 from tagflow.cli.line import read
+from tagflow.cli.progress import counter
 from tagflow.cli.render.status import status
+from tagflow.cli.session import Session
 from tagflow.cli.text import width
 from tagflow.config.load import load_policy_text
-from tests.cli.runner import POLICY, Desk
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.store import LayoutStore
+from tagflow.verbs.verify import verify
+from tests.cli.runner import POLICY, Desk, surroundings
+from tests.engine.listener import Ledger
 
 WORDS = (
     "adservice authservice billing cart catalog checkout currency email frontend gateway geo-service identity inventory"
@@ -168,6 +180,20 @@ def test_what_is_held_or_lower_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> 
         assert not any("tagflow promote" in line for line in shown(rows(odd), monkeypatch))
 
 
+def test_unknown_builds_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(image: str, environment: str) -> dict[str, Any]:
+        if environment != "prod-us" or image not in NAMES[:10]:
+            return {}
+        digest = f"sha256:{NAMES.index(image):064x}"
+        return {"version": None, "state": "unrecorded", "wanted": "v1.1", "digest": digest}
+
+    lines = shown(rows(unknown), monkeypatch, 240)
+    assert "! prod-us: unknown builds by hand (was v1.1) (10 images)" in lines
+    [command] = [line for line in lines if "tagflow rollback" in line]
+    assert command.endswith("  # puts it back")
+    assert command.count("=v1.1") == 10
+
+
 def test_a_version_that_nothing_tells_is_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(image: str, environment: str) -> dict[str, Any]:
         odd = image == "cart" and environment == "dev"
@@ -256,7 +282,20 @@ def test_history_is_a_block_a_release(desk: Desk) -> None:
     assert len(blocks) == 2
     first = blocks[0].splitlines()
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\dZ  promote  by ann  release 2 \(", first[0])
-    assert first[1:] == ["  “the release v1.1”", "  v1.0 → v1.1  8 images", f"    {', '.join(EIGHT)}"]
+    assert first[1:] == ["  “the release v1.1”", "  v1.0 → v1.1  all 8 images"]
+
+
+def test_history_names_the_images_of_a_part(desk: Desk) -> None:
+    desk.act("rollback", "prod", *EIGHT[:5])
+    first = desk.quickly("history", "prod").out.split("\n\n")[0].splitlines()
+    assert first[1:] == ["  v1.1 → v1.0  5 images", f"    {', '.join(EIGHT[:5])}"]
+
+
+def test_what_stays_is_one_line_of_a_plan(desk: Desk) -> None:
+    done = desk.quickly("promote", "v1.1", "--to", "prod")
+    assert f"  unchanged: {', '.join(EIGHT)}" in done.out.splitlines()
+    assert done.out.splitlines()[-1] == "Nothing to do."
+    assert len(done.out.splitlines()) < 8
 
 
 def test_history_of_one_image_has_digests(desk: Desk) -> None:
@@ -271,6 +310,61 @@ def test_the_summary_of_a_job_has_one_row(desk: Desk, tmp_path: Path) -> None:
     assert "| 8 images | <code>v1.1</code> → <code>v1.0</code> |" in head
     assert head.count("\n| <code>") == 0
     assert folded.count("\n| <code>") == 8
+
+
+def test_what_is_missing_everywhere_is_told_once(desk: Desk) -> None:
+    digest = str(desk.tag("cart", "v1.0")).removeprefix("sha256:")
+    (desk.path / "registry" / "cart" / "blobs" / "sha256" / digest).unlink()
+    lines = desk.quickly("verify").out.splitlines()
+    assert lines[0] == "content.missing  cart in dev, test, prod"
+    assert len(lines) == 3
+
+
+def test_what_a_person_must_do_names_no_address_of_many(desk: Desk) -> None:
+    for image in EIGHT:
+        store = LayoutStore(Repository(f"oci:{desk.path}/registry", image))
+        store.put(store.get("v1.0"), "v1.1-test")
+    lines = desk.quickly("verify", "test").out.splitlines()
+    told = "  repair   a person must move v1.1-test back, with the tool that moved it"
+    at = lines.index("anchor.moved  8 images in test: v1.1-test")
+    assert lines[at + 1 : at + 3] == [f"  {', '.join(EIGHT)}", told]
+
+
+def test_a_repair_of_many_images_is_told_once(desk: Desk) -> None:
+    for image in EIGHT:
+        store = LayoutStore(Repository(f"oci:{desk.path}/registry", image))
+        store.put(store.get("v1.0"), "latest")
+    would = desk.quickly("verify", "--repair", "--dry-run").err.splitlines()
+    assert would[:2] == ["prod: 8 images: would put latest right", f"  {', '.join(EIGHT)}"]
+    done = desk.quickly("verify", "--repair").err.splitlines()
+    assert done == ["repaired: 8 images: put latest right", f"  {', '.join(EIGHT)}"]
+
+
+def test_verify_counts_what_it_asks(desk: Desk) -> None:
+    told = Ledger()
+    with chdir(desk.path), patch.dict(os.environ, surroundings(desk.path, {}), clear=True):
+        verify(wiring.context(Session("verify"), questions=told), ["prod"])
+    assert told.expected == told.travelled > 8 * 6, "records, tags and parts of eight images"
+
+
+def test_a_counter_appears_where_it_takes_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, now = io.StringIO(), iter([0.0, 0.1, 5.0, 5.1])
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with counter("checking", lambda: next(now)) as progress:
+        progress.expect(3)
+        progress.advance(1)
+        assert screen.getvalue() == ""
+        progress.advance(1)
+        assert "2/3" in screen.getvalue()
+
+
+def test_no_counter_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    with counter("checking", lambda: float("inf")) as progress:
+        progress.expect(1)
+        progress.advance(1)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_finding_of_many_images_is_one(desk: Desk) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
 from tagflow.stores.port import Progress, Silence
 
+_MOMENT = 0.7
+"""Seconds after which somebody begins to wonder whether anything happens."""
 _ROOMY = 70
 """Columns of a terminal in which everything fits in one line."""
 
@@ -25,6 +28,64 @@ def bar(*, quiet: bool = False) -> Iterator[Progress]:
         yield shown
     finally:
         shown.close()
+
+
+@contextmanager
+def counter(what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Progress]:
+    """How many of many questions were answered, in a bar that appears where that takes longer than a moment."""
+    if not sys.stderr.isatty():
+        yield Silence()
+        return
+    shown = _Counter(what, now)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+class _Counter:
+    """Rich's bar, made when something has been waited for; it goes when all is answered."""
+
+    def __init__(self, what: str, now: Callable[[], float]) -> None:
+        self._lock = Lock()
+        self._what, self._now = what, now
+        self._begin = now()
+        self._bar: Any = None
+        self._task: Any = None
+        self._total = self._done = 0
+
+    def expect(self, size: int) -> None:
+        """That many questions more."""
+        with self._lock:
+            self._total += size
+
+    def advance(self, size: int) -> None:
+        """That many were answered."""
+        with self._lock:
+            self._done += size
+            if self._bar is None and self._now() - self._begin > _MOMENT:
+                self._bar = _make_counter()
+                self._task = self._bar.add_task(self._what, total=self._total, completed=self._done)
+                self._bar.start()
+            if self._bar is not None:
+                self._bar.update(self._task, total=self._total, completed=self._done)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+
+
+def _make_counter() -> Any:
+    """How many of how many, and a bar: each answer may lead to more questions, so no time is foretold."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress
+
+    return Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
+    )
 
 
 class _Bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tagflow import wiring
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from tagflow.verbs.doctor import Examine, OpenKey
 
 
-def context(session: Session, *, writes: bool = False, progress: Progress | None = None) -> Context:
+def context(
+    session: Session, *, writes: bool = False, progress: Progress | None = None, questions: Progress | None = None
+) -> Context:
     """Everything that a flow is given."""
     path = wiring.policy_path(session.policy_file, session.environ)
-    return wiring.context(path, _surroundings(session, writes, progress or Silence()))
+    around = _surroundings(session, writes, progress or Silence())
+    return wiring.context(path, replace(around, questions=questions or Silence()))
 
 
 def examiner(session: Session) -> tuple[Policy, Examine, OpenKey]:

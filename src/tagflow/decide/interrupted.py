@@ -17,6 +17,8 @@ from tagflow.errors import ReleaseInterrupted
 
 YOUNG = timedelta(minutes=10)
 """While a release is younger, it is most likely under way: the advice is to wait."""
+_NAMED = 3
+"""So many images are named in a message; of more, only how many there are."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +127,18 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
     """
     record, environment = release.entry.record, release.environment.name
     age = max(now - record.at, timedelta())
-    names = ", ".join(sorted(release.open)) or ", ".join(sorted(release.entries))
-    out = f"Finish it: `{way_on(release)}`."
+    images = sorted(release.open) or sorted(release.entries)
+    names = ", ".join(images) if len(images) <= _NAMED else f"{len(images)} images"
+    out = f"`{way_on(release)}` finishes it"
     if not release.goes_back:
-        out += f" Abandon it: `tagflow rollback {environment}`."
+        out += f", `tagflow rollback {environment}` abandons it"
     if age < YOUNG:
-        out = f"Wait for it: the same command with --wait 5m. If it died: {out[0].lower()}{out[1:]}"
+        out = f"Wait for it: the same command with --wait 5m. If it died: {out}"
     return ReleaseInterrupted(
         f"release {record.release.number} in {environment} was announced by {record.actor}"
         f" {format_duration(timedelta(seconds=int(age.total_seconds())))} ago and is not finished ({names}):"
         " it is still under way, or died",
-        hint=out,
+        hint=f"{out}.",
         details=[
             {
                 "code": "release.interrupted",

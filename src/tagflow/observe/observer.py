@@ -61,7 +61,7 @@ class Observer:
         self._unreadable: dict[tuple[Repository, Digest], TagflowError] = {}
         self._stood: set[tuple[Repository, Digest]] = set()
         """What tags were seen to stand at: the medium has these manifests."""
-        self._check = ContentCheck(context.threads)
+        self._check = ContentCheck(context.threads, context.questions)
         self._known: set[Lookup] = set()
         self._signed = {it.name: it for it in context.policy.environments if it.signed_by}
         """The environments whose records are signed."""
@@ -201,7 +201,9 @@ class Observer:
                 chosen[key] = lookup
         whole = [it for it in chosen.values() if isinstance(it, ImageLookup) and it.what == "parts"]
         rest = [it for it in chosen.values() if not (isinstance(it, ImageLookup) and it.what == "parts")]
-        tasks: list[Callable[[], object]] = [partial(self._ask, lookup) for lookup in rest]
+        if rest:
+            self._context.questions.expect(len(rest))
+        tasks: list[Callable[[], object]] = [partial(self._ask_counted, lookup) for lookup in rest]
         tasks += [partial(self._heads, target) for target in heads]
         if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
             tasks.append(partial(self._look_whether_whole, whole))
@@ -226,6 +228,10 @@ class Observer:
 
     def _is_settled(self, target: Target) -> bool:
         return isinstance(self._standing(target).position, Recorded | Empty)
+
+    def _ask_counted(self, lookup: Lookup) -> None:
+        self._ask(lookup)
+        self._context.questions.advance(1)
 
     def _ask(self, lookup: Lookup) -> None:
         match lookup:

@@ -171,13 +171,13 @@ Stores = Callable[[Repository], Store]
 
 
 class Progress(Protocol):
-    """Hears of bytes on their way. Safe for use by several threads."""
+    """Hears of bytes on their way, or of questions to be answered. Safe for use by several threads."""
 
     def expect(self, size: int) -> None:
-        """That many bytes more will travel."""
+        """That many bytes more will travel, or that many questions more were put."""
 
     def advance(self, size: int) -> None:
-        """That many bytes have travelled (or turned out not to be needed)."""
+        """That many bytes have travelled (or turned out not to be needed), or were answered."""
 
 
 class Silence:

@@ -208,7 +208,7 @@ def _put_right(context: Context, finding: Finding) -> list[str]:
     except TagflowError as error:
         context.warn(f"{store.repository}:{finding.tag}: {error.message}")
         return []
-    return [f"{store.repository}:{finding.tag} put at {finding.expected}"]
+    return [f"{finding.image}: put {finding.tag} at {finding.expected}"]
 
 
 def _join(context: Context, environment: Environment) -> list[str]:

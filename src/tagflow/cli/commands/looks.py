@@ -97,7 +97,7 @@ def history(
     context = wiring.context(session)
     moment = parse_moment(since, context.now(), ahead=False) if since else None
     chronicle = read(context, environment, names or [], limit, moment)
-    session.emit(documents.history(chronicle), lambda: text(chronicle))
+    session.emit(documents.history(chronicle), lambda: text(chronicle, len(context.image_names)))
 
 
 @command("verify")
@@ -125,7 +125,9 @@ def verify(
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
     from tagflow.cli import documents, wiring
+    from tagflow.cli.progress import counter
     from tagflow.cli.render.findings import findings as text
+    from tagflow.cli.render.findings import mended
     from tagflow.verbs.repair import repair as mend
     from tagflow.verbs.verify import refuse
     from tagflow.verbs.verify import verify as check
@@ -133,15 +135,14 @@ def verify(
     if dry_run and not repair:
         raise UsageError("usage.invalid", "--dry-run goes with --repair", hint="Without --repair nothing is changed.")
     printed = _printed(running, environments or []) if running else None
-    context = wiring.context(session, writes=repair and not dry_run)
     told = ""
-    if repair:
-        repaired = mend(context, environments or [], dry_run=dry_run, expect=expect)
-        findings = repaired.left
-        for line in repaired.done:
-            session.note(line if dry_run else f"repaired: {line}")
-    else:
-        findings = tuple(check(context, environments or [], expect))
+    with counter("checking") as questions:
+        context = wiring.context(session, writes=repair and not dry_run, questions=questions)
+        repaired = mend(context, environments or [], dry_run=dry_run, expect=expect) if repair else None
+        findings = repaired.left if repaired else tuple(check(context, environments or [], expect))
+    if repaired:
+        for line in mended(repaired.done, context.image_names):
+            session.note(line if dry_run or line.startswith(" ") else f"repaired: {line}")
     if printed is not None:
         from tagflow.verbs.running import agreement, check_running
 

@@ -21,14 +21,19 @@ _ABOUT = frozenset({"hold", "unhold", "admit", "freeze", "thaw"})
 """Actions that move nothing: there is no way from a version to another."""
 
 
-def history(it: History) -> str:
-    """Newest first; what is out of the ordinary is said in so many words."""
+def history(it: History, count: int = 0) -> str:
+    """Newest first; what is out of the ordinary is said in so many words.
+
+    ``count`` is how many images the policy has: a release of all of them names none.
+    """
     fancy = is_fancy(sys.stdout)
     if not it.entries and all(now.condition == "empty" for now in it.present):
         return f"Nothing ran in {it.environment} yet."
     if not it.entries and all(now.condition in ("empty", "recorded") for now in it.present):
         return f"Nothing was recorded in {it.environment} since then."
-    return "\n\n".join([*_present(it, fancy), *("\n".join(_block(told, fancy)) for told in _releases(it.entries))])
+    return "\n\n".join(
+        [*_present(it, fancy), *("\n".join(_block(told, count, fancy)) for told in _releases(it.entries))]
+    )
 
 
 def _present(it: History, fancy: bool) -> Iterator[str]:
@@ -54,7 +59,7 @@ def _releases(entries: Sequence[Item]) -> list[list[Item]]:
     return list(found.values())
 
 
-def _block(several: Sequence[Item], fancy: bool) -> Iterator[str]:
+def _block(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
     first = several[0].entry.record
     last = max((told.entry.record for told in several), key=lambda record: record.at)
     action = styled(_FOUND if first.action == "adopt" else first.action, _STYLES.get(first.action, "bold"), fancy)
@@ -73,7 +78,7 @@ def _block(several: Sequence[Item], fancy: bool) -> Iterator[str]:
     if first.action in _ABOUT:
         yield from _about(several, fancy)
     else:
-        yield from _ways(several, fancy)
+        yield from _ways(several, count, fancy)
 
 
 def _about(several: Sequence[Item], fancy: bool) -> Iterator[str]:
@@ -88,7 +93,7 @@ def _about(several: Sequence[Item], fancy: bool) -> Iterator[str]:
         yield f"  {one_line(told)}{'  ' if told else ''}{styled(one_line(counted(images)), 'bold', fancy)}"
 
 
-def _ways(several: Sequence[Item], fancy: bool) -> Iterator[str]:
+def _ways(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
     """From which version to which, and which images went that way."""
     found: dict[str, list[Item]] = {}
     for told in several:
@@ -97,8 +102,11 @@ def _ways(several: Sequence[Item], fancy: bool) -> Iterator[str]:
     for way, members in found.items():
         images = [told.image for told in members]
         if len(images) > FEW:
-            yield f"  {one_line(way).ljust(wide)}  {styled(f'{len(images)} images', 'bold', fancy)}"
-            yield f"    {hung(one_line(listed(images)), 4)}"
+            everything = len(images) == count
+            many = f"all {count} images" if everything else f"{len(images)} images"
+            yield f"  {one_line(way).ljust(wide)}  {styled(many, 'bold', fancy)}"
+            if not everything:
+                yield f"    {hung(one_line(listed(images)), 4)}"
             continue
         for told in members:
             record, tag = told.entry.record, told.entry.tag

@@ -52,11 +52,12 @@ def _odd(
         unsigned += [image] if cell.proof is not None and not cell.proof.good else []
         doubted += [image] if cell.doubtful else []
         if cell.state not in ("recorded", "empty"):
-            groups.setdefault((cell.state, full(cell)), []).append((image, cell))
+            groups.setdefault((cell.state, _said(cell)), []).append((image, cell))
         for label in cell.holds:
             held.setdefault(label, []).append(image)
         frozen = frozen or cell.frozen
-    for (state, told), members in groups.items():
+    for (state, said), members in groups.items():
+        told = full(members[0][1]) if len(members) == 1 else said
         images = tuple(image for image, _ in members)
         style = "yellow" if state == "unrecorded" else "red"
         commands = tuple(_ways_out(environment.name, state, [cell for _, cell in members], images, names))
@@ -74,6 +75,12 @@ def _odd(
     if doubted:
         told = f"{environment.name} has records that do not count"
         yield Note(told, tuple(doubted), ((verify, "tells more"),), style="red")
+
+
+def _said(cell: Cell) -> str:
+    """What is the matter, the same for all images that run what no version is known of."""
+    known = cell.version or cell.found or not cell.digest
+    return full(cell) if known else full(cell).replace(version(cell), "unknown builds", 1)
 
 
 def _ways_out(

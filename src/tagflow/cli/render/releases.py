@@ -35,7 +35,11 @@ def plan(it: Plan) -> str:
     lines = [styled(f"{it.request.command} → {it.request.environment}", "bold", fancy) + finishes]
     steps = {step.image: step for step in it.steps}
     groups: dict[object, list[str]] = {}
+    idle: list[str] = []
     for image in dict.fromkeys(move.image for move in it.moves):
+        if image not in steps and all(move.action == "keep" for move in _of(it, image)):
+            idle.append(image)
+            continue
         same = tuple((_tag(move), move.action) for move in _of(it, image))
         groups.setdefault((_way(steps.get(image)), same), []).append(image)
     for images in groups.values():
@@ -47,6 +51,8 @@ def plan(it: Plan) -> str:
             moves = _of(it, image)
             wide = max(len(move.tag) for move in moves)
             lines += [_move(move, wide, fancy) for move in moves]
+    if idle:
+        lines += ["", f"  unchanged: {styled(hung(one_line(listed(idle)), 13), 'dim', fancy)}"]
     return "\n".join([*lines, "", _count(it)])
 
 

@@ -13,11 +13,14 @@ from tagflow.cli.render.moments import age, minute
 from tagflow.cli.render.next_steps import Note, notes
 from tagflow.cli.render.releases import short
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import hung, is_fancy, styled, table
+from tagflow.cli.text import columns, hung, is_fancy, styled, table
 
 if TYPE_CHECKING:
     from tagflow.domain.policy import Policy
     from tagflow.verbs.status import Cell, Row
+
+_ASIDE = 20
+"""Columns before a command, and behind it for what it does."""
 
 
 def status(rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool = True) -> str:
@@ -72,8 +75,9 @@ def _told(found: Sequence[Note], fancy: bool) -> Iterator[str]:
         names = f": {one_line(listed(note.images))}" if len(note.images) <= FEW and note.images else ""
         count = f" ({counted(note.images)})" if len(note.images) > FEW else ""
         yield f"{sign} {hung(one_line(note.text + names + count), 2)}"
+        # What a command does stands behind it as a comment, so that the whole line can be pasted into a shell.
         wide = max((len(command) for command, _ in note.commands), default=0)
+        gap = wide if wide + _ASIDE <= columns() else 0
         for command, does in note.commands:
-            yield f"    {styled(one_line(command), 'bold', fancy)}{' ' * (wide - len(command))}" + (
-                f"  {does}" if does else ""
-            )
+            aside = f"{' ' * (gap - len(command))}  {styled(f'# {does}', 'dim', fancy)}" if does else ""
+            yield f"    {styled(one_line(command), 'bold', fancy)}{aside}"

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
-from tagflow.stores.port import SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest
+from tagflow.stores.port import SCHEMA1_TYPES, Descriptor, Manifest, Progress, Silence, Store, UnreadableManifest
 from tagflow.stores.transfer.pool import WorkerPool
 from tagflow.stores.transfer.tree import MANIFEST_COUNT_LIMIT
 
@@ -68,11 +68,12 @@ class ContentCheck:
     It asks the medium, whatever a cache holds. Foreign layers may be absent. A child of an index may be addressed by
     any hash that a digest can name, and be of any type: one that tagflow cannot read counts as whole where it is there.
     Safe for use by several threads, but they wait for each other: give it all images in one call. ``threads`` is how
-    many things it asks at once, however many images there are.
+    many things it asks at once, however many images there are; ``questions`` hears of each.
     """
 
-    def __init__(self, threads: int = 8) -> None:
+    def __init__(self, threads: int = 8, questions: Progress | None = None) -> None:
         self._threads = threads
+        self._questions = questions or Silence()
         self._lock = Lock()
         self._manifests: dict[Image, _Answer] = {}
         self._blobs: set[Image] = set()
@@ -109,6 +110,19 @@ class ContentCheck:
                 kept = {image: it for image, it in self._manifests.items() if isinstance(it, _Parts)}
                 self._manifests = dict[Image, _Answer](kept)
 
+    def _counted(self, ask: Callable[[T], R], count: int) -> Callable[[T], R]:
+        """A question that is put so many times, and says of each time that it was answered."""
+        if count:
+            self._questions.expect(count)
+
+        def told(item: T) -> R:
+            try:
+                return ask(item)
+            finally:
+                self._questions.advance(1)
+
+        return told
+
     def _read_manifests(self, pool: WorkerPool, walks: list[_Walk], there: Collection[Image]) -> None:
         """Level by level, for all images at once: what they have in common is read once."""
         read = partial(_or_error, partial(_parts_of, there=there))
@@ -119,7 +133,7 @@ class ContentCheck:
                 for named in walk.level
                 if (walk.store.repository, named.digest) not in self._manifests
             }
-            answers = pool.map(read, wanted.values())
+            answers = pool.map(self._counted(read, len(wanted)), wanted.values())
             self._manifests.update(zip(wanted, answers, strict=True))
             walks = [walk for walk in walks if walk.descend(self._manifests)]
 
@@ -134,7 +148,11 @@ class ContentCheck:
             for digest in walk.blobs
             if (walk.store.repository, digest) not in self._blobs
         }
-        answers = pool.map(lambda image: _or_error(wanted[image].has_blob, image[1]), wanted)
+
+        def has(image: Image) -> bool | TagflowError:
+            return _or_error(wanted[image].has_blob, image[1])
+
+        answers = pool.map(self._counted(has, len(wanted)), wanted)
         found = dict(zip(wanted, answers, strict=True))
         failed = {image: it for image, it in found.items() if isinstance(it, TagflowError)}
         self._blobs |= {image for image, it in found.items() if it is True}
