@@ -198,6 +198,7 @@ class _Media:
             warn=self._around.warn,
             writes=self._around.writes,
             create_repositories=self._policy.create_repositories,
+            now=self._around.now,
         )
 
     def _keychain(self) -> Keychain:

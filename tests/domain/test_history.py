@@ -320,8 +320,14 @@ def chain(*told: tuple[Action, str | None, float, int]) -> list[Entry]:
         ([("promote", "v1", 0, 1), ("promote", "v2", 3, 2), ("rollback", "v1", 5, 3)], "v1",
          [("v1", 0, 3), ("v2", 3, 5), ("v1", 5, 10)]),
         ([("promote", "v1", 6, 1), ("promote", "v2", 4, 2)], "v2", [("v1", 6, 6), ("v2", 6, 10)]),
+        ([("promote", "v1", 6, 1), ("promote", "v2", -19, 2), ("promote", "v3", -18, 3)], "v3",
+         [("v1", 6, 6), ("v2", 6, 6), ("v3", 6, 10)]),
+        ([("promote", "v1", 2, 1), ("promote", "v2", 30, 2)], "v2", [("v1", 2, 10), ("v2", 30, 30)]),
+        ([("promote", "v1", 900, 1), ("promote", "v2", 5, 2), ("promote", "v3", 6, 3)], "v3",
+         [("v1", 900, 900), ("v2", 900, 900), ("v3", 6, 10)]),
     ],
-    ids=["lasting", "left by hand", "ended", "aborted", "announced twice", "back", "a clock that goes back"],
+    ids=["lasting", "left by hand", "ended", "aborted", "announced twice", "back", "a clock that goes back",
+         "a clock that stays behind", "a clock that is ahead", "a clock that was ahead once"],
 )  # fmt: skip
 def test_stays(told: list[tuple[Action, str | None, float, int]], stands: str, expected: list[object]) -> None:
     entries = chain(*told)
@@ -329,6 +335,17 @@ def test_stays(told: list[tuple[Action, str | None, float, int]], stands: str, e
     assert hours(stays(entries, standing, START + timedelta(hours=10))) == expected
     shuffled = entries[::-1]
     assert hours(stays(shuffled, standing, START + timedelta(hours=10))) == expected
+
+
+def test_a_stay_that_goes_on_began_where_the_clocks_allow() -> None:
+    """Its first writer was a day behind; who promotes the same digest again carries on what that one wrote down."""
+    good, behind = chain(("promote", "v1", 6, 1), ("promote", "v2", -19, 2))
+    again = record(
+        "promote", "v2", at=8, parents=[behind], release=Release("r3", 3), state=State(since=behind.record.at)
+    )
+    standing = Standing(digest("v2"), (again,))
+    found = hours(stays([good, behind, again], standing, START + timedelta(hours=10)))
+    assert found == [("v1", 6, 6), ("v2", 6, 10), ("v2", 6, 10)]
 
 
 def test_what_is_announced_and_has_not_arrived_ends_no_stay() -> None:

@@ -103,7 +103,7 @@ class TestRealRegistries:
         later = datetime.now(UTC) + timedelta(minutes=10)
         check = by_name(examine(registry, {"HOME": str(tmp_path)}, later))["clock"]
         assert not check.ok
-        assert "behind ours" in check.detail
+        assert "10 min behind that of this machine" in check.detail
 
 
 class TestOthers:

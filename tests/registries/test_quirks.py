@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Protocol
 
 import pytest
@@ -45,7 +46,7 @@ class Behind:
 
 
 class Open(Protocol):
-    def __call__(self, *overrides: Override, keychain: Keychain = ...) -> Behind: ...
+    def __call__(self, *overrides: Override, keychain: Keychain = ..., warned: list[str] | None = ...) -> Behind: ...
 
 
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.registry)])
@@ -60,15 +61,18 @@ def behind(request: pytest.FixtureRequest) -> Iterator[Open]:
             registry: RegistryServer = request.getfixturevalue("registry")
             return registry.host, registry.fresh().path, Relay(registry.host)
 
-        def connect(host: str, path: str, keychain: Keychain) -> tuple[RegistryHost, RegistryStore]:
-            registry = RegistryHost(host, Settings(environ={}, retry=QUICK), keychain)
+        def connect(
+            host: str, path: str, keychain: Keychain, warned: list[str] | None = None
+        ) -> tuple[RegistryHost, RegistryStore]:
+            warn = [] if warned is None else warned
+            registry = RegistryHost(host, Settings(environ={}, retry=QUICK, warn=warn.append), keychain)
             stack.callback(registry.close)
             return registry, registry.store(path)
 
-        def opening(*overrides: Override, keychain: Keychain = NOBODY) -> Behind:
+        def opening(*overrides: Override, keychain: Keychain = NOBODY, warned: list[str] | None = None) -> Behind:
             direct, path, script = upstream()
             server = stack.enter_context(standin(script, *overrides))
-            host, store = connect(server.host, path, keychain)
+            host, store = connect(server.host, path, keychain, warned)
             return Behind(store, connect(direct, path, NOBODY)[1], server, host, script)
 
         yield opening
@@ -544,3 +548,40 @@ class TestDownloads:
         found = behind(self.cut(len), instead(Say(416), "GET", "/blobs/", skip=1))
         blob = images.add_blob(found.direct, self.CONTENT)
         assert b"".join(found.store.read_blob(blob)) == self.CONTENT
+
+
+class TestClocks:
+    """A wrong clock, here or there, makes soaks and histories wrong: it is told, once a run."""
+
+    def dated(self, ahead: timedelta, **more: str) -> Override:
+        date = format_datetime(datetime.now(UTC) + ahead, usegmt=True)
+        return changed(lambda said: said.having({"Date": date, **more}))
+
+    @pytest.mark.parametrize(
+        ("ahead", "told"),
+        [
+            (timedelta(hours=25), "is 25 h ahead of that of this machine"),
+            (timedelta(days=-400), "is 400 d behind that of this machine"),
+            (timedelta(seconds=-119), "behind that of this machine"),
+            (timedelta(seconds=-30), ""),
+            (timedelta(), ""),
+        ],
+    )
+    def test_apart(self, behind: Open, ahead: timedelta, told: str) -> None:
+        warned: list[str] = []
+        found = behind(self.dated(ahead), warned=warned)
+        images.image(found.store, tag="v1.0")
+        assert found.store.tags() == ["v1.0"]
+        assert len(warned) == bool(told)
+        assert all(told in line and found.store.repository.host in line for line in warned)
+
+    def test_what_a_cache_kept_tells_nothing(self, behind: Open) -> None:
+        warned: list[str] = []
+        behind(self.dated(timedelta(hours=-25), Age="90000"), warned=warned).store.tags()
+        assert warned == []
+
+    @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Nov 2026 00:00:00 GMT", "0"])
+    def test_no_date(self, behind: Open, date: str) -> None:
+        warned: list[str] = []
+        behind(changed(lambda said: said.having({"Date": date})), warned=warned).store.tags()
+        assert warned == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tests import images
 from tests.cli.runner import Desk
 from tests.registries import quirks
 from tests.servers import RegistryServer
-from tests.standin import Override, Relay, Say, StandIn, instead
+from tests.standin import Override, Relay, Say, StandIn, changed, instead
 
 pytestmark = pytest.mark.registry
 
@@ -116,6 +118,18 @@ def test_doctor_finds_one_that_lists_nothing(registry: RegistryServer, tmp_path:
     shop = Shop(registry, tmp_path, instead(Say(406), "GET", "/tags/list"))
     images.image(shop.direct, tag="v1.0")
     assert shop.desk.quickly("doctor").status == 6
+    shop.close()
+
+
+def test_a_clock_that_differs_is_told_once(registry: RegistryServer, tmp_path: Path) -> None:
+    """The commands go on: whose clock is wrong, they cannot know."""
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=25), usegmt=True)
+    shop = Shop(registry, tmp_path, changed(lambda said: said.having({"Date": date})))
+    images.image(shop.direct, tag="v1.0")
+    for command in (["promote", "v1.0", "--to", "dev"], ["status"]):
+        done = shop.desk.quickly(*command)
+        assert done.status == 0, done.err
+        assert done.err.count("the clock of the registry is 25 h ahead of that of this machine") == 1
     shop.close()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from tagflow.domain.history import RELEASES, Entry, State
+from tagflow.domain.history import RELEASES, Entry, Record, State
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 from tagflow.errors import TagflowError
@@ -197,9 +197,9 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
 
     A stay ends when the next record of another digest was written. What was announced and never arrived did not stay;
     what was announced twice by one release arrived at the second time at the earliest. What is announced and has not
-    arrived yet ends no stay either. A stay begins at the later of its record's clock and its parents': a writer whose
-    clock is behind must not lengthen it. What was admitted beside what runs stays from its admission on, while it is
-    admitted.
+    arrived yet ends no stay either. A stay begins at the latest of the clocks of its record and of those before it, and
+    ends now at the latest: a writer whose clock is wrong must not lengthen it. What was admitted beside what runs stays
+    from its admission on, while it is admitted.
     """
     known = {entry.tag: entry for entry in entries}
     arrived = standing.head if not isinstance(standing.position, Interrupted) else None
@@ -213,6 +213,7 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
         ),
         key=lambda entry: entry.rank,
     )
+    begins = _Begins(known, now)
     found: list[Stay] = []
     for index, entry in enumerate(ordered):
         record = entry.record
@@ -221,15 +222,15 @@ def stays(entries: Iterable[Entry], standing: Standing, now: datetime) -> list[S
         again = [later.record.release for later in ordered[index + 1 :] if later.record.digest == record.digest][:1]
         if record.digest is None or aborted or record.release in again:
             continue
-        began = max([record.state.since or record.at, *_parents_clock(entry, known)])
+        began = begins.of(entry)
         if following:
-            found.append(Stay(record.digest, began, max(began, following[0].at)))
+            found.append(Stay(record.digest, began, max(began, min(following[0].at, now))))
         elif standing.digest == record.digest:
             found.append(Stay(record.digest, began, max(began, now)))
-    return found + _stays_beside(known, standing, now)
+    return found + _stays_beside(known, begins, standing, now)
 
 
-def _stays_beside(known: Mapping[RecordTag, Entry], standing: Standing, now: datetime) -> list[Stay]:
+def _stays_beside(known: Mapping[RecordTag, Entry], begins: _Begins, standing: Standing, now: datetime) -> list[Stay]:
     """The stays of maintenance versions that are admitted now, each from its last admission on."""
     state = standing.state
     present = {(entry.version, entry.digest) for entry in state.admitted if not state.held(entry.version, entry.digest)}
@@ -237,15 +238,50 @@ def _stays_beside(known: Mapping[RecordTag, Entry], standing: Standing, now: dat
     for entry in sorted(known.values(), key=lambda entry: entry.rank):
         record = entry.record
         if record.action == "admit" and record.subject and (record.version, record.subject) in present:
-            clocks = [known[parent.tag].record.at for parent in record.parents if parent.tag in known]
-            began = max([record.at, *clocks])
+            began = begins.written(entry)
             last[record.subject] = Stay(record.subject, began, max(began, now))
     return list(last.values())
 
 
-def _parents_clock(entry: Entry, known: Mapping[RecordTag, Entry]) -> list[datetime]:
-    """When its parents were written, where the stay began with this record."""
-    record = entry.record
-    if record.state.since is not None and record.state.since < record.at:
-        return []  # the stay began earlier: this record does not break it
-    return [known[parent.tag].record.at for parent in record.parents if parent.tag in known]
+class _Begins:
+    """When stays began, by more clocks than one.
+
+    No record was written before those that it names, so the latest clock among them counts, and not that of one writer
+    who is behind. A clock that is ahead of ours is wrong, here or there: it counts for the records that name it, lest
+    the soak be shortened, and not for all that come after them, lest nothing ever soak again.
+    """
+
+    def __init__(self, known: Mapping[RecordTag, Entry], now: datetime) -> None:
+        self._known, self._now = known, now
+        self._heard: dict[RecordTag, datetime] = {}
+        self._stays: dict[tuple[Digest | None, datetime], datetime] = {}
+        for entry in sorted(known.values(), key=lambda entry: entry.rank):
+            record = entry.record
+            passed = [clock for clock in (record.at, *self._before(record)) if clock <= now]
+            if passed:
+                self._heard[entry.tag] = max(passed)
+            if not _goes_on(record):
+                began = record.state.since or record.at
+                self._stays[record.digest, began] = max(began, self.written(entry))
+
+    def written(self, entry: Entry) -> datetime:
+        """When a record was written, at the earliest that all clocks allow."""
+        record = entry.record
+        named = (self._known[it.tag].record.at for it in record.parents if it.tag in self._known)
+        return max([record.at, *named, *self._before(record)])
+
+    def of(self, entry: Entry) -> datetime:
+        """When the stay of a record's digest began: with it, or with an earlier one that it does not break."""
+        since = entry.record.state.since or entry.record.at
+        if _goes_on(entry.record):
+            return self._stays.get((entry.record.digest, since), since)
+        return max(since, self.written(entry))
+
+    def _before(self, record: Record) -> list[datetime]:
+        """The latest clocks up to those that it names, of those that are not ahead of ours."""
+        return [self._heard[it.tag] for it in record.parents if it.tag in self._heard]
+
+
+def _goes_on(record: Record) -> bool:
+    """Whether the stay of its digest began with an earlier record."""
+    return record.state.since is not None and record.state.since < record.at

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import TagflowError
@@ -26,14 +26,13 @@ from tagflow.stores.registry.auth.clouds import can_create
 from tagflow.stores.registry.auth.tokens import Scope
 from tagflow.stores.registry.blobs import Upload
 from tagflow.stores.registry.client import Client, Health
+from tagflow.stores.registry.clocks import skew
 from tagflow.stores.registry.http.retries import Transient
 from tagflow.stores.registry.http.transport import Answer, Request
 from tagflow.stores.registry.listing import all_tags
 from tagflow.stores.registry.session import JSON, MANIFESTS, Session
 from tagflow.stores.registry.vendors import HUB, hazards
 
-SKEW_SECONDS = 60.0
-"""More than this between the two clocks, and tokens may be refused."""
 _RATE_PREVIEW = "ratelimitpreview/test"
 """A repository that Docker keeps for asking about the limit; a HEAD does not count (Docker, "Pull usage")."""
 _MOST_ASKED = 8
@@ -191,11 +190,9 @@ def _try_rights(client: Client, session: Session) -> bool:
 def _skew(health: Health, now: datetime) -> Check | None:
     if health.date is None:
         return None
-    seconds = (health.date - now.astimezone(UTC)).total_seconds()
-    if abs(seconds) <= SKEW_SECONDS:
-        return Check("clock", True, "the registry's clock and ours agree within a minute")
-    way = "ahead of" if seconds > 0 else "behind"
-    return Check("clock", False, f"the registry's clock is {abs(seconds):.0f} s {way} ours: tokens may be refused")
+    if found := skew(health.date, now):
+        return Check("clock", False, f"{found}: tokens may be refused, and soaks are measured wrong")
+    return Check("clock", True, "the registry's clock and ours agree within a minute")
 
 
 def _referrers(there: bool, status: int) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from tagflow.stores.registry.auth.authenticator import Authenticator
 from tagflow.stores.registry.auth.clouds import full_keychain
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.auth.tokens import Scopes
+from tagflow.stores.registry.clocks import skew
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.retries import RetryBudget, parse_date
 from tagflow.stores.registry.http.settings import Settings
@@ -79,6 +81,7 @@ class Client:
         self.host, self.settings = host, settings
         self.rate: RateLimit | None = None
         self._transport = Transport(settings)
+        self._clock, self._compares = threading.Lock(), True
         self._auth = Authenticator(host, self._transport, keychain or full_keychain(settings))
 
     @property
@@ -105,6 +108,7 @@ class Client:
         if self._asks_for_login(answer):
             raise self._auth.denied(scopes, answer)
         self._watch_rate(answer)
+        self._watch_clock(answer)
         return answer
 
     @contextmanager
@@ -153,6 +157,7 @@ class Client:
 
         :raises StoreError: as :meth:`send`.
         """
+        self._compares = False  # who asks is told all
         started = time.monotonic()
         answer = self.send(Request("GET", f"{self.base}/v2/"), ())
         seconds = time.monotonic() - started
@@ -186,6 +191,18 @@ class Client:
         self.rate = rate
         if rate.is_low and not (before and before.is_low):
             self.settings.warn(f"{self.host}: {rate}; then it refuses until the window moves on (log in for more)")
+
+    def _watch_clock(self, answer: Answer) -> None:
+        """Warn where the registry's own clock, not that of a cache before it, is another than ours: once."""
+        if not self._compares or not self._is_own(answer.url) or "Age" in answer.headers:
+            return
+        date = parse_date(answer.headers.get("Date"))
+        if date is None:
+            return
+        with self._clock:
+            compares, self._compares = self._compares, False
+        if compares and (found := skew(date, self.settings.now())):
+            self.settings.warn(f"{self.host}: {found}; soaks and histories go by clocks")
 
     def _asks_for_login(self, answer: Answer) -> bool:
         """Only the registry itself may ask for its credentials, not where it sends us; and who is logged in is refused,

@@ -6,12 +6,18 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from tagflow.stores.registry.http.retries import RetryBudget, RetryPolicy
 
 
 def _nobody(_: str) -> None:
     """Tell nobody."""
+
+
+def _utc_now() -> datetime:
+    """The clock of this machine."""
+    return datetime.now(UTC)
 
 
 READ_SECONDS = 60.0
@@ -26,7 +32,7 @@ class Settings:
     ``deadline`` a :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets, ``warn`` what
     people should know; ``writes`` says that tags will be moved, so that push rights are asked for at once;
     ``create_repositories`` that missing ones are created where the registry wants that (ECR). ``silence`` is the
-    longest time in seconds without a byte of an answer.
+    longest time in seconds without a byte of an answer; ``now`` the clock that registries' own are compared with.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -39,6 +45,7 @@ class Settings:
     create_repositories: bool = False
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     silence: float = READ_SECONDS
+    now: Callable[[], datetime] = _utc_now
 
     def retry_budget(self) -> RetryBudget:
         """What is left of the retries for one operation."""
