@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tagflow.config.load import load_policy
 from tagflow.context import Context
+from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Request
 from tagflow.domain.reference import Digest
+from tagflow.verbs.apply import apply
+from tagflow.verbs.approve import approve_plan
+from tagflow.verbs.promote import promote
+from tagflow.verbs.release import Options
+from tagflow.verbs.signatures import examine_keys
 from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
+from tests.releases.regulated import bobs_key, copied
+from tests.trust.world import key_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LABELS = {
@@ -23,13 +34,15 @@ LABELS = {
 
 
 class Example(World):
-    """The world of one example, with stand-ins for the programs that its gates and notices run."""
+    """The world of one example, with stand-ins for the programs that its gates and notices run. Whoever has to sign does
+    so with the key of ``holder``."""
 
-    def __init__(self, name: str, tmp_path: Path) -> None:
+    def __init__(self, name: str, tmp_path: Path, policy: Path | None = None) -> None:
         super().__init__(threads=8)
-        self.policy = load_policy(EXAMPLES / name / "promotion.yaml")
+        self.policy = load_policy(policy or EXAMPLES / name / "promotion.yaml")
+        self.holder = "ci" if self.policy.signers else ""
         self.directory = tmp_path
-        for program in ("bin/cosign", "bin/trivy", "gates/approved.sh", "announce.sh"):
+        for program in ("bin/cosign", "bin/trivy", "announce.sh"):
             path = tmp_path / program
             path.parent.mkdir(exist_ok=True)
             path.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$@" >> {tmp_path}/{path.name}.log\n')
@@ -37,7 +50,19 @@ class Example(World):
 
     def context(self) -> Context:
         environ = {"PATH": f"{self.directory}/bin:/usr/bin:/bin"}
-        return replace(super().context(), environ=environ, directory=self.directory)
+        key = key_of(self.holder) if self.holder else None
+        return replace(super().context(), environ=environ, directory=self.directory, signing_key=lambda: key)
+
+    def release(self, version: str, by: Sequence[str] = ("alice", "carol", "qa"), **request: Any) -> Outcome:
+        """Save a plan for prod, have it approved, and apply it."""
+        path = self.directory / "plan.json"
+        what = Request("promote", "prod", (version,), **request)
+        promote(self.context(), what, Options(save_plan=path))
+        for name in by:
+            self.holder = name
+            approve_plan(self.context(), path)
+        self.holder = "ci"
+        return apply(self.context(), path, Options())
 
     def told(self, program: str) -> list[str]:
         """The arguments of each call of a program."""
@@ -143,7 +168,7 @@ class TestRegulated:
 
     @pytest.fixture
     def world(self, tmp_path: Path) -> Example:
-        world = Example("regulated", tmp_path)
+        world = Example("regulated", tmp_path, copied(tmp_path, bobs_key(tmp_path / "bob")))
         world.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)  # a Monday
         self.bring_in(world, "2.4.0")
         world.promote("2.4.0", to="acceptance")
@@ -153,24 +178,40 @@ class TestRegulated:
         world.build(f"release-{version}", labels=LABELS)
         world.promote(version, to="integration")
 
+    def test_the_keys_that_it_comes_with_can_be_read(self) -> None:
+        policy = load_policy(EXAMPLES / "regulated" / "promotion.yaml")
+        assert [signer.name for signer in policy.signers] == ["ci", "qa", "alice", "bob", "carol"]
+        assert len({signer.key.identity for signer in policy.signers}) == 5
+        assert all(check.ok for check in examine_keys(policy, policy.environments, lambda: None)
+                   if check.name == "signers")  # fmt: skip
+
     def test_a_release(self, world: Example) -> None:
         world.later(days=2, minutes=1)
-        outcome = world.promote("2.4.0", to="prod", reason="CHG-1")
+        outcome = world.release("2.4.0", reason="CHG-1")
         assert world.runs("prod") == dict.fromkeys(self.NAMES, "release-2.4.0")
         tags = world.tags("ledger")
         assert tags["prod"] == tags["prod.release-2.4.0"] == tags["release-2.4.0"]
-        assert not any(tag.startswith("_tagflow") for tag in tags)  # the history stands apart
+        # The history stands apart; approvals stand beside the first image.
+        assert not any(tag.startswith("_tagflow.prod.") for tag in tags)
+        assert sum(tag.startswith("_tagflow.approval.") for tag in tags) == 3
         assert any(tag.startswith("_tagflow.prod.") for tag in history_tags(world, "ledger"))
         assert {(it.image, it.gate) for it in outcome.gates if it.passed} == {
-            (image, gate) for image in self.NAMES for gate in ("signature", "scan", "approval")
+            (image, gate) for image in self.NAMES for gate in ("signature", "scan")
         }
-        approved = world.told("approved.sh")
-        assert f"ledger release-2.4.0 prod {tags['release-2.4.0']}" in approved
-        assert len(approved) == 3
+        head = world.seen("ledger", "prod").standing.head
+        assert head is not None
+        assert {text.partition("@")[0] for text in head.record.approvals} == {"alice", "carol", "qa"}
         reference = f"registry.bank.example/payments/core/ledger@{tags['prod']}"
         assert f"image --exit-code 1 --severity HIGH,CRITICAL {reference}" in world.told("trivy")
         assert f"verify --key cosign.pub {reference}" in world.told("cosign")
         assert world.is_clean()
+
+    @pytest.mark.parametrize("by", [("alice", "qa"), ("alice", "carol"), ("qa",), ()])
+    def test_not_enough_have_approved(self, world: Example, by: tuple[str, ...]) -> None:
+        world.later(days=2, minutes=1)
+        with fails("approval.missing", 3):
+            world.release("2.4.0", by)
+        assert set(world.runs("prod").values()) == {None}
 
     def test_all_that_is_wrong_is_told_at_once(self, world: Example) -> None:
         world.now = datetime(2026, 12, 17, 23, 30, tzinfo=UTC)  # in Zurich the freeze has begun
@@ -179,41 +220,48 @@ class TestRegulated:
         world.promote("2.5.0", to="acceptance")
         with world.unchanged(), fails("promotion.soak", 3) as caught:
             world.promote("2.5.0", to="prod")
-        assert {(it["image"], it["code"]) for it in caught[0].details} == {
+        assert {(it["image"], it["code"]) for it in caught[0].details if "image" in it} == {
             (image, f"promotion.{rule}") for image in self.NAMES for rule in ("soak", "frozen", "platforms", "labels")
         }
+        assert [it["of"] for it in caught[0].details if it["code"] == "approval.missing"] == [
+            ["alice", "bob", "carol"],
+            ["qa"],
+        ]
         assert "prod is frozen until Thu 2027-01-07 00:00 Europe/Zurich" in caught[0].message
-        assert world.told("approved.sh") == []  # no gate is asked about what may not enter anyway
+        assert world.told("trivy") == []  # no gate is asked about what may not enter anyway
 
-    @pytest.mark.parametrize("rule", ["soak", "freeze", "downgrades"])
+    @pytest.mark.parametrize("rule", ["soak", "freeze", "downgrades", "approvals"])
     def test_only_a_hold_may_be_set_aside(self, world: Example, rule: str) -> None:
         with world.unchanged(), fails("override.denied", 3):
             world.promote("2.4.0", to="prod", override=(rule,), reason="please")
 
     def test_a_hold_is_set_aside_with_a_reason_and_recorded(self, world: Example) -> None:
         world.later(days=2, minutes=1)
-        world.promote("2.4.0", to="prod")
+        world.release("2.4.0")
         world.later(days=4, hours=12)  # the weekend is frozen
         self.bring_in(world, "2.4.1")
         world.promote("2.4.1", to="acceptance")
         world.later(days=2, minutes=1)
-        world.promote("2.4.1", to="prod")
+        world.release("2.4.1")
+        world.holder = "alice"  # who is on call
         world.rollback("prod", reason="it leaks")
-        with world.unchanged(), fails("promotion.held", 3):
-            world.promote("2.4.1", to="prod")
-        with world.unchanged(), fails("override.reason", 2):
-            world.promote("2.4.1", to="prod", override=("hold",))
-        world.promote("2.4.1", to="prod", override=("hold",), reason="it did not leak")
+        world.holder = "ci"
+        with fails("promotion.held", 3):
+            world.release("2.4.1")
+        with fails("override.reason", 2):
+            world.release("2.4.1", overrides=("hold",))
+        world.release("2.4.1", overrides=("hold",), reason="it did not leak")
         head = world.seen("ledger", "prod").standing.head
         assert head is not None
         assert (head.record.overrides, head.record.reason) == (("hold",), "it did not leak")
 
-    def test_an_approver_who_says_no(self, world: Example) -> None:
+    def test_a_scan_that_says_no(self, world: Example) -> None:
         world.later(days=2, minutes=1)
-        world.refuse_by("approved.sh")
-        with world.unchanged(), fails("promotion.gate", 3) as caught:
-            world.promote("2.4.0", to="prod")
-        assert caught[0].message.count("gate approval failed: exit status 1\nno reason given") == 3
+        world.refuse_by("trivy")
+        with fails("promotion.gate", 3) as caught:
+            world.release("2.4.0")
+        assert caught[0].message.count("gate scan failed: exit status 1\nno reason given") == 3
+        assert set(world.runs("prod").values()) == {None}
 
     def test_a_prerelease_gets_no_further_than_integration(self, world: Example) -> None:
         self.bring_in(world, "2.5.0-rc.1")
@@ -223,6 +271,12 @@ class TestRegulated:
     def test_a_build_without_its_origin_does_not_even_enter(self, world: Example) -> None:
         world.build("release-2.5.0")
         with world.unchanged(), fails("promotion.labels", 3):
+            world.promote("2.5.0", to="integration")
+
+    def test_without_a_key_nothing_even_enters(self, world: Example) -> None:
+        world.holder = ""
+        world.build("release-2.5.0", labels=LABELS)
+        with world.unchanged(), fails("signing.no_key", 2):
             world.promote("2.5.0", to="integration")
 
 
