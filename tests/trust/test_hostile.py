@@ -285,6 +285,49 @@ def went_through(it: Stage, verb: Callable[[Stage], None]) -> bool:
     return True
 
 
+@pytest.mark.parametrize("target", ["app=v9.0", "app=v9.1", "v9.0"])
+def test_what_was_moved_there_is_no_target(target: str, tmp_path: Path) -> None:
+    """Not while it runs either: a rollback to it would have signed for it."""
+    it = stage(tmp_path)
+    evil = it.mallory.build("app")
+    for tag in ("prod", "v9.0", "v9.0-prod", "v9.1-prod"):
+        it.mallory.move("app", tag, evil)
+    with it.world.unchanged(), fails("version.not_found", 4):
+        it.world.rollback("prod", target)
+    it.world.rollback("prod", "app")
+    assert it.world.runs("prod")["app"] == "v1.1"
+
+
+@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+def test_what_was_moved_there_is_no_target_under_the_name_of_what_ran(version: str, tmp_path: Path) -> None:
+    """She moves the combined tag too, so that her build is taken for that version."""
+    it = stage(tmp_path)
+    true, evil = it.world.tag("app", version), it.mallory.build("app")
+    for tag in ("prod", version, f"{version}-prod"):
+        it.mallory.move("app", tag, evil)
+    it.world.rollback("prod", f"app={version}")
+    assert it.world.tag("app", "prod") == true
+    head = it.world.head("app", "prod").record
+    assert (head.version, head.digest) == (version, true)
+    assert evil not in {entry.digest for entry in head.state.stack}
+    it.world.rollback("prod", "api")
+    assert it.world.tag("app", "prod") == true
+
+
+def test_what_was_moved_there_under_another_name_is_not_renamed(tmp_path: Path) -> None:
+    """The bytes of v1.0, which ran, and a combined tag that calls them v9.0."""
+    it = stage(tmp_path)
+    it.world.promote("v1.2", to="prod")
+    true = it.world.tag("app", "v1.0")
+    assert true is not None
+    for tag in ("prod", "v9.0", "v9.0-prod"):
+        it.mallory.move("app", tag, true)
+    with it.world.unchanged(), fails("version.not_found", 4):
+        it.world.rollback("prod", "app=v9.0")
+    it.world.rollback("prod", "app=v1.0")
+    assert it.world.head("app", "prod").record.version == "v1.0"
+
+
 # --- what is taken away -----------------------------------------------------------------------------------------------
 
 

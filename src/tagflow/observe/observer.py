@@ -104,14 +104,7 @@ class Observer:
         if strange:
             self._look_again(strange)
         self._prove(targets)
-        snapshot = self._snapshot(targets)
-        for _ in range(_ROUNDS):
-            fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
-            if not fresh:
-                break
-            self._fetch(fresh)
-            snapshot = self._snapshot(targets)
-        return snapshot
+        return self._settled(targets, wanted)
 
     def look(self, targets: Sequence[Target]) -> None:
         """List the records of some targets and see where their environment tags stand, all in one round."""
@@ -139,12 +132,7 @@ class Observer:
         """A snapshot from what was listed and seen last; only what is not known yet is asked for."""
         self._fetch([], heads=targets)
         self._prove(targets)
-        snapshot = self._snapshot(targets)
-        fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
-        if fresh:
-            self._fetch(fresh)
-            snapshot = self._snapshot(targets)
-        return snapshot
+        return self._settled(targets, wanted)
 
     def records(self, target: Target) -> frozenset[RecordTag]:
         """The tags of a target's records, as they were listed last."""
@@ -190,6 +178,18 @@ class Observer:
         return self._unread.get((repository, tag))
 
     # --- inside ------------------------------------------------------------------------------------------------
+
+    def _settled(self, targets: Sequence[Target], wanted: Wanted) -> Snapshot:
+        """A snapshot for which everything was asked that is wanted by what it says itself: a tag that turns out to be
+        elsewhere leads to the next one."""
+        snapshot = self._snapshot(targets)
+        for _ in range(_ROUNDS):
+            fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
+            if not fresh:
+                break
+            self._fetch(fresh)
+            snapshot = self._snapshot(targets)
+        return snapshot
 
     def _fetch(self, lookups: Iterable[Lookup], heads: Sequence[Target] = ()) -> None:
         """Ask for what is not known yet, and for the heads of some histories, all side by side."""
