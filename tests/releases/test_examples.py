@@ -34,8 +34,8 @@ LABELS = {
 
 
 class Example(World):
-    """The world of one example, with stand-ins for the programs that its gates and notices run. Whoever has to sign does
-    so with the key of ``holder``."""
+    """The world of one example, with stand-ins for the programs that its gates and notices run. Whoever signs does it
+    with the key of ``holder``."""
 
     def __init__(self, name: str, tmp_path: Path, policy: Path | None = None) -> None:
         super().__init__(threads=8)
