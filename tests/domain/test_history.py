@@ -274,6 +274,16 @@ class TestStanding:
         higher = record(version="v4", previous="v3", parents=[two])
         assert Standing(digest("v9"), (one, higher)).head == higher
 
+    def test_a_hold_that_had_not_seen_a_release_does_not_hide_it(self) -> None:
+        """It changes no state: while the release is under way nothing else may begin."""
+        hold = record("hold", "v1", parents=[self.first], state=State(stack=(entry_of("v1"),), holds=holds("v2")))
+        begun = Standing(digest("v1"), (hold, self.second))
+        assert (begun.head, begun.condition, names(begun.state.holds)) == (self.second, "interrupted", {"v2"})
+        arrived = Standing(digest("v2"), (hold, self.second))
+        assert (arrived.head, arrived.condition) == (self.second, "recorded")
+        other = record(version="v3", previous="v2", parents=[self.second])
+        assert Standing(digest("v1"), (hold, other)).head == hold
+
     def test_holds_are_the_union_over_heads(self) -> None:
         one = record(version="v2", state=State(stack=(entry_of("v2"),), holds=holds("v5")))
         two = record("rollback", "v1", state=State(stack=(entry_of("v1"),), holds=holds("v2", "v3")))

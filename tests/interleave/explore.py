@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,18 @@ from typing import Protocol
 
 from tests.interleave.reader import Place, Story, Wrong, judge
 from tests.interleave.registry import Registry
-from tests.interleave.schedule import DEAD, Budget, Choice, Command, Deviations, Execution, Learn, Limits
+from tests.interleave.schedule import (
+    DEAD,
+    Budget,
+    Choice,
+    Command,
+    Deviations,
+    Execution,
+    Learn,
+    Limits,
+    Shared,
+    shared_names,
+)
 
 _LESSONS = 12
 """Random schedules from which it is learnt which names the runs share."""
@@ -101,6 +113,8 @@ class Explorer:
     tally: Tally = field(default_factory=Tally)
     kinds: frozenset[str] | None = None
     """Only these kinds of broken promises count."""
+    until: float | None = None
+    """By the clock that only goes on (time.monotonic): then no further schedule is begun."""
     watch: Callable[[Execution], object] = lambda execution: None
     """Told of each schedule that was carried out to its end."""
 
@@ -120,7 +134,7 @@ class Explorer:
         while True:
             known = frozenset(self._footprint)
             yield from self._round(budget)
-            if known == self._footprint:
+            if known == self._footprint or self._is_over:
                 return
 
     def sample(self, budget: Budget, count: int, seed: int = 0) -> Iterator[Failure]:
@@ -128,6 +142,8 @@ class Explorer:
         if not self._footprint:
             self.learn()
         for number in range(count):
+            if self._is_over:
+                return
             choose = partial(_sometimes, random.Random(f"{self.case.name} {seed} {number}"))
             execution = self._execution({}, budget, choose=choose).run()
             self.tally.add(execution)
@@ -152,12 +168,14 @@ class Explorer:
             return False
 
         done = 0
+        # Fixed for the round: a decision is told by its point, and what is shared says where points are.
+        shared = shared_names(self._footprint)
         while queue:
-            if done >= self.most:
+            if done >= self.most or self._is_over:
                 self.tally.truncated += 1
                 break
             cost, _, _, deviations = heapq.heappop(queue)
-            execution = self._execution(deviations, budget, seen=seen).run()
+            execution = self._execution(deviations, budget, seen=seen, shared=shared).run()
             done += 1
             self.tally.add(execution)
             for options in execution.options:
@@ -170,12 +188,17 @@ class Explorer:
                 yield from self._judged(deviations, budget, execution)
         self.tally.states += len(best)
 
+    @property
+    def _is_over(self) -> bool:
+        return self.until is not None and time.monotonic() >= self.until
+
     def _execution(
         self,
         deviations: Deviations,
         budget: Budget,
         *,
         everywhere: bool = False,
+        shared: Shared | None = None,
         seen: Callable[[object, Budget], bool] | None = None,
         choose: Callable[[Sequence[Choice]], Choice | None] | None = None,
     ) -> Execution:
@@ -189,6 +212,7 @@ class Explorer:
             limits=self.limits,
             seed=self.seed,
             footprint=self._footprint,
+            shared=shared,
             everywhere=everywhere,
             seen=seen,
             choose=choose,

@@ -309,7 +309,16 @@ def _acknowledged(story: Story, place: Place, history: History) -> list[Wrong]:
     found: list[Wrong] = []
     for end, record in _acks(story, place, history):
         stood = _stood(story, place, end.step)
-        after = [it for it in history.live() if it.tag != record.tag and record.tag in history.ancestors(it.tag)]
+        live = {it.tag for it in history.live()}
+        after = [
+            it
+            for it in history.records.values()
+            if it.action in MOVES
+            and it.tag != record.tag
+            and record.tag in history.ancestors(it.tag)
+            # One that was taken back since had moved on all the same, where the tag shows it.
+            and (it.tag in live or it.digest == stood)
+        ]
         if record.action in MOVES | {"abort"} and stood != record.digest and not after:
             told = f"{end.run} ended with 0, and {place.environment} stood at {_named(story, place, stood)}"
             found.append(Wrong("untrue", told))

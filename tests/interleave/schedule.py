@@ -162,6 +162,8 @@ class Options:
 
 Learn = set[tuple[int, bool, tuple[Any, str]]]
 """(run, whether it wrote, what) of all requests that were ever seen."""
+Shared = frozenset[tuple[Any, str]]
+"""The names that one run writes and another reads or writes: only there does an order make a difference."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ class Execution:
         limits: Limits = Limits(),
         seed: str = "",
         footprint: Learn | None = None,
+        shared: Shared | None = None,
         everywhere: bool = False,
         seen: Callable[[object, Budget], bool] | None = None,
         choose: Callable[[Sequence[Choice]], Choice | None] | None = None,
@@ -192,7 +195,7 @@ class Execution:
         self.deviations, self.budget = deviations, budget
         self.last_point = max(deviations, default=-1)
         self.footprint = footprint if footprint is not None else set()
-        self._shared = _shared(frozenset(self.footprint))
+        self._shared = shared_names(self.footprint) if shared is None else shared
         self._everywhere, self._seen, self._choose = everywhere, seen, choose
         self.before = {name: dict(it.tags) for name, it in registry.contents.items()}
         self.runs = [_Run(index, command) for index, command in enumerate(commands)]
@@ -618,8 +621,8 @@ def is_fenced(tag: str) -> bool:
     return not RECORD.fullmatch(tag) and not _FLOATING.fullmatch(tag)
 
 
-def _shared(footprint: frozenset[tuple[int, bool, tuple[Any, str]]]) -> frozenset[tuple[Any, str]]:
-    """The names that one run writes and another reads or writes: only there does an order make a difference."""
+def shared_names(footprint: Learn) -> Shared:
+    """What is shared, of all that was ever seen."""
     writers: dict[tuple[Any, str], set[int]] = {}
     users: dict[tuple[Any, str], set[int]] = {}
     for run, wrote, what in footprint:

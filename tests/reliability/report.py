@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from tests.reliability.faults import STORMS, Season
 from tests.reliability.matrix import VERBS, Cell
 from tests.reliability.soak import Tally
+
+
+class Interleaved(Protocol):
+    """What was explored of one case."""
+
+    schedules: int
+    calls: int
+    kills: int
+    lost: int
+    gaps: int
+    truncated: int
+
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
 
@@ -81,6 +94,22 @@ def soak(memory: Tally, real: Tally, seed: int, minutes: float) -> str:
     lines = ["| | " + " | ".join(name for name, _ in columns) + " |", "| --- " * 3 + "|"]
     lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
     lines += ["", f"Made on {day()} in {minutes:.0f} minutes; first seed {seed}."]
+    return "\n".join(lines) + "\n"
+
+
+def interleave(tallies: Mapping[str, Interleaved], minutes: float) -> str:
+    """What was explored, a line a case, and all of it."""
+    lines = ["| commands that meet | schedules | calls | kills | lost answers | pauses | cut off |"]
+    lines.append("| --- " + "| ---: " * 6 + "|")
+    for name, it in tallies.items():
+        numbers = (it.schedules, it.calls, it.kills, it.lost, it.gaps, it.truncated)
+        lines.append(f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+    total = {key: sum(getattr(it, key) for it in tallies.values()) for key in ("schedules", "calls", "kills", "lost")}
+    lines += [
+        "",
+        f"Made on {day()} in {minutes:.0f} minutes: {total['schedules']:,} schedules with {total['calls']:,} calls,"
+        f" {total['kills']:,} kills and {total['lost']:,} lost answers. None broke a promise.",
+    ]
     return "\n".join(lines) + "\n"
 
 

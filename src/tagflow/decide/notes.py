@@ -113,7 +113,7 @@ def under_way(snapshot: Snapshot, note: Note, steps: Sequence[Step]) -> list[Unf
         return []
     held = {step.image: step for step in steps}
     found = []
-    for release in unfinished(snapshot, note.environment):
+    for release in (*unfinished(snapshot, note.environment), *_beside(snapshot, note.environment)):
         if release.goes_back or release.entry.record.action == "adopt":
             continue
         if not note.wanted:
@@ -125,6 +125,15 @@ def under_way(snapshot: Snapshot, note: Note, steps: Sequence[Step]) -> list[Unf
                 found.append(release)
                 break
     return found
+
+
+def _beside(snapshot: Snapshot, environment: Environment) -> Iterator[Unfinished]:
+    """The releases under way of which none is the effective head: several were announced at the same time."""
+    for seen in snapshot.all_in(environment):
+        for head in seen.standing.heads:
+            if head is not seen.standing.head and seen.standing.is_pending(head):
+                wanted = {seen.image: head.record.version or head.record.digest or ""}
+                yield Unfinished(environment, {seen.image: head}, frozenset({seen.image}), wanted)
 
 
 def _holds(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Prospect]]:

@@ -83,9 +83,25 @@ class Standing:
 
     @cached_property
     def head(self) -> Entry | None:
-        """The effective head: the one whose digest the tag has, else the highest sequence, then the highest tag."""
+        """The effective head: the one whose digest the tag has, else the highest sequence, then the highest tag.
+
+        A hold or freeze changes no state: where one was written beside a release that is under way, neither having seen
+        the other, that release is the head.
+        """
         matching = [entry for entry in self.heads if entry.record.digest == self.digest]
+        if matching and all(entry.record.carries_on for entry in matching):
+            matching = [entry for entry in self.heads if self.is_pending(entry)] or matching
         return max(matching or self.heads, key=lambda entry: entry.rank, default=None)
+
+    def is_pending(self, entry: Entry) -> bool:
+        """Whether a head announces a release that may still move the tag."""
+        record = entry.record
+        return (
+            record.action in RELEASES
+            and not record.carries_on
+            and record.digest != self.digest
+            and record.previous_digest == self.digest
+        )
 
     @cached_property
     def position(self) -> Position:

@@ -29,16 +29,16 @@ Lines = Mapping[Target, Mapping[str, Line]]
 
 def follow_floating(
     context: Context, plan: Plan, observer: Observer, ledger: Ledger, own: Mapping[Repository, Sequence[Entry]]
-) -> None:
+) -> Observer | None:
     """Put floating tags where they belong by what stands now; then look whether that is still so.
 
-    ``own`` are this run's records, by the repository that keeps them.
+    ``own`` are this run's records, by the repository that keeps them. Returns who looked last; None where nobody did.
 
     :raises TagflowError: what failed; the ledger says what moved.
     """
     lines = _lines(context, plan)
     if not lines:
-        return
+        return None
     targets = list(lines)
     if not own:
         observer = observer.again()
@@ -53,12 +53,13 @@ def follow_floating(
         if moves:
             _move_all(context, ledger, observer, moves)
         if not own and not moves:
-            return
+            return None
         before = {target: (observer.records(target), observer.digest(target)) for target in targets}
         observer = look_while_floating(observer, targets)
         after = {target: (observer.records(target), observer.digest(target)) for target in targets}
         if before == after and not _moved_meanwhile(moves, ledger):
-            return
+            break
+    return observer
 
 
 def look_while_floating(observer: Observer, targets: Sequence[Target]) -> Observer:

@@ -71,13 +71,21 @@ class Lookout:
             for image, ballot in ballots.items()
         }
 
+    def is_news_to(self, announced: Announced, observer: Observer) -> bool:
+        """Whether somebody else's look lists a record of this target that no look here has taken in yet."""
+        target = announced.prospect.seen.target
+        return observer.has_listed(target) and bool(set(observer.records(target)) - self._known_of(announced))
+
     def is_news(self, announced: Announced, tags: Collection[str]) -> bool:
         """Whether a list of tags has a record of this target that no look has taken in yet."""
         target = announced.prospect.seen.target
         listed = record_tags(tags).get(target.environment.name, frozenset())
+        return not listed <= self._known_of(announced)
+
+    def _known_of(self, announced: Announced) -> frozenset[RecordTag]:
+        seen = announced.prospect.seen
         own = {entry.tag for entry in announced.mine}
-        known = announced.prospect.seen.records | own | self._taken_in.get(target.image.name, {}).keys()
-        return not listed <= known
+        return seen.records | own | self._taken_in.get(seen.image, {}).keys()
 
     def _ballot(self, image: str, it: Announced, *, since_election: bool) -> Ballot:
         target, known = it.prospect.seen.target, it.prospect.seen.records

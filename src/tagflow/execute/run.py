@@ -365,10 +365,15 @@ class ReleaseRun:
             try:
                 return self._send(move)
             except _LookedTooLongAgo:
+                if self._abandons:
+                    break
                 self._look_once_more(move.image)
-        raise StoreError(
+        raise self._too_late(move.image)
+
+    def _too_late(self, image: str) -> StoreError:
+        return StoreError(
             "run.timeout",
-            f"{self._repository(move.image)}: no write came through in time after a look",
+            f"{self._repository(image)}: no write came through in time after a look",
             hint="Run the same command again.",
         )
 
@@ -392,15 +397,18 @@ class ReleaseRun:
             store.untag(move.tag, move.before)
             return
         manifest = self._manifests[move.image, move.after]
-        guard = partial(self._guard, move.image) if self._announced and not self._abandons else None
+        guard = partial(self._guard, move.image) if self._announced else None
         store.move(move.tag, manifest, move.before, looked=self._ledger.looked([move]), guard=guard)
 
     def _guard(self, image: str, tags: Collection[str] | None) -> None:
         """Asked right before a PUT: none is sent later than the fence after the look that it relies on. In a layout,
         where the tags are those under its lock, none is sent over a record that this run has not seen."""
-        if self._context.elapsed() - self._looked_at.get(image, 0.0) > self._context.timing.fence:
-            raise _LookedTooLongAgo
+        self._refuse_late(self._looked_at.get(image, 0.0))
         if tags is not None and self._is_exact(image) and self._lookout.is_news(self._announced[image], tags):
+            raise _LookedTooLongAgo
+
+    def _refuse_late(self, looked_at: float, _tags: Collection[str] | None = None) -> None:
+        if self._context.elapsed() - looked_at >= self._context.timing.fence:
             raise _LookedTooLongAgo
 
     # --- 6: look again -----------------------------------------------------------------------------------------
@@ -453,11 +461,28 @@ class ReleaseRun:
 
     def _float(self) -> None:
         try:
-            follow_floating(self._context, self._plan, self._lookout.observer, self._ledger, self._own_entries())
+            last = follow_floating(self._context, self._plan, self._lookout.observer, self._ledger, self._own_entries())
+            if last is not None and not self._abandons:
+                self._look_at_the_end(last)
+        except Overtaken:
+            raise
         except TagflowError as error:
             if self._ledger.changed or self._ledger.doubtful:
                 raise self._partly(error) from error
             raise
+
+    def _look_at_the_end(self, last: Observer) -> None:
+        """Where the last look lists what is new, somebody may have taken this release back while its floating tags were
+        moved."""
+        news = {image: it for image, it in self._announced.items() if self._lookout.is_news_to(it, last)}
+        if not news:
+            return
+        ballots = self._lookout.ballots(news, since_election=True)
+        back = {image: by for image, ballot in ballots.items() if (by := taken_back(ballot)) is not None}
+        if back:
+            self._restore(ballots, back)
+            first = next(iter(back))
+            raise self._overtaken(Outcome(Verdict.STOP, back[first], first))
 
     def _own_entries(self) -> dict[Repository, list[Entry]]:
         """This run's records, by where they are kept: nobody needs to ask for them."""
@@ -478,6 +503,7 @@ class ReleaseRun:
             if extended and not all(self._is_exact(image) for image in self._announced):
                 self._context.sleep(self._context.timing.fence)
                 patience = self._context.elapsed() + self._context.timing.wait
+            looked_at = self._context.elapsed()
             ballots = self._look_for_rivals()
             rivals = _not_abandoned(ballots)
             if not rivals:
@@ -491,6 +517,7 @@ class ReleaseRun:
                 raise self._overtaken(Outcome(Verdict.YIELD, rivals[0], image))
             self._context.sleep(self._context.timing.poll)
         self._lookout.take_in(ballots)
+        self._looked_at = dict.fromkeys(self._announced, looked_at)
         self._aim(ballots)
 
     def _abandon_finishers(self, ballots: Mapping[str, Ballot]) -> bool:
@@ -556,12 +583,15 @@ class ReleaseRun:
             target = announced.prospect.seen.target
             try:
                 self._writer.write(target, written, first=False)
+                looked_at = self._context.elapsed()
                 again = self._lookout.ballots({image: announced})[image]
                 if open_releases(
                     {image: replace(again, unseen={t: e for t, e in again.unseen.items() if t not in ballot.unseen})}
                 ):
                     continue
-                self._put_back(image)
+                self._put_back(image, looked_at)
+            except _LookedTooLongAgo:
+                self._context.warn(f"{target.name}: {self._too_late(image).message}")
             except TagflowError as error:
                 self._context.warn(f"{target.name}: {error.message}")
 
@@ -623,23 +653,32 @@ class ReleaseRun:
         """Look at what was announced since; hands off where somebody took this release back, or built on it."""
         announced = {image: self._announced[image]}
         patience = self._context.elapsed() + self._context.timing.wait
-        while True:
+        tries = _LOOKS
+        while tries:
+            looked_at = self._context.elapsed()
             ballot = self._look_before_putting_back(announced)[image]
             if taken_back(ballot) is not None:
                 return self._leave(image)
             successor = built_on(ballot)
             if successor is None or not open_releases({image: replace(ballot, unseen=_only(ballot, successor))}):
-                break
+                try:
+                    return self._put_back(image, looked_at)
+                except _LookedTooLongAgo:
+                    tries -= 1
+                    continue
             if ballot.digest != ballot.announcement.record.digest or self._context.elapsed() >= patience:
                 return self._leave(image)
             self._context.sleep(self._context.timing.poll)
-        return self._put_back(image)
+        raise self._too_late(image)
 
     def _look_before_putting_back(self, announced: Mapping[str, Announced]) -> dict[str, Ballot]:
         return self._lookout.unseen(self._lookout.ballots(announced, since_election=True))
 
-    def _put_back(self, image: str) -> None:
-        """Put an environment tag back where it was, if it still stands at what this run wrote."""
+    def _put_back(self, image: str, looked_at: float) -> None:
+        """Put an environment tag back where it was, if it still stands at what this run wrote.
+
+        ``looked_at``: the moment of the look by which it is; where that is too long ago, nothing is sent.
+        """
         move = next((it for it in self._ledger.changed if it.image == image and it.kind == "environment"), None)
         if move is None:
             return
@@ -647,9 +686,10 @@ class ReleaseRun:
         try:
             if move.before is None:
                 if move.after is not None and store.resolve(move.tag) is not None:
+                    self._refuse_late(looked_at)
                     store.untag(move.tag, move.after)
             else:
-                store.move(move.tag, store.get(move.before), move.after)
+                store.move(move.tag, store.get(move.before), move.after, guard=partial(self._refuse_late, looked_at))
         except TagMoved:
             pass
         except StoreError:  # the answer is lost, perhaps, and it is done

@@ -138,6 +138,10 @@ class Observer:
         """The tags of a target's records, as they were listed last."""
         return self._records(target)
 
+    def has_listed(self, target: Target) -> bool:
+        """Whether the tags of a target's records have been listed."""
+        return target.history in self._recorded
+
     def digest(self, target: Target) -> Digest | None:
         """Where a target's environment tag stood when it was looked at last."""
         return self._digests[target.repository, target.environment.name]

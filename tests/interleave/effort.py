@@ -1,0 +1,82 @@
+"""How much is explored: a little by `make test`, more by `make test-all`, all of it by `make interleave`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.interleave.cases import CASES, PAIRS
+from tests.interleave.explore import Explorer, Failure, Tally
+from tests.interleave.schedule import Budget, Limits
+from tests.interleave.world import World, seeds
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What is done for a case of two runs: every schedule within each of ``budgets``; ``samples`` at random beyond.
+
+    ``orders``: in how many orders the runs' first records may sort.
+    """
+
+    budgets: tuple[Budget, ...]
+    samples: int = 0
+    orders: int = 2
+
+
+LITTLE = Effort((Budget(1),), orders=1)
+MORE = Effort((Budget(1), Budget(0, 1)), samples=60, orders=1)
+STAGES = (Budget(1), Budget(0, 1), Budget(2), Budget(1, 1), Budget(3))
+"""One after the other by `make interleave`, as far as the time of a case goes."""
+BEYOND = Budget(5, 2)
+"""What samples may have."""
+
+BROKEN_BY_LAG = frozenset({"both", "overwritten", "untrue", "nobody", "floating", "left", "crossed", "comeback"})
+"""What may happen where lists lag: runs do not see each other (docs/protocol.md, "What is promised, and what is left").
+Whatever happens, names that never move stand still, and what runs is its version."""
+BROKEN_BY_LATE = frozenset({"comeback", "overwritten", "untrue", "void.runs", "at.rest", "floating", "left", "crossed"})
+"""What may happen where a PUT outlives the fence."""
+
+
+def explore(case: World, effort: Effort, tally: Tally) -> Iterator[Failure]:
+    """Every broken promise that is found, cheapest first."""
+    for seed in seeds(case, effort.orders):
+        explorer = Explorer(case, seed, tally=tally)
+        if len(case.commands) == 2:
+            for budget in effort.budgets:
+                yield from explorer.all(budget)
+        if effort.samples:
+            yield from explorer.sample(BEYOND, effort.samples)
+
+
+def lagging(case: World, samples: int, tally: Tally, lag: int = 2) -> Iterator[Failure]:
+    """With lists that are some changes behind: what is left then, and what is not."""
+    yield from Explorer(case, lag=lag, tally=tally).sample(BEYOND, samples)
+
+
+def outliving(case: World, samples: int, tally: Tally) -> Iterator[Failure]:
+    """With PUTs that arrive at any time, however late."""
+    yield from Explorer(case, limits=Limits(fence=False), tally=tally).sample(BEYOND, samples)
+
+
+def first_by_kind(failures: Iterator[Failure]) -> Mapping[str, Failure]:
+    """The cheapest schedule for each kind of broken promise."""
+    found: dict[str, Failure] = {}
+    for failure in failures:
+        for wrong in failure.wrongs:
+            found.setdefault(wrong.kind, failure)
+    return found
+
+
+__all__ = [
+    "BEYOND",
+    "CASES",
+    "LITTLE",
+    "MORE",
+    "PAIRS",
+    "STAGES",
+    "Effort",
+    "explore",
+    "first_by_kind",
+    "lagging",
+    "outliving",
+]
