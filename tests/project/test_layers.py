@@ -78,7 +78,7 @@ or come from a daemon, and the Docker Engine reads archives and logs in as the r
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "cryptography": ("trust/crypto.py", "trust/signing.py"),
     "docker": ("stores/docker/sdk.py",),
-    "msgspec": ("config/", "stores/", "domain/records.py", "verbs/plans.py"),
+    "msgspec": ("config/", "stores/", "domain/records.py", "verbs/plans.py", "trust/statement.py"),
     "rich": ("cli/",),
     "securesystemslib": ("trust/remote.py",),
     "semver": ("domain/versions/semver.py",),

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.domain.proof import Proof
 from tagflow.errors import StoreError
+from tagflow.stores.artifact import artifact
 from tagflow.trust import ecdsa
 from tagflow.trust.dsse import Envelope, Signature, decode_envelope
 from tagflow.trust.records import judge, sign
-from tagflow.trust.statement import RECORD, SIGNATURE, record_statement
+from tagflow.trust.statement import RECORD, SIGNATURE, canonical, record_statement
 from tests.trust.keyring import agent, opened, pair, ssh_pair
 from tests.trust.samples import DIGEST, RECORDED, written
 
@@ -179,3 +180,25 @@ def test_nothing_is_written_that_nobody_would_believe() -> None:
     with pytest.raises(StoreError) as caught:
         sign(RECORDED, ALICE.key, BOB.sign)
     assert caught.value.code == "signing.failed"
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.lists(st.text()))))
+@example({"\x00\x1f\x7f\x80\u2028\ufeff": '"\\/\b\f\n\r\t'})
+@example({"\U0001f600": "\U0010ffff", "\uffff": "\ue000"})
+@example({"\ud800": "\udfff"})
+def test_the_canonical_form_is_that_of_json(document: Mapping[str, object]) -> None:
+    """By whichever library: another one has to find the same hash."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert canonical(document) == text.encode(errors="replace")
+
+
+@given(st.dictionaries(st.text(), st.text()))
+@example({"\x00\x1f\x7f\x80\u2028\ufeff": '"\\/\b\f\n\r\t'})
+@example({"\ud800": "\udfff"})
+def test_a_record_has_the_bytes_that_json_gives(annotations: Mapping[str, str]) -> None:
+    """Of whichever version of tagflow: its digest is in the history."""
+    content = artifact("x/y", annotations).content
+    written = json.loads(content.decode())
+    assert content == json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode()
+    told = {name.encode(errors="replace").decode(): text for name, text in annotations.items()}
+    assert list(written["annotations"]) == list(told)

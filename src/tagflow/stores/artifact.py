@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import msgspec
+
 from tagflow.domain.reference import digest_of
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, Store
 
@@ -26,10 +28,16 @@ def artifact(artifact_type: str, annotations: Mapping[str, str]) -> Manifest:
         "artifactType": artifact_type,
         "config": empty,
         "layers": [empty],
-        "annotations": annotations,
+        "annotations": dict(annotations),
     }
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return Manifest(OCI_MANIFEST, text.encode(errors="replace"))
+    return Manifest(OCI_MANIFEST, _encoded(document))
+
+
+def _encoded(document: Mapping[str, object]) -> bytes:
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def write_empty(store: Store) -> None:

@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 TYPE = "https://in-toto.io/Statement/v1"
 _ATTESTATIONS = "https://github.com/tagflow/tagflow/attestations"
 RECORD_V1 = f"{_ATTESTATIONS}/record/v1"
@@ -43,5 +45,8 @@ def statement(kind: str, subjects: Sequence[object], predicate: Mapping[str, obj
 
 def canonical(document: object) -> bytes:
     """JSON with sorted keys and no spaces, in UTF-8: what ``jq -cjS`` writes."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode(errors="replace")
+    try:
+        return msgspec.json.encode(document, order="deterministic")
+    except UnicodeEncodeError:  # half of a surrogate pair, which is no text: a question mark, as records write it
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode(errors="replace")
