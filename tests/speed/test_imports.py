@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runner import POLICY, Desk, surroundings
+from tests.trust.desk import Office
 
 LOOK = (
     "import json, sys; from tagflow.cli.main import run; status = run(sys.argv[1:]);"
     "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)"
 )
 NETWORK = {"urllib3", "http.client", "ssl", "email", "socket", "concurrent.futures", "logging"}
+SIGNING = {"tagflow.trust", "cryptography", "securesystemslib", "tagflow.verbs.approvals", "tagflow.verbs.signatures"}
 HEAVY = {"docker", "rich", "jsonschema", "asyncio", "pydantic", "requests", "boto3"}
 CONFIG = {"yaml", "msgspec", "semver"}
 
@@ -69,8 +71,20 @@ def test_tags_talks_to_nobody(desk: Desk) -> None:
 )
 def test_layouts_need_no_network(desk: Desk, arguments: tuple[str, ...]) -> None:
     found = modules(desk.path, *arguments)
-    assert found & (HEAVY | {"urllib3", "ssl", "email"}) == set()
+    assert found & (HEAVY | SIGNING | {"urllib3", "ssl", "email"}) == set()
     assert "concurrent.futures" in found
+
+
+def test_a_policy_with_signers_waits_for_cryptography_only_where_something_is_verified(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.build("v1.0")
+    ci = office.desk("ci").path
+    assert modules(ci, "tags", "v1.0") & SIGNING == set()
+    assert modules(ci, "next") & SIGNING == set()
+    office.well("ci", "promote", "v1.0", "--to", "dev")
+    found = modules(ci, "status")
+    assert {"tagflow.trust", "cryptography"} <= found
+    assert "securesystemslib" not in found
 
 
 def test_help_is_answered_before_anything_is_built(tmp_path: Path) -> None:
