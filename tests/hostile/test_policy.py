@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,23 @@ class TestPolicy:
         done = desk.quickly("promote", "v1.0", "--to", "dev")
         assert (done.status, "layout.outside" in done.err) == (6, True)
         assert list(elsewhere.iterdir()) == []
+
+    @pytest.mark.parametrize("part", ["blobs", "blobs/sha256"])
+    @pytest.mark.parametrize("absolute", [True, False])
+    def test_a_layout_whose_content_is_a_link_out_of_it(
+        self, desk: Desk, tmp_path_factory: pytest.TempPathFactory, part: str, absolute: bool
+    ) -> None:
+        """Whoever can write into the directory could have tagflow write wherever its user can."""
+        desk.build("v1.0")
+        outside = tmp_path_factory.mktemp("outside") / "there"
+        link = desk.path / "registry/frontend" / part
+        shutil.move(link, outside)
+        link.symlink_to(outside if absolute else os.path.relpath(outside, link.parent))
+        before = sorted(outside.rglob("*"))
+        done = desk.quickly("promote", "v1.0", "--to", "dev")
+        assert (done.status, "layout.outside" in done.err) == (6, True), done.err
+        assert sorted(outside.rglob("*")) == before
+        assert desk.tag("frontend", "dev") is None
 
     @pytest.mark.parametrize(
         "path", ["/etc/shadow", "../../../../../../../etc/passwd", "/dev/zero", "/proc/self/environ"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -12,51 +10,13 @@ from pathlib import Path
 import pytest
 
 from tagflow.stores.registry.auth.credentials import variables
-from tagflow.stores.registry.http.settings import Settings
-from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
-from tests.cli.runner import Desk
 from tests.registries import quirks
+from tests.registries.shop import Shop
 from tests.servers import RegistryServer
-from tests.standin import Override, Relay, Say, StandIn, changed, instead
+from tests.standin import Say, changed, instead
 
 pytestmark = pytest.mark.registry
-
-POLICY = "version: 1\nregistry: {registry}\nimages: {{app: app}}\nenvironments: {{dev: {{}}, prod: {{}}}}\n"
-
-
-class Shop:
-    """One application in a registry that a quirk stands before; ``direct`` sees it without."""
-
-    def __init__(self, registry: RegistryServer, directory: Path, *overrides: Override) -> None:
-        self.relay = Relay(registry.host)
-        self.server = StandIn(self.relay, *overrides)
-        self.namespace = registry.fresh("shop").path
-        self.host = RegistryHost(registry.host, Settings(environ={}))
-        self.desk = Desk(directory)
-        self.desk.path.mkdir(exist_ok=True)
-        self.desk.write(POLICY.format(registry=f"{self.server.host}/{self.namespace}"))
-
-    @property
-    def direct(self) -> RegistryStore:
-        return self.host.store(f"{self.namespace}/app")
-
-    def login(self) -> None:
-        """As `docker login` leaves it."""
-        pair = base64.b64encode(f"{quirks.USER}:{quirks.PASSWORD}".encode()).decode()
-        (self.desk.path / ".docker").mkdir()
-        config = {"auths": {self.server.host: {"auth": pair}}}
-        (self.desk.path / ".docker/config.json").write_text(json.dumps(config))
-
-    def push(self, version: str, name: str) -> int:
-        """Push what another tool left under a name in a repository beside; the exit status."""
-        source = f"app=docker://{self.server.host}/{self.namespace}/app:{name}"
-        return self.desk.quickly("push", version, source).status
-
-    def close(self) -> None:
-        self.server.stop()
-        self.relay.close()
-        self.host.close()
 
 
 def test_a_version_on_the_second_page_is_not_overwritten(
@@ -85,24 +45,36 @@ def test_a_list_that_is_cut_by_a_broken_link_stops_all(
     theirs = images.image(shop.direct, content=b"theirs")
     for name in (*(f"build-{number}" for number in range(10)), "v1.0"):
         shop.direct.put(theirs, name)
-    for command in (["status"], ["verify"], ["promote", "v1.0", "--to", "dev"]):
+    images.image(shop.direct, content=b"ours", tag="other")
+    source = f"app=docker://{shop.server.host}/{shop.namespace}/app:other"
+    commands = (
+        ["status"], ["verify"], ["verify", "--repair"], ["history", "dev"], ["promote", "v1.0", "--to", "dev"],
+        ["push", "v1.0", source], ["rollback", "dev"], ["hold", "dev", "v1.0", "--reason", "bad"], ["next"], ["doctor"],
+    )  # fmt: skip
+    tags = shop.direct.tags()
+    for command in commands:
         done = shop.desk.quickly(*command)
         assert (command, done.status) == (command, 6), done.err
+    assert shop.direct.tags() == tags
+    assert shop.direct.resolve("v1.0") == theirs.digest
     shop.close()
 
 
 @pytest.mark.parametrize("code", ["NAME_UNKNOWN", "MANIFEST_UNKNOWN"])
-def test_what_is_hidden_from_strangers_is_not_overwritten(registry: RegistryServer, tmp_path: Path, code: str) -> None:
-    shop = Shop(registry, tmp_path, quirks.hidden(code))
+@pytest.mark.parametrize("empty_list", [False, True], ids=["no list", "an empty list"])
+def test_what_is_hidden_from_strangers_is_not_overwritten(
+    registry: RegistryServer, tmp_path: Path, code: str, empty_list: bool
+) -> None:
+    shop = Shop(registry, tmp_path, quirks.hidden(code, empty_list=empty_list))
     shop.login()
     theirs = images.image(shop.direct, content=b"theirs", tag="v1.0")
     images.image(shop.direct, content=b"ours", tag="other")
     assert shop.push("v1.0", "other") != 0
     assert shop.direct.resolve("v1.0") == theirs.digest
-    assert shop.desk.quickly("promote", "v1.0", "--to", "dev").status == 0
-    assert "v1.0" in shop.desk.quickly("status").out
-    doctor = shop.desk.json("doctor")
-    assert doctor["ok"], doctor
+    shop.do("promote", "v1.0", "--to", "dev")
+    assert "v1.0" in shop.do("status").out
+    shop.do("verify")
+    assert shop.desk.json("doctor")["ok"]
     shop.close()
 
 

@@ -10,7 +10,7 @@ from tagflow.decide.adoption import adopting
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, highest_number
 from tagflow.decide.identify import identify
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
-from tagflow.decide.judge import is_beside, judge_all, rule_lookups
+from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups
 from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice
 from tagflow.domain.history import Action, StackEntry
@@ -63,14 +63,16 @@ class Admission:
         told = list(notes)
         for choice in choices:
             try:
-                beside = self._is_beside(choice, besides)
+                again = choice.image in origins and resumes is None and self._is_behind(choice)
+                beside = again or self._is_beside(choice, besides)
                 step, prospect = self._beside(choice) if beside else self._step(choice, resumes)
                 moves += self._moves(choice, beside=beside)
             except TagflowError as error:
                 refusals.append(error)
                 entering.append(choice)
                 continue
-            told += entry_notes(self.environment, choice, beside=beside)
+            told += sent_again(self.environment, choice) if again else ()
+            told += entry_notes(self.environment, choice, beside=beside and not again)
             if step is not None:
                 steps.append(step)
                 prospects[choice.image] = prospect
@@ -141,6 +143,12 @@ class Admission:
             and standing.digest == choice.digest
             and standing.version == choice.label
         )
+
+    def _is_behind(self, choice: Choice) -> bool:
+        """Whether a version was here already: what is missing of it is sent again, and nothing moves back to it."""
+        if choice.bringing or not _is_admitted(self.snapshot, choice) or self._is_there(choice):
+            return False
+        return is_behind(self.snapshot, choice.seen, choice.version)
 
     def _is_beside(self, choice: Choice, besides: set[str]) -> bool:
         """Whether a choice enters beside what runs; then, and where nobody can tell, it is noted in ``besides``.
@@ -223,6 +231,15 @@ class Admission:
             moves.environment(target),
             *moves.floating([choice.version], admitted, {choice.version: choice.digest}),
         ]
+
+
+def sent_again(environment: Environment, choice: Choice) -> list[str]:
+    """What is said where only what was missing of a version is sent."""
+    running = choice.seen.standing.version or "what runs"
+    return [
+        f"{choice.image}: what is missing of {choice.label} is sent again; {environment.name} stays at {running}"
+        f" (`tagflow promote {choice.image}={choice.label} --to {environment.name}` moves it)"
+    ]
 
 
 def entry_notes(environment: Environment, choice: Choice, *, beside: bool) -> list[str]:

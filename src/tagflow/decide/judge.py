@@ -166,6 +166,14 @@ def is_beside(
     return enters_beside(version, running, seen.admitted, environment.lines)
 
 
+def is_behind(snapshot: Snapshot, seen: Observation, version: Version) -> bool:
+    """Whether an environment runs a higher version than this, or what nobody can compare with it."""
+    if seen.standing.digest is None or isinstance(seen.standing.position, Interrupted | Late):
+        return False
+    running = snapshot.scheme.parse_label(_label_of_running(snapshot, seen))
+    return running is None or version < running
+
+
 def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now: datetime) -> Candidate:
     key = (choice.source, choice.digest)
     looks_inside = bool(choice.digest) and bool(environment.platforms or environment.labels)

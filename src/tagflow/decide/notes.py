@@ -16,7 +16,15 @@ from tagflow.domain.lookup import Lookup, TagLookup
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.snapshot import Observation, Snapshot, Target, find_environment, refuse_broken, target_of
+from tagflow.domain.snapshot import (
+    Observation,
+    Snapshot,
+    Target,
+    find_environment,
+    left_out,
+    refuse_broken,
+    target_of,
+)
 from tagflow.domain.standing import Broken
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
@@ -98,11 +106,7 @@ def decide_note(snapshot: Snapshot, note: Note, policy_digest: str, now: datetim
     intent = compact(wanted, [image.name for image in snapshot.policy.images])
     plan = Plan(note.request, policy_digest, steps, intent=intent)
     number = highest_number(snapshot.all_in(note.environment))
-    notes = [
-        f"{seen.target.name}: its history cannot be read, so it is left out"
-        for seen in snapshot.all_in(note.environment)
-        if isinstance(seen.standing.position, Broken) and not note.wanted
-    ]
+    notes = [] if note.wanted else left_out(snapshot.all_in(note.environment))
     return Decision(plan, number, {step.image: prospect for step, prospect in pairs}, notes=tuple(notes))
 
 

@@ -37,7 +37,15 @@ from tagflow.domain.lookup import ImageLookup, Lookup, TagLookup
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, Snapshot, Target, find_environment, refuse_broken, target_of
+from tagflow.domain.snapshot import (
+    Observation,
+    Snapshot,
+    Target,
+    find_environment,
+    left_out,
+    refuse_broken,
+    target_of,
+)
 from tagflow.domain.standing import Broken, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
@@ -148,11 +156,7 @@ def _changes(
             raise refuse_unfinished(blocking[0], now)
         changes = _collect(partial(ways[wanted.image.name].to, wanted.version) for wanted in reversal.wanted)
         return changes, None, _notes(changes, observations, now)
-    broken = [
-        f"{seen.target.name}: its history cannot be read, so it is left out"
-        for seen in observations
-        if isinstance(seen.standing.position, Broken)
-    ]
+    broken = left_out(observations)
     if releases:
         changes, resumes = _out_of(snapshot, releases[0], ways)
         return changes, resumes, broken

@@ -209,3 +209,13 @@ def refuse_broken(observations: Collection[Observation]) -> None:
     errors = [seen.standing.position.error for seen in observations if isinstance(seen.standing.position, Broken)]
     if errors:
         raise combine(errors)
+
+
+def left_out(observations: Iterable[Observation]) -> list[str]:
+    """A note for each image whose history cannot be read, with the record: whoever acts on all acts without it."""
+    positions = ((seen.target.name, seen.standing.position) for seen in observations)
+    return [
+        f"{name}: its history cannot be read, so it is left out ({position.error.message})"
+        for name, position in positions
+        if isinstance(position, Broken)
+    ]
