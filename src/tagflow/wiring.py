@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from tagflow.config.load import find_policy, load_policy
 from tagflow.context import Context
@@ -75,7 +75,22 @@ def context(path: Path, around: Surroundings) -> Context:
         directory=path.parent,
         deadline=media.deadline,
         signing_key=signing_key(around.environ),
+        **_threads(policy),
     )
+
+
+class _Threads(TypedDict, total=False):
+    threads: int
+
+
+def _threads(policy: Policy) -> _Threads:
+    """As many threads as a registry may be asked at once; how many of them are is decided where they ask. What lies on
+    a disk is no faster with more than usual."""
+    if all(it.registry.is_layout for it in policy.environments):
+        return {}
+    from tagflow.stores.registry.http.width import MOST
+
+    return {"threads": MOST}
 
 
 def signing_key(environ: Mapping[str, str]) -> OpenKey:

@@ -18,6 +18,8 @@ from tagflow.domain.policy import Gate
 from tagflow.errors import Refused
 from tagflow.execute.commands import Command, Ended, run_command
 
+_AT_ONCE = 16
+"""Commands that run side by side, on this machine."""
 _KEPT = 4000
 """Bytes of a gate's output that are kept: its end, where tools say what is wrong."""
 _SHOWN = 16_000
@@ -37,7 +39,7 @@ def run_gates(context: Context, request: Request, choices: Sequence[Choice]) -> 
     if not runs:
         return ()
     stop = Event()
-    with ThreadPoolExecutor(min(context.threads, len(runs)), thread_name_prefix="tagflow-gate") as pool:
+    with ThreadPoolExecutor(min(context.threads, _AT_ONCE, len(runs)), thread_name_prefix="tagflow-gate") as pool:
         futures = [pool.submit(_run, context, environment.name, choice, gate, stop) for choice, gate in runs]
         try:
             return tuple(future.result() for future in futures)

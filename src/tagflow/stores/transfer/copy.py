@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 Referrers = Literal["copy", "ignore", "require"]
+_AT_ONCE = 16
+"""Blobs on their way at once: more of them share the same line, and each has buffers of its own."""
 
 
 def copy_image(
@@ -83,7 +85,7 @@ class Copier:
 
     def __init__(self, progress: Progress | None = None, threads: int = 8) -> None:
         self._progress = progress or Silence()
-        self._pool = WorkerPool(threads)
+        self._pool = WorkerPool(min(threads, _AT_ONCE))
         self._homes: dict[tuple[str, Digest], Repository] = {}
         self._turns: defaultdict[tuple[str, Digest], threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()

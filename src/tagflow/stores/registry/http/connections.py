@@ -154,8 +154,29 @@ def _connected(connection: HTTPConnection, connect: Callable[[], socket]) -> soc
         raise ConnectTimeoutError(connection, "no connection in time") from exc
 
 
+class _Connecting(threading.local):
+    """How long this thread has spent connecting so far, in seconds."""
+
+    seconds = 0.0
+
+
+_connecting = _Connecting()
+
+
+def seconds_connecting() -> float:
+    """How long this thread has spent connecting so far: what a new connection takes is no fault of a server."""
+    return _connecting.seconds
+
+
 class _Connection(HTTPConnection):
     response_class = _Response
+
+    def connect(self) -> None:
+        began = time.monotonic()
+        try:
+            super().connect()
+        finally:
+            _connecting.seconds += time.monotonic() - began
 
     def _new_conn(self) -> socket:
         return _connected(self, super()._new_conn)
@@ -163,6 +184,13 @@ class _Connection(HTTPConnection):
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Response
+
+    def connect(self) -> None:
+        began = time.monotonic()
+        try:
+            super().connect()
+        finally:
+            _connecting.seconds += time.monotonic() - began
 
     def _new_conn(self) -> socket:
         return _connected(self, super()._new_conn)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tagflow.stores.registry.http.retries import RetryBudget, RetryPolicy
+from tagflow.stores.registry.http.width import MOST
 
 
 def _nobody(_: str) -> None:
@@ -37,7 +38,7 @@ class Settings:
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     insecure: frozenset[str] = frozenset()
-    threads: int = 16
+    threads: int = MOST
     deadline: float | None = None
     trace: Callable[[str], None] = _nobody
     warn: Callable[[str], None] = _nobody

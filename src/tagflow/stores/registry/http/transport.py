@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -18,10 +18,11 @@ from tagflow.errors import StoreError
 from tagflow.stores.port import Chunks
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import check_destination
-from tagflow.stores.registry.http.connections import CONNECT_SECONDS, Pools
+from tagflow.stores.registry.http.connections import CONNECT_SECONDS, Pools, seconds_connecting
 from tagflow.stores.registry.http.failures import invalid, timed_out, translated, unavailable
 from tagflow.stores.registry.http.retries import RateLimiter, Transient, retry_after
 from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.width import Turn, Widths
 
 BODY_SECONDS = 120.0
 """The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
@@ -90,6 +91,7 @@ class Transport:
         self._settings = settings
         self._pools = Pools(settings)
         self._limiter = RateLimiter(settings.retry)
+        self._widths = Widths()
 
     def base(self, host: str) -> str:
         """Scheme and host of a registry: :meth:`Pools.base`."""
@@ -156,15 +158,18 @@ class Transport:
     def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
         self._take_turn(request.url)
-        if request.before is not None:
-            request.before()
-        started = time.monotonic()
-        outcome = "failed"
-        try:
-            response = self._urlopen(request)
-            outcome = str(response.status)
-        finally:
-            self._trace(request, outcome, started)
+        with self._place(request) as turn:
+            if request.before is not None:
+                request.before()
+            started, connecting = time.monotonic(), seconds_connecting()
+            outcome = "failed"
+            try:
+                response = self._urlopen(request)
+                turn.seconds = time.monotonic() - started - (seconds_connecting() - connecting)
+                turn.refused = response.status in (429, 503)
+                outcome = str(response.status)
+            finally:
+                self._trace(request, outcome, started)
         if response.status in _PASSING or (response.status == 500 and request.method in ("GET", "HEAD")):
             after = retry_after(response.headers.get("Retry-After"))
             if response.status == 429 or after is not None:
@@ -173,6 +178,25 @@ class Transport:
             raise Transient(unavailable(request.url, response.status), after)
         self._limiter.served(addresses.origin(request.url))
         return response
+
+    def _place(self, request: Request) -> AbstractContextManager[Turn]:
+        """A place among the requests to that server. Content that is sent takes as long as it takes, and is sent by
+        few threads: it neither takes a place nor tells anything of the server."""
+        if callable(request.body):
+            return nullcontext(Turn())
+        parts = urlsplit(request.url)
+        kind = f"{request.method} {parts.path.rpartition('/')[0].rpartition('/')[2]}"  # as HEAD manifests, GET tags
+        seconds = None if self._settings.deadline is None else self._left(request.url)
+        return self._in_time(request.url, self._widths.of(addresses.origin(request.url)).place(kind, seconds))
+
+    @contextmanager
+    def _in_time(self, url: str, place: AbstractContextManager[Turn]) -> Iterator[Turn]:
+        with ExitStack() as stack:
+            try:
+                turn = stack.enter_context(place)
+            except TimeoutError as exc:
+                raise timed_out(url) from exc
+            yield turn
 
     def _take_turn(self, url: str) -> None:
         """Wait where the server has asked another thread to.
