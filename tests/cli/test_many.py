@@ -64,6 +64,8 @@ class Cell:
     since: datetime = NOW - timedelta(hours=3)
     by: str = "ann"
     frozen: Any = None
+    proof: Any = None
+    doubtful: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
 
 
