@@ -18,13 +18,14 @@ from tagflow.trust.records import sign
 from tagflow.trust.statement import SIGNATURE
 from tests.project.source import ROOT
 from tests.servers import require
+from tests.trust.desk import Office
 from tests.trust.keyring import agent, opened, pair, ssh_pair
 from tests.trust.samples import RECORDED
 
 PAGE = (ROOT / "docs" / "trust.md").read_text().partition("## Check it with other tools")[2]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S)
 SHELL = [body for kind, body in BLOCKS if kind == "sh"]
-TAKE, ABOUT, P256, ED25519, SSH = SHELL
+TAKE, ABOUT, P256, ED25519, SSH, APPROVAL = SHELL
 PROGRAMS = {kind: body for kind, body in BLOCKS if kind in ("python", "js")}
 PACKAGES = ("@sigstore/bundle@3.1.0", "@sigstore/verify@2.1.1")
 
@@ -65,6 +66,21 @@ def test_the_statement_is_of_no_other_record(tmp_path: Path) -> None:
     record = sign(RECORDED, pair("ci").key, pair("ci").sign)
     written(tmp_path, record | {"io.tagflow.record.version": "v2.0"})
     assert run(ABOUT, tmp_path).returncode != 0
+
+
+def test_an_approval_by_openssl(tmp_path: Path) -> None:
+    office = Office(tmp_path / "office")
+    office.folder.mkdir()
+    office.build("v1.0")
+    office.well("ci", "promote", "v1.0", "--to", "dev")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "alice.pub").write_text(pair("alice").public)
+    plan, approval = tmp_path / "plan.json", tmp_path / "alice.json"
+    office.well("ci", "promote", "v1.0", "--to", "prod", "--reason", 'änderung "7"', "--save-plan", str(plan))
+    office.well("alice", "approve", str(plan), "--out", str(approval))
+    assert run(APPROVAL, tmp_path).returncode == 0, run(APPROVAL, tmp_path)
+    plan.write_text(plan.read_text().replace("v1.0", "v1.1"))
+    assert run(APPROVAL, tmp_path).returncode != 0
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])

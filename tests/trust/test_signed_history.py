@@ -138,6 +138,48 @@ def test_the_first_signed_record_of_an_old_environment() -> None:
     is_as_it_was(world)
 
 
+def test_an_old_environment_is_signed_at_once() -> None:
+    world = SignedWorld(policy_text(signed=""), holder="")
+    for version in ("v1.0", "v1.1"):
+        world.through(version, "dev", "test", "prod")
+    world.become(policy_text())
+    world.holder = "ci"
+    assert world.problems() == {"record.unsigned"}
+    for environment in ("dev", "test", "prod"):
+        world.freeze(environment)
+        world.freeze(environment, lift=True)
+    assert world.verify() == []
+    is_as_it_was(world)
+    world.rollback("prod")
+    is_as_it_was(world, "v1.0")
+
+
+def test_a_key_is_exchanged(world: SignedWorld) -> None:
+    world.become(policy_text(signed="[ci, alice]"))
+    world.holder = "alice"
+    for environment in ("dev", "test", "prod"):
+        world.freeze(environment)
+        world.freeze(environment, lift=True)
+    world.become(policy_text(signed="[alice]"))
+    assert world.verify() == []
+    is_as_it_was(world)
+    world.rollback("prod")
+    is_as_it_was(world, "v1.0")
+
+
+def test_a_key_that_was_taken_out_too_early_is_put_back(world: SignedWorld) -> None:
+    world.become(policy_text(signed="[alice]"))
+    world.holder = "alice"
+    with world.unchanged(), fails("rollback.nothing", 4):
+        world.rollback("prod")
+    world.become(policy_text(signed="[ci, alice]"))
+    is_as_it_was(world)
+    world.freeze("prod")
+    world.freeze("prod", lift=True)
+    world.become(policy_text(signed="[alice]"))
+    is_as_it_was(world)
+
+
 def test_a_key_that_was_taken_out_counts_below_a_present_one(world: SignedWorld) -> None:
     world.become(policy_text(signed="[ci, alice]"))
     world.holder = "alice"
