@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 from tests.servers import Request
 from tests.speed.crowd import crowd
 
-from benchmarks import peers
+from benchmarks import peers, replay
 from benchmarks.data import Yard, open_store
+from benchmarks.lag import lagging
 from benchmarks.measure import Job, Sample, in_turns, ratio, seconds
 from benchmarks.report import Report, ms, times
 from benchmarks.work import Place
@@ -21,7 +24,14 @@ from tagflow.stores.port import OCI_INDEX
 IMAGES, RUNS = 200, 3
 PER_IMAGE = 3
 """Tags that a promotion writes: record, combined tag, environment tag."""
-TAGS, RECORDS = 10_000, 2_000
+TAGS, MANY_TAGS, RECORDS = 10_000, 50_000, 2_000
+THOUSANDS = {
+    1000: ("promote v1.0.0 --to dev", "promote v1.0.0 --to test", "status"),
+    5000: ("promote v1.0.0 --to dev",),
+}
+FAR, MILLISECONDS = 100, 50
+VERIFIED, VERSIONS = 50, 37
+ROOT = Path(__file__).parents[1]
 
 
 def two_hundred_images(place: Place, report: Report) -> None:
@@ -39,6 +49,12 @@ def two_hundred_images(place: Place, report: Report) -> None:
     contestants: dict[str, Callable[[int], Job]] = {
         "tagflow": lambda n: place.job(f"tagflow promote v1.{n}.0 --to test", yard)
     }
+    stores = {f"{yard.namespace}/{it}": open_store(place.server, f"{yard.namespace}/{it}") for it in yard.names}
+    replayed = place.path / "requests.json"
+    count = replay.write_down(asked, replayed, stores)
+    again = f"{sys.executable} -m benchmarks.replay {place.server.host} {replayed}"
+    alone = f"the same {count} requests by a minimal client"
+    contestants[alone] = lambda _: place.job(again, yard, PYTHONPATH=str(ROOT))
     if peers.has("crane"):
         listed = place.path / "images.txt"
         listed.write_text("".join(f"{yard.repository(name)}\n" for name in yard.names))
@@ -48,7 +64,7 @@ def two_hundred_images(place: Place, report: Report) -> None:
     found = in_turns(contestants, RUNS)
     rates += [_rates(yard, place) for _ in range(RUNS - 1)] if rates else []
     limit = median(it["PUT"] for it in rates) if rates else 0.0
-    writes = {"tagflow": PER_IMAGE * IMAGES, "crane tag, xargs -P 8": 2 * IMAGES}
+    writes = {"tagflow": PER_IMAGE * IMAGES, "crane tag, xargs -P 8": 2 * IMAGES, alone: PER_IMAGE * IMAGES}
     rows = [
         (
             name,
@@ -74,7 +90,7 @@ def two_hundred_images(place: Place, report: Report) -> None:
 def _compared(found: dict[str, list[Sample]]) -> str:
     note = (
         "tagflow's time has everything in it: tag lists, records, checks, looks afterwards. Registry and client share"
-        " the processors here, and the registry needs most of them. Three requests in thirteen write; the others see"
+        " the processors here, and the registry needs most of them. Of all requests of an image three write; the others see"
         " to it that nothing is overwritten, and that it is known what ran before."
     )
     if "crane tag, xargs -P 8" in found:
@@ -127,16 +143,52 @@ def _manifest(yard: Yard) -> bytes:
     return open_store(yard.server, f"{yard.namespace}/{yard.names[0]}").get("v1.0.0").content
 
 
+def a_hundred_images_at_a_distance(place: Place, report: Report) -> None:
+    """Where each request takes 50 ms."""
+    yard = Yard(place.server, "far", tuple(f"svc-{number}" for number in range(FAR)), place.path / "far")
+    versions = [f"v1.{number}.0" for number in range(RUNS)]
+    yard.write_policy()
+    yard.build(versions)
+    for version in versions:
+        place.job(f"tagflow promote {version} --to dev", yard).run()
+    with lagging(place.server.host, MILLISECONDS) as host:
+        yard.write_policy(host)
+        contestants: dict[str, Callable[[int], Job]] = {
+            "tagflow": lambda n: place.job(f"tagflow promote v1.{n}.0 --to test", yard)
+        }
+        if peers.has("crane"):
+            listed = place.path / "far.txt"
+            listed.write_text("".join(f"{yard.repository(name, host)}\n" for name in yard.names))
+            line = "xargs -P 8 -I@ sh -c 'crane tag @:v1.{0}.0 v1.{0}.0-crane && crane tag @:v1.{0}.0 crane' < {1}"
+            contestants["crane tag, xargs -P 8, two tags"] = lambda n: place.job(line.format(n, listed), yard)
+        found = in_turns(contestants, RUNS)
+    rows = [
+        (name, ms(seconds(it)), times(ratio(it, found["tagflow"])), ms(median(one.processor for one in it)))
+        for name, it in found.items()
+    ]
+    head = ("", "time", "as long as tagflow", "processor")
+    report.add(f"{FAR} images, where each request takes {MILLISECONDS} ms", head, rows)
+
+
 def many_tags(place: Place, report: Report) -> None:
     """Ten thousand tags and two thousand records: commands beside the tag list alone."""
-    yard = Yard(place.server, "tags", ("app",), place.path / "tags")
+    _crowded(place, report, TAGS)
+
+
+def very_many_tags(place: Place, report: Report) -> None:
+    """Fifty thousand tags."""
+    _crowded(place, report, MANY_TAGS)
+
+
+def _crowded(place: Place, report: Report, tags: int) -> None:
+    yard = Yard(place.server, f"tags-{tags}", ("app",), place.path / f"tags-{tags}")
     yard.write_policy()
     yard.build([f"v1.{number}.0" for number in range(RUNS + 1)])
     for number in range(RUNS + 1):
         place.job(f"tagflow promote v1.{number}.0 --to dev", yard).run()
     place.job(f"tagflow promote v1.{RUNS}.0 --to test", yard).run()
     store = open_store(place.server, f"{yard.namespace}/app")
-    crowd(store, place.server.root / "storage", environment="test", tags=TAGS, records=RECORDS)
+    crowd(store, place.server.root / "storage", environment="test", tags=tags, records=RECORDS)
     url = f"http://{yard.server.host}/v2/{yard.namespace}/app/tags/list"
     fetch = f"python -c \"import urllib.request as u; u.urlopen('{url}').read()\""
     found = in_turns(
@@ -153,16 +205,49 @@ def many_tags(place: Place, report: Report) -> None:
         (name, ms(seconds(it)), times(ratio(it, alone)), f"{max(s.memory for s in it):.0f} MiB")
         for name, it in found.items()
     ]
-    report.add(f"{TAGS:,} tags and {RECORDS:,} records in one repository", ("", "time", "of the list", "memory"), rows)
+    report.add(f"{tags:,} tags and {RECORDS:,} records in one repository", ("", "time", "of the list", "memory"), rows)
 
 
-def a_thousand_images(place: Place, report: Report) -> None:
-    """One policy of a thousand images."""
-    yard = Yard(place.server, "thousand", tuple(f"svc-{number}" for number in range(1000)), place.path / "thousand")
-    yard.write_policy()
-    yard.build(["v1.0.0"])
+def thousands_of_images(place: Place, report: Report) -> None:
+    """One policy of a thousand images, and one of five thousand."""
     rows = []
-    for command in ("promote v1.0.0 --to dev", "promote v1.0.0 --to test", "status"):
-        sample = place.job(f"tagflow {command}", yard).run()
-        rows.append((f"`{command}`", ms(sample.seconds), f"{sample.memory:.0f} MiB"))
-    report.add("1,000 images in one policy", ("command", "time", "memory"), rows)
+    for count, commands in THOUSANDS.items():
+        yard = Yard(
+            place.server, f"all-{count}", tuple(f"svc-{it}" for it in range(count)), place.path / f"all-{count}"
+        )
+        yard.write_policy()
+        yard.build(["v1.0.0"])
+        for command in commands:
+            before = len(place.server.requests())
+            sample = place.job(f"tagflow {command}", yard).run()
+            asked = len(place.server.requests()) - before
+            rows.append(
+                (
+                    f"{count:,}",
+                    f"`{command}`",
+                    ms(sample.seconds),
+                    ms(sample.processor),
+                    f"{sample.memory:.0f} MiB",
+                    asked,
+                )
+            )
+    report.add("Thousands of images", ("images", "command", "time", "processor", "memory", "requests"), rows)
+
+
+def verify_many_versions(place: Place, report: Report) -> None:
+    """Every name of many versions against the history, and whether what may run is whole."""
+    yard = Yard(place.server, "verify", tuple(f"svc-{number}" for number in range(VERIFIED)), place.path / "verify")
+    versions = [f"v1.{number}.0" for number in range(VERSIONS)]
+    yard.write_policy()
+    yard.build(versions)
+    for version in versions:
+        place.job(f"tagflow promote {version} --to dev", yard).run()
+    before = len(place.server.requests())
+    sample = place.job("tagflow verify dev", yard).run()
+    asked = len(place.server.requests()) - before
+    rows = [
+        ("`verify dev`", ms(sample.seconds), ms(sample.processor), f"{sample.memory:.0f} MiB", asked, asked / VERIFIED)
+    ]
+    head = ("", "time", "processor", "memory", "requests", "for each image")
+    title = f"verify of {VERIFIED} images of two platforms, each with {VERSIONS} versions in one environment"
+    report.add(title, head, rows)
