@@ -76,7 +76,18 @@ def test_matrix(page: Page) -> None:
     assert re.fullmatch(r"A v1\.2 \d+[smh]", test)
     assert prod.startswith("B v1.0")
     assert "by hand" in row(page, "backend")[1]
-    assert page.shown(".counts li") == ["2 images", "3 environments", "1 moved by hand", "2 held versions"]
+    assert page.shown(".counts li") == ["2 images", "3 environments", "1 moved by hand", "1 held version"]
+
+
+def test_a_phone_shows_whole_versions(page: Page, tmp_path: Path) -> None:
+    page.picture(tmp_path / "phone.png", width=390, height=844)
+    cut = page.run(
+        "Array.from(document.querySelectorAll('.cell .version:not(.unknown)'))"
+        ".filter((it) => it.scrollWidth > it.clientWidth).length"
+    )
+    assert cut == 0
+    assert page.shown(".cell .age") == []
+    page.call("Emulation.clearDeviceMetricsOverride")
 
 
 def test_a_cell_says_more_when_it_is_opened(page: Page) -> None:

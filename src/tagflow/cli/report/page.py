@@ -59,6 +59,8 @@ def _source(content: str) -> str:
 def _counts(report: Report) -> Html:
     cells = [cell for row in report.rows for cell in row.cells]
     states = Counter(cell.state for cell in cells)
+    # A version that all images have is one: how many hold it, its environment says.
+    held = len({(cell.environment, label) for cell in cells for label in cell.holds})
     counted = [
         ("images", len(report.rows), ""),
         ("environments", len(report.timelines), ""),
@@ -66,7 +68,7 @@ def _counts(report: Report) -> Html:
         ("late", states["late"], "alarm"),
         ("unreadable", states["broken"], "alarm"),
         ("moved by hand", states["unrecorded"], "warn"),
-        ("held versions", sum(len(cell.holds) for cell in cells), "warn"),
+        ("held version" if held == 1 else "held versions", held, "warn"),
         ("frozen", len({cell.environment for cell in cells if cell.frozen}), "cold"),
     ]
     shown = [_count(name, number, tone) for name, number, tone in counted if number or not tone]
