@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from pathlib import Path
 
 from tests.cli.runner import Desk
 
 RELEASE = {"environment", "release", "applied", "compensated", "gates", "plan", "changes"}
 MOVE = {"image", "repository", "tag", "kind", "action", "from", "to"}
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tagflow"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -172,3 +176,35 @@ class TestOthers:
         }  # fmt: skip
         assert desk.json("verify")["result"] == {"findings": []}
         assert set(desk.json("doctor")["result"]) == {"registries"}
+
+
+def _literal_details() -> list[dict[object, ast.expr]]:
+    """Every entry of ``details`` that the code writes as a dict: its constant keys, and its code where that is one."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts = [it.value for it in node.keywords if it.arg == "details"] if isinstance(node, ast.Call) else []
+            if isinstance(node, ast.FunctionDef) and node.name in ("differing", "_detail", "refusal"):
+                parts = list(node.body)
+            for entry in (it for part in parts for it in ast.walk(part) if isinstance(it, ast.Dict)):
+                keys = [it.value for it in entry.keys if isinstance(it, ast.Constant)]
+                if keys:
+                    found.append(dict(zip(keys, entry.values, strict=True)))
+    return found
+
+
+def test_every_key_of_details_is_in_the_documentation() -> None:
+    table = (ROOT / "docs" / "json.md").read_text().partition("## error.details")[2]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    documented = {
+        code: set(re.findall(r"`([a-z_]+)`", row[1])) for row in rows for code in re.findall(r"`([a-z_.]+)`", row[0])
+    }
+    entries = _literal_details()
+    assert len(entries) > 10
+    for entry in entries:
+        code = entry.get("code")
+        keys = {key for key in entry if isinstance(key, str)}
+        if isinstance(code, ast.Constant):
+            assert keys == documented[code.value], code.value
+        else:
+            assert any(keys <= told for told in documented.values()), keys
