@@ -105,7 +105,8 @@ def _told(shape: str, names: Sequence[str]) -> str:
     if len(unique) == 1 or _HOLE not in shape:
         return shape.replace(_HOLE, unique[0])
     if shape.startswith(_HOLE):
-        text = f"{counted(unique)}: {shape[1:].lstrip(': ')}"
+        joint = " " if shape[1:].startswith(" in ") else ": "
+        text = f"{counted(unique)}{joint}{shape[1:].lstrip(': ')}"
         text = text.replace(_HOLE, "the image")
     else:
         text = shape.replace(_HOLE, counted(unique))

@@ -27,6 +27,8 @@ _MOST = 3
 def hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
     """What to do about an error, once for all images that it is about."""
     causes = error.causes or (error,)
+    # While a release is under way nothing else can be done about its images: what more is wrong comes after it.
+    causes = tuple(cause for cause in causes if cause.code == "release.interrupted") or causes
     names = [image.name for image in policy.images] if policy else []
     told = _own(causes, line, policy) if policy else ""
     return told or merged([cause.hint for cause in causes if cause.hint], names)
@@ -54,13 +56,16 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
     rules = [rule for code, rule in RULES.items() if code in codes]
     denied = [rule for rule in rules if rule not in environment.overrides]
     if denied:
-        ways = [*_wait(codes), f"{environment.name} does not let {' and '.join(denied)} be overridden"]
+        ways = [
+            *_wait(causes, environment.name),
+            f"{environment.name} does not let {' and '.join(denied)} be overridden",
+        ]
         return f"{'. '.join(ways)}."
     given = {it.value for it in line.options if it.name == "--override"}
     options = [*line.options, *(Option("--override", rule) for rule in rules if rule not in given)]
     if not line.value("--reason"):
         options.append(Option("--reason", "WHY"))
-    ways = [*_wait(codes), f"{_aim(codes)}: `{line.saying('promote', line.words, options)}`"]
+    ways = [*_wait(causes, environment.name), f"{_aim(codes)}: `{line.saying('promote', line.words, options)}`"]
     if "promotion.downgrade" in codes and environment.lines == "none":
         ways.append(
             f"To keep an older line alive beside what runs: `lines: minor` for {environment.name} in the policy"
@@ -72,8 +77,15 @@ def _texts(value: object) -> list[str]:
     return [str(it) for it in value] if isinstance(value, list | tuple) else []
 
 
-def _wait(codes: Iterable[str]) -> list[str]:
-    return ["Wait until then"] if {"promotion.soak", "promotion.frozen"}.issuperset(codes) else []
+def _wait(causes: Iterable[TagflowError], environment: str) -> list[str]:
+    """What may be done without an override: to wait, where it is known until when; to end what somebody began."""
+    details = [detail for cause in causes for detail in cause.details]
+    lasting = [it for it in details if it.get("code") in ("promotion.soak", "promotion.frozen")]
+    ways = ["Wait until then"] if lasting and all("until" in it for it in details) else []
+    if any("--lift" in cause.hint for cause in causes):
+        lift = Line("freeze", (environment,), (Option("--lift"), Option("--reason", "WHY")))
+        ways.append(f"`{lift}` ends the freeze")
+    return ways
 
 
 def _aim(codes: Iterable[str]) -> str:

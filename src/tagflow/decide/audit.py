@@ -236,6 +236,8 @@ class TargetAudit:
                 )
             case Unrecorded(head):
                 detail = "moved by hand; the next promotion adopts what runs" if head else "no record tells of it yet"
+                if standing.digest is None:
+                    detail = "removed by hand: nothing stands there"
                 expected = head.record.digest if head else None
                 yield self.finding("drift", expected, standing.digest, self._way_back(), tag=environment, detail=detail)
 

@@ -137,7 +137,8 @@ def _downgrade_hint(environment: Environment, candidate: Candidate) -> str:
         ways.append(f"To go back all the same: `{_overriding(environment, candidate, 'downgrades')}`.")
     if environment.lines == "none":
         ways.append(f"To keep an older line alive beside what runs, set `lines: minor` for {environment.name}.")
-    return " ".join(ways) or f"What ran in {environment.name} before comes back by `tagflow rollback`."
+    name = environment.name
+    return " ".join(ways) or f"What ran in {name} before comes back by `tagflow rollback {name}`."
 
 
 def _overriding(environment: Environment, candidate: Candidate, rule: Rule) -> str:
@@ -177,7 +178,7 @@ def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> It
             rule="freeze",
             until=stop.until,
             hint=f"`tagflow freeze {environment.name} --lift --reason TEXT` ends it, or override with a reason. "
-            "`tagflow rollback` works in a freeze too.",
+            f"`tagflow rollback {environment.name}` works in a freeze too.",
         )
     if not any(is_frozen(window, now) for window in environment.freeze):
         return
@@ -190,7 +191,7 @@ def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> It
         message,
         rule="freeze",
         until=opening,
-        hint="Wait, or override with a reason. `tagflow rollback` works in a freeze too.",
+        hint=f"Wait, or override with a reason. `tagflow rollback {environment.name}` works in a freeze too.",
     )
 
 

@@ -58,6 +58,8 @@ def full(cell: Cell) -> str:
     match cell.state:
         case "interrupted":
             return f"{runs} (→ {wanted or '?'} interrupted)"
+        case "unrecorded" if not cell.digest:
+            return "removed" + (f" (was {wanted})" if wanted else "")
         case "unrecorded":
             return f"{runs} by hand" + (f" (was {wanted})" if wanted else "")
         case "late":
