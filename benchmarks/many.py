@@ -90,8 +90,8 @@ def two_hundred_images(place: Place, report: Report) -> None:
 def _compared(found: dict[str, list[Sample]]) -> str:
     note = (
         "tagflow's time has everything in it: tag lists, records, checks, looks afterwards. Registry and client share"
-        " the processors here, and the registry needs most of them. Of all requests of an image three write; the others see"
-        " to it that nothing is overwritten, and that it is known what ran before."
+        " the processors here, and the registry needs most of them. Three requests of each image write; the others"
+        " see to it that nothing is overwritten, and that it is known what ran before."
     )
     if "crane tag, xargs -P 8" in found:
         other = [Sample(it.seconds / 2, 0, 0) for it in found["crane tag, xargs -P 8"]]
