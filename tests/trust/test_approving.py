@@ -489,6 +489,31 @@ def test_what_an_approved_plan_began_is_finished_with_the_approvals_of_its_recor
     assert [it for it in world.verify() if it.problem != "floating.wrong"] == []
 
 
+@pytest.mark.parametrize("finish", ["apply", "repair"])
+def test_what_is_announced_a_second_time_has_the_approvals_too(tmp_path: Path, finish: str) -> None:
+    """Where a soak is measured by its record, a release that is finished later is announced anew."""
+    text = policy_text(more="soak: 1h").replace("test: {", f"test: {{{TWO}, ")
+    world = SignedWorld(text)
+    world.build("v1.0")
+    world.promote("v1.0", to="dev")
+    plan = tmp_path / "plan.json"
+    world.promoting("v1.0", to="test", save_plan=plan)
+    for name in ("alice", "bob"):
+        world.approve(plan, name)
+    assert world.crash(lambda: world.applying(plan), 5)
+    assert "interrupted" in world.states("test").values()
+    if finish == "apply":
+        world.applying(plan)
+    else:
+        world.repair("test")
+    assert world.runs("test") == {"app": "v1.0", "api": "v1.0"}
+    plan_id = read_plan(plan).id
+    for image in ("app", "api"):
+        record = world.head(image, "test").record
+        assert (len(record.approvals), record.plan) == (2, plan_id)
+    assert world.verify() == []
+
+
 def test_what_somebody_else_forged_as_begun_is_not_finished(world: SignedWorld, plan: Path) -> None:
     """An announcement with this plan's id and approvals that never were, by who may push and has no key."""
     plan_id = read_plan(plan).id

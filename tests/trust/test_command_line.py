@@ -64,6 +64,12 @@ def test_straight_to_prod_is_refused_with_commands_that_work(office: Office, tmp
     assert office.runs() == BOTH
 
 
+def test_status_offers_the_way_by_a_plan(office: Office) -> None:
+    told = office.well("ci", "status", key="").out
+    assert "v1.1 may go on from dev to prod" in told
+    assert "tagflow promote v1.1 --to prod --save-plan plan.json" in told
+
+
 def test_approve_as_json(office: Office, plan: str, tmp_path: Path) -> None:
     plan_id = json.loads(Path(plan).read_text())["id"]
     document = office.json("alice", "approve", plan)

@@ -155,7 +155,9 @@ def _finish(context: Context, environment: Environment) -> list[str]:
         try:
             _refuse_incomplete(snapshot, changes)
             decision = decision_of(snapshot, request, environment, context.policy_digest, changes, release)
-            result = execute(context, Execution(decision, observer))
+            begun = release.entry.record  # what it carries out, and who approved that, goes on
+            finishes = Execution(decision, observer, plan_id=begun.plan, approvals=begun.approvals)
+            result = execute(context, finishes)
         except TagflowError as error:
             context.warn(f"{environment.name}: {error.message}")
             continue

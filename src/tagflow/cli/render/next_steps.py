@@ -122,9 +122,9 @@ def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str]) -> Iterato
         targets = {image: label for label, images in waiting.items() for image in images}
         if not targets:
             continue
-        line = Line(
-            "promote", tuple(f"{image}={it}" for image, it in targets.items()), (Option("--to", environment.name),)
-        )
+        options = [Option("--to", environment.name)]
+        options += [Option("--save-plan", "plan.json")] if environment.approvals else []
+        line = Line("promote", tuple(f"{image}={it}" for image, it in targets.items()), tuple(options))
         if len(waiting) == 1 and len(targets) == len(rows) == len(names):
             line = line.saying("promote", list(waiting), line.options)
         elif len(targets) > _FEW_TARGETS:
