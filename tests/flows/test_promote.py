@@ -477,3 +477,16 @@ class TestHistoryRepository:
         assert len([tag for tag in apart if tag.startswith("_tagflow.prod.")]) == 2
         world.rollback("prod")
         assert set(world.runs("prod").values()) == {"v1.0.0"}
+
+
+def test_a_combined_tag_that_was_moved_from_under_what_runs() -> None:
+    """A refusal that says so, and no rule is asked about what runs already."""
+    world = World()
+    world.through("v1.0.0", "dev", "test")
+    world.through("v1.1.0", "dev", "test")
+    other = world.tag("frontend", "v1.0.0")
+    assert other is not None
+    world.hand_move("frontend", "v1.1.0-test", other)
+    with world.unchanged(), fails("tag.immutable", 3) as caught:
+        world.promote("frontend=v1.1.0", to="test")
+    assert "v1.1.0-test" in caught[0].message

@@ -69,7 +69,7 @@ class Admission:
                 moves += self._moves(choice, beside=beside)
             except TagflowError as error:
                 refusals.append(error)
-                entering.append(choice)
+                entering += [] if self._is_there(choice) else [choice]  # of what runs already no rule asks
                 continue
             told += sent_again(self.environment, choice) if again else ()
             told += entry_notes(self.environment, choice, beside=beside and not again)
