@@ -93,6 +93,16 @@ def test_missing_image(engine: Engine, registry: RegistryServer) -> None:
     assert "docker images" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["tagged", "tagged:latest", "tagged:v9"])
+def test_a_name_under_other_tags_is_offered(daemon: Daemon, engine: Engine, name: str) -> None:
+    daemon.build("tagged:build")
+    daemon.build("acme/tagged:other")
+    with pytest.raises(NotFound) as caught:
+        engine.image_id(name)
+    assert caught.value.message == f"the Docker Engine has no image {name if ':' in name else 'tagged:latest'}"
+    assert caught.value.hint == "There is docker-daemon:tagged:build: name the tag."
+
+
 def test_docker_hub_is_named_as_docker_does(daemon: Daemon, engine: Engine) -> None:
     image = daemon.build("hub:1", "for the hub")
     engine.tag(image, Repository("docker.io", "acme/hub"), "v1.0")

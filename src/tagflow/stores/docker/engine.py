@@ -18,7 +18,15 @@ from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, fo
 from tagflow.stores.docker.events import follow
 from tagflow.stores.docker.failure import Failure, failing
 from tagflow.stores.docker.link import Connect, Link
-from tagflow.stores.docker.names import LocalImage, docker_name, is_image, local_image, registry_name
+from tagflow.stores.docker.names import (
+    LocalImage,
+    docker_name,
+    in_full,
+    is_image,
+    local_image,
+    registry_name,
+    without_tag,
+)
 from tagflow.stores.files import publish
 from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Silence, Store
 from tagflow.stores.registry.auth.credentials import Credential
@@ -30,6 +38,8 @@ SdkAuth = Mapping[str, str]
 """``username`` and ``password``, or ``identitytoken`` (Docker Engine API, "Authentication")."""
 
 _CONTAINERD = "io.containerd.snapshotter"
+_FEW = 5
+"""So many names are offered."""
 
 
 def sdk_auth(credential: Credential | None) -> SdkAuth | None:
@@ -87,9 +97,21 @@ class Engine:
         parse_reference(name)
         local = self._find(name)
         if local is None:
-            hint = "`docker images` lists what is there; build or pull it first."
-            raise NotFound("source.not_found", f"the Docker Engine has no image {name}", hint=hint)
+            hint = self._under_other_tags(name) or "`docker images` lists what is there; build or pull it first."
+            raise NotFound("source.not_found", f"the Docker Engine has no image {in_full(name)}", hint=hint)
         return local.id
+
+    def _under_other_tags(self, name: str) -> str:
+        """What to name where a name was given without its tag, which then is ``latest``, or with one that is not
+        there; empty where there is no image of that name."""
+        repository = without_tag(name)
+        with self._link.calling(failing("engine.failed", f"list the images of {repository}")) as client:
+            there = [it for it in client.names_of(repository) if without_tag(it) == repository]
+        if not there:
+            return ""
+        told = ", ".join(f"docker-daemon:{it}" for it in there[:_FEW])
+        more = f" or {len(there) - _FEW} more" if len(there) > _FEW else ""
+        return f"There is {told}{more}: name the tag."
 
     @cached_property
     def platform(self) -> str:

@@ -36,6 +36,25 @@ def registry_name(repository: Repository) -> str:
     return docker_name(repository)
 
 
+def without_tag(name: str) -> str:
+    """HOST/PATH of a name; a port is no tag.
+
+    >>> without_tag("localhost:5000/app:v1"), without_tag("localhost:5000/app")
+    ('localhost:5000/app', 'localhost:5000/app')
+    """
+    path, colon, tag = name.partition("@")[0].rpartition(":")
+    return path if colon and "/" not in tag else name.partition("@")[0]
+
+
+def in_full(name: str) -> str:
+    """A name as the daemon reads it: without a tag it is ``latest``.
+
+    >>> in_full("frontend"), in_full("frontend:build"), in_full("sha256:" + "0" * 64) == "sha256:" + "0" * 64
+    ('frontend:latest', 'frontend:build', True)
+    """
+    return name if "@" in name or without_tag(name) != name else f"{name}:latest"
+
+
 @dataclass(frozen=True)
 class LocalImage:
     """An image in the daemon and the names that it has there, as the daemon lists them."""

@@ -53,6 +53,11 @@ class Client(docker.APIClient):  # type: ignore[misc]
             return None
         return attributes
 
+    def names_of(self, repository: str) -> list[str]:
+        """``REPOSITORY:TAG`` of every local image of a repository (Docker Engine API, ``ImageList``)."""
+        found = self.images(name=repository)
+        return sorted({str(name) for image in found for name in image.get("RepoTags") or ()})
+
     @property
     def trust_env(self) -> bool:
         """No: REQUESTS_CA_BUNDLE would replace the daemon's own authority, and ``~/.netrc`` adds credentials."""
