@@ -97,12 +97,45 @@ def add_user(server: RegistryServer, name: str, password: str) -> None:
     _ask(server, "POST", "users/", {"username": name, "password": password})
 
 
-def _ask(server: RegistryServer, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
-    login = base64.b64encode(f"{server.username}:{server.password}".encode()).decode()
-    headers = {"Authorization": f"Basic {login}"}
-    answer = urllib3.request(
-        method, f"http://{server.host}/pulp/api/v3/{path}", json=document, headers=headers, timeout=60
+def make_private(server: RegistryServer, repository: str) -> None:
+    """Strangers may not see a repository any more."""
+    found = _ask(server, "GET", f"distributions/container/container/?base_path={repository}")
+    _finish(
+        server, _ask(server, "PATCH", found["results"][0]["pulp_href"].removeprefix("/pulp/api/v3/"), {"private": True})
     )
+
+
+def delete(server: RegistryServer, repository: str, digest: str) -> None:
+    """Remove a manifest by its digest, as people clean up: what it names goes with it, and all its tags."""
+    scope = f"service={server.host}&scope=repository:{repository}:pull,push,delete"
+    token = urllib3.request("GET", f"http://{server.host}/token/?{scope}", headers=_login(server), timeout=60).json()
+    answer = urllib3.request(
+        "DELETE",
+        f"http://{server.host}/v2/{repository}/manifests/{digest}",
+        headers={"Authorization": f"Bearer {token['token']}"},
+        timeout=60,
+    )
+    assert answer.status == 202, answer.data
+
+
+def _finish(server: RegistryServer, begun: Mapping[str, Any]) -> None:
+    """Wait for a task."""
+    end = time.monotonic() + START_SECONDS
+    state = "waiting"
+    while state in ("waiting", "running"):
+        assert time.monotonic() < end, begun
+        time.sleep(0.1)
+        state = _ask(server, "GET", begun["task"].removeprefix("/pulp/api/v3/"))["state"]
+    assert state == "completed"
+
+
+def _login(server: RegistryServer) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{server.username}:{server.password}".encode()).decode()}
+
+
+def _ask(server: RegistryServer, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
+    url = f"http://{server.host}/pulp/api/v3/{path}"
+    answer = urllib3.request(method, url, json=document, headers=_login(server), timeout=60)
     assert answer.status < 300, answer.data
     return answer.json()
 

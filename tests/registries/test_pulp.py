@@ -11,6 +11,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tagflow.stores.registry.http.settings import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk, Done
-from tests.pulp import add_user, running_pulp
+from tests.pulp import add_user, delete, make_private, running_pulp
 from tests.servers import RegistryServer
 from tests.stores import test_contract as contract
 from tests.stores.media import Medium
@@ -123,6 +124,10 @@ class Shop:
         assert done.status == 0, done.err
         return done
 
+    def json(self, *command: str) -> dict[str, Any]:
+        """What a command says, however it ends."""
+        return self.run(*command, "-o", "json").document
+
     def release(self, version: str) -> None:
         self.do("push", version, f"app=oci:builds/{version}")
         self.do("promote", version, "--to", "prod")
@@ -169,7 +174,8 @@ def test_who_may_not_push_is_told_so(shop: Shop, host: RegistryHost) -> None:
     add_user(shop.pulp, name, SECRET)
     done = shop.run("push", "v1.1", "app=oci:builds/v1.1", login=shop.login_of(name, SECRET))
     assert done.status == 6, done.err
-    assert "push" in done.err
+    assert f"{name} (from" in done.err
+    assert "may not push there" in done.err
     assert "password" not in done.err
     assert host.store(shop.repository).resolve("dev") == shop.built["v1.0"].digest
 
@@ -178,3 +184,102 @@ def test_a_wrong_password_is_told(shop: Shop) -> None:
     done = shop.run("status", login=shop.login_of("admin", "not it"))
     assert done.status == 6
     assert "not it" not in done.err
+
+
+class TestNothingIsLost:
+    """What cost people data elsewhere, and what Pulp alone does."""
+
+    def test_a_version_on_a_later_page_is_not_overwritten(
+        self, shop: Shop, host: RegistryHost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tagflow.stores.registry.listing.PAGE_SIZE", 3)
+        shop.release("v1.0")
+        registry = host.store(shop.repository)
+        for number in range(8):
+            registry.put(registry.get("v1.0"), f"build-{number}")
+        assert len(registry.tags()) > 12
+        document = shop.json("push", "v1.0", "app=oci:builds/v1.1")
+        assert (document["exit_code"], document["error"]["code"]) == (3, "tag.immutable")
+        assert registry.resolve("v1.0") == shop.built["v1.0"].digest
+        shop.do("verify")
+
+    def test_what_strangers_may_not_see(self, shop: Shop, host: RegistryHost, pulp: RegistryServer) -> None:
+        shop.release("v1.0")
+        make_private(pulp, shop.repository)
+        assert "v1.0" in shop.do("status", "prod").out
+        assert shop.run("push", "v1.0", "app=oci:builds/v1.1").status == 3
+        nobody = shop.desk.path / "nobody"
+        nobody.mkdir()
+        done = shop.run("status", login=str(nobody))
+        assert done.status == 6, done.out
+        assert "docker login" in done.err
+        assert host.store(shop.repository).resolve("v1.0") == shop.built["v1.0"].digest
+
+    def test_an_image_that_was_deleted_gets_no_name_and_comes_back_by_a_push(
+        self, shop: Shop, host: RegistryHost, pulp: RegistryServer
+    ) -> None:
+        """Its platforms and layers are gone with it; the index is in the cache still."""
+        for version in ("v1.0", "v1.1"):
+            shop.do("push", version, f"app=oci:builds/{version}")
+        shop.do("promote", "v1.0", "--to", "prod")
+        registry = host.store(shop.repository)
+        lost = shop.built["v1.1"]
+        delete(pulp, shop.repository, lost.digest)
+        left = registry.tags()
+        assert not any(registry.has(child.digest) for child in lost.children)
+        assert "v1.1" not in left
+        assert shop.run("verify", "--repair").status == 5
+        assert registry.tags() == left
+        assert shop.json("promote", "v1.1", "--to", "prod")["exit_code"] in (4, 5)
+        assert registry.resolve("prod") == shop.built["v1.0"].digest
+        shop.do("push", "v1.1", "app=oci:builds/v1.1")
+        shop.do("promote", "v1.1", "--to", "prod")
+        assert registry.resolve("prod") == lost.digest
+        assert all(registry.has(child.digest) for child in lost.children)
+        shop.do("verify")
+
+    def test_what_is_no_record_is_set_aside(self, shop: Shop, host: RegistryHost) -> None:
+        """No tag is removed here by itself."""
+        for version in ("v1.0", "v1.1"):
+            shop.release(version)
+        registry = host.store(shop.repository)
+        registry.put(registry.get("v1.0"), "_tagflow.prod.000009.aaaaaaaaaaaa")
+        assert "v1.1" in shop.do("status").out
+        assert shop.json("rollback", "prod", "app")["error"]["code"] == "history.broken"
+        shop.do("verify", "--repair")
+        shop.do("rollback", "prod")
+        assert registry.resolve("prod") == shop.built["v1.0"].digest
+
+
+def test_from_here_to_distribution(shop: Shop, host: RegistryHost, registry: RegistryServer) -> None:
+    """Its blobs are redirected to; nothing of the login goes along."""
+    production = registry.fresh("production")
+    policy = (shop.desk.path / "promotion.yaml").read_text()
+    shop.desk.write(policy.replace("prod: {", f"prod: {{registry: {production}, "))
+    shop.release("v1.0")
+    with_tags = RegistryHost(registry.host, Settings(environ={}))
+    there = with_tags.store(f"{production.path}/app")
+    assert there.get("prod") == host.store(shop.repository).get("v1.0") == shop.built["v1.0"]
+    assert all(there.has(child.digest) for child in shop.built["v1.0"].children)
+    shop.do("verify")
+    with_tags.close()
+
+
+def test_a_hold_and_a_freeze(shop: Shop) -> None:
+    shop.do("push", "v1.0", "app=oci:builds/v1.0")
+    shop.do("hold", "prod", "v1.0", "--reason", "it leaks")
+    assert shop.json("promote", "v1.0", "--to", "prod")["error"]["code"] == "promotion.held"
+    shop.do("hold", "prod", "v1.0", "--lift", "--reason", "it does not")
+    shop.do("freeze", "prod", "--reason", "a holiday")
+    assert shop.json("promote", "v1.0", "--to", "prod")["error"]["code"] == "promotion.frozen"
+    shop.do("freeze", "prod", "--lift", "--reason", "it is over")
+    shop.do("promote", "v1.0", "--to", "prod")
+    shop.do("verify")
+
+
+def test_who_has_not_logged_in_is_told_what_to_do(shop: Shop) -> None:
+    nobody = shop.desk.path / "nobody"
+    nobody.mkdir()
+    done = shop.run("push", "v1.0", "app=oci:builds/v1.0", login=str(nobody))
+    assert done.status == 6
+    assert "docker login" in done.err

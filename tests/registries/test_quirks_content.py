@@ -13,7 +13,7 @@ from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manife
 from tests import images
 from tests.registries.shop import POLICY, Shop
 from tests.servers import RegistryServer
-from tests.standin import changed
+from tests.standin import Say, changed, instead
 
 pytestmark = pytest.mark.registry
 
@@ -144,6 +144,15 @@ class TestLostParts:
         assert shop.direct.resolve("dev") == built["v1.1"].digest
         assert shop.direct.resolve("prod") == shop.direct.resolve("v1.0") == index.digest
         shop.do("verify")
+
+    @pytest.mark.parametrize("status", [503, 403, 500])
+    @pytest.mark.parametrize("path", ["/blobs/", "/manifests/sha256:"])
+    def test_a_registry_that_fails_has_lost_nothing(self, shop: Shop, status: int, path: str) -> None:
+        self.released(shop, "v1.0")
+        shop.server.overrides.append(instead(Say(status), "GET|HEAD", path))
+        done = shop.run("verify", "--timeout", "1s")
+        assert done.status == 6, (done.out, done.err)
+        assert "content.missing" not in done.out + done.err
 
 
 class TestStrayRecords:
