@@ -100,9 +100,8 @@ def add_user(server: RegistryServer, name: str, password: str) -> None:
 def make_private(server: RegistryServer, repository: str) -> None:
     """Strangers may not see a repository any more."""
     found = _ask(server, "GET", f"distributions/container/container/?base_path={repository}")
-    _finish(
-        server, _ask(server, "PATCH", found["results"][0]["pulp_href"].removeprefix("/pulp/api/v3/"), {"private": True})
-    )
+    _ask(server, "PATCH", found["results"][0]["pulp_href"].removeprefix("/pulp/api/v3/"), {"private": True})
+    _await_tasks(server)
 
 
 def delete(server: RegistryServer, repository: str, digest: str) -> None:
@@ -116,17 +115,15 @@ def delete(server: RegistryServer, repository: str, digest: str) -> None:
         timeout=60,
     )
     assert answer.status == 202, answer.data
+    _await_tasks(server)
 
 
-def _finish(server: RegistryServer, begun: Mapping[str, Any]) -> None:
-    """Wait for a task."""
+def _await_tasks(server: RegistryServer) -> None:
+    """What was only accepted is done when this returns."""
     end = time.monotonic() + START_SECONDS
-    state = "waiting"
-    while state in ("waiting", "running"):
-        assert time.monotonic() < end, begun
+    while _ask(server, "GET", "tasks/?state__in=waiting,running")["count"]:
+        assert time.monotonic() < end, "a task of Pulp does not end"
         time.sleep(0.1)
-        state = _ask(server, "GET", begun["task"].removeprefix("/pulp/api/v3/"))["state"]
-    assert state == "completed"
 
 
 def _login(server: RegistryServer) -> dict[str, str]:

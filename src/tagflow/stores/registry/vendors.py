@@ -77,6 +77,10 @@ HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
         ("immutability", f"locks refuse every write: {_MUTABLE}"),
         ("retention", f"a retention policy for untagged manifests and `acr purge`: {_RETENTION}"),
         ("lagging referrers", "the list of referrers lags behind writes: wait a moment between signing and promoting"),
+        (
+            "lagging lists",
+            "other regions of a geo-replicated registry list tags later: let all releases go through one region",
+        ),
     ),
     "google": (
         ("immutability", "immutable tags are for the whole repository there, and no environment tag could move: off"),
@@ -86,7 +90,14 @@ HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
         ("rollback of new tags", "GHCR removes no tag through this API: a tag that is new cannot be taken back"),
         ("retention", f"cleanup actions that sweep untagged versions delete the platforms of an index: {_RETENTION}"),
     ),
-    "quay": (("retention", f"tag expiration and auto-prune: {_RETENTION}"),),
+    "quay": (
+        ("retention", f"tag expiration and auto-prune: {_RETENTION}"),
+        (
+            "lagging lists",
+            "Quay keeps lists of tags for two minutes by default, so that releases at the same time may not see each"
+            " other: let them go one after another, or have active_repo_tags_cache_ttl set to 0s",
+        ),
+    ),
     "gitlab": (("retention", f"cleanup policies, and garbage collection of untagged manifests: {_RETENTION}"),),
     "other": (),
 }
