@@ -96,12 +96,10 @@ class TestAbsurdRecords:
         store = repository(desk)
         (tag,) = records(store)
         record = store.get(tag)
-        document = record.document | {
-            "annotations": {**record.annotations, "org.opencontainers.image.created": created}
-        }
+        annotations = {**record.annotations, "org.opencontainers.image.created": created}
         if above:
-            document["annotations"]["io.tagflow.record.parents"] = f"{tag}@{record.digest}"
-        odd = Manifest(record.media_type, json.dumps(document).encode())
+            annotations["io.tagflow.record.parents"] = f"{tag}@{record.digest}"
+        odd = Manifest(record.media_type, json.dumps({**record.document, "annotations": annotations}).encode())
         sequence = 2 if above else 1
         if not above:
             store.untag(tag, record.digest)
