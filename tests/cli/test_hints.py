@@ -310,6 +310,7 @@ SCENES = {
         "promotion.order",
         ("hold test v1.2 --lift --reason WHY",),
     ),
+    "a hold of nothing": Scene(READY, "hold prod --reason x", "target.missing", ("hold prod VERSION",)),
     "a hold of what does not exist": Scene(
         then(released("v1.0")), "hold prod v9.9 --reason x", "version.not_found", ("status",)
     ),
@@ -477,6 +478,7 @@ ELSEWHERE = {
     "tagflow apply plan.json": "tests/trust",
     "tagflow doctor": "test_words.py: it needs a registry",
     "tagflow pin {} FILE…": "test_deployments.py: it needs a registry",
+    "tagflow pin {} {}": "test_pin.py: it needs deployment files",
     "tagflow push VERSION {}": "test_init.py",
     "tagflow push": "a reason names the command; the hint beside it is typed",
 }

@@ -68,6 +68,9 @@ def test_check_says_what_differs_and_ends_with_five(pinned: Desk) -> None:
     assert "compose.yaml:2" in text.out
     assert "Next" not in text.out
     assert (pinned.path / "compose.yaml").read_text() == COMPOSE
+    assert "hint: `tagflow pin prod compose.yaml` writes it." in text.err.splitlines()
+    pinned.act("pin", "prod", "compose.yaml")
+    pinned.act("pin", "prod", "compose.yaml", "--check")
 
 
 def test_a_diff_that_git_applies(pinned: Desk) -> None:

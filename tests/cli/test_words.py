@@ -37,6 +37,9 @@ ORDER = [
     ("history frontend", "history prod frontend"),
     ("history frontend prod", "history prod frontend"),
     ("tags v1.0 prod", "tags v1.0 --env prod"),
+    ("hold v1.1 prod --reason x", "hold prod v1.1 --reason x"),
+    ("pin compose.yaml prod", "pin prod compose.yaml"),
+    ("stats --env prod", "stats prod"),
     ("status --env prod", "status prod"),
 ]
 MEANT = [
@@ -51,6 +54,8 @@ MEANT = [
     ("history PROD", "history prod"),
     ("status fronted", "status frontend"),
     ("verify prood", "verify prod"),
+    ("stats PROD", "stats prod"),
+    ("pin prd compose.yaml", "pin prod compose.yaml"),
     ("ls", "status"),
     ("list prod", "status prod"),
     ("log", "history prod"),
@@ -71,6 +76,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk.write(FOUR)
     for version in ("v1.0", "v1.1"):
         desk.through(version, "dev", "test", "staging", "prod")
+    (desk.path / "compose.yaml").write_text("services: {}\n")
     desk.build("v2.0", "frontend")
     shutil.copytree(desk.path / "registry" / "frontend", desk.path / "build")
     return desk

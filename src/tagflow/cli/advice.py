@@ -176,6 +176,8 @@ def _better(line: Line, names: _Names) -> Line | None:
         "push": _push,
         "history": _environment_first,
         "pull": _pull,
+        "pin": _one_environment,
+        "stats": _one_environment,
         "tags": _tags,
         "hold": _environment_first,
         "freeze": _environment_first,
@@ -253,6 +255,18 @@ def _environment_first(line: Line, names: _Names) -> Line | None:
         return None
     chosen = environments[:1] or [names.environments[-1]]
     return line.saying(line.command, [*chosen, *targets], line.without("--to", "--env", "--image"))
+
+
+def _one_environment(line: Line, names: _Names) -> Line | None:
+    """`pin ENV FILE…`, `stats ENV`: the environment stands first, whatever the other words are."""
+    moved = [it.value or "" for it in line.options if it.name in ("--to", "--env")]
+    words = [*moved, *(word for word in line.words if word not in _FILLERS)]
+    found = [word for word in words if names.environment(word)] or words[:1]
+    environment = _near(found[0], names.environments) if found else None
+    if environment is None or len(found) > 1:
+        return None
+    rest = [word for word in words if word != found[0]]
+    return line.saying(line.command, [environment, *rest], line.without("--to", "--env"))
 
 
 def _pull(line: Line, names: _Names) -> Line | None:

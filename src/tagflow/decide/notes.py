@@ -58,6 +58,12 @@ def read_hold(scheme: TagScheme, request: Request, actor: str, *, lift: bool) ->
     :raises UsageError: ``reason.missing``, ``target.missing``, ``target.invalid`` where an image has no version.
     """
     environment = find_environment(scheme.policy, request.environment)
+    if not request.targets:
+        raise UsageError(
+            "target.missing",
+            "no VERSION: nothing says what to hold",
+            hint=f"Name a VERSION, or NAME=VERSION for one image: `tagflow hold {request.environment} VERSION`.",
+        )
     wanted = parse_targets(scheme, request.targets)
     without = [it.image.name for it in wanted if it.version is None]
     if without:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from tagflow.pin.written import Names, names
 from tagflow.verbs.files import Rewrite, read_files, rewrite
 
 Mode = Literal["write", "check", "show"]
+_FEW = 5
+"""So many files are named in a command."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,11 @@ def _file(path: Path, it: Pinned) -> PinnedFile:
 def _differs(result: Pinning) -> Conflict:
     files = result.differing
     who = f"{files[0]} does" if len(files) == 1 else f"{len(files)} of {len(result.files)} files do"
+    named = shlex.join(files) if len(files) <= _FEW else "FILE…"
     error = Conflict(
         "pin.differs",
         f"{who} not say what {result.environment} runs",
-        hint=f"`tagflow pin {result.environment} FILE…` writes it.",
+        hint=f"`tagflow pin {result.environment} {named}` writes it.",
     )
     error.result = result
     return error
