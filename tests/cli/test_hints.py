@@ -527,6 +527,17 @@ def test_equal_reasons_of_many_images_are_one_line(tmp_path: Path) -> None:
     assert len(desk.json("promote", "v1.1", "--to", "prod")["error"]["details"]) == 8
 
 
+def test_a_combined_tag_that_nobody_promoted_is_found_and_no_repair_is_promised(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("{floating: [latest]}", "{}"))
+    then(READY, by_hand("frontend", "v1.2", "v1.2-prod"))(desk)
+    for typed in ("verify", "verify --repair"):
+        done = desk.quickly(*shlex.split(typed))
+        assert done.status == 5
+        assert "anchor.moved  frontend in prod: v1.2-prod\n  no record tells how it came here" in done.out
+        assert "hint: What to do stands with each finding: it needs somebody's judgement." in done.err.splitlines()
+
+
 class TestAtNight:
     """What somebody must know who is woken up."""
 

@@ -204,3 +204,19 @@ def test_doctor_has_the_fix_that_status_has(tmp_path: Path) -> None:
     (fix,) = [line for line in status.err.splitlines() if line.startswith("hint: ")]
     assert fix.partition(";")[0] in doctor.err
     assert desk.json("doctor")["result"]["registries"][0]["credential"] is None
+
+
+def test_the_other_ending_of_the_policy_is_noticed(desk: Desk) -> None:
+    (desk.path / "promotion.yaml").rename(desk.path / "promotion.yml")
+    done = desk.quickly("status")
+    assert done.status == 2
+    assert "There is a promotion.yml: call it promotion.yaml, or name it with --policy promotion.yml." in done.err
+    assert desk.quickly("status", "--policy", "promotion.yml").status == 0
+
+
+def test_the_page_can_go_to_standard_output(desk: Desk) -> None:
+    done = desk.quickly("status", "--html", "-")
+    assert done.status == 0
+    assert done.out.startswith("<!DOCTYPE html>")
+    assert done.out.rstrip().endswith("</html>")
+    assert done.err == ""

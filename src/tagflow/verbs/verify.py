@@ -38,11 +38,14 @@ def look(context: Context, names: Sequence[str]) -> tuple[Observer, Snapshot, li
     return observer, snapshot, audit(snapshot, targets, unread)
 
 
-def refuse(findings: Sequence[Finding], result: object) -> Conflict:
-    """The error that says that there are findings; ``result`` goes into its JSON document."""
+def refuse(findings: Sequence[Finding], result: object, *, repaired: bool = False) -> Conflict:
+    """The error that says that there are findings; ``result`` goes into its JSON document. ``repaired``: what needs no
+    judgement was mended already."""
     count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     says = "as the history says"
     hint = "`tagflow verify --repair` mends what needs no judgement; the rest is told with each finding."
+    if repaired or not any(it.repair.startswith("tagflow verify ") for it in findings):
+        hint = "What to do stands with each finding: it needs somebody's judgement."
     if all(it.problem == "running.differs" for it in findings):
         says, hint = "what it should be", "The names are as the history says: what runs has to be deployed again."
     error = Conflict("verify.findings", f"{count}: not everything is {says}", hint=hint)

@@ -158,7 +158,7 @@ def verify(
         return
     if not session.is_json:
         session.emit(document, lambda: text(findings))
-    raise refuse(findings, document)
+    raise refuse(findings, document, repaired=repair and not dry_run)
 
 
 def _printed(file: str, environments: list[str]) -> bytes:
