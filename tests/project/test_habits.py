@@ -39,6 +39,12 @@ def test_ci_runs_the_tests_word_for_word_as_the_readme_says() -> None:
     assert re.search(r"^make test$", (ROOT / "README.md").read_text(), re.M)
 
 
+def test_ci_tries_the_second_registry() -> None:
+    assert 'make test-all PYTEST_ARGS="-m pulp"' in CI
+    assert re.search(r"^test-all: .*\bpulp\b", MAKEFILE, re.M)
+    assert "$(PYTEST_ARGS)" in re.findall(r"^test-all: .+\n\t(.+)$", MAKEFILE, re.M)[0].rpartition("-m long")[2]
+
+
 def test_what_is_long_is_left_to_the_other_target() -> None:
     recipes: dict[str, str] = dict(re.findall(r"^(test|test-all): .+\n\t(.+)$", MAKEFILE, re.M))
     chosen = {name: re.findall(r"-m (\"[^\"]+\"|\S+)", recipe) for name, recipe in recipes.items()}

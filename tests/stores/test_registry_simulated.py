@@ -246,6 +246,8 @@ class TestTagPages:
         [
             (page(None), []),
             (page([]), []),
+            (Say(body=b'{"tags": null}'), []),
+            (Say(body=b'{"name": "a/b"}'), []),
             (page(["a", "a", "..", "", "a b", "\x1b[31m", "x" * 129, "z"]), ["a", "z"]),
             (Say(404, errors("NAME_UNKNOWN", "no")), []),
             (Say(404), []),
@@ -256,7 +258,19 @@ class TestTagPages:
         assert store.tags() == tags
 
     @pytest.mark.parametrize(
-        "body", [b"", b"<html>", b"[]", b'{"tags": 7}', b'{"tags": [7]}', b'{"tags": "a"}', b"[" * 9999]
+        "body",
+        [
+            b"",
+            b"<html>",
+            b"[]",
+            b'{"tags": 7}',
+            b'{"tags": [7]}',
+            b'{"tags": "a"}',
+            b"[" * 9999,
+            b"{}",
+            b'{"message": "please log in"}',
+            b'{"errors": [{"code": "UNAUTHORIZED"}]}',
+        ],
     )
     def test_of_nonsense(self, play: Play, body: bytes) -> None:
         store, _ = play(lambda _: Say(body=body))

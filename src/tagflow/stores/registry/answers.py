@@ -37,7 +37,8 @@ _ERRORS = msgspec.json.Decoder(_Errors)
 
 
 class _TagPage(msgspec.Struct):
-    tags: list[str] | None = None
+    tags: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    name: Any = msgspec.UNSET
 
 
 _TAG_PAGE = msgspec.json.Decoder(_TagPage)
@@ -75,14 +76,20 @@ def content_digest(answer: Answer) -> Digest | None:
 
 
 def read_tags(answer: Answer) -> list[str]:
-    """One page of a list of tags (distribution-spec 1.1, "Listing Tags"); none where it says null.
+    """One page of a list of tags (distribution-spec 1.1, "Listing Tags"); none where it says null, or names the
+    repository and no tags. What says neither is no list: another document must not be taken for an empty one.
 
     :raises StoreError: ``registry.invalid_answer``.
     """
     try:
-        return _TAG_PAGE.decode(answer.body).tags or []
+        page = _TAG_PAGE.decode(answer.body)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise invalid(answer.url, "gives a list of tags that cannot be read") from exc
+    if page.tags is msgspec.UNSET:
+        if page.name is msgspec.UNSET:
+            raise invalid(answer.url, "gives another document than a list of tags")
+        return []
+    return page.tags or []
 
 
 def has_no_referrers_api(answer: Answer) -> bool:
