@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runner import POLICY, Desk, surroundings
+from tests.servers import RegistryServer
 from tests.trust.desk import Office
 
 LOOK = (
@@ -85,6 +86,21 @@ def test_a_policy_with_signers_waits_for_cryptography_only_where_something_is_ve
     found = modules(ci, "status")
     assert {"tagflow.trust", "cryptography"} <= found
     assert "securesystemslib" not in found
+
+
+def test_what_is_seldom_needed_waits(desk: Desk) -> None:
+    """Gates, jitter and temporary files come in where they are needed."""
+    found = modules(desk.path, "promote", "v1.0", "--to", "test")
+    assert found & {"tempfile", "secrets", "random", "statistics", "tagflow.execute.commands"} == set()
+
+
+@pytest.mark.registry
+def test_a_registry_needs_no_checkup(registry: RegistryServer, tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("oci:./registry", f"{registry.host}/{registry.fresh('imports').path}"))
+    found = modules(desk.path, "status")
+    assert "urllib3" in found
+    assert found & {"tagflow.stores.registry.checkup", "secrets"} == set()
 
 
 def test_help_is_answered_before_anything_is_built(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
@@ -157,7 +156,7 @@ def _listed(values: Mapping[str, str]) -> str:
 
 
 def _output(name: str, value: str) -> str:
-    delimiter = f"tagflow_{secrets.token_hex(16)}"
+    delimiter = f"tagflow_{os.urandom(16).hex()}"
     return f"{name}<<{delimiter}\n{clean(value)}\n{delimiter}\n"
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from math import ceil
 from threading import Event
+from typing import TYPE_CHECKING
 
 from tagflow.context import Context
 from tagflow.decide.selection import Choice
@@ -16,7 +17,9 @@ from tagflow.domain.outcome import GateResult
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Gate
 from tagflow.errors import Refused
-from tagflow.execute.commands import Command, Ended, run_command
+
+if TYPE_CHECKING:
+    from tagflow.execute.commands import Ended
 
 _AT_ONCE = 16
 """Commands that run side by side, on this machine."""
@@ -75,6 +78,8 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: E
     }
     variables = {f"TAGFLOW_{name.upper()}": value for name, value in values.items()}
     argv = tuple(_fill(word, values) for word in gate.argv)
+    from tagflow.execute.commands import Command, run_command  # only where there are gates
+
     command = Command(argv, {**context.environ, **variables}, directory=context.directory)
     seconds = gate.timeout.total_seconds()
     try:

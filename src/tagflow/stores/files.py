@@ -9,9 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import random
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -59,7 +57,7 @@ def publish(path: Path, chunks: Iterable[bytes], *, durable: bool = True) -> Non
 
 def publish_in(directory: int, name: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
     """As :func:`publish`, for a name in an open directory."""
-    aside = f".{name}.{os.getpid()}-{secrets.token_hex(4)}"
+    aside = f".{name}.{os.getpid()}-{os.urandom(4).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with open(os.open(aside, flags, 0o666, dir_fd=directory), "wb") as file:
@@ -124,6 +122,8 @@ def _lock(descriptor: int, seconds: float) -> None:
         except BlockingIOError:
             if time.monotonic() > end:
                 raise TimeoutError(f"another process holds the lock for {seconds:.0f} s") from None
+        import random  # seldom needed
+
         time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter, not a secret
 
 

@@ -6,7 +6,7 @@ The specification left these open for long, or they are done otherwise all the s
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,7 +109,7 @@ def undeletable(repository: Repository, tag: str, reason: str) -> StoreError:
 
 
 def _tried(store: Store, session: Session) -> str:
-    nonce = secrets.token_hex(6)
+    nonce = os.urandom(6).hex()
     first, second = (f"_tagflow.try.{nonce[:-1]}{number}" for number in (0, 1))
     answer = session.remove(first)
     if answer.status == 403 or answer.status >= 500:

@@ -12,7 +12,6 @@ from tagflow.errors import StoreError
 from tagflow.stores.port import Checkup, Chunks, Descriptor, Guard, Manifest, TagMoved
 from tagflow.stores.registry.auth.credentials import Keychain
 from tagflow.stores.registry.blobs import Download, Upload, is_there, mount
-from tagflow.stores.registry.checkup import examine
 from tagflow.stores.registry.client import Client, Health
 from tagflow.stores.registry.features import Features, undeletable
 from tagflow.stores.registry.http.retries import RetryBudget, Transient
@@ -50,6 +49,8 @@ class RegistryHost:
 
     def examine(self, repositories: Sequence[Repository], now: datetime, threads: int = 8) -> Checkup:
         """A look at the registry and at what may be done with ``repositories`` there. It raises nothing."""
+        from tagflow.stores.registry.checkup import examine  # for `doctor` alone
+
         with ThreadPoolExecutor(threads, thread_name_prefix="tagflow-doctor") as pool:
             return examine(self._client, repositories, lambda look, them: list(pool.map(look, them)), now)
 

@@ -3,7 +3,6 @@ one pace for all requests to a server that says "too many requests"."""
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import defaultdict
@@ -70,6 +69,8 @@ class RetryBudget:
         self._sleep(seconds)
 
     def _backoff(self) -> float:
+        import random  # seldom needed
+
         longest = self._policy.first * 2.0 ** (self._failures - 1)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
