@@ -11,10 +11,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
+from typing import NoReturn
 
 from tagflow.context import Context
 from tagflow.decide.decision import Decision, Origin
-from tagflow.decide.election import Ballot, Outcome, Verdict, arrive, built_on, elect, stopped_by, taken_back
+from tagflow.decide.election import (
+    Ballot,
+    Outcome,
+    Verdict,
+    arrive,
+    built_on,
+    elect,
+    stopped_by,
+    taken_back,
+    taken_over,
+)
 from tagflow.domain.history import Entry, Release
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest, Repository
@@ -94,6 +105,10 @@ class ReleaseRun:
         """Images whose announcement was begun to be written."""
         self._manifests: dict[tuple[str, Digest], Manifest] = {}
         self._looked_at: dict[str, float] = {}
+        self._sent: set[str] = set()
+        """Images for whose environment tag a PUT was sent since the last look."""
+        self._repeated: set[str] = set()
+        """Those of them where it got no answer, or one that says to try again."""
         self._unanswered = False
         self._moved_on: dict[str, Digest | None] = {}
         """Where environment tags were found that somebody moved on right after this run had moved them."""
@@ -225,10 +240,9 @@ class ReleaseRun:
                 self._context.sleep(self._context.timing.poll)
                 continue
             break
-        if outcome.verdict is Verdict.STOP:
-            self._written.clear()  # hands off: what becomes of it is for those who took it over
-            raise self._overtaken(outcome)
         if outcome.verdict is not Verdict.WON:
+            # Hands off what others took over: what becomes of it is for them. The other images give way.
+            self._written -= {image for image, ballot in ballots.items() if taken_over(ballot) is not None}
             raise self._overtaken(outcome)
         self._refuse_stopped(ballots)
         errors = self._decide_again()
@@ -334,6 +348,8 @@ class ReleaseRun:
             self._ledger.done(move)
         except TagflowError:
             self._ledger.failed(move)
+            # A PUT that got no answer may still arrive: its release must not be taken back.
+            self._unanswered |= move.image in self._repeated
             raise
         else:
             self._ledger.done(move)
@@ -360,14 +376,15 @@ class ReleaseRun:
         return built_on(ballots[image]) is not None
 
     def _send_in_time(self, move: Move) -> None:
-        """Move a tag by a look that is young enough, and looks once more where it is not."""
+        """Move a tag by a look that is young enough, and once for a look: a PUT without an answer may have arrived, and
+        others may have built on it since, or rolled it back to where the tag stood before."""
         for _ in range(_LOOKS):
             try:
                 return self._send(move)
+            except _Arrived:
+                return None
             except _LookedTooLongAgo:
-                if self._abandons:
-                    break
-                self._look_once_more(move.image)
+                self._look_once_more(move)
         raise self._too_late(move.image)
 
     def _too_late(self, image: str) -> StoreError:
@@ -377,18 +394,38 @@ class ReleaseRun:
             hint="Run the same command again.",
         )
 
-    def _look_once_more(self, image: str) -> None:
-        """The last look is too old to move a name by, or others have written since: does the decision still hold?"""
+    def _look_once_more(self, move: Move) -> None:
+        """The last look is too old to move a name by, or has been used, or others have written since: does the decision
+        still hold?
+
+        :raises _Arrived: what was sent already has moved the tag.
+        """
+        image = move.image
         with self._looking:
             looked_at = self._context.elapsed()
             one = {image: self._announced[image]} if image in self._announced else {}
             ballots = self._lookout.unseen(self._lookout.ballots(one))
-            outcome = elect(ballots)
-            if outcome.verdict is not Verdict.WON:
-                raise self._overtaken(outcome)
-            self._refuse_stopped(ballots)
+            if self._has_arrived(move, ballots.get(image)):
+                raise _Arrived
+            if not self._abandons:
+                outcome = elect(ballots)
+                if outcome.verdict is not Verdict.WON:
+                    raise self._overtaken(outcome)
+                self._refuse_stopped(ballots)
             self._lookout.take_in(ballots)
             self._looked_at[image] = looked_at
+            self._sent.discard(image)
+
+    def _has_arrived(self, move: Move, ballot: Ballot | None) -> bool:
+        """Whether what was sent has moved the tag, though no answer said so; others may have moved it on by now."""
+        if ballot is None or move.image not in self._sent or taken_back(ballot) is not None:
+            return False
+        if ballot.digest == move.after:
+            return True
+        moved_on = _not_abandoned({move.image: ballot}) if self._abandons else built_on(ballot) is not None
+        if moved_on:
+            self._moved_on[move.image] = ballot.digest
+        return bool(moved_on)
 
     def _send(self, move: Move) -> None:
         store = self._store(move.image)
@@ -397,17 +434,40 @@ class ReleaseRun:
             store.untag(move.tag, move.before)
             return
         manifest = self._manifests[move.image, move.after]
-        guard = partial(self._guard, move.image) if self._announced else None
+        guard = partial(self._guard, move) if self._announced else None
         store.move(move.tag, manifest, move.before, looked=self._ledger.looked([move]), guard=guard)
 
-    def _guard(self, image: str, tags: Collection[str] | None) -> None:
-        """Asked right before a PUT: none is sent later than the fence after the look that it relies on. In a layout,
-        where the tags are those under its lock, none is sent over a record that this run has not seen."""
+    def _guard(self, move: Move, tags: Collection[str] | None) -> None:
+        """Asked right before a PUT: none is sent later than the fence after the look that it relies on, and for each
+        look one. In a layout, where the tags are those under its lock, none is sent over a record that this run has
+        not seen."""
+        image = move.image
+        if image in self._sent:
+            self._repeated.add(image)
+            self._look_once_more(move)
         self._refuse_late(self._looked_at.get(image, 0.0))
         if tags is not None and self._is_exact(image) and self._lookout.is_news(self._announced[image], tags):
             raise _LookedTooLongAgo
+        self._sent.add(image)
 
-    def _refuse_late(self, looked_at: float, _tags: Collection[str] | None = None) -> None:
+    def _guard_put_back(self, image: str, looked_at: float) -> Callable[[Collection[str] | None], None]:
+        """As :meth:`_guard`, for a PUT that puts a tag back."""
+        looks = [looked_at]
+        sent = False
+
+        def guard(_tags: Collection[str] | None) -> None:
+            nonlocal sent
+            if sent:
+                looks.append(self._context.elapsed())
+                ballot = self._look_before_putting_back({image: self._announced[image]})[image]
+                if taken_back(ballot) is not None or built_on(ballot) is not None:
+                    raise _LookedTooLongAgo
+            self._refuse_late(looks[-1])
+            sent = True
+
+        return guard
+
+    def _refuse_late(self, looked_at: float) -> None:
         if self._context.elapsed() - looked_at >= self._context.timing.fence:
             raise _LookedTooLongAgo
 
@@ -428,9 +488,7 @@ class ReleaseRun:
         }
         back = {image: it.taken_back for image, it in found.items() if it.taken_back is not None}
         if back:
-            self._restore(ballots, back)
-            first = next(iter(back))
-            raise self._overtaken(Outcome(Verdict.STOP, back[first], first))
+            self._give_way(ballots, back)
         moved = [image for image, it in found.items() if it.tag_moved]
         stopped = {image: it.stopped for image, it in found.items() if it.stopped is not None}
         if moved and not self._abandons:
@@ -480,9 +538,7 @@ class ReleaseRun:
         ballots = self._lookout.ballots(news, since_election=True)
         back = {image: by for image, ballot in ballots.items() if (by := taken_back(ballot)) is not None}
         if back:
-            self._restore(ballots, back)
-            first = next(iter(back))
-            raise self._overtaken(Outcome(Verdict.STOP, back[first], first))
+            self._give_way(ballots, back)
 
     def _own_entries(self) -> dict[Repository, list[Entry]]:
         """This run's records, by where they are kept: nobody needs to ask for them."""
@@ -568,6 +624,18 @@ class ReleaseRun:
         }
         for image, digest in missing:
             self._manifests[image, digest] = self._execution.observer.manifest(self._repository(image), digest)
+
+    def _give_way(self, ballots: Mapping[str, Ballot], back: Mapping[str, Entry]) -> NoReturn:
+        """Somebody took this release back in some images, having seen no more of it: it goes back in all of them."""
+        self._restore(ballots, back)
+        first = next(iter(back))
+        error = self._overtaken(Outcome(Verdict.STOP, back[first], first))
+        for image in back:
+            self._leave(image)
+        self._written -= back.keys()
+        if self._written:
+            self._give_back(error)
+        raise error
 
     def _restore(self, ballots: Mapping[str, Ballot], back: Mapping[str, Entry]) -> None:
         """Abandoned while alive, and the PUT landed on top: put the tag back, announced, unless another release was
@@ -689,7 +757,7 @@ class ReleaseRun:
                     self._refuse_late(looked_at)
                     store.untag(move.tag, move.after)
             else:
-                store.move(move.tag, store.get(move.before), move.after, guard=partial(self._refuse_late, looked_at))
+                store.move(move.tag, store.get(move.before), move.after, guard=self._guard_put_back(image, looked_at))
         except TagMoved:
             pass
         except StoreError:  # the answer is lost, perhaps, and it is done
@@ -761,6 +829,10 @@ class ReleaseRun:
 
 class _LookedTooLongAgo(Exception):
     """The look on which a write relies is too old, or others have written since."""
+
+
+class _Arrived(Exception):
+    """What was sent has moved the tag, though no answer said so."""
 
 
 def is_unanswered(error: StoreError) -> bool:
