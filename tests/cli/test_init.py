@@ -60,6 +60,7 @@ def test_images_and_registry_from_compose(desk: Desk) -> None:
     assert done.err.splitlines() == [
         "found compose.yaml: shop-web, shop-api",
         "found compose.yaml: registry ghcr.io/acme",
+        "compose.yaml: left out db: it is pulled, not built; --image NAME takes one",
     ]
 
 
@@ -116,6 +117,7 @@ LEFT_OUT = [
         "left out other.test/x/api: it is in another registry than most, a.test",
     ),
     ("v2: {build: ., image: a.test/acme/v2.0}", "left out v2: 'v2.0' reads as a version"),
+    ("db: {image: a.test/acme/db}", "left out db: it is pulled, not built; --image NAME takes one"),
 ]
 
 

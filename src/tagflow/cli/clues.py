@@ -13,7 +13,7 @@ from threading import Thread
 
 from tagflow import wiring
 from tagflow.cli.propose import Clues
-from tagflow.config.compose import NAMES, Built, compose_trouble, read_compose
+from tagflow.config.compose import NAMES, Built, compose_trouble, read_compose, read_pulled
 from tagflow.domain.policy import Policy
 from tagflow.errors import TagflowError
 
@@ -24,11 +24,11 @@ _LARGEST = 1 << 20
 
 def look_around(folder: Path, environ: Mapping[str, str]) -> Clues:
     """What lies in a folder, and what this machine knows."""
-    name, built, trouble = _compose(folder)
+    name, built, pulled, trouble = _compose(folder)
     remote = _output(["git", "-C", str(folder), "config", "--get", "remote.origin.url"], environ)
     local = _output(["docker", "image", "ls", "--format", "{{.Repository}}"], environ)
     known = tuple(dict.fromkeys(it for it in local if it != "<none>"))
-    return Clues(name, tuple(built), "".join(remote[:1]), known, trouble)
+    return Clues(name, tuple(built), "".join(remote[:1]), known, trouble, tuple(pulled))
 
 
 def layouts(folder: Path) -> list[str]:
@@ -55,13 +55,14 @@ def existing_tags(policy: Policy, environ: Mapping[str, str]) -> frozenset[str]:
     return frozenset(tuple(found))
 
 
-def _compose(folder: Path) -> tuple[str, list[Built], str]:
-    """The name of the compose file, the services that are built here, and why it could not be read."""
+def _compose(folder: Path) -> tuple[str, list[Built], list[str], str]:
+    """The name of the compose file, the services that are built here, those that are not, and why it could not be
+    read."""
     for name in NAMES:
         with suppress(OSError, UnicodeDecodeError), (folder / name).open(encoding="utf-8") as file:
             text = file.read(_LARGEST)
-            return name, read_compose(text), compose_trouble(text)
-    return "", [], ""
+            return name, read_compose(text), read_pulled(text), compose_trouble(text)
+    return "", [], [], ""
 
 
 def _output(command: list[str], environ: Mapping[str, str]) -> list[str]:

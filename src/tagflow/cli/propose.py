@@ -26,7 +26,7 @@ _REGISTRIES = {"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}
 class Clues:
     """What lies around: the services of a compose file, the address of git's remote, repositories of the daemon.
 
-    ``trouble`` says why the compose file could not be read.
+    ``trouble`` says why the compose file could not be read; ``pulled`` are its services that are not built here.
     """
 
     compose: str = ""
@@ -34,6 +34,7 @@ class Clues:
     remote: str = ""
     local: tuple[str, ...] = ()
     trouble: str = ""
+    pulled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def propose(
     host, repository = _remote(clues.remote)
     if not images:
         left_out += refused
+        if clues.pulled:
+            told = "it is pulled, not built" if len(clues.pulled) == 1 else "they are pulled, not built"
+            left_out.append(f"{clues.compose}: left out {', '.join(clues.pulled)}: {told}; --image NAME takes one")
         named = {clues.compose: built, "git remote": (repository,) if repository else ()}
         where, images = next(((where, it) for where, it in named.items() if it), ("", ()))
         because += [f"{where}: {', '.join(images)}"] if images else []

@@ -35,6 +35,13 @@ def read_compose(text: str) -> list[Built]:
     return [_built(name.text, it) for name, it in services.pairs if _get(it, "build") is not None]
 
 
+def read_pulled(text: str) -> list[str]:
+    """The services with an ``image`` that is not built here."""
+    services = _get(parse(text, Mark(0, NAMES[0], 1, 1), Mistakes()), "services")
+    pairs = services.pairs if isinstance(services, Pairs) else ()
+    return [name.text for name, it in pairs if _get(it, "build") is None and _get(it, "image") is not None]
+
+
 def compose_trouble(text: str) -> str:
     """Why a text is no compose file, in one line; empty where it is one."""
     mistakes = Mistakes()
