@@ -16,6 +16,7 @@ from tagflow.trust.dsse import Envelope, Signature, decode_envelope
 from tagflow.verbs.approvals import ARTIFACT_TYPE, ENVELOPES, Document, read_documents
 from tagflow.verbs.plans import read_plan
 from tests.flows.world import fails
+from tests.marks import mostly_long
 from tests.trust.keyring import pair, public_file
 from tests.trust.world import Mallory, SignedWorld, policy_text
 
@@ -464,7 +465,7 @@ def test_an_override_of_something_else_sets_no_approval_aside(tmp_path: Path) ->
 # --- a plan that began, and died -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("write", range(1, 11))
+@pytest.mark.parametrize("write", mostly_long(range(1, 11), 3, 5, 8))
 def test_what_an_approved_plan_began_is_finished_with_the_approvals_of_its_record(
     world: SignedWorld, plan: Path, write: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from base64 import b64encode
 from dataclasses import replace
@@ -12,20 +13,27 @@ import pytest
 
 from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tests.cli.runner import Desk
-from tests.trust.desk import PATHS, Office
+from tests.trust.desk import PATHS, Clock, Office
 from tests.trust.keyring import pair
 
 BOTH = {"frontend": "v1.1", "backend": "v1.1"}
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Office:
-    """v1.0 and v1.1 are in dev, nothing is in prod."""
-    made = Office(tmp_path)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """What :func:`office` is a copy of."""
+    made = Office(tmp_path_factory.mktemp("built"))
     for version in ("v1.0", "v1.1"):
         made.build(version)
         made.well("ci", "promote", version, "--to", "dev")
     return made
+
+
+@pytest.fixture
+def office(built: Office, tmp_path: Path) -> Office:
+    """v1.0 and v1.1 are in dev, nothing is in prod."""
+    shutil.copytree(built.folder / "registry", tmp_path / "registry")
+    return Office(tmp_path, clock=Clock(built.clock.at))
 
 
 @pytest.fixture
@@ -196,11 +204,11 @@ def test_the_missing_approvals_as_json(office: Office, plan: str) -> None:
     ],
 )
 def test_without_a_key(office: Office, arguments: list[str]) -> None:
-    before = Desk(office.folder).files()
+    before = Desk(office.folder / "registry").files()
     document = office.json("ci", *arguments, key="")
     assert (document["exit_code"], document["error"]["code"]) == (2, "signing.no_key")
     assert "TAGFLOW_SIGN_KEY" in document["error"]["hint"]
-    assert Desk(office.folder).files() == before
+    assert Desk(office.folder / "registry").files() == before
 
 
 @pytest.mark.parametrize("named", ["env:NOTHING", "file:/nothing", "nonsense", "ssh:/nothing", "env:BROKEN"])

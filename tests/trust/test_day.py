@@ -22,7 +22,7 @@ from tests.servers import RegistryServer
 from tests.trust.desk import Clock
 from tests.trust.keyring import pair
 
-pytestmark = pytest.mark.registry
+pytestmark = [pytest.mark.registry, pytest.mark.long]
 
 PATHS = {"ledger": "core/ledger", "clearing": "core/clearing", "portal": "web/portal"}
 LABELS = {

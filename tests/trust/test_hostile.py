@@ -190,6 +190,9 @@ FORGED: dict[str, Callable[[Stage], str]] = {
 """What is pushed; each returns the tag that verify must name (empty: it is no record's tag, and nobody reads it)."""
 
 
+SHORT = ("unsigned", "edited", "beside an old one", "at 999999", "absurd lines", "absurd number", "a hold of hers")
+
+
 def promote(it: Stage) -> None:
     it.world.promoting("v1.2", to="prod")
     assert it.world.runs("prod") == V12
@@ -217,7 +220,7 @@ def verify(it: Stage) -> None:
 VERBS = (promote, rollback, apply, verify)
 
 
-@pytest.mark.parametrize("attack", mostly_long(FORGED, *(FORGED.keys() - FORGERIES), "unsigned", "edited"))
+@pytest.mark.parametrize("attack", mostly_long(FORGED, *SHORT))
 def test_what_is_pushed_changes_nothing_for_anybody(attack: str, tmp_path: Path) -> None:
     for verb in VERBS:
         it = stage(tmp_path)
