@@ -293,6 +293,12 @@ def test_history_names_the_images_of_a_part(desk: Desk) -> None:
     assert first[1:] == ["  v1.1 → v1.0  5 images", f"    {', '.join(EIGHT[:5])}"]
 
 
+def test_history_names_no_image_of_a_freeze_of_all(desk: Desk) -> None:
+    desk.act("freeze", "prod", "--reason", "incident")
+    first = desk.quickly("history", "prod").out.split("\n\n")[0].splitlines()
+    assert first[1:] == ["  “incident”", "  all 8 images"]
+
+
 def test_what_stays_is_one_line_of_a_plan(desk: Desk) -> None:
     done = desk.quickly("promote", "v1.1", "--to", "prod")
     assert f"  unchanged: {', '.join(EIGHT)}" in done.out.splitlines()

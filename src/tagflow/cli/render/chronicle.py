@@ -76,12 +76,12 @@ def _block(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
     if last.overrides:
         yield f"  overrides {one_line(', '.join(last.overrides))}"
     if first.action in _ABOUT:
-        yield from _about(several, fancy)
+        yield from _about(several, count, fancy)
     else:
         yield from _ways(several, count, fancy)
 
 
-def _about(several: Sequence[Item], fancy: bool) -> Iterator[str]:
+def _about(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
     """What was held or frozen, and for how long: no tag was moved."""
     found: dict[str, list[str]] = {}
     for item in several:
@@ -90,7 +90,9 @@ def _about(several: Sequence[Item], fancy: bool) -> Iterator[str]:
         told = f"until {minute(until)}" if until else record.version or ""
         found.setdefault(told, []).append(item.image)
     for told, images in found.items():
-        yield f"  {one_line(told)}{'  ' if told else ''}{styled(one_line(counted(images)), 'bold', fancy)}"
+        everything = count > FEW and len(images) == count
+        many = f"all {count} images" if everything else one_line(counted(images))
+        yield f"  {one_line(told)}{'  ' if told else ''}{styled(many, 'bold', fancy)}"
 
 
 def _ways(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
