@@ -327,7 +327,9 @@ def _acknowledged(story: Story, place: Place, history: History) -> list[Wrong]:
                 continue
             if change.run == end.run and not change.late:
                 continue
-            if change.after == record.digest or (story.outlived and change.late):
+            if story.outlived and change.late:
+                continue
+            if change.after == record.digest and record.action in MOVES | {"abort"}:
                 continue
             if record.tag not in history.basis(change.under):
                 told = (
