@@ -22,7 +22,7 @@ CONSTRAINTS := constraints.txt
 BENCHMARKS :=
 
 .PHONY: help demo test test-all pulp coverage bench check lint types docs reference pictures dist format hooks \
-	constraints reliability interleave soak fuzz clean
+	constraints reliability interleave race soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ reliability: $(READY) ## Run each command in each storm, and write docs/reliabil
 
 interleave: $(READY) ## Play commands against each other in every order, and write docs/reliability.md (an hour).
 	$(BIN)/python -m tests.interleave
+
+race: $(READY) ## Race processes fifty times, on a real registry and on layouts (hours).
+	TAGFLOW_ROUNDS=50 $(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS) tests/race
 
 soak: $(READY) ## Run 10,000 random releases under faults, and write docs/reliability.md (half an hour or so).
 	$(BIN)/python -m tests.reliability.long
