@@ -258,3 +258,13 @@ def test_a_repository_that_never_saw_tagflow_is_not_lectured() -> None:
     assert digest is not None
     world.hand_move("frontend", "latest", digest)
     assert check(world) == []
+
+
+def test_repair_puts_no_floating_tag_at_a_combined_tag_that_no_record_tells_of(world: World) -> None:
+    """It counts as admitted where nobody signs; but no name is put at what is reported in the same breath."""
+    world.hand_move("frontend", "v9.0.0-prod", foreign(world, "frontend"))
+    [finding] = check(world)
+    assert (finding.problem, finding.tag) == ("anchor.moved", "v9.0.0-prod")
+    before = world.tag("frontend", "latest")
+    assert problems(list(mend(world).left)) == {("frontend", "prod", "anchor.moved")}
+    assert world.tag("frontend", "latest") == before

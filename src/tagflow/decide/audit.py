@@ -16,6 +16,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Snapshot, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import RecordTag, pin_tag
+from tagflow.domain.versions import Version
 
 Problem = Literal[
     "drift",
@@ -128,7 +129,7 @@ class TargetAudit:
         tags = {tag for tag, _ in self._entered()} | set(combined.values())
         for tag, line in self._lines(self.seen).items():
             tags.add(tag)
-            best = winner(scheme, tag, line, self.seen.admitted)
+            best = winner(scheme, tag, line, self.seen.admitted.difference(self._untold))
             if best is not None:
                 tags.add(combined[best])
         for entry in self.entries:
@@ -288,19 +289,24 @@ class TargetAudit:
 
     def _forged(self) -> Iterator[Finding]:
         """A combined tag that no record speaks of, in an environment that has records."""
+        for version in self._untold:
+            tag = self.seen.combined[version]
+            detail = "no record tells how it came here"
+            repair = f"a person must find out who made {self.target.repository}:{tag}, and remove it"
+            yield self.finding("anchor.moved", None, self.digest(tag), repair, tag=tag, detail=detail)
+
+    @cached_property
+    def _untold(self) -> list[Version]:
+        """The versions with a combined tag that no record speaks of, in an environment that has records."""
         if not self.entries or self.unread:
-            return
+            return []
         scheme = self.seen.scheme
         labels = {
             it.version for entry in self.entries for it in (*entry.record.state.stack, *entry.record.state.admitted)
         }
         labels |= {label for entry in self.entries for label in (entry.record.version, entry.record.previous_version)}
         told = {scheme.parse_label(label) for label in labels}
-        for version, tag in sorted(self.seen.combined.items()):
-            if version not in told:
-                detail = "no record tells how it came here"
-                repair = f"a person must find out who made {self.target.repository}:{tag}, and remove it"
-                yield self.finding("anchor.moved", None, self.digest(tag), repair, tag=tag, detail=detail)
+        return sorted(version for version in self.seen.combined if version not in told)
 
     def _expected_anchors(self) -> Iterator[tuple[str, Digest]]:
         """Version and combined tag of everything that entered, and the pin of everything that left without one."""
@@ -357,8 +363,10 @@ class TargetAudit:
         """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
         repository = self.target.repository
         seen = replace(self.seen, tags=self.seen.tags | anchors.keys(), digests={})
+        # No name is put at what verify itself does not trust.
+        trusted = seen.admitted.difference(self._untold)
         for tag, line in sorted(self._lines(seen).items()):
-            best = winner(seen.scheme, tag, line, seen.admitted)
+            best = winner(seen.scheme, tag, line, trusted)
             actual = self.digest(tag)
             if best is not None:
                 combined = seen.combined[best]
