@@ -41,23 +41,25 @@ class Lookout:
     ) -> dict[str, Ballot]:
         """What has been written since the decision (or since the election) beside this run's own records, and where
         the environment tags stand now. ``stands`` says where they were just seen, by image: nobody asks again."""
-        self.observer = self.observer.again()
+        # Several images are put back side by side, and each looks by itself: nobody else's look may come in between.
+        observer = self.observer.again()
         targets = {image: it.prospect.seen.target for image, it in announced.items()}
         if stands is None:
-            self.observer.look(list(targets.values()))
+            observer.look(list(targets.values()))
             # List and look go side by side. A record is written before its tag moves, so where a tag is not where this
             # run expects it, a list that is read after the look tells why.
             moved = [
                 targets[image]
                 for image, it in announced.items()
-                if self.observer.digest(targets[image]) != (it.mine[-1].record.digest if since_election else it.before)
+                if observer.digest(targets[image]) != (it.mine[-1].record.digest if since_election else it.before)
             ]
-            self.observer.list_again(moved)
+            observer.list_again(moved)
         else:
-            self.observer.list_all(name for it in targets.values() for name in (it.repository, it.history))
+            observer.list_all(name for it in targets.values() for name in (it.repository, it.history))
             for image, target in targets.items():
-                self.observer.assume(target.repository, target.environment.name, stands[image])
-        return {image: self._ballot(image, it, since_election=since_election) for image, it in announced.items()}
+                observer.assume(target.repository, target.environment.name, stands[image])
+        self.observer = observer
+        return {image: self._ballot(observer, image, it, since_election) for image, it in announced.items()}
 
     def take_in(self, ballots: Mapping[str, Ballot]) -> None:
         """Note what the election has seen: a later look tells what came since."""
@@ -87,14 +89,14 @@ class Lookout:
         own = {entry.tag for entry in announced.mine}
         return seen.records | own | self._taken_in.get(seen.image, {}).keys()
 
-    def _ballot(self, image: str, it: Announced, *, since_election: bool) -> Ballot:
+    def _ballot(self, observer: Observer, image: str, it: Announced, since_election: bool) -> Ballot:
         target, known = it.prospect.seen.target, it.prospect.seen.records
         own = {entry.tag for entry in it.mine}
         gone = self._taken_in.get(image, {}).keys() if since_election else set()
-        listed = self.observer.records(target)
+        listed = observer.records(target)
         fresh = [tag for tag in listed if tag not in known | own | gone]
-        entries = self.observer.read(target.history, sorted(fresh, key=str))
-        return Ballot(it.mine, known | gone, it.before, entries, self.observer.digest(target), listed & own)
+        entries = observer.read(target.history, sorted(fresh, key=str))
+        return Ballot(it.mine, known | gone, it.before, entries, observer.digest(target), listed & own)
 
 
 def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:
