@@ -181,6 +181,35 @@ def test_abandoned_release_does_not_come_back(site: Site) -> None:
     _clean(site)
 
 
+# --- 6. putting back undoes somebody else's --------------------------------------------------------------------------
+
+
+@LONG
+@pytest.mark.registry
+def test_putting_back_leaves_what_somebody_else_was_told(registry_site: Site) -> None:
+    site = registry_site
+    proxy = site.proxy
+    assert proxy is not None
+    _ready(site, "api", "web", "worker")
+    before = site.at("prod", "api")
+    announcing = site.hold("_tagflow.prod.*", "api")
+    second = site.start("promote", "api=v1.1.0", "--to", "prod", held=announcing)
+    announcing.arrived()
+    moved, held = site.hold("prod", "api", when="after"), site.hold("prod", "worker")
+    proxy.add(**moved.fault)
+    held.fault = {**held.fault, "status": 403}
+    first = site.start("promote", "v1.1.0", "--to", "prod", held=held)
+    moved.arrived()
+    moved.release()
+    held.arrived()
+    announcing.release()
+    other = second.wait()
+    held.release()
+    assert first.wait().status != 0
+    assert site.at("prod", "api") == (site.at("v1.1.0", "api") if other.status == 0 else before)
+    _clean(site)
+
+
 # --- 7. two promotions, both green -----------------------------------------------------------------------------------
 
 
@@ -270,3 +299,47 @@ def test_rollback_passes_over_what_is_the_same_bytes(site: Site) -> None:
     again = site.tagflow("promote", "v3.0.1", "--to", "prod")
     assert (again.status, code(again)) == (3, "promotion.held")
     assert site.at("prod") == before
+
+
+# --- 11. a rollback tried again --------------------------------------------------------------------------------------
+
+
+@LONG
+@pytest.mark.registry
+def test_rollback_tried_again_does_not_bring_in_what_failed(registry_site: Site) -> None:
+    """The first release of two images: one cannot be moved, and no tag can be removed there."""
+    site = registry_site
+    proxy = site.proxy
+    assert proxy is not None
+    site.write_policy("api", "web")
+    site.through("v1.0.0", "dev")
+    proxy.add(method="PUT", path="/web/manifests/prod$", status=403, times=1_000)
+    proxy.add(method="DELETE", path="/manifests/", status=405, times=1_000)
+    first = site.tagflow("promote", "v1.0.0", "--to", "prod")
+    assert first.status in (6, 7), first.out
+    proxy.faults[:] = [it for it in proxy.faults if it.method == "DELETE"]
+    for _ in range(3):
+        site.tagflow("rollback", "prod")
+        assert site.at("prod", "web") is None
+
+
+@LONG
+@pytest.mark.registry
+def test_rollback_that_failed_once_goes_where_it_was_to_go(registry_site: Site) -> None:
+    """prod was set back by hand; the first try of a rollback fails."""
+    site = registry_site
+    proxy = site.proxy
+    assert proxy is not None
+    _ready(site, "api", "web")
+    site.done("promote", "v1.1.0", "--to", "prod")
+    site.store("web").move("prod", site.store("web").get("v1.0.0"), site.store("web").resolve("prod"))
+    planned = site.done("rollback", "prod", "--dry-run").result["plan"]["moves"]
+    wanted = {it["image"]: it["to"] for it in planned if it["kind"] == "environment"}
+    wanted = {"api": site.at("prod", "api"), "web": site.at("prod", "web")} | wanted
+    proxy.add(method="PUT", path="/(api|web)/manifests/prod$", status=403, times=1_000)
+    failed = site.tagflow("rollback", "prod")
+    assert failed.status in (6, 7), failed.out
+    proxy.clear()
+    site.tagflow("rollback", "prod")
+    assert {name: site.at("prod", name) for name in ("api", "web")} == wanted
+    _clean(site)
