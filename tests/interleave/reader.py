@@ -327,7 +327,7 @@ def _acknowledged(story: Story, place: Place, history: History) -> list[Wrong]:
                 continue
             if change.run == end.run and not change.late:
                 continue
-            if story.outlived and change.late:
+            if change.late and (story.outlived or _was_sent_again(story, change)):
                 continue
             if change.after == record.digest and record.action in MOVES | {"abort"}:
                 continue
@@ -345,6 +345,16 @@ def _acknowledged(story: Story, place: Place, history: History) -> list[Wrong]:
                 if concerns:
                     found.append(Wrong(kind, told))
     return found
+
+
+def _was_sent_again(story: Story, late: Change) -> bool:
+    """Whether a PUT that arrives late had been sent once more, and that one had arrived: then nothing tells that the
+    first is still on its way (docs/protocol.md, what is left)."""
+    return any(
+        it.run == late.run and it.repository == late.repository and it.tag == late.tag and it.after == late.after
+        for it in story.changes
+        if it.step < late.step
+    )
 
 
 def _hits(note: Record, release: Record | None, change: Change) -> bool:
