@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,9 @@ from tagflow.verbs.release import Options
 
 if TYPE_CHECKING:
     from tagflow.verbs.approvals import Document
+
+_TURN = 0.5
+"""Seconds."""
 
 
 def carry_out(
@@ -109,9 +114,17 @@ def _answer(question: str) -> str:
     """What the user types; nothing for Ctrl-C and Ctrl-D, which leave the cursor behind the question."""
     try:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        _wait_for_input()
         line = sys.stdin.readline()
     except KeyboardInterrupt:
         line = ""
     if not line:
         print(file=sys.stderr)
     return line.strip().lower()
+
+
+def _wait_for_input() -> None:
+    """Wait in turns: a signal that comes right before a read that blocks would be noticed only after that read."""
+    with suppress(OSError, ValueError, TypeError):  # nothing that can be waited for: the read waits
+        while not select.select([sys.stdin], [], [], _TURN)[0]:
+            pass
