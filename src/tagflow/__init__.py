@@ -8,8 +8,7 @@ TYPE_CHECKING = False  # as typing has it, without waiting for typing
 if TYPE_CHECKING:
     from tagflow.api import Tagflow
     from tagflow.decide.audit import Finding
-    from tagflow.domain.outcome import GateResult, Outcome
-    from tagflow.domain.plan import Move, Plan
+    from tagflow.domain.plan import GateResult, Move, Outcome, Plan
     from tagflow.domain.stats import Spread, Stats, Week
     from tagflow.errors import (
         Conflict,
@@ -77,7 +76,7 @@ __all__ = [
 
 _HOMES = {
     "tagflow.api": ("Tagflow",),
-    "tagflow.domain.plan": ("Move", "Plan"),
+    "tagflow.domain.plan": ("GateResult", "Move", "Outcome", "Plan"),
     "tagflow.errors": (
         "Conflict",
         "InternalError",
@@ -89,7 +88,6 @@ _HOMES = {
         "TagflowError",
         "UsageError",
     ),
-    "tagflow.domain.outcome": ("GateResult", "Outcome"),
     "tagflow.verbs.approve": ("Approved",),
     "tagflow.verbs.doctor": ("Diagnosis",),
     "tagflow.verbs.history": ("History",),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tagflow.context import Context
     from tagflow.decide.audit import Finding
-    from tagflow.domain.outcome import Outcome
+    from tagflow.domain.plan import Outcome
     from tagflow.domain.policy import Rule
     from tagflow.domain.stats import Stats
     from tagflow.verbs.approvals import Document

@@ -168,3 +168,11 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
 
 def _kind(error: TagflowError) -> type[TagflowError]:
     return next(kind for kind in PRECEDENCE if isinstance(error, kind))
+
+
+def suggestion(text: str, known: Iterable[str]) -> str:
+    """``Did you mean 'staging'?`` where a known word is near, else an empty string: the beginning of a hint."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(text, list(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""

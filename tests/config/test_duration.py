@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.domain.duration import LONGEST, format_duration, parse_duration
+from tagflow.domain.times import LONGEST, format_duration, parse_duration
 from tagflow.errors import UsageError
 
 

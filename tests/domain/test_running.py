@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tagflow.domain.reference import Digest
-from tagflow.domain.running import Build, Comparison, Difference, Unclear, Wanted, compare, name_of, tag_of
-from tagflow.domain.seen import Seen
+from tagflow.domain.running import Build, Comparison, Difference, Seen, Unclear, Wanted, compare, name_of, tag_of
 from tagflow.domain.versions import Version
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.domain.reference import Digest
-from tagflow.domain.seen import Seen, read_running
+from tagflow.domain.running import Seen, read_running
 from tagflow.errors import UsageError
 
 ONE, TWO = Digest("sha256:" + "1" * 64), Digest("sha256:" + "2" * 64)

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tagflow.config.load import load_policy_text
-from tagflow.domain.floating import lines_of, winner
+from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.policy import LINES
 from tagflow.domain.reference import is_tag
 from tagflow.domain.tagging import (

@@ -10,7 +10,7 @@ from threading import Event, Thread, current_thread
 
 import pytest
 
-from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Outcome
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import StoreError, TagflowError

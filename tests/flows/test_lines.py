@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Outcome
 from tagflow.errors import TagflowError
 from tagflow.verbs.history import history
 from tagflow.verbs.repair import repair

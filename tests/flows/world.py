@@ -13,8 +13,7 @@ import pytest
 
 from tagflow.config.load import load_policy_text
 from tagflow.context import Context
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, target_of

@@ -21,7 +21,7 @@ ARROWS: Mapping[str, set[str]] = {
     "domain": {"domain"},
     "config": {"domain", "config"},
     "pin": {"domain", "pin"},
-    "stores": {"domain.reference", "domain.platform", "stores"},
+    "stores": {"domain.reference", "stores"},
     "trust": {"domain", "trust"},
     "decide": {"domain", "decide"},
     "observe": {

@@ -12,8 +12,7 @@ import pytest
 
 from tagflow.config.load import load_policy
 from tagflow.context import Context
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Digest
 from tagflow.verbs.apply import apply
 from tagflow.verbs.approve import approve_plan

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from tagflow.context import Context
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Repository
 from tagflow.errors import Conflict, Refused, StoreError, TagflowError
 from tagflow.stores.port import Store

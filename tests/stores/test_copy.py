@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from tagflow.domain.platform import normal_platform
-from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.reference import Digest, Repository, normal_platform
 from tagflow.errors import Conflict, NotFound, Refused, StoreError
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_MANIFEST, SCHEMA1_TYPES, Descriptor, Manifest, Store, UnreadableManifest

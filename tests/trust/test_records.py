@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tagflow.domain.history import Proof
 from tagflow.domain.keys import Signer, parse_ssh
-from tagflow.domain.proof import Proof
 from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact
 from tagflow.trust import ecdsa

@@ -11,8 +11,7 @@ from pathlib import Path
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
 from tagflow.domain.history import Entry, Record
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.records import ARTIFACT_TYPE, read_record, to_annotations
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.domain.tagging import parse_record_tag, record_tag

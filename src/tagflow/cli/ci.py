@@ -17,8 +17,7 @@ from tagflow.cli.fold import FEW, counted
 from tagflow.cli.text import clean
 
 if TYPE_CHECKING:
-    from tagflow.domain.outcome import Outcome
-    from tagflow.domain.plan import Move, Plan
+    from tagflow.domain.plan import Move, Outcome, Plan
     from tagflow.errors import TagflowError
 
 _SIGNS = {"create": "+", "move": "~", "keep": "="}

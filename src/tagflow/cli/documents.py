@@ -10,10 +10,8 @@ from tagflow.domain.history import NOTES
 
 if TYPE_CHECKING:
     from tagflow.decide.audit import Finding
-    from tagflow.domain.history import Freeze
-    from tagflow.domain.outcome import Outcome
-    from tagflow.domain.plan import Plan
-    from tagflow.domain.proof import Proof
+    from tagflow.domain.history import Freeze, Proof
+    from tagflow.domain.plan import Outcome, Plan
     from tagflow.domain.stats import Spread, Stats
     from tagflow.domain.tagging import ComputedTag
     from tagflow.verbs.approve import Approved

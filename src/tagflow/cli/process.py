@@ -128,6 +128,6 @@ def _result(error: TagflowError) -> object:
     if error.result is None:
         return None
     from tagflow.cli.documents import outcome
-    from tagflow.domain.outcome import Outcome
+    from tagflow.domain.plan import Outcome
 
     return outcome(error.result) if isinstance(error.result, Outcome) else error.result

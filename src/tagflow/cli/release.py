@@ -15,8 +15,8 @@ from tagflow.cli import ci, documents
 from tagflow.cli.render import releases
 from tagflow.cli.session import Session
 from tagflow.context import Context
-from tagflow.domain.duration import parse_duration
-from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Outcome
+from tagflow.domain.times import parse_duration
 from tagflow.errors import Interrupted, TagflowError
 from tagflow.verbs.release import Options
 

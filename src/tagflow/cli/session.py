@@ -14,7 +14,7 @@ from typing import Any
 
 from tagflow.cli.ending import signals
 from tagflow.cli.text import clean, columns, escaped, is_fancy, styled, wrap
-from tagflow.domain.duration import parse_duration
+from tagflow.domain.times import parse_duration
 from tagflow.errors import StoreError, TagflowError, UsageError
 
 DOCUMENT_VERSION = 1

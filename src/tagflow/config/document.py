@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from tagflow.domain.duration import PATTERN as DURATION
 from tagflow.domain.policy import CHANNELS, OVERRIDABLE, Line, Lines, Rule
+from tagflow.domain.times import PATTERN as DURATION
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 

@@ -23,10 +23,10 @@ from tagflow.config.document import (
 )
 from tagflow.config.mistakes import Mark, Mistakes
 from tagflow.config.wording import suggestion
-from tagflow.domain.duration import parse_duration
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.domain.policy import ApprovalRule, Environment, Freeze, Gate, Image, Notice, Policy, Templates
 from tagflow.domain.reference import Registry
+from tagflow.domain.times import parse_duration
 from tagflow.errors import UsageError
 
 T = TypeVar("T")

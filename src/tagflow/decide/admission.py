@@ -15,10 +15,9 @@ from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice
 from tagflow.domain.history import Action, StackEntry
 from tagflow.domain.intent import Intent, compact
-from tagflow.domain.lookup import Lookup
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.policy import CHANNELS, PRERELEASE_WORDS, Environment
-from tagflow.domain.snapshot import Observation, Snapshot, refuse_broken
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, refuse_broken
 from tagflow.domain.standing import Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, UsageError

@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Literal
 
 from tagflow.decide.identify import identify, identify_lookups
-from tagflow.domain.floating import lines_of, winner
 from tagflow.domain.history import RELEASES, Entry
-from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
+from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, Snapshot, Target
+from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, TagLookup, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import RecordTag, pin_tag
 from tagflow.domain.versions import Version

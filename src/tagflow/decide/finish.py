@@ -9,10 +9,9 @@ from tagflow.decide.decision import Prospect
 from tagflow.decide.interrupted import Unfinished, announcement
 from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.domain.history import RELEASES, Entry, State
-from tagflow.domain.lookup import Lookup, RecordLookup
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, Snapshot
+from tagflow.domain.snapshot import Lookup, Observation, RecordLookup, Snapshot
 from tagflow.domain.standing import Interrupted, Standing
 from tagflow.domain.versions import Version
 

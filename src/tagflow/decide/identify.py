@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tagflow.domain.lookup import Lookup, TagLookup
-from tagflow.domain.snapshot import Observation, Snapshot
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup
 from tagflow.domain.standing import Unrecorded
 from tagflow.domain.versions import Version
 

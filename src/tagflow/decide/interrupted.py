@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tagflow.domain.duration import format_duration
 from tagflow.domain.history import Entry
-from tagflow.domain.lookup import Lookup, RecordLookup
 from tagflow.domain.policy import Environment
-from tagflow.domain.snapshot import Observation, Snapshot
+from tagflow.domain.snapshot import Lookup, Observation, RecordLookup, Snapshot
 from tagflow.domain.standing import Interrupted
+from tagflow.domain.times import format_duration
 from tagflow.errors import ReleaseInterrupted
 
 YOUNG = timedelta(minutes=10)

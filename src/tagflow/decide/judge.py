@@ -10,13 +10,11 @@ from typing import get_args
 from tagflow.decide.identify import identify
 from tagflow.decide.selection import Choice, hold_of
 from tagflow.domain.lines import enters_beside
-from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup
 from tagflow.domain.plan import Request
-from tagflow.domain.platform import normal_platform
 from tagflow.domain.policy import Environment, Rule
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, normal_platform
 from tagflow.domain.rules import Candidate, judge
-from tagflow.domain.snapshot import Observation, Snapshot
+from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot
 from tagflow.domain.standing import Interrupted, Late, Stay, Unrecorded, stays
 from tagflow.domain.versions import Version
 from tagflow.errors import ContentMissing, Refused, TagflowError, UsageError

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from tagflow.domain.floating import lines_of, winner
-from tagflow.domain.lookup import Lookup, TagLookup
+from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.plan import Move
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.snapshot import Observation, Snapshot, Target
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target
 from tagflow.domain.tagging import Kind, TagScheme, pin_tag
 from tagflow.domain.versions import Version
 from tagflow.errors import Refused

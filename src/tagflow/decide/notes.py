@@ -12,13 +12,14 @@ from tagflow.decide.interrupted import Unfinished, announcement_lookups, unfinis
 from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.domain.history import Action, Freeze, Hold, State
 from tagflow.domain.intent import compact
-from tagflow.domain.lookup import Lookup, TagLookup
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import (
+    Lookup,
     Observation,
     Snapshot,
+    TagLookup,
     Target,
     find_environment,
     left_out,

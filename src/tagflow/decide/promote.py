@@ -14,10 +14,9 @@ from tagflow.decide.judge import denied_overrides, judge_unseen, read_overrides
 from tagflow.decide.moves import early_lookups
 from tagflow.decide.selection import Choice, Route, sources_of, version_lookups, wrong_source
 from tagflow.decide.targets import Wanted, parse_targets
-from tagflow.domain.lookup import Lookup
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment
-from tagflow.domain.snapshot import Snapshot, Target, find_environment, target_of
+from tagflow.domain.snapshot import Lookup, Snapshot, Target, find_environment, target_of
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import NotFound, Refused, TagflowError, UsageError, combine
 

@@ -12,11 +12,10 @@ from tagflow.decide.identify import identify_lookups
 from tagflow.decide.interrupted import announcement_lookups
 from tagflow.decide.moves import early_lookups, immutable
 from tagflow.decide.selection import Choice, Route, version_lookups
-from tagflow.domain.lookup import ImageLookup, Lookup, TagLookup
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Snapshot, Target, target_of
+from tagflow.domain.snapshot import ImageLookup, Lookup, Snapshot, TagLookup, Target, target_of
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, UsageError, combine

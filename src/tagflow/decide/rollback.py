@@ -30,16 +30,17 @@ from tagflow.decide.interrupted import (
     unfinished,
 )
 from tagflow.decide.targets import Wanted, parse_targets
-from tagflow.domain.duration import format_duration
 from tagflow.domain.history import Hold, Release, StackEntry, State
 from tagflow.domain.intent import compact
-from tagflow.domain.lookup import ImageLookup, Lookup, TagLookup
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import (
+    ImageLookup,
+    Lookup,
     Observation,
     Snapshot,
+    TagLookup,
     Target,
     find_environment,
     left_out,
@@ -48,6 +49,7 @@ from tagflow.domain.snapshot import (
 )
 from tagflow.domain.standing import Broken, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import TagScheme
+from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, ContentMissing, NotFound, TagflowError, combine
 

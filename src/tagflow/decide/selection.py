@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from tagflow.decide.identify import identify
 from tagflow.decide.targets import Wanted, source_of
 from tagflow.domain.history import Hold
-from tagflow.domain.lookup import Lookup, TagLookup
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.snapshot import Observation, Snapshot, Target, refuse_broken
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target, refuse_broken
 from tagflow.domain.standing import Unrecorded
 from tagflow.domain.tagging import same_version
 from tagflow.domain.versions import Version

@@ -9,10 +9,9 @@ from tagflow.domain.next_version import looks_like_a_version
 from tagflow.domain.policy import Image
 from tagflow.domain.reference import Repository, is_digest, is_tag
 from tagflow.domain.snapshot import find_image
-from tagflow.domain.suggest import suggestion
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
-from tagflow.errors import NotFound, TagflowError, UsageError, combine
+from tagflow.errors import NotFound, TagflowError, UsageError, combine, suggestion
 
 _FEW = 3
 """Images that a hint names one by one."""

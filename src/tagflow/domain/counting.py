@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from tagflow.domain.history import Entry, Parent, find_heads, fingerprint
-from tagflow.domain.proof import Proof
+from tagflow.domain.history import Entry, Parent, Proof, find_heads, fingerprint
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 

@@ -1,4 +1,4 @@
-"""A plan: every move of a release with the digest expected before and wanted after. Immutable data with an identity."""
+"""A plan: every move of a release with the digest before and after, immutable and with an id; and what it came to."""
 
 from __future__ import annotations
 
@@ -114,3 +114,30 @@ def identity(document: Mapping[str, object]) -> str:
     """The SHA-256, in hex, of a plan's plain data in canonical form."""
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode(errors="replace")).hexdigest()
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What one gate said of one image."""
+
+    image: str
+    gate: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``release`` is the name under which it stands in the history, ``number`` which one of the environment it is;
+    ``applied`` whether all of it was carried out, ``compensated`` whether something was put back; ``notes`` what the
+    user should know beside the plan, ``approvals`` those that counted."""
+
+    environment: str
+    plan: Plan
+    release: str | None = None
+    applied: bool = False
+    compensated: bool = False
+    gates: tuple[GateResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    number: int | None = None

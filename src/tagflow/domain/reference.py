@@ -1,4 +1,4 @@
-"""Names of things that hold images, parsed once, at the edge.
+"""Names of images, of what holds them and of platforms, parsed once, at the edge.
 
 Grammar: OCI distribution-spec 1.1 (``<name>``, ``<reference>``), image-spec 1.1 (``digest``), and Docker's
 normalisation (``nginx`` is ``docker.io/library/nginx``).
@@ -164,3 +164,19 @@ def _absolute(directory: str, base: str) -> str:
     if not directory or "\0" in directory:
         raise UsageError("reference.invalid", "oci: needs a directory", hint="Write oci:DIR, for example oci:./images.")
     return posixpath.normpath(posixpath.join(base, directory))
+
+
+_DEFAULT_VARIANTS = {"arm64": "v8", "amd64": "v1"}
+
+
+def normal_platform(platform: str) -> str:
+    """``os/architecture[/variant]`` without the variant that goes without saying: ``linux/arm64/v8`` is linux/arm64.
+
+    >>> normal_platform("linux/arm/v7"), normal_platform("Linux/arm64/v8")
+    ('linux/arm/v7', 'linux/arm64')
+    """
+    system, _, rest = platform.lower().partition("/")
+    architecture, _, variant = rest.partition("/")
+    if variant == _DEFAULT_VARIANTS.get(architecture):
+        variant = ""
+    return "/".join(part for part in (system, architecture, variant) if part)

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from tagflow.domain.duration import format_duration
 from tagflow.domain.history import Freeze as Stop
 from tagflow.domain.history import Hold
 from tagflow.domain.policy import Environment, Freeze, Rule
 from tagflow.domain.reference import Digest
 from tagflow.domain.standing import Stay
+from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version, refuse_unclear_order
 from tagflow.errors import Refused, TagflowError, UsageError
 

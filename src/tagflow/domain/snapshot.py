@@ -1,20 +1,49 @@
-"""A snapshot: what the stores held when they were asked, as plain values that a decision can be made from, twice."""
+"""What a decision will want to know, as lookups, and what the stores held when they were asked, as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from tagflow.domain.counting import Doubtful
 from tagflow.domain.history import Entry
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.standing import Broken, Standing
-from tagflow.domain.suggest import suggestion
 from tagflow.domain.tagging import RecordTag, TagScheme
 from tagflow.domain.versions import Version
-from tagflow.errors import NotFound, TagflowError, UsageError, combine
+from tagflow.errors import NotFound, TagflowError, UsageError, combine, suggestion
+
+
+@dataclass(frozen=True)
+class TagLookup:
+    """Where does a tag stand? ``content``: its manifest is wanted too, which takes no further request."""
+
+    repository: Repository
+    tag: str
+    content: bool = False
+
+
+@dataclass(frozen=True)
+class RecordLookup:
+    """What does a record say?"""
+
+    repository: Repository
+    tag: RecordTag
+
+
+@dataclass(frozen=True)
+class ImageLookup:
+    """What does an image say of itself, ``platforms`` or ``labels``; or is it whole, in all its ``parts``?"""
+
+    repository: Repository
+    digest: Digest
+    what: Literal["platforms", "labels", "parts"]
+
+
+Lookup = TagLookup | RecordLookup | ImageLookup
 
 
 @dataclass(frozen=True)

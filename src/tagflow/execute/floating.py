@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tagflow.context import Context
-from tagflow.domain.floating import lines_of, winner
 from tagflow.domain.history import Entry
-from tagflow.domain.lookup import Lookup, TagLookup
+from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.plan import Move, Plan
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Repository
-from tagflow.domain.snapshot import Observation, Snapshot, Target, target_of
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target, target_of
 from tagflow.domain.versions import Version
 from tagflow.errors import StoreError, TagflowError
 from tagflow.execute.ledger import Ledger

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from tagflow.context import Context
 from tagflow.decide.selection import Choice
-from tagflow.domain.duration import format_duration
-from tagflow.domain.outcome import GateResult
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import GateResult, Request
 from tagflow.domain.policy import Gate
+from tagflow.domain.times import format_duration
 from tagflow.errors import Refused
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tagflow.context import Context
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Step
+from tagflow.domain.plan import Outcome, Step
 from tagflow.domain.policy import Notice
 from tagflow.execute.commands import Command, run_command
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tagflow.context import Context
-from tagflow.domain.history import Record
+from tagflow.domain.history import Proof, Record
 from tagflow.domain.policy import Environment
-from tagflow.domain.proof import Proof
 from tagflow.domain.records import to_annotations
 
 

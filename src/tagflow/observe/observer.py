@@ -10,10 +10,19 @@ from typing import TypedDict
 from tagflow.context import Context
 from tagflow.domain.counting import Doubtful, Read, as_doubtful, counting, find_counting_heads
 from tagflow.domain.history import Entry, find_heads
-from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup, TagLookup
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.snapshot import Observation, Snapshot, Target, named_by, target_of
+from tagflow.domain.snapshot import (
+    ImageLookup,
+    Lookup,
+    Observation,
+    RecordLookup,
+    Snapshot,
+    TagLookup,
+    Target,
+    named_by,
+    target_of,
+)
 from tagflow.domain.standing import Empty, Recorded, Standing
 from tagflow.domain.tagging import RecordTag, TagScheme, parse_record_tag
 from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagflow.domain.counting import Doubtful, Read
-from tagflow.domain.history import Entry
+from tagflow.domain.history import Entry, Proof
 from tagflow.domain.keys import Signer
-from tagflow.domain.proof import Proof
 from tagflow.domain.records import read_record
 from tagflow.domain.tagging import RecordTag
 from tagflow.errors import HistoryBroken, HistoryNewer, StoreError

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from tagflow.domain.history import Proof
 from tagflow.domain.keys import PublicKey, Signer
-from tagflow.domain.proof import Proof
 from tagflow.errors import StoreError
 from tagflow.trust.crypto import Check, normalized, signed_by
 from tagflow.trust.dsse import IN_TOTO, Envelope, Signature, decode_envelope

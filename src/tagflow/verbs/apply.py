@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
-from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Outcome
 from tagflow.domain.snapshot import Target, target_of
 from tagflow.errors import Conflict, ReleaseInterrupted, StoreError, TagflowError, UsageError
 from tagflow.observe.observer import Observer

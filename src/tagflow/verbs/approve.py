@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagflow.context import Context
-from tagflow.domain.outcome import Outcome
+from tagflow.domain.plan import Outcome
 from tagflow.domain.policy import Environment
 from tagflow.errors import Refused, StoreError, TagflowError, UsageError
 from tagflow.stores.files import publish

@@ -14,9 +14,8 @@ from tagflow.domain.policy import Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
 from tagflow.domain.sourcelink import CREATED, REVISION, SOURCE, compare_link
-from tagflow.domain.suggest import suggestion
 from tagflow.domain.versions import Version, as_version
-from tagflow.errors import Conflict, NotFound, TagflowError, UsageError, combine
+from tagflow.errors import Conflict, NotFound, TagflowError, UsageError, combine, suggestion
 from tagflow.observe.observer import Observer
 from tagflow.stores.transfer.copy import About, about
 from tagflow.verbs.status import look

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
-from tagflow.domain.lookup import RecordLookup
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, target_of
+from tagflow.domain.snapshot import Observation, RecordLookup, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted
 from tagflow.domain.tagging import RecordTag
 from tagflow.domain.timeline import count_until, levels

@@ -9,10 +9,8 @@ from tagflow.context import Context
 from tagflow.decide.decision import Decision
 from tagflow.decide.promote import Promotion, decide_promote, promotion_lookups, read_promotion
 from tagflow.decide.targets import Wanted
-from tagflow.domain.lookup import Lookup, TagLookup
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
-from tagflow.domain.snapshot import Snapshot, Target
+from tagflow.domain.plan import Outcome, Request
+from tagflow.domain.snapshot import Lookup, Snapshot, TagLookup, Target
 from tagflow.errors import Conflict, TagflowError
 from tagflow.execute.run import Recheck
 from tagflow.observe.observer import Observer

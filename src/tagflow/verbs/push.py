@@ -9,8 +9,7 @@ from pathlib import Path
 from tagflow.context import Context
 from tagflow.decide.decision import Origin
 from tagflow.decide.push import UNKNOWN, Build, Delivery, decide_push, present_digest, push_lookups
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Snapshot, target_of
 from tagflow.domain.tagging import scratch_tag

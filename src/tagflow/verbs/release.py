@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagflow.context import Context
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Plan
+from tagflow.domain.plan import Outcome, Plan
 from tagflow.errors import Overtaken, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates

@@ -14,11 +14,10 @@ from tagflow.decide.interrupted import announcement_lookups, unfinished, way_on
 from tagflow.decide.rollback import decision_of
 from tagflow.domain.history import Release, State
 from tagflow.domain.intent import Intent
-from tagflow.domain.lookup import ImageLookup, Lookup, RecordLookup
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, Snapshot, target_of
+from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, target_of
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
 from tagflow.errors import ContentMissing, HistoryBroken, TagflowError
 from tagflow.execute.announce import RecordWriter

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tagflow.context import Context
 from tagflow.decide.rollback import decide_rollback, read_rollback, rollback_lookups
-from tagflow.domain.outcome import Outcome
-from tagflow.domain.plan import Request
+from tagflow.domain.plan import Outcome, Request
 from tagflow.observe.observer import Observer
 from tagflow.verbs.proposal import Proposal, with_doubts
 from tagflow.verbs.release import Options, conclude

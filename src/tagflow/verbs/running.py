@@ -9,8 +9,7 @@ from functools import partial
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.running import Build, Comparison, Difference, Wanted, compare, name_of
-from tagflow.domain.seen import Seen, read_running
+from tagflow.domain.running import Build, Comparison, Difference, Seen, Wanted, compare, name_of, read_running
 from tagflow.domain.snapshot import Observation, Target, target_of
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version

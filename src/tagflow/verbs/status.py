@@ -11,16 +11,13 @@ from tagflow.context import Context
 from tagflow.decide.finish import before_lookups, standing_before
 from tagflow.decide.identify import identify, identify_lookups
 from tagflow.decide.interrupted import announcement, announcement_lookups, unfinished
-from tagflow.domain.history import Freeze, Hold, State
-from tagflow.domain.lookup import Lookup
+from tagflow.domain.history import Freeze, Hold, Proof, State
 from tagflow.domain.policy import Environment, Image
-from tagflow.domain.proof import Proof
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, Snapshot, target_of
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Unrecorded
-from tagflow.domain.suggest import suggestion
 from tagflow.domain.versions import Version
-from tagflow.errors import NotFound, UsageError
+from tagflow.errors import NotFound, UsageError, suggestion
 from tagflow.observe.observer import Observer
 
 _DIGEST = re.compile("(?:sha256:)?([0-9a-f]{7,64})")

@@ -103,7 +103,7 @@ def stats(
     """Measure how often, and how well, releases go."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.deployments import statistics
-    from tagflow.domain.moment import parse_moment
+    from tagflow.domain.times import parse_moment
     from tagflow.verbs.stats import stats as measure
 
     context = wiring.context(session)

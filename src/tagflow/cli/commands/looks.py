@@ -62,7 +62,7 @@ def status(
 def _status_at(session: Session, at: str, names: list[str], html: Path | None) -> None:
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.status import status as text
-    from tagflow.domain.moment import parse_moment
+    from tagflow.domain.times import parse_moment
     from tagflow.verbs.past import status_at
 
     if html is not None:
@@ -91,7 +91,7 @@ def history(
     """Show who moved what, when, why, from what to what; newest first."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.render.chronicle import history as text
-    from tagflow.domain.moment import parse_moment
+    from tagflow.domain.times import parse_moment
     from tagflow.verbs.history import history as read
 
     context = wiring.context(session)

@@ -46,8 +46,8 @@ def freeze(
     """Stop the line: nothing is promoted to an environment."""
     from tagflow.cli import wiring
     from tagflow.cli.release import carry_out
-    from tagflow.domain.moment import parse_moment
     from tagflow.domain.plan import Request
+    from tagflow.domain.times import parse_moment
     from tagflow.verbs.notes import freeze as run
 
     request = Request("freeze", environment, reason=reason)

@@ -12,8 +12,8 @@ from tagflow.cli.fold import FEW, counted, listed
 from tagflow.cli.render.moments import minute
 from tagflow.cli.render.releases import short
 from tagflow.cli.text import cell, hung, is_fancy, pad, styled, table, width
-from tagflow.domain.duration import format_duration
 from tagflow.domain.stats import DEFINITIONS
+from tagflow.domain.times import format_duration
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -12,8 +12,7 @@ from tagflow.cli.text import cell as one_line
 from tagflow.cli.text import columns, hung, is_fancy, styled
 
 if TYPE_CHECKING:
-    from tagflow.domain.outcome import Outcome
-    from tagflow.domain.plan import Move, Plan, Step
+    from tagflow.domain.plan import Move, Outcome, Plan, Step
     from tagflow.domain.reference import Digest
 
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}

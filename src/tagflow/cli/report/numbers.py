@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tagflow.cli.report.markup import Html, element, joined
-from tagflow.domain.duration import format_duration
 from tagflow.domain.stats import DEFINITIONS, Stats
+from tagflow.domain.times import format_duration
 
 _WIDE, _GAP, _HIGH = 8, 2, 24
 """A bar, the gap behind it and the height of the chart, in units of the drawing."""

@@ -1,8 +1,12 @@
 """Versions under two schemes with one interface: :mod:`~tagflow.domain.versions.semver` and ``natural``."""
 
-from tagflow.domain.versions.order import highest, refuse_unclear_order
-from tagflow.domain.versions.scheme import SCHEMES, as_version
-from tagflow.domain.versions.version import PARTS, Part, Version, VersionScheme
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tagflow.domain.versions.natural import NATURAL
+from tagflow.domain.versions.semver import SEMVER
+from tagflow.domain.versions.version import PARTS, Part, Version, VersionScheme, highest, refuse_unclear_order
 
 __all__ = [
     "PARTS",
@@ -14,3 +18,11 @@ __all__ = [
     "highest",
     "refuse_unclear_order",
 ]
+
+SCHEMES: Mapping[str, VersionScheme] = {scheme.name: scheme for scheme in (SEMVER, NATURAL)}
+"""The schemes by their names in promotion.yaml."""
+
+
+def as_version(text: str) -> Version | None:
+    """The SemVer version that ``text`` writes, or None: for names that are judged without a policy."""
+    return SEMVER.find(text)

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tagflow.domain.platform import normal_platform
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, normal_platform
 from tagflow.errors import StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, Descriptor, Manifest, Store
 

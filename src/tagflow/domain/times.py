@@ -1,9 +1,9 @@
-"""Durations as people write them: ``24h``, ``1h30m``, ``7d``."""
+"""Times as people write them: durations (``24h``, ``1h30m``) and moments (RFC 3339, a date, so long from now)."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from tagflow.errors import UsageError
 
@@ -47,3 +47,30 @@ def format_duration(duration: timedelta) -> str:
     days, hours = divmod(hours, 24)
     parts = (f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count)
     return "".join(parts) or "0s"
+
+
+def parse_moment(text: str, now: datetime, *, ahead: bool) -> datetime:
+    """Read a TIME, or a DURATION: from ``now`` on (``ahead``), or that long ago.
+
+    :returns: an aware datetime in UTC; a date is its first moment.
+    :raises UsageError: ``time.invalid``.
+    """
+    try:
+        span = parse_duration(text)
+    except UsageError:
+        pass
+    else:
+        return (now + span if ahead else now - span).astimezone(UTC)
+    try:
+        if len(text) == len("2026-12-20"):
+            return datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError(
+        "time.invalid",
+        f"{text[:40]!r} is not a time",
+        hint="Write 2026-12-20T18:00:00Z, 2026-12-20 (UTC), or a duration: 90m, 3d.",
+    )
