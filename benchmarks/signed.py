@@ -13,9 +13,9 @@ from tests.trust.samples import RECORDED
 from benchmarks.report import Report, ms
 from benchmarks.work import Place
 from tagflow.domain.keys import Signer
+from tagflow.trust.envelope import RECORD
 from tagflow.trust.records import judge, sign
 from tagflow.trust.signing import SigningKey
-from tagflow.trust.statement import RECORD
 
 RECORDS, RUNS = 2_000, 5
 SHALLOW, DEEP = 5, 100

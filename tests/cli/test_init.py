@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.cli.propose import Clues, Custom, Proposal, custom, propose, together
-from tagflow.config.compose import Built, read_compose
+from tagflow.cli.propose import Built, Clues, Custom, Proposal, custom, propose, read_compose, together
 from tagflow.config.load import load_policy
 from tagflow.domain.policy import Policy
 from tagflow.domain.reference import Repository

@@ -78,9 +78,9 @@ or come from a daemon, and the Docker Engine reads archives and logs in as the r
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "cryptography": ("trust/crypto.py", "trust/signing.py"),
     "docker": ("stores/docker/sdk.py",),
-    "msgspec": ("config/", "stores/", "domain/records.py", "verbs/plans.py", "trust/statement.py"),
+    "msgspec": ("config/", "stores/", "domain/records.py", "verbs/plans.py", "trust/envelope.py"),
     "rich": ("cli/",),
-    "securesystemslib": ("trust/remote.py",),
+    "securesystemslib": ("trust/signing.py",),
     "semver": ("domain/versions/semver.py",),
     "typer": ("cli/",),
     "urllib3": ("stores/registry/", "stores/docker/sdk.py"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tagflow.trust.statement import RECORD
+from tagflow.trust.envelope import RECORD
 
 DIGEST = "sha256:" + "ab" * 32
 RECORDED = {

@@ -15,7 +15,7 @@ from securesystemslib.signer import Key, SSlibKey  # type: ignore[attr-defined]
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.domain.policy import ApprovalRule
 from tagflow.trust.approvals import AHEAD, Evaluation, approval_statement, approve, evaluate, fault
-from tagflow.trust.dsse import MOST, Envelope, Signature, decode_envelope
+from tagflow.trust.envelope import MOST, Envelope, Signature, decode_envelope
 from tests.trust.keyring import Pair, opened, pair, ssh_pair
 
 PLAN = "ab" * 32

@@ -12,7 +12,7 @@ import pytest
 from tagflow.domain.tagging import approval_tag, approves
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest
-from tagflow.trust.dsse import Envelope, Signature, decode_envelope
+from tagflow.trust.envelope import Envelope, Signature, decode_envelope
 from tagflow.verbs.approvals import ARTIFACT_TYPE, ENVELOPES, Document, read_documents
 from tagflow.verbs.plans import read_plan
 from tests.flows.world import fails

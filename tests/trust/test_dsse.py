@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tagflow.trust.dsse import Envelope, Signature, decode_envelope, encode_message
+from tagflow.trust.envelope import Envelope, Signature, decode_envelope, encode_message
 
 envelopes = st.builds(
     Envelope,

@@ -18,7 +18,7 @@ from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest
 from tagflow.errors import TagflowError
 from tagflow.stores.artifact import artifact
-from tagflow.trust.statement import RECORD, SIGNATURE
+from tagflow.trust.envelope import RECORD, SIGNATURE
 from tagflow.verbs.history import history
 from tagflow.verbs.status import status
 from tests.flows.world import fails

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tagflow.stores.artifact import artifact
+from tagflow.trust.envelope import SIGNATURE
 from tagflow.trust.records import sign
-from tagflow.trust.statement import SIGNATURE
 from tests.project.source import ROOT
 from tests.servers import require
 from tests.trust.desk import Office

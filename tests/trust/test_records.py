@@ -16,10 +16,9 @@ from tagflow.domain.history import Proof
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact
-from tagflow.trust import ecdsa
-from tagflow.trust.dsse import Envelope, Signature, decode_envelope
+from tagflow.trust import crypto
+from tagflow.trust.envelope import RECORD, SIGNATURE, Envelope, Signature, canonical, decode_envelope, record_statement
 from tagflow.trust.records import judge, sign
-from tagflow.trust.statement import RECORD, SIGNATURE, canonical, record_statement
 from tests.trust.keyring import agent, opened, pair, ssh_pair
 from tests.trust.samples import DIGEST, RECORDED, written
 
@@ -132,8 +131,8 @@ def test_the_twin_of_an_ecdsa_signature_is_not_accepted() -> None:
     record = signed()
     entry = json.loads(record[SIGNATURE])["signatures"][0]
     first, second = decode_dss_signature(base64.b64decode(entry["sig"]))
-    assert second <= ecdsa.ORDER // 2
-    twin = base64.b64encode(encode_dss_signature(first, ecdsa.ORDER - second)).decode()
+    assert second <= crypto.ORDER // 2
+    twin = base64.b64encode(encode_dss_signature(first, crypto.ORDER - second)).decode()
     assert judged(with_envelope(record, signatures=[entry | {"sig": twin}])).fault == "forged"
 
 
@@ -161,19 +160,19 @@ def test_no_nonsense_is_a_signature(content: bytes) -> None:
     assert judged(RECORDED | {SIGNATURE: unsigned.text}).fault == "forged"
 
 
-@given(st.integers(1, ecdsa.ORDER - 1), st.integers(1, ecdsa.ORDER - 1))
+@given(st.integers(1, crypto.ORDER - 1), st.integers(1, crypto.ORDER - 1))
 def test_der_is_what_cryptography_writes(first: int, second: int) -> None:
-    assert ecdsa.encode_der(first, second) == encode_dss_signature(first, second)
-    assert ecdsa.decode_der(encode_dss_signature(first, second)) == (first, second)
+    assert crypto.encode_der(first, second) == encode_dss_signature(first, second)
+    assert crypto.decode_der(encode_dss_signature(first, second)) == (first, second)
 
 
 @given(st.binary(max_size=80))
 def test_der_is_read_in_one_form(content: bytes) -> None:
     try:
-        numbers = ecdsa.decode_der(content)
+        numbers = crypto.decode_der(content)
     except ValueError:
         return
-    assert ecdsa.encode_der(*numbers) == content
+    assert crypto.encode_der(*numbers) == content
 
 
 def test_nothing_is_written_that_nobody_would_believe() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tagflow.domain.history import StackEntry
 from tagflow.domain.records import ARTIFACT_TYPE
 from tagflow.stores.artifact import artifact
-from tagflow.trust.statement import SIGNATURE
+from tagflow.trust.envelope import SIGNATURE
 from tagflow.verbs.history import history
 from tests.flows.world import fails
 from tests.trust.test_records import with_envelope

@@ -25,8 +25,7 @@ from moto.kms.utils import ECDSAPrivateKey
 
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.errors import StoreError, UsageError
-from tagflow.trust.crypto import signed_by
-from tagflow.trust.failures import missing_key
+from tagflow.trust.crypto import missing_key, signed_by
 from tagflow.trust.records import judge, sign
 from tagflow.trust.signing import open_key
 from tests.trust.keyring import agent, opened, pair, ssh_pair

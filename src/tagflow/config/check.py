@@ -13,9 +13,8 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 from msgspec import inspect as shapes
 
-from tagflow.config.mistakes import Mark, Mistakes
-from tagflow.config.nodes import Items, Node, Pairs, Scalar
-from tagflow.config.wording import READ_AS, Path, bare, describe, example, inside, noun, shown, suggestion, where
+from tagflow.config.nodes import Items, Mark, Mistakes, Node, Pairs, Scalar
+from tagflow.config.values import READ_AS, Path, bare, describe, example, inside, noun, shown, suggestion, where
 
 S = TypeVar("S", bound=Struct)
 

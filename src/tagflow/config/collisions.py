@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tagflow.config.check import Places
 from tagflow.config.meaning import NOWHERE, Listed
-from tagflow.config.mistakes import Mistakes
+from tagflow.config.nodes import Mistakes
 from tagflow.domain.policy import Image, Line, Policy
 from tagflow.domain.reference import Registry
 from tagflow.domain.tagging import TagScheme, check_templates

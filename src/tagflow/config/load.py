@@ -11,8 +11,7 @@ from tagflow.config.check import Checked, S, check
 from tagflow.config.collisions import check_whole
 from tagflow.config.document import Document, Images, Included
 from tagflow.config.meaning import Listed, read_policy
-from tagflow.config.mistakes import Mark, Mistakes
-from tagflow.config.nodes import Node, Pairs, parse
+from tagflow.config.nodes import Mark, Mistakes, Node, Pairs, parse
 from tagflow.domain.policy import Image, Policy
 from tagflow.errors import UsageError
 

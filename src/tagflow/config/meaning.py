@@ -21,8 +21,8 @@ from tagflow.config.document import (
     NotifyEntry,
     SignerEntry,
 )
-from tagflow.config.mistakes import Mark, Mistakes
-from tagflow.config.wording import suggestion
+from tagflow.config.nodes import Mark, Mistakes
+from tagflow.config.values import suggestion
 from tagflow.domain.keys import Signer, parse_ssh
 from tagflow.domain.policy import ApprovalRule, Environment, Freeze, Gate, Image, Notice, Policy, Templates
 from tagflow.domain.reference import Registry

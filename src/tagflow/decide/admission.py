@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tagflow.decide.adoption import adopting
-from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, highest_number
-from tagflow.decide.identify import identify
+from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, adopting, highest_number
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
 from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups
 from tagflow.decide.moves import TagMoves, move_lookups
-from tagflow.decide.selection import Choice
+from tagflow.decide.selection import Choice, identify
 from tagflow.domain.history import Action, StackEntry
 from tagflow.domain.intent import Intent, compact
 from tagflow.domain.plan import Move, Plan, Request, Step

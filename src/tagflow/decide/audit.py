@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from tagflow.decide.identify import identify, identify_lookups
+from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.policy import Line

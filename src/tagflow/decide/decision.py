@@ -7,11 +7,31 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tagflow.decide.selection import Choice
-from tagflow.domain.history import Release, State
+from tagflow.domain.history import Hold, Release, StackEntry, State
 from tagflow.domain.plan import Plan
 from tagflow.domain.reference import Repository
 from tagflow.domain.snapshot import Observation
 from tagflow.errors import TagflowError
+
+BY_HAND = "moved by hand: no signed record tells of it"
+
+
+def adopting(seen: Observation, label: str | None, release: Release) -> State:
+    """The checkpoint once what runs is written down. It goes on the stack, so that a rollback can return to it.
+
+    Not where records are signed: who may push must not get into the history what nobody signed for. There it is held,
+    by its version where no other bytes have that, and by its digest; what a counting record names is as it was.
+    """
+    standing = seen.standing
+    assert standing.digest is not None
+    if seen.named is None:
+        return standing.state.adopted(StackEntry(label, standing.digest, release))
+    if any(digest == standing.digest for _, digest in seen.named):
+        return standing.state
+    taken = {known for known, _ in seen.named}
+    name = label if label is not None and label not in taken else standing.digest
+    return standing.state.holding(Hold(name, standing.digest, "somebody", None, BY_HAND))
+
 
 UNNUMBERED = Release("", 0)
 """Stands in a prospect until the release gets its name and number, at execution."""

@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import get_args
 
-from tagflow.decide.identify import identify
-from tagflow.decide.selection import Choice, hold_of
+from tagflow.decide.selection import Choice, hold_of, identify
 from tagflow.domain.lines import enters_beside
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment, Rule

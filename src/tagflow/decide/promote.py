@@ -8,11 +8,10 @@ from datetime import datetime
 
 from tagflow.decide.admission import Admission, admission_lookups
 from tagflow.decide.decision import Decision, Origin
-from tagflow.decide.identify import identify_lookups
 from tagflow.decide.interrupted import announcement_lookups
 from tagflow.decide.judge import denied_overrides, judge_unseen, read_overrides
 from tagflow.decide.moves import early_lookups
-from tagflow.decide.selection import Choice, Route, sources_of, version_lookups, wrong_source
+from tagflow.decide.selection import Choice, Route, identify_lookups, sources_of, version_lookups, wrong_source
 from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment

@@ -8,10 +8,9 @@ from datetime import datetime
 
 from tagflow.decide.admission import Admission, admission_lookups
 from tagflow.decide.decision import Decision, Origin
-from tagflow.decide.identify import identify_lookups
 from tagflow.decide.interrupted import announcement_lookups
 from tagflow.decide.moves import early_lookups, immutable
-from tagflow.decide.selection import Choice, Route, version_lookups
+from tagflow.decide.selection import Choice, Route, identify_lookups, version_lookups
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from tagflow.decide.adoption import adopting
-from tagflow.decide.decision import UNNUMBERED, Decision, Prospect, highest_number
+from tagflow.decide.decision import UNNUMBERED, Decision, Prospect, adopting, highest_number
 from tagflow.decide.finish import (
     Change,
     abandoning,
@@ -20,7 +19,6 @@ from tagflow.decide.finish import (
     putting_back,
     versions,
 )
-from tagflow.decide.identify import identify, identify_lookups
 from tagflow.decide.interrupted import (
     YOUNG,
     Unfinished,
@@ -29,6 +27,7 @@ from tagflow.decide.interrupted import (
     refuse_unfinished,
     unfinished,
 )
+from tagflow.decide.selection import identify, identify_lookups
 from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.domain.history import Hold, Release, StackEntry, State
 from tagflow.domain.intent import compact

@@ -1,11 +1,10 @@
-"""Which digest of which version a promotion takes, and from where."""
+"""Which digest of which version a promotion takes, and from where; which version a digest is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tagflow.decide.identify import identify
 from tagflow.decide.targets import Wanted, source_of
 from tagflow.domain.history import Hold
 from tagflow.domain.policy import Environment
@@ -16,6 +15,39 @@ from tagflow.domain.tagging import same_version
 from tagflow.domain.versions import Version
 from tagflow.domain.versions.natural import NATURAL
 from tagflow.errors import Conflict, NotFound, Refused, TagflowError, UsageError
+
+_MOST = 64
+"""How many tags of each kind are looked at: an adoption is rare, yet must not ask for ten thousand digests."""
+
+
+def identify(snapshot: Snapshot, seen: Observation) -> str | None:
+    """The version tag of what the environment tag stands at: from the stack, else by comparing tags; else None."""
+    digest, scheme = seen.standing.digest, seen.scheme
+    if digest is None:
+        return None
+    known = next((entry for entry in reversed(seen.standing.state.stack) if entry.digest == digest), None)
+    if known is not None:
+        return known.version
+    repository = seen.target.repository
+    for version, tag in _candidates(seen):
+        if snapshot.digest(repository, tag) == digest:
+            return scheme.version_tag(version)
+    return None
+
+
+def identify_lookups(seen: Observation) -> Iterator[Lookup]:
+    """What :func:`identify` asks about, where it is asked: where the environment tag was moved by hand."""
+    standing = seen.standing
+    if not isinstance(standing.position, Unrecorded) or standing.digest is None:
+        return
+    if any(entry.digest == standing.digest for entry in standing.state.stack):
+        return
+    for _, tag in _candidates(seen):
+        yield TagLookup(seen.target.repository, tag)
+
+
+def _candidates(seen: Observation) -> list[tuple[Version, str]]:
+    return sorted(seen.combined.items(), reverse=True)[:_MOST] + seen.scheme.versions(seen.tags)[:_MOST]
 
 
 @dataclass(frozen=True)

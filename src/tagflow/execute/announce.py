@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
-from tagflow.decide.adoption import adopting
-from tagflow.decide.decision import UNNUMBERED, Prospect
+from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
 from tagflow.decide.election import Ballot, taken_back
 from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
 from tagflow.domain.plan import Plan, Step

@@ -32,7 +32,7 @@ def need_key(context: Context, environment: Environment) -> None:
     """
     if not environment.signed_by:
         return
-    from tagflow.trust.failures import foreign_key, missing_key
+    from tagflow.trust.crypto import foreign_key, missing_key
 
     if context.signing_key() is None:
         raise missing_key(environment.name)

@@ -1,16 +1,17 @@
-"""What a reference becomes, and a file in which only those characters are others."""
+"""What a reference becomes, a file in which only those characters are others, and what to say of that."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Literal
 
 import yaml
 
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, short
 from tagflow.errors import Conflict
 from tagflow.pin.nodes import Scalar, events
 from tagflow.pin.places import Part, Place, Scan, Slot
@@ -207,3 +208,43 @@ def _read_back(source: Source, text: str, edits: Iterable[_Edit]) -> None:
 def _said(event: Any) -> tuple[object, ...]:
     parts = (getattr(event, key, None) for key in ("anchor", "tag", "explicit", "version", "value"))
     return (type(event), *parts)
+
+
+_SUBJECT = 72
+"""Characters of a subject, as git's own documentation recommends not to pass."""
+
+
+def commit_message(environment: str, changes: Iterable[Change], runs: Mapping[str, Runs]) -> str:
+    """A message: the versions in the subject, where they fit, and a line for each image; empty without a change."""
+    images = list(dict.fromkeys(change.image for change in changes))
+    if not images:
+        return ""
+    subject = f"Pin {environment}: {', '.join(f'{image} {_version(runs[image])}' for image in images)}"
+    if len(subject) > _SUBJECT:
+        versions = list(dict.fromkeys(_version(runs[image]) for image in images))
+        common = f" to {versions[0]}" if len(versions) == 1 else ""
+        subject = f"Pin {environment}: {len(images)} images{common}"
+    lines = [f"{image} {_version(runs[image])} {runs[image].digest}" for image in images]
+    return "\n".join([subject, "", *lines])
+
+
+def _version(it: Runs) -> str:
+    return it.version or short(it.digest)
+
+
+def unified_diff(name: str, pinned: Pinned) -> str:
+    """A unified diff that ``patch`` and ``git apply`` take; empty without a change."""
+    before, after = (_lines(text) for text in (pinned.source.text, pinned.text))
+    path = name.removeprefix("./").lstrip("/")
+    return "".join(_ended(difflib.unified_diff(before, after, f"a/{path}", f"b/{path}")))
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as diff counts them: they end with LF only."""
+    lines = text.split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _ended(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

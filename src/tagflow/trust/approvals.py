@@ -17,9 +17,8 @@ from typing import Any, Literal
 from tagflow.domain.keys import PublicKey, Signer
 from tagflow.domain.policy import ApprovalRule
 from tagflow.trust.crypto import Check, signed_by
-from tagflow.trust.dsse import IN_TOTO, Envelope, decode_envelope
+from tagflow.trust.envelope import APPROVAL_V1, IN_TOTO, Envelope, decode_envelope, statement
 from tagflow.trust.records import sign_payload
-from tagflow.trust.statement import APPROVAL_V1, statement
 
 Fault = Literal["none", "another plan", "forged", "not asked"]
 """What is wrong with a document: it is no approval, it is of another plan, it is not signed by the key that it names,

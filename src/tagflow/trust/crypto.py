@@ -1,16 +1,98 @@
-"""Whether a signature is by a key: the one thing that needs cryptography, which is imported when it is first asked."""
+"""Whether a signature is by a key, by cryptography, imported late, and what is said where a key is no good.
+
+Whoever sees a signature (r, s) can write (r, n - s), which verifies too. A record with the twin would be another
+manifest with the same content: a copy of an old record that no record names, and that looks like a head. So tagflow
+writes the lower s, in DER's one form, and accepts nothing else in a record.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from tagflow.domain.keys import Fields, PublicKey
-from tagflow.errors import UsageError
-from tagflow.trust import ecdsa
-from tagflow.trust.failures import not_installed
+from tagflow.domain.keys import KEY_INVALID, Fields, PublicKey
+from tagflow.errors import StoreError, UsageError
 from tagflow.trust.sshsig import SshSignature, decode_signature
+
+VARIABLE = "TAGFLOW_SIGN_KEY"
+FORMS = "file:PATH, env:NAME, ssh:PUBLIC_KEY_FILE, awskms:…, gcpkms:…, azurekms:…, hv:… or hsm:…"
+
+
+def not_installed(package: str = "cryptography", extra: str = "tagflow[sign]") -> UsageError:
+    """The error that says what to install."""
+    return UsageError(
+        "signing.not_installed",
+        f"the policy or $TAGFLOW_SIGN_KEY asks for signatures, and {package} is not installed",
+        hint=f"pip install '{extra}'",
+    )
+
+
+def missing_key(environment: str, why: str = "the records of {} are signed (`signed_by`)") -> UsageError:
+    """The refusal of a run that would write what does not count; ``why`` says so of an environment."""
+    return UsageError(
+        "signing.no_key", f"{why.format(environment)}, and this run has no key", hint=f"Set ${VARIABLE} to {FORMS}."
+    )
+
+
+def foreign_key(environment: str, allowed: Sequence[str]) -> UsageError:
+    """The refusal of a run with a key that nobody would believe there."""
+    return invalid(
+        f"is none of the keys that may sign in {environment}",
+        f"The policy names {', '.join(allowed)} there (`signed_by`); a key of ssh is listed as `ssh`, others as `key`.",
+    )
+
+
+def failed(why: str) -> StoreError:
+    """The error for a key that was opened and does not sign."""
+    return StoreError("signing.failed", f"the key of ${VARIABLE} did not sign: {why}", hint="Run `tagflow doctor`.")
+
+
+def invalid(what: str, hint: str) -> UsageError:
+    """The error for what the variable names; ``what`` goes on after its name."""
+    return UsageError(KEY_INVALID, f"${VARIABLE} {what}", hint=hint)
+
+
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group (SEC 2, secp256r1)."""
+
+
+def decode_der(content: bytes) -> tuple[int, int]:
+    """r and s.
+
+    :raises ValueError: where it is not the DER of two positive numbers below the order.
+    """
+    if len(content) < 2 or content[0] != 0x30 or content[1] != len(content) - 2:
+        raise ValueError("no signature")
+    first, rest = _integer(content[2:])
+    second, rest = _integer(rest)
+    if rest or not (0 < first < ORDER and 0 < second < ORDER) or encode_der(first, second) != content:
+        raise ValueError("no signature")
+    return first, second
+
+
+def encode_der(first: int, second: int) -> bytes:
+    """r and s as an ECDSA-Sig-Value (RFC 3279)."""
+    body = b"".join(b"\x02" + bytes([len(part)]) + part for part in (number(first), number(second)))
+    return b"\x30" + bytes([len(body)]) + body
+
+
+def number(value: int) -> bytes:
+    """A positive number, with a zero byte before it where its first bit is set: as DER and ssh write it."""
+    return value.to_bytes(value.bit_length() // 8 + 1, "big")
+
+
+def lower(second: int) -> int:
+    """The lower of s and its twin."""
+    return min(second, ORDER - second)
+
+
+def _integer(content: bytes) -> tuple[int, bytes]:
+    if len(content) < 2 or content[0] != 0x02 or not 0 < content[1] <= len(content) - 2:
+        raise ValueError("no signature")
+    end = 2 + content[1]
+    return int.from_bytes(content[2:end], "big"), content[end:]
+
 
 Check = Callable[[PublicKey, bytes, bytes], bool]
 """Whether a signature over a message is by a key."""
@@ -37,18 +119,18 @@ def signed_by(key: PublicKey, message: bytes, signature: bytes) -> bool:
 
 
 def normalized(key: PublicKey, signature: bytes) -> bytes:
-    """A signature in the one form in which a record may carry it (:mod:`tagflow.trust.ecdsa`).
+    """A signature in the one form in which a record may carry it.
 
     :raises ValueError: where it is none.
     """
     if key.algorithm != "ecdsa-p256":
         return signature
     if key.form == "pem":
-        first, second = ecdsa.decode_der(signature)
-        return ecdsa.encode_der(first, ecdsa.lower(second))
+        first, second = decode_der(signature)
+        return encode_der(first, lower(second))
     parts = decode_signature(signature)
     first, second = _mpints(parts.content)
-    content = b"".join(len(part).to_bytes(4, "big") + part for part in map(ecdsa.number, (first, ecdsa.lower(second))))
+    content = b"".join(len(part).to_bytes(4, "big") + part for part in map(number, (first, lower(second))))
     return SshSignature(parts.blob, parts.hash, parts.kind, content, parts.extra).encoded
 
 
@@ -58,14 +140,14 @@ def _plain(parts: SshSignature) -> bytes:
     expected = _RSA_HASHES if key_type == "ssh-rsa" else (key_type,)
     if parts.kind not in expected:
         raise ValueError(parts.kind)
-    return ecdsa.encode_der(*_mpints(parts.content)) if "ecdsa" in parts.kind else parts.content
+    return encode_der(*_mpints(parts.content)) if "ecdsa" in parts.kind else parts.content
 
 
 def _mpints(content: bytes) -> tuple[int, int]:
     reader = Fields(content)
     first, second = (int.from_bytes(reader.string(), "big") for _ in range(2))
     reader.end()
-    if not (0 < first < ecdsa.ORDER and 0 < second < ecdsa.ORDER):
+    if not (0 < first < ORDER and 0 < second < ORDER):
         raise ValueError("no signature")
     return first, second
 

@@ -13,8 +13,7 @@ from tagflow.domain.history import Proof
 from tagflow.domain.keys import PublicKey, Signer
 from tagflow.errors import StoreError
 from tagflow.trust.crypto import Check, normalized, signed_by
-from tagflow.trust.dsse import IN_TOTO, Envelope, Signature, decode_envelope
-from tagflow.trust.statement import SIGNATURE, record_statement
+from tagflow.trust.envelope import IN_TOTO, SIGNATURE, Envelope, Signature, decode_envelope, record_statement
 
 
 def sign(annotations: Mapping[str, str], key: PublicKey, make: Callable[[bytes], bytes]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tagflow.observe.observer import Observer
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest
 from tagflow.trust.approvals import Approval, Evaluation, Tally, evaluate, fault
-from tagflow.trust.dsse import LARGEST
+from tagflow.trust.envelope import LARGEST
 from tagflow.workers import each
 
 ARTIFACT_TYPE = "application/vnd.tagflow.approval.v1+json"

@@ -12,7 +12,7 @@ from tagflow.domain.policy import Environment
 from tagflow.errors import Refused, StoreError, TagflowError, UsageError
 from tagflow.stores.files import publish
 from tagflow.trust.approvals import Tally, approve, document_digest, evaluate
-from tagflow.trust.failures import VARIABLE, missing_key
+from tagflow.trust.crypto import VARIABLE, missing_key
 from tagflow.trust.signing import SigningKey
 from tagflow.verbs.apply import propose_apply
 from tagflow.verbs.approvals import kept_in, read_kept, write_kept

@@ -11,8 +11,7 @@ from typing import Literal
 from tagflow.context import Context
 from tagflow.domain.reference import Digest
 from tagflow.errors import Conflict, NotFound, TagflowError, combine
-from tagflow.pin.edit import Change, Form, Pinned, Runs, pin
-from tagflow.pin.message import commit_message, unified_diff
+from tagflow.pin.edit import Change, Form, Pinned, Runs, commit_message, pin, unified_diff
 from tagflow.pin.places import Scan, scan
 from tagflow.pin.source import decode
 from tagflow.pin.written import Names, names

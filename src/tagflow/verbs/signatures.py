@@ -8,8 +8,7 @@ from tagflow.domain.keys import PublicKey
 from tagflow.domain.policy import Environment, Policy
 from tagflow.errors import TagflowError
 from tagflow.stores.port import Check
-from tagflow.trust.crypto import signed_by
-from tagflow.trust.failures import FORMS, VARIABLE
+from tagflow.trust.crypto import FORMS, VARIABLE, signed_by
 from tagflow.trust.signing import SigningKey
 
 _PROBE = b"tagflow doctor"

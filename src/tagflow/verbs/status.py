@@ -9,8 +9,8 @@ from datetime import datetime
 
 from tagflow.context import Context
 from tagflow.decide.finish import before_lookups, standing_before
-from tagflow.decide.identify import identify, identify_lookups
 from tagflow.decide.interrupted import announcement, announcement_lookups, unfinished
+from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import Freeze, Hold, Proof, State
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
