@@ -17,9 +17,8 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError
 from tagflow.stores.archive.files import ArchiveFiles, Member
 from tagflow.stores.archive.stored import Members, TarBlobs, as_pushed, blobs, layout_index
-from tagflow.stores.layout.choice import Choice, absent, choose
 from tagflow.stores.layout.index import new_index
-from tagflow.stores.layout.names import tag_of
+from tagflow.stores.layout.names import Choice, absent, choose, tag_of
 from tagflow.stores.layout.reader import LayoutReader
 from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, Manifest
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.docker.failure import Failure
+from tagflow.stores.docker.events import Failure
 from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest, Progress, Store
 
 IMAGE_CONFIGS = frozenset(

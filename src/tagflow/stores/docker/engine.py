@@ -15,8 +15,7 @@ from types import TracebackType
 from tagflow.domain.reference import Digest, Repository, parse_reference
 from tagflow.errors import NotFound, TagflowError
 from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, for_platform, whole
-from tagflow.stores.docker.events import follow
-from tagflow.stores.docker.failure import Failure, failing
+from tagflow.stores.docker.events import Failure, failing, follow
 from tagflow.stores.docker.link import Connect, Link
 from tagflow.stores.docker.names import (
     LocalImage,

@@ -10,7 +10,7 @@ from typing import Any
 
 from tagflow.errors import StoreError
 from tagflow.stores.docker.endpoint import Endpoint, RetryBudget, find_endpoint
-from tagflow.stores.docker.failure import Failure
+from tagflow.stores.docker.events import Failure
 
 ANSWER_SECONDS = 60.0
 STREAM_SECONDS = 300.0

@@ -22,8 +22,7 @@ import urllib3.exceptions
 
 from tagflow.errors import StoreError, TagflowError
 from tagflow.stores.docker.endpoint import Endpoint, RetryBudget, Tls
-from tagflow.stores.docker.events import plain
-from tagflow.stores.docker.failure import Failure
+from tagflow.stores.docker.events import Failure, plain
 
 POOL = 32
 """Connections kept open to the daemon: as many as threads push side by side."""

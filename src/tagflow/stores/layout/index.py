@@ -14,8 +14,7 @@ import msgspec
 
 from tagflow.domain.reference import Digest, is_digest, is_tag
 from tagflow.errors import StoreError
-from tagflow.stores.layout.choice import Choice
-from tagflow.stores.layout.names import CONTAINERD_NAME, REF_NAME, names_of
+from tagflow.stores.layout.names import CONTAINERD_NAME, REF_NAME, Choice, names_of
 from tagflow.stores.manifest import OCI_INDEX, Descriptor, Manifest, platform_name
 
 _NEW: Mapping[str, bytes] = {

@@ -1,4 +1,4 @@
-"""What images are called in an OCI layout.
+"""What images are called in an OCI layout, and which of several a name or a digest chooses.
 
 ``org.opencontainers.image.ref.name`` is a tag to skopeo and buildah, a tag or a whole reference to others;
 ``io.containerd.image.name`` is a whole reference (buildx, nerdctl, `docker save`).
@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from tagflow.domain.reference import is_tag, parse_reference
-from tagflow.errors import UsageError
+from tagflow.domain.reference import Digest, is_digest, is_tag, parse_reference
+from tagflow.errors import NotFound, UsageError
 from tagflow.stores.port import Descriptor
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -43,3 +46,52 @@ def _whole(name: str) -> str:
         return str(parse_reference(name))
     except UsageError:
         return name
+
+
+T = TypeVar("T")
+_ATTACHMENT = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")
+"""Tags of what hangs on images: referrers (distribution-spec 1.1, "Referrers Tag Schema"), cosign's signatures."""
+
+
+@dataclass(frozen=True)
+class Choice(Generic[T]):
+    """One image: its names, and what tells it from the others: its digest, where that is known."""
+
+    names: tuple[str, ...]
+    key: str
+    image: T
+
+
+def choose(choices: Sequence[Choice[T]], name: str, source: str) -> T:
+    """The image of that name; without one, the only image. ``source`` is what was opened, as a SOURCE names it.
+
+    :raises NotFound: ``source.not_found``.
+    :raises UsageError: ``source.ambiguous``.
+    """
+    if name:
+        matching = [choice for choice in choices if is_named(choice.names, name)]
+    else:
+        tagged = [choice for choice in choices if any(not _ATTACHMENT.fullmatch(known) for known in choice.names)]
+        matching = tagged or list(choices)
+    if not matching:
+        message = f"{source} holds no image {name}" if choices and name else f"{source} holds no image"
+        raise NotFound("source.not_found", message, hint=f"It holds: {_offer(choices)}." if choices else "")
+    if len({choice.key for choice in matching}) > 1:
+        called = f" called {name}" if name else ""
+        raise UsageError(
+            "source.ambiguous",
+            f"{source} holds {len(matching)} images{called}",
+            hint=f"Name one: {source}:NAME or {source}@DIGEST. It holds: {_offer(matching)}.",
+        )
+    return matching[0].image
+
+
+def absent(source: str, digest: Digest, choices: Sequence[Choice[T]]) -> NotFound:
+    """The error for a digest that is not there."""
+    return NotFound("source.not_found", f"{source} holds no image {digest}", hint=f"It holds: {_offer(choices)}.")
+
+
+def _offer(choices: Sequence[Choice[T]]) -> str:
+    names = sorted({name for choice in choices for name in choice.names})
+    names += sorted({choice.key for choice in choices if not choice.names and is_digest(choice.key)})
+    return ", ".join(names) or "images without names"

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.layout.choice import absent, choose
 from tagflow.stores.layout.index import LayoutIndex
+from tagflow.stores.layout.names import absent, choose
 from tagflow.stores.port import MANIFEST_LIMIT, OCI_MANIFEST, Descriptor, Manifest, UnreadableManifest, read_manifest
 from tagflow.stores.stream import matches, verified
 
