@@ -51,7 +51,7 @@ BESIDE: Mapping[str, set[str]] = {
     "context.py": {"domain", "stores.port", "trust.signing"},
     "workers.py": set(),
     "cli/completion/known.py": {"stores.cache", "stores.layout.store"},  # asks nobody, only the disk
-    "cli/files.py": {"stores.files"},  # files for users are replaced as those of a layout are
+    "cli/report/page.py": {"stores.files"},  # files for users are replaced as those of a layout are
     "verbs/plans.py": {"stores.files"},  # so are plans, approvals and receipts
     "verbs/approve.py": {"stores.files"},
     "verbs/receipts.py": {"stores.files"},

@@ -6,16 +6,54 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from io import TextIOWrapper
 
 from tagflow.cli.commands import RELEASES
 from tagflow.cli.ending import signals
-from tagflow.cli.guess import guess_session
 from tagflow.cli.session import ReaderGone, Session
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
+
+_VALUED = ("--policy", "--timeout")
+_SHORT_VALUED = "fn"
+"""Short options that take a value, beside -o."""
+
+
+def guess_session(arguments: Sequence[str]) -> Session:
+    """The command and the output format, as far as they can be read."""
+    output: str | None = None
+    command = ""
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            break
+        if word == "--output":
+            output = next(rest, output)
+        elif word.startswith("--output="):
+            output = word.removeprefix("--output=")
+        elif word in _VALUED:
+            next(rest, None)
+        elif word.startswith("-") and not word.startswith("--"):
+            output = _short(word[1:], rest) or output
+        elif not word.startswith("-"):
+            command = command or word
+    return Session(command=command, output=output)
+
+
+def _short(letters: str, rest: Iterator[str]) -> str | None:
+    """The output format in a group of short options, ``-vojson`` or ``-vo json``."""
+    for position, letter in enumerate(letters):
+        value = letters[position + 1 :]
+        if letter == "o":
+            return value or next(rest, None)
+        if letter in _SHORT_VALUED:
+            if not value:
+                next(rest, None)
+            return None
+    return None
+
 
 READER_GONE = 141
 """The exit status where standard output was closed by who read it, as a shell tells of SIGPIPE."""
@@ -58,7 +96,7 @@ def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> 
     try:
         return _run(arguments, session)
     except TagflowError as error:
-        from tagflow.cli.failure import put
+        from tagflow.cli.hints import put
 
         put(error, arguments, session.environ)
         if session.command in RELEASES:

@@ -1,4 +1,4 @@
-"""Text for people: colour where it is welcome, tables that fit, nothing that a hostile name could smuggle in."""
+"""Text for people: colour where it is welcome, tables that fit, times, nothing smuggled in by a name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TextIO
 from unicodedata import combining, east_asian_width
@@ -160,3 +161,19 @@ def wrap(text: str, room: int) -> list[str]:
                 lines.append("")
             lines[-1] += letter
     return lines
+
+
+def minute(moment: datetime | None) -> str:
+    """``2026-11-25 21:31Z``."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z" if moment else "-"
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    """How long ago, roughly: ``2d``."""
+    if since is None:
+        return "-"
+    seconds = max(int((now - since).total_seconds()), 0)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.arguments import EnvironmentName, Names
 from tagflow.cli.completion import words
-from tagflow.cli.options import command
+from tagflow.cli.options import EnvironmentName, Names, command
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 
@@ -50,7 +49,7 @@ def status(
         context = wiring.context(session)
         rows = find(context, names or [])
     else:
-        from tagflow.cli.report.write import write_report
+        from tagflow.cli.report.page import write_report
 
         context = wiring.context(session)
         rows = write_report(session, context, names or [], html)

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.arguments import Names
 from tagflow.cli.completion import words
-from tagflow.cli.options import command
+from tagflow.cli.options import Names, command
 from tagflow.cli.session import Session
 
 
@@ -23,19 +22,21 @@ def pull(
     names: Names = None,
 ) -> None:
     """Pull what an environment runs, or a version, into Docker."""
-    from tagflow.cli import documents, show, wiring
+    from tagflow.cli import documents, wiring
     from tagflow.cli.progress import bar
+    from tagflow.cli.render.findings import pulled
     from tagflow.verbs.pull import pull as fetch
 
     with bar() as progress:
         images = fetch(wiring.context(session, progress=progress), what, names or [])
-    session.emit(documents.pulled(images), lambda: show.pulled(images))
+    session.emit(documents.pulled(images), lambda: pulled(images))
 
 
 @command("doctor")
 def doctor(session: Session) -> None:
     """Look at each registry: reachable, credential, features, hazards."""
-    from tagflow.cli import documents, show, wiring
+    from tagflow.cli import documents, wiring
+    from tagflow.cli.render.findings import diagnoses
     from tagflow.verbs.doctor import doctor as examine
     from tagflow.verbs.doctor import refuse
 
@@ -43,6 +44,6 @@ def doctor(session: Session) -> None:
     document = documents.doctor(found)
     usable = all(it.usable for it in found)
     if usable or not session.is_json:
-        session.emit(document, lambda: show.diagnoses(found))
+        session.emit(document, lambda: diagnoses(found))
     if not usable:
         raise refuse(found, document)

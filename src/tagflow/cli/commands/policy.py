@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.arguments import VersionText
 from tagflow.cli.completion import words
-from tagflow.cli.options import command
+from tagflow.cli.options import VersionText, command
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 

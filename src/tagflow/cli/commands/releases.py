@@ -1,6 +1,4 @@
-"""What moves tags: push, promote, rollback, apply."""
-
-# What a command runs is imported where it runs: none waits for the imports of the others.
+"""What changes an environment: push, promote, rollback, apply, approve, hold, freeze."""
 
 from __future__ import annotations
 
@@ -9,9 +7,21 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.arguments import DryRun, EnvironmentName, Reason, Receipt, SavePlan, Targets, VersionText, Wait, Yes
 from tagflow.cli.completion import words
-from tagflow.cli.options import command
+from tagflow.cli.options import (
+    DryRun,
+    EnvironmentName,
+    Lift,
+    NeededReason,
+    Reason,
+    Receipt,
+    SavePlan,
+    Targets,
+    VersionText,
+    Wait,
+    Yes,
+    command,
+)
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 
@@ -188,9 +198,52 @@ def approve(
     """Look at a saved plan, and sign it: an approval."""
     from tagflow.cli import documents, wiring
     from tagflow.cli.release import confirmation
-    from tagflow.cli.render.approvals import approved as text
+    from tagflow.cli.render.releases import approved as text
     from tagflow.verbs.approve import approve_plan
 
     context = wiring.context(session, writes=out is None)
     done = approve_plan(context, file, out, confirmation("Approve it?") if not yes else None)
     session.emit(documents.approved(done), lambda: text(done))
+
+
+@command("hold")
+def hold(
+    session: Session,
+    environment: EnvironmentName,
+    versions: Targets = None,
+    reason: NeededReason = "",
+    lift: Lift = False,
+) -> None:
+    """Take a version out of promotion, or let it in again."""
+    from tagflow.cli import wiring
+    from tagflow.cli.release import carry_out
+    from tagflow.domain.plan import Request
+    from tagflow.verbs.notes import hold as run
+
+    request = Request("hold", environment, tuple(versions or ()), reason=reason)
+    context = wiring.context(session, writes=True)
+    carry_out(session, lambda _: run(context, request, lift=lift))
+
+
+@command("freeze")
+def freeze(
+    session: Session,
+    environment: EnvironmentName,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="TIME", help="When it ends by itself: RFC 3339, a date (UTC), or a duration."),
+    ] = None,
+    reason: NeededReason = "",
+    lift: Lift = False,
+) -> None:
+    """Stop the line: nothing is promoted to an environment."""
+    from tagflow.cli import wiring
+    from tagflow.cli.release import carry_out
+    from tagflow.domain.plan import Request
+    from tagflow.domain.times import parse_moment
+    from tagflow.verbs.notes import freeze as run
+
+    request = Request("freeze", environment, reason=reason)
+    context = wiring.context(session, writes=True)
+    end = None if until is None else parse_moment(until, context.now(), ahead=True)
+    carry_out(session, lambda _: run(context, request, lift=lift, until=end))

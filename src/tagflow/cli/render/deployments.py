@@ -9,9 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tagflow.cli.fold import FEW, counted, listed
-from tagflow.cli.render.moments import minute
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import cell, hung, is_fancy, pad, styled, table, width
+from tagflow.cli.text import cell, hung, is_fancy, minute, pad, styled, table, width
 from tagflow.domain.stats import DEFINITIONS
 from tagflow.domain.times import format_duration
 

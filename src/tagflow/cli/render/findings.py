@@ -1,4 +1,4 @@
-"""What verify found."""
+"""What verify and doctor found, and what pull fetched."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from tagflow.cli.fold import FEW, counted, fold, listed, template
 from tagflow.cli.hints import merged
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import hung, is_fancy, styled
+from tagflow.cli.text import columns, hung, is_fancy, styled
 
 if TYPE_CHECKING:
     from tagflow.decide.audit import Finding
+    from tagflow.verbs.doctor import Diagnosis
+    from tagflow.verbs.pull import Pulled
 
 _DIGEST = re.compile(r"\bsha(?:256|512):[0-9a-f]+")
 _OWN_TAG = re.compile(r"_tagflow\.(?:(pin)\.[0-9a-f]{12}|[a-z0-9-]+\.\d{6}\.[0-9a-f]{12})")
@@ -107,3 +109,32 @@ def _many(several: Sequence[Finding], names: Sequence[str], fancy: bool) -> str:
 def _repair(text: str) -> str:
     """A command stays in one line, so that it can be copied; what a person must do is read."""
     return hung(one_line(text), 11) if text.startswith(_PERSON) else one_line(text)
+
+
+_WAY = 27
+"""Columns that a name in front of a text must leave."""
+
+
+def diagnoses(found: Iterable[Diagnosis]) -> str:
+    """What doctor found: a block each registry; what makes it unusable stands out from what is only to be known."""
+    fancy = is_fancy(sys.stdout)
+    return "\n\n".join(_diagnosis(it, fancy) for it in found)
+
+
+def _diagnosis(it: Diagnosis, fancy: bool) -> str:
+    state = styled("usable", "green", fancy) if it.usable else styled("cannot be used", "red", fancy)
+    lines = [f"{styled(one_line(it.registry), 'bold', fancy)}  {state}"]
+    wide = max((len(check.name) for check in it.checks), default=0)
+    if columns() < 2 * wide + _WAY:
+        wide = 0  # each name is told where it ends: there is no room for a column
+    for check in it.checks:
+        sign, style = ("✓", "green") if check.ok else ("✗", "red") if check.essential else ("!", "yellow")
+        detail = hung(one_line(check.detail), wide + 6) if wide else hung(one_line(f"{check.name}: {check.detail}"), 4)
+        name = f"{check.name.ljust(wide)}  " if wide else ""
+        lines.append(f"  {styled(sign, style, fancy)} {name}{detail}")
+    return "\n".join(lines)
+
+
+def pulled(images: Iterable[Pulled]) -> str:
+    """What is on this machine now."""
+    return "\n".join(f"{it.reference}  {it.digest}" for it in images)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tagflow.cli.hints import short
 from tagflow.cli.line import Line, Option
 from tagflow.cli.render.matrix import full, version
-from tagflow.cli.render.moments import age, minute
+from tagflow.cli.text import age, minute
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import TagflowError
 

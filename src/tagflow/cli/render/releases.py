@@ -1,4 +1,4 @@
-"""A plan, and what a push, promotion, rollback or apply came to."""
+"""A plan, what a push, promotion, rollback or apply came to, and an approval."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tagflow.cli.text import columns, hung, is_fancy, styled
 if TYPE_CHECKING:
     from tagflow.domain.plan import Move, Outcome, Plan, Step
     from tagflow.domain.reference import Digest
+    from tagflow.verbs.approve import Approved
 
 _SIGNS = {"create": ("+", "green"), "move": ("~", "yellow"), "keep": ("=", "dim")}
 _SIGN, _WAY = 2, 27
@@ -189,3 +190,12 @@ def short(digest: Digest | None) -> str:
     if digest is None:
         return "-"
     return digest.removeprefix("sha256:")[:12] or "(known once pushed)"
+
+
+def approved(it: Approved) -> str:
+    """``✓ approved for prod by alice: registry.example.com/app:_tagflow.approval.…``, and the rules that are open."""
+    fancy = is_fancy(sys.stdout)
+    done = f"{styled('✓', 'green', fancy)} approved for {one_line(it.environment)} by {one_line(it.signer)}: "
+    lines = [done + one_line(it.reference)]
+    lines += [f"{styled('!', 'yellow', fancy)} {one_line(str(tally))}" for tally in it.missing]
+    return "\n".join(lines if it.missing else [*lines, "Nothing more is needed: `tagflow apply` carries it out."])

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from tagflow.cli.fold import FEW, counted, listed
 from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
-from tagflow.cli.render.moments import age, minute
 from tagflow.cli.render.next_steps import Note, notes
 from tagflow.cli.render.releases import short
+from tagflow.cli.text import age, columns, hung, is_fancy, minute, styled, table
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import columns, hung, is_fancy, styled, table
 
 if TYPE_CHECKING:
     from tagflow.domain.policy import Policy

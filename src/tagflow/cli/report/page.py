@@ -1,20 +1,58 @@
-"""The page as one string: the same report always gives the same bytes."""
+"""status --html: look, render, write; the same report always gives the same bytes."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
-from tagflow.cli.report.flow import flow
+from tagflow import __version__
 from tagflow.cli.report.markup import Html, element, joined, text
-from tagflow.cli.report.matrix import matrix
-from tagflow.cli.report.numbers import meanings
-from tagflow.cli.report.timeline import SIGNS, moment, timeline
-from tagflow.verbs.report import Report
+from tagflow.cli.report.matrix import flow, matrix
+from tagflow.cli.report.timeline import SIGNS, meanings, moment, timeline
+from tagflow.cli.session import Session
+from tagflow.context import Context
+from tagflow.errors import StoreError, UsageError
+from tagflow.stores.files import publish
+from tagflow.verbs.report import Report, report
+from tagflow.verbs.status import Row
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where a file cannot be written, before anything else is done; the file is not touched.
+
+    :raises StoreError: ``file.unwritable``.
+    """
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise _unwritable(path, "there is no such folder")
+    if target.is_dir():
+        raise _unwritable(path, "it is a folder")
+    if target.exists() and not target.is_file():
+        raise _unwritable(path, "it is no regular file")
+    if not os.access(target.parent, os.W_OK):
+        raise _unwritable(path, "its folder cannot be written to")
+
+
+def write(path: Path, content: str) -> None:
+    """Write a file that readers see as it was or whole; what UTF-8 does not know is written with backslashes.
+
+    :raises StoreError: ``file.unwritable``.
+    """
+    try:
+        publish(path.resolve(), [content.encode(errors="backslashreplace")])
+    except OSError as exc:
+        raise _unwritable(path, exc.strerror or "the system refuses") from exc
+
+
+def _unwritable(path: Path, why: str) -> StoreError:
+    return StoreError("file.unwritable", f"cannot write {path}: {why}", hint="Choose another file.")
 
 
 def render(report: Report, *, registry: str, made: datetime, version: str) -> str:
@@ -82,3 +120,25 @@ def _count(name: str, number: int, tone: str) -> Html:
 
 def _chip(environment: str) -> Html:
     return element("button", environment, type="button", class_="chip", data_chip=environment, aria_pressed="true")
+
+
+def write_report(session: Session, context: Context, names: Sequence[str], path: Path) -> list[Row]:
+    """Write the page of what ``names`` narrow it to, to a file or, ``-``, to standard output; its rows.
+
+    :raises StoreError: ``file.unwritable``, before any registry is asked.
+    :raises UsageError: ``usage.invalid`` where standard output is to carry a JSON document, too.
+    """
+    to_output = str(path) == "-"
+    if to_output and session.is_json:
+        hint = "Name a file, or leave out -o json."
+        raise UsageError("usage.invalid", "standard output cannot carry a page and a JSON document", hint=hint)
+    if not to_output:
+        check_writable(path)
+    found = report(context, names)
+    page = render(found, registry=str(context.policy.registry), made=context.now(), version=__version__)
+    if to_output:
+        session.emit(None, lambda: page.rstrip("\n"))
+    else:
+        write(path, page)
+        session.note(f"Wrote {path}.")
+    return list(found.rows)
