@@ -15,7 +15,7 @@ from tagflow.domain.history import Action, StackEntry
 from tagflow.domain.intent import Intent, compact
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.policy import CHANNELS, PRERELEASE_WORDS, Environment
-from tagflow.domain.snapshot import Lookup, Observation, Snapshot, refuse_broken
+from tagflow.domain.snapshot import Lookup, Snapshot, refuse_broken
 from tagflow.domain.standing import Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, UsageError
@@ -279,8 +279,3 @@ def admission_lookups(
         yield from move_lookups(snapshot, choice.seen, [choice.version], admitted, choice.version)
     going = [choice for choice in choices if not Admission._is_there(choice)]
     yield from rule_lookups(snapshot, environment, going, now)
-
-
-def seen_in(snapshot: Snapshot, environment: Environment) -> dict[str, Observation]:
-    """What was observed of every image in an environment, by name."""
-    return {seen.image: seen for seen in snapshot.all_in(environment)}

@@ -188,7 +188,6 @@ def _comes_first(rival: Entry, image: str, ballots: Mapping[str, Ballot]) -> boo
 class Arrival:
     """What the look after the environment tags found, for one image."""
 
-    complete: bool = True
     taken_back: Entry | None = None
     stopped: Entry | None = None
     tag_moved: bool = False
@@ -199,12 +198,12 @@ def arrive(ballot: Ballot, step: Step, after: Digest | None, waived: Iterable[st
     """Judge one image after its environment tag was moved to ``after``; ``unseen`` is what came since the election."""
     back = taken_back(ballot)
     if back is not None:
-        return Arrival(complete=False, taken_back=back)
+        return Arrival(taken_back=back)
     if built_on(ballot) is not None:
         return Arrival()
     if ballot.digest != after and step.action != "admit":  # what enters beside what runs depends on no tag
-        return Arrival(complete=False, tag_moved=True)
+        return Arrival(tag_moved=True)
     stop = stopped_by(step, ballot.unseen.values(), waived)
     if stop is not None:
-        return Arrival(complete=False, stopped=stop)
+        return Arrival(stopped=stop)
     return Arrival()

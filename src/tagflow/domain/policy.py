@@ -123,10 +123,6 @@ class Policy:
     notify: tuple[Notice, ...] = ()
     signers: tuple[Signer, ...] = ()
 
-    def measures_stays(self, environment: str) -> bool:
-        """Whether any environment asks how long a version has been in this one."""
-        return any(other.soak and environment in other.sources for other in self.environments)
-
     def repository(self, image: Image, environment: Environment) -> Repository:
         """Where the tags of ``image`` in ``environment`` live."""
         return environment.registry.repository(image.path)

@@ -7,7 +7,6 @@ for one purpose serves no other. Security keys (FIDO) sign that together with fl
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from dataclasses import dataclass
 
 from tagflow.domain.keys import Fields, unwrap
@@ -73,13 +72,6 @@ def decode_signature(content: bytes) -> SshSignature:
     if namespace != NAMESPACE.encode() or found.hash not in _HASHES or found.encoded != content:
         raise ValueError("another namespace or hash")
     return found
-
-
-def armor(content: bytes) -> str:
-    """A signature as ``ssh-keygen -Y verify`` reads it."""
-    text = b64encode(content).decode()
-    lines = "\n".join(text[start : start + 70] for start in range(0, len(text), 70))
-    return f"-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n"
 
 
 def unarmor(text: str) -> bytes:

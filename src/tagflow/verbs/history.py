@@ -21,11 +21,10 @@ from tagflow.workers import each
 
 @dataclass(frozen=True)
 class Item:
-    """One record of one image. ``is_head``: no record names it yet; ``open``: what it announced has not arrived."""
+    """One record of one image. ``open``: what it announced has not arrived."""
 
     image: str
     entry: Entry
-    is_head: bool
     open: bool
 
 
@@ -144,9 +143,8 @@ def _since(observer: Observer, seen: Observation, moment: datetime) -> list[Reco
 
 
 def _items(seen: Observation, entries: Iterable[Entry]) -> list[Item]:
-    heads = {entry.tag for entry in seen.standing.heads}
     under_way = seen.standing.head if isinstance(seen.standing.position, Interrupted) else None
     return [
-        Item(seen.image, entry, is_head=entry.tag in heads, open=under_way is not None and entry.tag == under_way.tag)
+        Item(seen.image, entry, open=under_way is not None and entry.tag == under_way.tag)
         for entry in entries
     ]
