@@ -19,7 +19,7 @@ from typer.main import get_command
 
 from tagflow.cli.app import app, build
 from tagflow.cli.commands import COMMANDS as COMMAND_NAMES
-from tagflow.config.schema import schema
+from tagflow.config.document import schema
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "tagflow" / "cli"
 DOCS = Path(__file__).resolve().parents[1] / "docs"

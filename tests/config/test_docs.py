@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tagflow.config.schema import schema
+from tagflow.config.document import schema
 from tests.config.samples import MINIMAL, ROOT, load
 
 TEXT = (ROOT / "docs" / "policy.md").read_text()

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tagflow.config.schema import schema
+from tagflow.config.document import schema
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.errors import UsageError
 from tests.config.samples import load

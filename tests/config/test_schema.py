@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tagflow.config.schema import schema, schema_json
+from tagflow.config.document import schema, schema_json
 from tagflow.config.template import template
 from tests.config.samples import MINIMAL, ROOT, load, mistakes, with_environment
 from tests.config.test_load import FULL

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tagflow.config.document import EnvironmentEntry
+from tagflow.config.environment import EnvironmentEntry
 from tagflow.config.template import template
 from tagflow.config.values import environment_name, image_name
 from tagflow.errors import UsageError

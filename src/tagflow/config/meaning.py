@@ -11,16 +11,8 @@ from msgspec import UNSET
 
 from tagflow.config import values
 from tagflow.config.check import Checked, Places
-from tagflow.config.document import (
-    ApprovalEntry,
-    Day,
-    Document,
-    EnvironmentEntry,
-    FreezeEntry,
-    GateEntry,
-    NotifyEntry,
-    SignerEntry,
-)
+from tagflow.config.document import Document, NotifyEntry, SignerEntry
+from tagflow.config.environment import ApprovalEntry, Day, EnvironmentEntry, FreezeEntry, GateEntry
 from tagflow.config.nodes import Mark, Mistakes
 from tagflow.config.values import suggestion
 from tagflow.domain.keys import Signer, parse_ssh

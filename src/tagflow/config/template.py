@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from tagflow.config.document import ADDRESS
 from tagflow.config.load import load_policy_text
-from tagflow.config.schema import ADDRESS
 
 REGISTRY = "oci:./images"
 """Works anywhere: OCI image layouts on disk, without a server."""

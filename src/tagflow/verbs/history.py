@@ -144,7 +144,4 @@ def _since(observer: Observer, seen: Observation, moment: datetime) -> list[Reco
 
 def _items(seen: Observation, entries: Iterable[Entry]) -> list[Item]:
     under_way = seen.standing.head if isinstance(seen.standing.position, Interrupted) else None
-    return [
-        Item(seen.image, entry, open=under_way is not None and entry.tag == under_way.tag)
-        for entry in entries
-    ]
+    return [Item(seen.image, entry, open=under_way is not None and entry.tag == under_way.tag) for entry in entries]

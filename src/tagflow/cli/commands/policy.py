@@ -83,7 +83,7 @@ def next_(
 @command("schema")
 def schema(session: Session) -> None:
     """Print the JSON Schema of promotion.yaml."""
-    from tagflow.config.schema import schema as describe
-    from tagflow.config.schema import schema_json
+    from tagflow.config.document import schema as describe
+    from tagflow.config.document import schema_json
 
     session.emit(describe(), lambda: schema_json().rstrip("\n"))
