@@ -53,12 +53,24 @@ def follow_floating(
             _move_all(context, ledger, observer, moves)
         if not own and not moves:
             return None
-        before = {target: (observer.records(target), observer.digest(target)) for target in targets}
+        before = _basis(context, observer, targets)
         observer = look_while_floating(observer, targets)
-        after = {target: (observer.records(target), observer.digest(target)) for target in targets}
-        if before == after and not _moved_meanwhile(moves, ledger):
+        if _basis(context, observer, targets) == before and not _moved_meanwhile(moves, ledger):
             break
     return observer
+
+
+def _basis(context: Context, observer: Observer, targets: Sequence[Target]) -> object:
+    """All that floating tags follow from. The combined tags belong to it: a release whose record was read before may
+    have put its own since, and moved its environment tag."""
+    return [
+        (
+            observer.records(target),
+            observer.digest(target),
+            context.scheme.combined(observer.tags(target.repository), target.environment.name),
+        )
+        for target in targets
+    ]
 
 
 def look_while_floating(observer: Observer, targets: Sequence[Target]) -> Observer:
