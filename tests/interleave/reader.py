@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -291,11 +291,19 @@ def _place(story: Story, place: Place) -> list[Wrong]:
     found += _together(story, place, history)
     found += _moves(story, place, history)
     old = story.before.tags.get(place.repository, {})
-    found += at_rest(story.after, place, history, finished=not story.faults, late=story.outlived, old=old)
+    given_up = _given_up(story, place)
+    late = story.outlived
+    found += at_rest(story.after, place, history, finished=not story.faults, late=late, old=old, given_up=given_up)
     if not story.faults and not story.outlived:
         found += floats(story.after, place, history)
     found += _left(story, place, history)
     return found
+
+
+def _given_up(story: Story, place: Place) -> set[str]:
+    """The records of runs that died or failed: what such a one takes back is still to be put back."""
+    failed = {end.run for end in story.ends if end.status != 0}
+    return {it.tag for it in story.changes if it.repository == place.repository and it.run in failed}
 
 
 def _acks(story: Story, place: Place, history: History) -> list[tuple[End, Record]]:
@@ -414,9 +422,10 @@ def at_rest(
     finished: bool = True,
     late: bool = False,
     old: Iterable[str] = (),
+    given_up: Collection[str] = (),
 ) -> list[Wrong]:
     """What must be so when nothing runs any more. ``finished``: no run died on its way; ``old``: the records of before,
-    of which one may have been interrupted, and still be so."""
+    of which one may have been interrupted, and still be so; ``given_up``: those of runs that died or failed."""
     found: list[Wrong] = []
     here, heads = snapshot.at(place), history.heads
     if not heads:
@@ -432,7 +441,8 @@ def at_rest(
         if finished and not {it.tag for it in history.tips() if it.previous_digest == here} & set(old):
             found.append(Wrong("at.rest", f"{where}: a release was left interrupted, and nobody died"))
     elif not matching and ended_void:
-        if not late:
+        by = {it.tag for tag in gone if history.records[tag].digest == here for it in gone[tag]}
+        if not late and not by <= set(given_up):
             found.append(Wrong("void.runs", f"{where}: what runs was aborted"))
     elif not matching and finished:
         found.append(Wrong("at.rest", f"{where}: no record explains what runs"))

@@ -250,8 +250,8 @@ class Record:
     or ``admit`` the version held or admitted, whose digest is ``subject``. ``intent`` says where the release wants
     each of its members, of those whose records were never written, too. ``aborts`` names the records whose change an
     ``abort`` takes back (``abandons``: they are another run's), ``follows`` the release that a note or a loser's abort
-    carries on, ``plan`` the id of the plan that was carried out, ``approvals`` those that counted (``NAME@sha256:…``,
-    the digest of the document).
+    carries on, ``finishes`` whether a run before had announced its release, ``plan`` the id of the plan that was
+    carried out, ``approvals`` those that counted (``NAME@sha256:…``, the digest of the document).
     """
 
     environment: str
@@ -273,6 +273,7 @@ class Record:
     aborts: tuple[RecordTag, ...] = ()
     abandons: bool = False
     follows: RecordTag | None = None
+    finishes: bool = False
     plan: str = ""
     approvals: tuple[str, ...] = ()
 

@@ -74,6 +74,7 @@ class RecordWriter:
             subject=step.subject,
             aborts=tuple(tag for name in step.aborts if (tag := parse_record_tag(name))),
             abandons=step.action == "abort",
+            finishes=step.action in RELEASES and self.plan.resumes is not None,
         )
         if step.action in NOTES or step.subject is not None:  # an admission that is taken back moved no tag
             draft = _carrying(draft, prospect)

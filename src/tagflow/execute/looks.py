@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
 from tagflow.decide.decision import Prospect
 from tagflow.decide.election import Ballot, is_open
-from tagflow.domain.history import Entry
+from tagflow.domain.history import RELEASES, Entry, Release
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import RecordTag
 from tagflow.observe.observer import Observer, record_tags
@@ -60,6 +60,26 @@ class Lookout:
                 observer.assume(target.repository, target.environment.name, stands[image])
         self.observer = observer
         return {image: self._ballot(observer, image, it, since_election) for image, it in announced.items()}
+
+    def ages_of_takeovers(self, prospect: Prospect, within: float, finishing: Release | None) -> Iterator[float]:
+        """The ages, in seconds, of the records on top by which somebody took over a release of another run: abandoned
+        it, or finished it. What that run sent before it could see them may still be on its way.
+
+        Only of those younger than ``within``. A note or a loser's abort on top hides none: what it stands on counts.
+        Whoever is ``finishing`` the same release wants the same digest as all who finish it.
+        """
+        now, history = self._context.now(), prospect.seen.target.history
+        below = {entry.tag: entry for entry in prospect.seen.standing.heads}
+        while below:
+            _, entry = below.popitem()
+            record = entry.record
+            age = abs((now - record.at).total_seconds())
+            if age >= within:
+                continue
+            if record.abandons or (record.finishes and record.release != finishing):
+                yield age
+            elif record.action not in RELEASES:
+                below |= self.observer.read(history, [parent.tag for parent in record.parents])
 
     def take_in(self, ballots: Mapping[str, Ballot]) -> None:
         """Note what the election has seen: a later look tells what came since."""

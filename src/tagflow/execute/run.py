@@ -187,7 +187,7 @@ class ReleaseRun:
 
         The first say by themselves that something is under way; the others are like done as soon as they are written.
         """
-        self._wait_out_abandonments()
+        self._wait_out_others()
         composed = self._writer.compose_all(self._plan.steps, self._decision.prospects)
         before = {move.image: move.before for move in self._plan.moves if move.kind == "environment"}
         for step in self._plan.steps:
@@ -209,18 +209,20 @@ class ReleaseRun:
             self._writer.write(seen.target, written, first=first)
             first = False
 
-    def _wait_out_abandonments(self) -> None:
-        """What an abandoned run sent may arrive until a moment after its abandonment: wait for that moment too."""
-        now, fence = self._context.now(), self._context.timing.fence
+    def _wait_out_others(self) -> None:
+        """What an abandoned run sent may arrive until a moment after its abandonment, and what a run sent whose release
+        another one finished: wait for that moment too."""
+        if self._abandons:
+            return
+        fence = self._context.timing.fence
         ages = [
-            abs((now - head.record.at).total_seconds())
+            age
             for prospect in self._decision.prospects.values()
-            for head in prospect.seen.standing.heads
-            if head.record.abandons and not self._is_exact(prospect.seen.image)
+            if not self._is_exact(prospect.seen.image)
+            for age in self._lookout.ages_of_takeovers(prospect, fence, self._plan.resumes)
         ]
-        fresh = [age for age in ages if age < fence]
-        if fresh and not self._abandons:
-            self._context.sleep(fence - min(fresh))
+        if ages:
+            self._context.sleep(fence - min(ages))
 
     # --- 3: the election ---------------------------------------------------------------------------------------
 
