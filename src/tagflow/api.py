@@ -197,11 +197,12 @@ class Tagflow:
 
         return history(self._context(), environment, names, limit, since)
 
-    def verify(self, *environments: str, expect: str | Path | None = None) -> list[Finding]:
-        """Every name that does not stand where the history says; and what was lost since a receipt was written."""
+    def verify(self, *environments: str, expect: str | Path | None = None, deep: bool = False) -> list[Finding]:
+        """Every name that does not stand where the history says; and what was lost since a receipt was written.
+        ``deep``: whether everything that a rollback may go back to is whole, not only what runs and what is next."""
         from tagflow.verbs.verify import verify
 
-        return verify(self._context(), environments, None if expect is None else Path(expect))
+        return verify(self._context(), environments, None if expect is None else Path(expect), deep=deep)
 
     def doctor(self) -> list[Diagnosis]:
         """A look at every registry of the policy."""

@@ -328,6 +328,20 @@ def test_what_is_missing_everywhere_is_told_once(desk: Desk) -> None:
     assert len(lines) == 3
 
 
+def test_what_verify_did_not_look_into_is_said(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    for number in range(4):
+        desk.through(f"v1.{number}", "dev")
+    told = desk.quickly("verify")
+    older = "2 older images that a rollback may go back to"
+    assert told.err == f"note: {older}: names looked at, content only with --deep\n"
+    assert told.out == "Everything is as the history says.\n"
+    assert desk.quickly("verify", "--deep").err == ""
+    desk.through("v1.4", "dev")
+    assert "note: 4 older images that" in desk.quickly("verify", "-o", "json").err
+
+
 def test_what_a_person_must_do_names_no_address_of_many(desk: Desk) -> None:
     for image in EIGHT:
         store = LayoutStore(Repository(f"oci:{desk.path}/registry", image))

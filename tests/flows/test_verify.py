@@ -7,6 +7,7 @@ import pytest
 from tagflow.decide.audit import Finding
 from tagflow.domain.reference import Digest
 from tagflow.verbs.repair import Repaired, repair
+from tagflow.verbs.verify import check as look
 from tagflow.verbs.verify import verify
 from tests import images
 from tests.flows.world import World, fails
@@ -126,6 +127,49 @@ def test_a_moved_anchor_is_left_to_a_person(world: World) -> None:
     assert ("worker", "prod", "anchor.moved") in problems(check(world))
     assert ("worker", "prod", "anchor.moved") in problems(list(mend(world).left))
     assert world.tag("worker", "v1.0.0-prod") == digest
+
+
+class TestContent:
+    """What runs and where a rollback leads is looked at whole; what lies deeper, by its names, or with ``deep``."""
+
+    @pytest.fixture
+    def long_lived(self) -> World:
+        world = World()
+        for number in range(6):
+            world.through(f"v1.{number}.0", "dev")
+        return world
+
+    def lose(self, world: World, version: str) -> None:
+        """A blob of a build is gone from the registry."""
+        repository = world.repository("frontend")
+        store = world.memory.open(repository)
+        digest = world.tag("frontend", version)
+        assert digest is not None
+        world.memory.forget(repository, store.get(store.get(digest).children[0].digest).blobs[1].digest)
+
+    @pytest.mark.parametrize("version", ["v1.5.0", "v1.4.0", "v1.3.0"])
+    def test_is_looked_at_where_it_runs_or_comes_next(self, long_lived: World, version: str) -> None:
+        self.lose(long_lived, version)
+        assert problems(check(long_lived)) == {("frontend", "dev", "content.missing")}
+
+    def test_is_looked_at_deeper_where_asked(self, long_lived: World) -> None:
+        self.lose(long_lived, "v1.0.0")
+        assert check(long_lived) == []
+        assert problems(verify(long_lived.context(), [], deep=True)) == {("frontend", "dev", "content.missing")}
+        assert problems(list(repair(long_lived.context(), [], deep=True).left)) == {
+            ("frontend", "dev", "content.missing")
+        }
+
+    def test_of_older_images_is_counted(self, long_lived: World) -> None:
+        """Three of six builds of each of three images."""
+        assert look(long_lived.context(), []).older == 9
+        assert look(long_lived.context(), [], deep=True).older == 0
+
+    def test_follows_a_rollback(self, long_lived: World) -> None:
+        """What was left is not what runs, and the next two are others."""
+        long_lived.rollback("dev")
+        self.lose(long_lived, "v1.2.0")
+        assert problems(check(long_lived)) == {("frontend", "dev", "content.missing")}
 
 
 def test_lost_content_is_told_down_to_the_blob(world: World) -> None:

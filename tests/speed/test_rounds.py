@@ -119,6 +119,29 @@ def test_each_new_version_costs_the_same(bench: OpenBench) -> None:
         assert len(cost.requests) <= 24, str(cost)
 
 
+def test_verify_asks_of_each_older_version_its_names_alone(bench: OpenBench) -> None:
+    """Record, version tag, combined tag: no registry tells where several tags stand in one answer.
+
+    What runs and the two images that a rollback leads to next are looked at whole, too: three manifests and four blobs
+    each, and no manifest again that is in the cache. --deep looks at all of them so.
+    """
+    one = bench()
+    versions = [f"v1.{number}.0" for number in range(6)]
+    one.build(*versions)
+    asked = {}
+    for count, version in enumerate(versions, 1):
+        one.done("promote", version, "--to", "dev")
+        if count >= 3:
+            asked[count] = one.run("verify", "dev")
+            assert asked[count].twice == [], str(asked[count])
+    assert len(asked[3].requests) == 2 + 3 * (3 + 7), str(asked[3])
+    assert [len(it.requests) - len(asked[3].requests) for it in asked.values()] == [0, 3, 6, 9]
+    assert {it.rounds for it in asked.values()} == {asked[3].rounds}
+    assert len(one.run("verify", "dev", "--deep").requests) == 2 + 6 * (3 + 7)
+    warm = one.run("verify", "dev", cold=False)
+    assert (warm.count("HEAD"), warm.count("GET")) == (1 + 6 * 3 + 3 * (2 + 4), 1), str(warm)
+
+
 def test_a_round_is_what_follows_from_an_answer(registry: RegistryServer) -> None:
     """Two at once, one that takes both results, one beside it: two rounds, however long each takes."""
     with Recorder().listening() as asked, urllib3.PoolManager() as client, ThreadPoolExecutor(2) as pool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Literal
 
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.policy import Line
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, TagLookup, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
 from tagflow.domain.tagging import RecordTag, pin_tag
@@ -44,6 +45,10 @@ _FAULTS: Mapping[str, Problem] = {
 }
 
 
+_NEXT = 2
+"""So many images below what runs are looked at whole each time: `rollback` leads to them, one after the other."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One name that is not as the history says. ``repair`` is the command that mends it, or what a person decides.
@@ -61,29 +66,47 @@ class Finding:
     detail: str = ""
 
 
-def audit(snapshot: Snapshot, targets: Iterable[Target], unread: Mapping[Target, tuple[str, ...]]) -> list[Finding]:
-    """Everything that is not as the history says; ``unread`` says why records of a target could not be read.
+def audit(
+    snapshot: Snapshot, targets: Iterable[Target], unread: Mapping[Target, tuple[str, ...]], *, deep: bool = False
+) -> list[Finding]:
+    """Everything that is not as the history says; ``unread`` says why records of a target could not be read. ``deep``:
+    every image that a rollback may go back to was looked at whole.
 
     :raises TagflowError: where content could not be looked at: that is no finding.
     """
-    audits = [TargetAudit(snapshot, snapshot.observations[target], unread.get(target, ())) for target in targets]
+    audits = [
+        TargetAudit(snapshot, snapshot.observations[target], unread.get(target, ()), deep=deep) for target in targets
+    ]
     for key, error in snapshot.unreadable.items():
         if any(key[0] == it.target.repository and key[1] in it.wanted() for it in audits):
             raise error
     return [finding for it in audits for finding in it.findings()]
 
 
-def audit_lookups(snapshot: Snapshot, targets: Iterable[Target]) -> Iterator[Lookup]:
-    """What :func:`audit` asks: every record, the tags that they speak of, and whether what may run is whole."""
+def audit_lookups(snapshot: Snapshot, targets: Iterable[Target], *, deep: bool = False) -> Iterator[Lookup]:
+    """What :func:`audit` asks: every record, the tags that they speak of, and whether images are whole."""
     for target in targets:
         seen = snapshot.observations.get(target)
         if seen is None:
             continue
         yield from (RecordLookup(target.history, tag) for tag in sorted(seen.records, key=str))
         yield from identify_lookups(seen)
-        one = TargetAudit(snapshot, seen)
+        one = TargetAudit(snapshot, seen, deep=deep)
         yield from one.lookups()
-        yield from (ImageLookup(target.repository, digest, "parts") for digest in one.wanted())
+        # A tag that was seen to stand at an image has seen its manifest, too: content comes after the names.
+        if all((target.repository, tag) in snapshot.digests for tag in seen.combined.values()):
+            yield from (ImageLookup(target.repository, digest, "parts") for digest in one.wanted())
+
+
+def older_images(snapshot: Snapshot, targets: Iterable[Target]) -> int:
+    """How many images a rollback may go back to of which :func:`audit` looks at the names alone, unless it is deep."""
+    looked_at: set[tuple[Repository, Digest]] = set()
+    known: set[tuple[Repository, Digest]] = set()
+    for target in targets:
+        seen = snapshot.observations[target]
+        looked_at.update((target.repository, digest) for digest in TargetAudit(snapshot, seen).wanted())
+        known.update((target.repository, digest) for digest in TargetAudit(snapshot, seen, deep=True).wanted())
+    return len(known - looked_at)
 
 
 @dataclass(frozen=True)
@@ -93,6 +116,7 @@ class TargetAudit:
     snapshot: Snapshot
     seen: Observation
     unread: tuple[str, ...] = ()
+    deep: bool = False
 
     @property
     def target(self) -> Target:
@@ -137,12 +161,15 @@ class TargetAudit:
         yield from (TagLookup(repository, tag) for tag in sorted(tags) if tag in self.seen.tags)
 
     def wanted(self) -> dict[Digest, str | None]:
-        """What must be whole, and its version: what runs, what a rollback may go back to, and what was admitted."""
+        """What is looked at whole, and its version: what runs, where a rollback leads, what was admitted beside it; of
+        what a rollback may go back to all, or what it leads to next."""
         standing = self.seen.standing
-        wanted = {entry.digest: entry.version for entry in (*standing.state.stack, *standing.state.admitted)}
-        if standing.digest is not None:
-            wanted.setdefault(standing.digest, standing.version)
-        return wanted
+        runs = {} if standing.digest is None else {standing.digest: standing.version}
+        back = {entry.digest: entry.version for entry in reversed(standing.state.stack)}
+        beside = {entry.digest: entry.version for entry in standing.state.admitted}
+        if not self.deep:
+            back = dict(islice((it for it in back.items() if it[0] not in runs), _NEXT))
+        return {**runs, **back, **beside}
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong, in the order in which it should be mended."""
@@ -337,7 +364,7 @@ class TargetAudit:
             yield scheme.combined_tag(version, environment), digest
 
     def _content(self) -> Iterator[Finding]:
-        """What runs, and what a rollback may go back to, must be whole."""
+        """What runs, and where a rollback leads, must be whole."""
         for digest, version in self.wanted().items():
             if lost := self.snapshot.gone.get((self.target.repository, digest)):
                 name = version or digest

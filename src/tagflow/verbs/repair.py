@@ -39,19 +39,26 @@ class Repaired:
     left: tuple[Finding, ...]
 
 
-def repair(context: Context, names: Sequence[str], *, dry_run: bool = False, expect: Path | None = None) -> Repaired:
+def repair(
+    context: Context,
+    names: Sequence[str],
+    *,
+    dry_run: bool = False,
+    expect: Path | None = None,
+    deep: bool = False,
+) -> Repaired:
     """Finish interrupted releases, put back what came late, join forks, set aside what only looks like a record,
     recreate anchors and put floating tags right, until nothing more can be done without judgement: two releases may be
     under way at once, and what one leaves is seen when it is finished.
 
-    ``dry_run``: say what would be done in the first round, and change nothing. ``expect``: a receipt, as for
-    :func:`tagflow.verbs.verify.verify`.
+    ``dry_run``: say what would be done in the first round, and change nothing. ``expect`` and
+    ``deep`` as for :func:`tagflow.verbs.verify.check`.
     """
     done: list[str] = []
     if not dry_run:
         for name in names or [environment.name for environment in context.policy.environments]:
             need_key(context, context.environment(name))
-    findings = verify(context, names, expect)
+    findings = verify(context, names, expect, deep=deep)
     if dry_run:
         would = [_foretold(finding) for finding in findings if _is_mendable(finding)]
         return Repaired(tuple(dict.fromkeys(would)), tuple(findings))
@@ -60,7 +67,7 @@ def repair(context: Context, names: Sequence[str], *, dry_run: bool = False, exp
         if not mended:
             break
         done += mended
-        findings = verify(context, names, expect)
+        findings = verify(context, names, expect, deep=deep)
     # Environments of one registry share their version tags.
     return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in findings))
 

@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tagflow.context import Context
-from tagflow.decide.audit import Finding, audit, audit_lookups
+from tagflow.decide.audit import Finding, audit, audit_lookups, older_images
 from tagflow.domain.snapshot import Snapshot, Target, target_of
 from tagflow.errors import Conflict
 from tagflow.observe.observer import Observer
 from tagflow.verbs.receipts import read_receipt, what_is_lost
 
 
-def verify(context: Context, names: Sequence[str], expect: Path | None = None) -> list[Finding]:
+@dataclass(frozen=True)
+class Verified:
+    """What is not as the history says. ``older``: so many images that a rollback may go back to were looked at by their
+    names only."""
+
+    findings: Sequence[Finding]
+    older: int = 0
+
+
+def verify(context: Context, names: Sequence[str], expect: Path | None = None, *, deep: bool = False) -> list[Finding]:
+    """The findings of :func:`check`."""
+    return list(check(context, names, expect, deep=deep).findings)
+
+
+def check(context: Context, names: Sequence[str], expect: Path | None = None, *, deep: bool = False) -> Verified:
     """Everything that is not as the history says, in all environments or those named; with a receipt to ``expect``, the
-    heads that were lost since it was written, too.
+    heads that were lost since it was written, too. ``deep``: whether every image that a rollback may go back to is
+    whole, not only what runs and what is next.
 
     :raises TagflowError: where something could not be looked at; ``receipt.invalid``.
     """
     receipt = read_receipt(expect) if expect is not None else None
     if receipt is not None and names and receipt.environment not in names:
         names = [*names, receipt.environment]
-    _, snapshot, findings = look(context, names)
-    return findings if receipt is None else [*what_is_lost(receipt, snapshot, str(expect)), *findings]
-
-
-def look(context: Context, names: Sequence[str]) -> tuple[Observer, Snapshot, list[Finding]]:
-    """:func:`verify`, with what was observed."""
     environments = [context.environment(name) for name in names] or list(context.policy.environments)
     targets = [
         target_of(context.policy, image, environment) for environment in environments for image in context.policy.images
     ]
     observer = Observer(context)
-    snapshot = observer.observe(targets, lambda known: audit_lookups(known, targets))
+    snapshot = observer.observe(targets, lambda known: audit_lookups(known, targets, deep=deep))
     unread = {target: _unread(observer, snapshot, target) for target in targets}
-    return observer, snapshot, audit(snapshot, targets, unread)
+    findings = audit(snapshot, targets, unread, deep=deep)
+    lost = [] if receipt is None else what_is_lost(receipt, snapshot, str(expect))
+    return Verified([*lost, *findings], 0 if deep else older_images(snapshot, targets))
 
 
 def refuse(findings: Sequence[Finding], result: object, *, repaired: bool = False) -> Conflict:

@@ -121,6 +121,10 @@ def verify(
         Path | None,
         typer.Option("--expect", metavar="FILE", help="A receipt: find what the history has lost since."),
     ] = None,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Look whether every image that a rollback may go back to is whole."),
+    ] = False,
 ) -> None:
     """Check every name against the history; exit 5 on any finding."""
     from tagflow.cli import documents, wiring
@@ -128,8 +132,7 @@ def verify(
     from tagflow.cli.render.findings import findings as text
     from tagflow.cli.render.findings import mended
     from tagflow.verbs.repair import repair as mend
-    from tagflow.verbs.verify import refuse
-    from tagflow.verbs.verify import verify as check
+    from tagflow.verbs.verify import Verified, check, refuse
 
     if dry_run and not repair:
         raise UsageError("usage.invalid", "--dry-run goes with --repair", hint="Without --repair nothing is changed.")
@@ -137,20 +140,25 @@ def verify(
     told = ""
     with counter("checking") as questions:
         context = wiring.context(session, writes=repair and not dry_run, questions=questions)
-        repaired = mend(context, environments or [], dry_run=dry_run, expect=expect) if repair else None
-        findings = repaired.left if repaired else tuple(check(context, environments or [], expect))
+        repaired = mend(context, environments or [], dry_run=dry_run, expect=expect, deep=deep) if repair else None
+        found = Verified(repaired.left) if repaired else check(context, environments or [], expect, deep=deep)
+    findings = tuple(found.findings)
     if repaired:
         for line in mended(repaired.done, context.image_names):
             session.note(line if dry_run or line.startswith(" ") else f"repaired: {line}")
+    if found.older:
+        images, names = ("image", "name") if found.older == 1 else ("images", "names")
+        older = f"{found.older:,} older {images} that a rollback may go back to"
+        session.note(f"note: {older}: {names} looked at, content only with --deep")
     if printed is not None:
         from tagflow.verbs.running import agreement, check_running
 
         [environment] = environments or []
-        found = check_running(context, environment, printed, "standard input" if running == "-" else running)
-        findings += found.findings
-        for note in found.notes:
+        there = check_running(context, environment, printed, "standard input" if running == "-" else running)
+        findings += there.findings
+        for note in there.notes:
             session.note(f"note: {note}")
-        told = agreement(found, environment)
+        told = agreement(there, environment)
     document = documents.verify(findings)
     if not findings:
         session.emit(document, lambda: " ".join(filter(None, ["Everything is as the history says.", told])))
