@@ -25,7 +25,7 @@ class Effort:
 
 LITTLE = Effort((Budget(1),), orders=1)
 MORE = Effort((Budget(1), Budget(0, 1)), samples=60, orders=1)
-STAGES = (Budget(1), Budget(0, 1), Budget(2), Budget(1, 1), Budget(3))
+STAGES = (Budget(1), Budget(0, 1), Budget(2), Budget(3), Budget(1, 1))
 """One after the other by `make interleave`, as far as the time of a case goes."""
 BEYOND = Budget(5, 2)
 """What samples may have."""

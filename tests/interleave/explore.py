@@ -67,7 +67,9 @@ class Tally:
     gaps: int = 0
     exits: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
-    """Cases that were cut off by the limit of schedules."""
+    """How often a budget was cut off by the limit of schedules or of time."""
+    whole: list[Budget] = field(default_factory=list)
+    """The budgets of which every schedule was played."""
 
     def add(self, execution: Execution) -> None:
         """Count one schedule."""

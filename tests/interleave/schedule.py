@@ -69,6 +69,10 @@ class Budget:
     switches: int
     faults: int = 0
 
+    def __str__(self) -> str:
+        counted = ((self.switches, "switch", "switches"), (self.faults, "fault", "faults"))
+        return " and ".join(f"{count} {one if count == 1 else many}" for count, one, many in counted if count)
+
     def after(self, choice: Choice) -> Budget:
         switches, faults = choice.costs
         return Budget(self.switches - switches, self.faults - faults)

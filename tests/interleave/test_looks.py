@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from tagflow.context import Context
 from tagflow.decide.election import Ballot
+from tagflow.domain.reference import Digest, Repository
 from tagflow.execute import floating, run
 from tagflow.execute.run import ReleaseRun
+from tagflow.observe.observer import Observer
+from tagflow.stores.port import Manifest
 from tagflow.verbs import notes
 from tests.interleave import registry
-from tests.interleave.cases import ANN, BACK, CASES, Make, _one
+from tests.interleave.cases import ANN, BACK, CASES, Make, _builds, _one, _push, _two
 from tests.interleave.explore import Explorer
 from tests.interleave.schedule import Budget
-from tests.interleave.world import Told, World, freeze, seeds
+from tests.interleave.script import END, play
+from tests.interleave.world import Told, World, freeze, promote, rollback, seeds
 
 BARE = "{dev: {}, prod: {downgrades: allow}}"
 """Without floating tags fewer looks do."""
@@ -130,3 +135,120 @@ def test_without_it_a_schedule_breaks_a_promise(left_out: Without, monkeypatch: 
     left_out.patch(monkeypatch)
     failures = Explorer(case, seed, kinds=frozenset({left_out.broken})).all(left_out.budget)
     assert next(failures, None) is not None, "no schedule tells that the look is left out"
+
+
+# --- looks that only one rare order of events needs -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """A look that is left out, and the schedule that needs it: with it ``statuses`` are the exits, without it a promise
+    is ``broken`` (or, where that is empty, the exits are others)."""
+
+    look: str
+    patch: Callable[[pytest.MonkeyPatch], None]
+    case: Make
+    stages: Sequence[tuple[str, str]]
+    statuses: Mapping[str, int]
+    broken: str
+
+
+def _no_second_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Observer, "_look_again", lambda self, targets: None)
+
+
+def _no_look_after_a_put(patch: pytest.MonkeyPatch) -> None:
+    def put(self: registry.OneStore, tag: str, manifest: Manifest, expected: Digest | None, **_: Any) -> None:
+        if self.resolve(tag) == expected:
+            self.put(manifest, tag)
+
+    patch.setattr(registry.OneStore, "move", put)
+
+
+def _no_look_before_putting_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ReleaseRun, "_put_back_if_mine", lambda self, image: self._put_back(image, self._context.elapsed()))
+
+
+def _by_another_tool(tag: str, build: str) -> Told:
+    """Another tool puts a build there, and reads nothing."""
+
+    def act(context: Context) -> None:
+        store = context.stores(Repository("registry.test", "acme/web"))
+        source = context.stores(Repository("registry.test", build.partition(":")[0]))
+        store.put(source.get(build.partition(":")[2]), tag)
+
+    return Told("bob", f"(skopeo copy {build} web:{tag})", act, claims=False)
+
+
+def _pushing() -> World:
+    return World(
+        "push, another tool", ("web",), _builds, (_push("ann", "a"), _by_another_tool("v1.1.0", "acme/web:v1.0.0"))
+    )
+
+
+def _moving() -> World:
+    return World("promote, another tool", ("web",), _one, (ANN, _by_another_tool("prod", "acme/web:v1.2.0")))
+
+
+def _putting_back() -> World:
+    newer = Told("ann", "promote v1.2.0 --to prod", promote("v1.2.0"))
+    back = Told("bob", "rollback prod v1.0.0", rollback("prod", "v1.0.0"))
+    return World("promote, rollback, freeze", ("web",), _two, (newer, back, Told("cid", "freeze prod", freeze())))
+
+
+SCRIPTED = [
+    Scripted(
+        "1, again where it is not recorded",
+        _no_second_look,
+        CASES["promote, promote"],
+        [("ann", "head prod"), ("bob", END), ("ann", END)],
+        {"ann": 0, "bob": 0},
+        "",
+    ),
+    Scripted(
+        "4, the version tag after",
+        _no_look_after_a_put,
+        _pushing,
+        [("ann", r"put v1\.1\.0"), ("ann", r"head v1\.1\.0|put v1\.1\.0-dev"), ("bob", END), ("ann", END)],
+        {"ann": 5, "bob": 0},
+        "not.its.version",
+    ),
+    Scripted(
+        "5, the tag after",
+        _no_look_after_a_put,
+        _moving,
+        [("ann", "put prod"), ("ann", "head prod|list"), ("bob", END), ("ann", END)],
+        {"ann": 5, "bob": 0},
+        "untrue",
+    ),
+    Scripted(
+        "8, the list and the tag",
+        _no_look_before_putting_back,
+        _putting_back,
+        [
+            ("ann", "put prod"),
+            ("ann", "list"),
+            ("cid", END),
+            ("ann", r"put _tagflow.*"),
+            ("bob", "put prod"),
+            ("ann", "put prod"),
+            ("bob", END),
+            ("ann", END),
+        ],
+        {"ann": 3, "bob": 0, "cid": 0},
+        "overwritten",
+    ),
+]
+
+
+@pytest.mark.parametrize("scripted", SCRIPTED, ids=lambda it: it.look)
+def test_rare_order_of_events_needs_a_look(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_it = play(scripted.case(), *scripted.stages)
+    assert with_it.statuses == scripted.statuses, with_it.told
+    assert scripted.broken not in {wrong.kind for wrong in with_it.wrongs}, with_it.told
+    scripted.patch(monkeypatch)
+    without = play(scripted.case(), *scripted.stages)
+    if scripted.broken:
+        assert scripted.broken in {wrong.kind for wrong in without.wrongs}, without.told
+    else:
+        assert without.statuses != scripted.statuses, without.told

@@ -22,7 +22,10 @@ class Interleaved(Protocol):
     kills: int
     lost: int
     gaps: int
-    truncated: int
+
+    @property
+    def whole(self) -> Sequence[object]:
+        """The budgets of which every schedule was played."""
 
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
@@ -99,11 +102,12 @@ def soak(memory: Tally, real: Tally, seed: int, minutes: float) -> str:
 
 def interleave(tallies: Mapping[str, Interleaved], minutes: float) -> str:
     """What was explored, a line a case, and all of it."""
-    lines = ["| commands that meet | schedules | calls | kills | lost answers | pauses | cut off |"]
-    lines.append("| --- " + "| ---: " * 6 + "|")
+    lines = ["| commands that meet | schedules | calls | kills | lost answers | pauses | every schedule with |"]
+    lines.append("| --- " + "| ---: " * 5 + "| --- |")
     for name, it in tallies.items():
-        numbers = (it.schedules, it.calls, it.kills, it.lost, it.gaps, it.truncated)
-        lines.append(f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+        numbers = (it.schedules, it.calls, it.kills, it.lost, it.gaps)
+        whole = "; ".join(map(str, it.whole)) or "(samples)"
+        lines.append(f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + f" | {whole} |")
     total = {key: sum(getattr(it, key) for it in tallies.values()) for key in ("schedules", "calls", "kills", "lost")}
     lines += [
         "",
