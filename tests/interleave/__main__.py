@@ -2,7 +2,8 @@
 
     python -m tests.interleave [--minutes N] [CASE…]
 
-Each case has its share of the time; one that needs more is cut off there, and the page says how far each came.
+All cases of two runs with one switch, then all with one fault, and so on; what there is no time for is cut off, and the
+page says how far each case came. A fifth of the time is for samples beyond that.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
 
-from tests.interleave.cases import CASES
-from tests.interleave.effort import BEYOND, STAGES
+from tests.interleave.cases import CASES, PAIRS
+from tests.interleave.effort import BEYOND, STAGES, Stage
 from tests.interleave.explore import Explorer, Failure, Tally
 from tests.interleave.told import tell
 from tests.interleave.world import seeds
@@ -23,38 +26,49 @@ from tests.reliability import report
 _SLICE = 25
 """Random schedules between two looks at the clock."""
 _FOR_SAMPLES = 0.2
-"""The share of a case's time that is kept for what no budget reaches."""
+"""The share of the time that is kept for what no budget reaches."""
+_TOLD = 3
+"""So many schedules that break a promise are told of each piece of work."""
 
 
-def explore(job: tuple[str, float]) -> tuple[str, Tally, list[str]]:
-    """One case, for so many seconds: all schedules of each stage, then samples."""
-    name, seconds = job
-    tally, told = Tally(), []
-    for failure in _failures(name, seconds, tally):
-        told.append(tell(failure))
-        if len(told) == 3:
-            break
-    return name, tally, told
+@dataclass(frozen=True)
+class Job:
+    """A piece of work: a case and a stage, or samples; ``until`` when, by the clock that only goes on. ``seconds``: so
+    long a job for samples takes."""
+
+    case: str
+    stage: Stage | None
+    until: float = 0.0
+    seconds: float = 0.0
 
 
-def _failures(name: str, seconds: float, tally: Tally) -> Iterator[Failure]:
-    case = CASES[name]()
-    end = time.monotonic() + seconds
-    until = end - seconds * _FOR_SAMPLES
+def explore(job: Job) -> tuple[Job, Tally, list[str]]:
+    """What was explored, and the first schedules that broke a promise."""
+    tally = Tally()
+    failures = _samples(job, tally) if job.stage is None else _all(job, job.stage, tally)
+    return job, tally, [tell(failure) for failure in islice(failures, _TOLD)]
+
+
+def _all(job: Job, stage: Stage, tally: Tally) -> Iterator[Failure]:
+    case = CASES[job.case]()
+    if time.monotonic() >= job.until:
+        tally.truncated += 1
+        return
+    for seed in seeds(case):
+        yield from Explorer(case, seed, stage.limits, tally=tally, until=job.until).all(stage.budget)
+    if not tally.truncated:
+        tally.whole.append(stage)
+
+
+def _samples(job: Job, tally: Tally) -> Iterator[Failure]:
+    case = CASES[job.case]()
+    until = time.monotonic() + job.seconds
     explorers = [Explorer(case, seed, tally=tally, until=until) for seed in seeds(case)]
-    if len(case.commands) == 2:
-        for stage in STAGES:
-            for explorer in explorers:
-                yield from explorer.all(stage)
-            if not tally.truncated:
-                tally.whole.append(stage)
-    for explorer in explorers:
-        explorer.until = end
-    round_ = 0
-    while time.monotonic() < end:
+    for number in count():
+        if time.monotonic() >= until:
+            return
         for explorer in explorers:
-            yield from explorer.sample(BEYOND, _SLICE, seed=round_)
-        round_ += 1
+            yield from explorer.sample(BEYOND, _SLICE, seed=number)
 
 
 def main() -> None:
@@ -65,21 +79,24 @@ def main() -> None:
     asked = parser.parse_args()
     names = asked.cases or list(CASES)
     workers = multiprocessing.cpu_count()
-    seconds = asked.minutes * 60 * workers / len(names)
-    began, broken = time.monotonic(), 0
-    tallies: dict[str, Tally] = {}
+    began, seconds = time.monotonic(), asked.minutes * 60
+    until = began + seconds * (1 - _FOR_SAMPLES)
+    jobs = [Job(name, stage, until) for stage in STAGES for name in names if name in PAIRS]
+    jobs += [Job(name, None, seconds=seconds * _FOR_SAMPLES * workers / len(names)) for name in names]
+    tallies = {name: Tally() for name in names}
+    broken = 0
     with multiprocessing.Pool(workers, maxtasksperchild=1) as pool:
-        for name, tally, told in pool.imap_unordered(explore, [(name, seconds) for name in names], chunksize=1):
-            tallies[name] = tally
-            print(f"{name}: {tally.schedules:,} schedules, {tally.calls:,} calls, {len(told)} failures", flush=True)
+        for job, tally, told in pool.imap_unordered(explore, jobs, chunksize=1):
+            tallies[job.case] += tally
+            what = "samples" if job.stage is None else f"{job.stage}{', cut off' if tally.truncated else ''}"
+            print(f"{job.case}: {what}: {tally.schedules:,} schedules, {tally.calls:,} calls", flush=True)
             for text in told:
                 print(text, flush=True)
             broken += len(told)
     if broken:
         sys.exit(f"{broken} schedules broke a promise; the page stays as it was")
     if not asked.cases:
-        minutes = (time.monotonic() - began) / 60
-        report.write("interleave", report.interleave({name: tallies[name] for name in names}, minutes))
+        report.write("interleave", report.interleave(tallies, (time.monotonic() - began) / 60))
 
 
 if __name__ == "__main__":

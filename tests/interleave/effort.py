@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.interleave.cases import CASES, PAIRS
 from tests.interleave.explore import Explorer, Failure, Tally
@@ -25,8 +25,28 @@ class Effort:
 
 LITTLE = Effort((Budget(1),), orders=1)
 MORE = Effort((Budget(1), Budget(0, 1)), samples=60, orders=1)
-STAGES = (Budget(1), Budget(0, 1), Budget(2), Budget(3), Budget(1, 1))
-"""One after the other by `make interleave`, as far as the time of a case goes."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Every schedule within a budget."""
+
+    budget: Budget
+    limits: Limits = field(default_factory=Limits)
+
+    def __str__(self) -> str:
+        return str(self.budget)
+
+
+STAGES = (
+    Stage(Budget(1)),
+    Stage(Budget(0, 1)),
+    Stage(Budget(2)),
+    Stage(Budget(3)),
+    Stage(Budget(1, 1), Limits(brief=True)),
+)
+"""One after the other by `make interleave`, as far as its time goes. The last one leaves out pauses and networks that
+are gone for good: a fault alone has them."""
 BEYOND = Budget(5, 2)
 """What samples may have."""
 

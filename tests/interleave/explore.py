@@ -68,8 +68,8 @@ class Tally:
     exits: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
     """How often a budget was cut off by the limit of schedules or of time."""
-    whole: list[Budget] = field(default_factory=list)
-    """The budgets of which every schedule was played."""
+    whole: list[object] = field(default_factory=list)
+    """Of what every schedule was played."""
 
     def add(self, execution: Execution) -> None:
         """Count one schedule."""
@@ -87,6 +87,7 @@ class Tally:
         for name in ("schedules", "states", "calls", "kills", "lost", "late", "gaps", "truncated"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.exits += other.exits
+        self.whole += other.whole
         return self
 
 
