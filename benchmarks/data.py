@@ -15,7 +15,7 @@ from tests.servers import RegistryServer
 
 from tagflow.domain.reference import Digest
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 
 ENVIRONMENTS = "environments:\n  dev: {}\n  test: {downgrades: allow}\n"

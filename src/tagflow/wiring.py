@@ -20,7 +20,7 @@ from tagflow.stores.port import Checkup, Engine, Progress, Silence, Store, Store
 if TYPE_CHECKING:
     from tagflow.stores.cache.log import ManifestLog
     from tagflow.stores.registry.auth.credentials import Keychain
-    from tagflow.stores.registry.http.settings import Settings
+    from tagflow.stores.registry.http.pace import Settings
     from tagflow.stores.registry.store import RegistryHost
     from tagflow.trust.signing import SigningKey
     from tagflow.verbs.doctor import Examine, OpenKey
@@ -88,7 +88,7 @@ def _threads(policy: Policy) -> _Threads:
     a disk is no faster with more than usual."""
     if all(it.registry.is_layout for it in policy.environments):
         return {}
-    from tagflow.stores.registry.http.width import MOST
+    from tagflow.stores.registry.http.pace import MOST
 
     return {"threads": MOST}
 
@@ -203,7 +203,7 @@ class _Media:
         return self._hosts[host]
 
     def _settings(self) -> Settings:
-        from tagflow.stores.registry.http.settings import Settings
+        from tagflow.stores.registry.http.pace import Settings
 
         return Settings(
             environ=self._around.environ,

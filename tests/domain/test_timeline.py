@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.domain.tagging import RecordTag
-from tagflow.domain.timeline import Clock, count_until, levels
+from tagflow.verbs.past import Clock, count_until, levels
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.daemons import Daemon, running_daemon
 

@@ -15,7 +15,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import StoreError, TagflowError
 from tagflow.execute.run import Execution, ReleaseRun
-from tagflow.verbs.proposal import Proposal
+from tagflow.verbs.plans import Proposal
 from tagflow.verbs.repair import repair
 from tagflow.verbs.verify import verify
 from tests.flows.world import Crash, World, fails

@@ -23,9 +23,8 @@ from tagflow.observe.observer import Observer, record_tags
 from tagflow.verbs import release
 from tagflow.verbs.apply import propose_apply
 from tagflow.verbs.notes import freeze, hold
-from tagflow.verbs.plans import save_plan
+from tagflow.verbs.plans import Proposal, save_plan
 from tagflow.verbs.promote import promote, propose_promote
-from tagflow.verbs.proposal import Proposal
 from tagflow.verbs.push import Workspace, push
 from tagflow.verbs.release import Options
 from tagflow.verbs.rollback import propose_rollback, rollback

@@ -18,8 +18,7 @@ from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor
 from tagflow.stores.registry import listing
 from tagflow.stores.registry.http import transport
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tagflow.stores.transfer import tree
 from tagflow.stores.transfer.copy import copy_image, platforms

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tagflow.stores.registry.auth.credentials import variables
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk, Done, run

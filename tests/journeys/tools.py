@@ -15,7 +15,7 @@ from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.stores.artifact import EMPTY_CONTENT
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Manifest, Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk

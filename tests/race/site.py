@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tagflow.domain.reference import Digest, Repository
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Done, surroundings

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.registries.brands import BRANDS, HOSTS, Brand
 from tests.registries.network import Network, network

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import urllib3
 
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests.cli.runner import Desk, Done
 from tests.registries import quirks

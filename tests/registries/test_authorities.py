@@ -14,8 +14,7 @@ from tagflow.domain.reference import digest_of
 from tagflow.errors import StoreError
 from tagflow.stores.port import Descriptor
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.servers import make_certificate, server_context
 from tests.standin import Asked, Say, Script, StandIn, standin

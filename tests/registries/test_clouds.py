@@ -20,7 +20,7 @@ from tagflow.errors import StoreError
 from tagflow.stores.registry.auth import clouds
 from tagflow.stores.registry.auth.clouds import advice, amazon, create_repository, full_keychain, google
 from tagflow.stores.registry.auth.credentials import Credential, keychain
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.vendors import ecr, vendor
 from tests import images
 from tests.registries.brands import ACR_HOST, AZURE_REFRESH, ECR_HOST, GAR_HOST, GOOGLE_TOKEN

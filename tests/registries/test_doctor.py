@@ -14,8 +14,7 @@ from tagflow.domain.reference import Repository
 from tagflow.stores.layout import checkup
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Check, Checkup
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk

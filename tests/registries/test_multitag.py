@@ -9,7 +9,7 @@ import pytest
 
 from tagflow.domain.reference import Digest
 from tagflow.stores.port import Manifest
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.registries.brands import Brand

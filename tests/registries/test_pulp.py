@@ -18,7 +18,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Manifest, Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk, Done

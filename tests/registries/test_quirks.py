@@ -15,8 +15,7 @@ import pytest
 from tagflow.errors import StoreError
 from tagflow.stores.port import OCI_MANIFEST, Checkup, Manifest, TagMoved
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.registries import quirks

@@ -12,8 +12,7 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.auth.tokens import Scope, joined, parse_scopes
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.registries.logins import TokenLogin

@@ -14,7 +14,7 @@ import pytest
 
 from tagflow.errors import Refused
 from tagflow.stores.port import Manifest, Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tagflow.stores.transfer.copy import copy_image
 from tests import images

@@ -32,11 +32,11 @@ def warm_up() -> None:
 def _be_impatient(silence: float) -> None:
     """Let the registry client wait milliseconds where it would wait seconds, and runs for each other as little."""
     from tagflow.context import Timing
-    from tagflow.stores.registry.http import settings
-    from tagflow.stores.registry.http.retries import RetryPolicy
+    from tagflow.stores.registry.http import pace
+    from tagflow.stores.registry.http.pace import RetryPolicy
 
-    quick = partial(settings.Settings, retry=RetryPolicy(first=0.001), silence=silence)
-    settings.Settings = quick  # type: ignore[assignment,misc]
+    quick = partial(pace.Settings, retry=RetryPolicy(first=0.001), silence=silence)
+    pace.Settings = quick  # type: ignore[assignment,misc]
     Timing.__init__.__defaults__ = (2.0, 3.0, 0.05)
 
 

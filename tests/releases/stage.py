@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.tagging import RecordTag, parse_record_tag
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Done, surroundings

@@ -16,9 +16,9 @@ from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Digest
 from tagflow.verbs.apply import apply
 from tagflow.verbs.approve import approve_plan
+from tagflow.verbs.doctor import examine_keys
 from tagflow.verbs.promote import promote
 from tagflow.verbs.release import Options
-from tagflow.verbs.signatures import examine_keys
 from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
 from tests.releases.regulated import bobs_key, copied

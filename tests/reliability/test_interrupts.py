@@ -25,7 +25,7 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores import files
 from tagflow.stores.layout.store import LayoutStore
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import POLICY, Desk, Done, surroundings

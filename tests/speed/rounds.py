@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from urllib3.connectionpool import HTTPConnectionPool
 
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk

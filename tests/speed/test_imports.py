@@ -18,7 +18,7 @@ LOOK = (
     "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)"
 )
 NETWORK = {"urllib3", "http.client", "ssl", "email", "socket", "concurrent.futures", "logging"}
-SIGNING = {"tagflow.trust", "cryptography", "securesystemslib", "tagflow.verbs.approvals", "tagflow.verbs.signatures"}
+SIGNING = {"tagflow.trust", "cryptography", "securesystemslib", "tagflow.verbs.approvals", "tagflow.verbs.doctor"}
 HEAVY = {"docker", "rich", "jsonschema", "asyncio", "pydantic", "requests", "boto3"}
 CONFIG = {"yaml", "msgspec", "semver"}
 

@@ -14,7 +14,7 @@ from tagflow.stores.cache.log import ManifestLog
 from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests.memory import MemoryRegistry
 from tests.registries.brands import BRANDS

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.servers import PASSWORD, USERNAME, RegistryServer, make_certificate, running_registry

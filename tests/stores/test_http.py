@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.http.transport import ANSWER_LIMIT, Request, Transport
 from tests.proxy import FaultProxy
 from tests.servers import free_port

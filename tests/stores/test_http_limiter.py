@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import RateLimiter, RetryPolicy, Transient
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RateLimiter, RetryPolicy, Settings, Transient
 from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Asked, Say, standin
 

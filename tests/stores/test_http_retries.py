@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import RetryBudget, RetryPolicy, Transient, parse_date, retry_after
+from tagflow.stores.registry.http.pace import RetryBudget, RetryPolicy, Transient, parse_date, retry_after
 
 NOW = 1_700_000_000.0
 

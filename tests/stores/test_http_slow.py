@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
 from tagflow.stores.registry.http.connections import _Head, _Response
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Say, standin
 

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import FEWEST, FIRST, MOST, Limit, RetryPolicy, Settings, Turn, Width
 from tagflow.stores.registry.http.transport import Request, Transport
-from tagflow.stores.registry.http.width import FEWEST, FIRST, MOST, Limit, Turn, Width
 from tests.standin import Asked, Say, standin
 
 

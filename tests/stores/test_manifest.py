@@ -23,7 +23,7 @@ from tagflow.stores.port import (
     UnreadableManifest,
     read_manifest,
 )
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tagflow.stores.transfer.copy import copy_image
 from tests import images

@@ -15,8 +15,7 @@ import pytest
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
 from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, TagMoved
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.proxy import FaultProxy

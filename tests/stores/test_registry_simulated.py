@@ -16,8 +16,7 @@ from tagflow.errors import Refused, StoreError, TagflowError
 from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from tagflow.stores.registry.answers import explanation, is_immutable, refusal
 from tagflow.stores.registry.auth.credentials import variables
-from tagflow.stores.registry.http.retries import RetryPolicy
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests.standin import Asked, Say, Script, StandIn, standin

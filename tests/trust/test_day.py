@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from tagflow.domain.reference import digest_of
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk, Done

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
@@ -14,7 +16,6 @@ from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Ta
 from tagflow.domain.versions import Version
 from tagflow.errors import StoreError, TagflowError
 from tagflow.execute.ledger import Ledger
-from tagflow.execute.together import place_together
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import TagMoved
 from tagflow.workers import each
@@ -198,3 +199,20 @@ def _repositories(context: Context, image: str) -> Iterator[Repository]:
 
 
 __all__ = ["floating_moves", "follow_floating", "look_while_floating"]
+
+Place = Callable[[Sequence[Move]], None]
+
+
+def place_together(moves: Iterable[Move], place: Place, *, threads: int) -> None:
+    """Place what can be placed together. It fails silently: each tag is moved by itself afterwards, which finds it in
+    place, or moves it and tells what is wrong."""
+
+    def attempt(group: Sequence[Move]) -> None:
+        with suppress(StoreError):
+            place(group)
+
+    groups: defaultdict[tuple[str, str], list[Move]] = defaultdict(list)
+    for move in moves:
+        if move.after is not None:
+            groups[move.image, move.after].append(move)
+    each(attempt, [group for group in groups.values() if len(group) > 1], threads=threads)

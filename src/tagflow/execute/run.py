@@ -34,9 +34,8 @@ from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refu
 from tagflow.execute.announce import RecordWriter, Written
 from tagflow.execute.daemon import through_daemon
 from tagflow.execute.floating import follow_floating
-from tagflow.execute.ledger import Ledger
+from tagflow.execute.ledger import Ledger, differing, told, ways_out
 from tagflow.execute.looks import Announced, Lookout, open_releases
-from tagflow.execute.messages import differing, told, ways_out
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import Manifest, Store, TagMoved
 from tagflow.stores.transfer.copy import Copier, PreparedCopy

@@ -11,9 +11,8 @@ from tagflow.domain.plan import Outcome
 from tagflow.domain.snapshot import Target, target_of
 from tagflow.errors import Conflict, ReleaseInterrupted, StoreError, TagflowError, UsageError
 from tagflow.observe.observer import Observer
-from tagflow.verbs.plans import SavedPlan, read_plan
+from tagflow.verbs.plans import Proposal, SavedPlan, read_plan
 from tagflow.verbs.promote import propose_promote
-from tagflow.verbs.proposal import Proposal
 from tagflow.verbs.release import Options, conclude
 from tagflow.verbs.rollback import propose_rollback
 

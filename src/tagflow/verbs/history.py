@@ -12,10 +12,10 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted
 from tagflow.domain.tagging import RecordTag
-from tagflow.domain.timeline import count_until, levels
 from tagflow.errors import UsageError
 from tagflow.observe.observer import Observer
-from tagflow.verbs.proposal import doubts
+from tagflow.verbs.past import count_until, levels
+from tagflow.verbs.plans import doubts
 from tagflow.workers import each
 
 

@@ -14,7 +14,7 @@ from tagflow.domain.snapshot import Lookup, Snapshot, TagLookup, Target
 from tagflow.errors import Conflict, TagflowError
 from tagflow.execute.run import Recheck
 from tagflow.observe.observer import Observer
-from tagflow.verbs.proposal import Proposal, with_doubts
+from tagflow.verbs.plans import Proposal, with_doubts
 from tagflow.verbs.release import Options, conclude
 
 

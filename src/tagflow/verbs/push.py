@@ -19,7 +19,7 @@ from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import is_image
 from tagflow.stores.port import Manifest, Store
-from tagflow.verbs.proposal import Proposal, with_doubts
+from tagflow.verbs.plans import Proposal, with_doubts
 from tagflow.verbs.release import Options, conclude, settle
 from tagflow.verbs.sources import OpenedSource, Source, archive, open_source, parse_source
 from tagflow.workers import each

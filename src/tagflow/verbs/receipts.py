@@ -13,7 +13,7 @@ from tagflow.domain.tagging import RecordTag
 from tagflow.errors import StoreError, UsageError
 from tagflow.execute.run import Result
 from tagflow.stores.files import publish
-from tagflow.verbs.proposal import Proposal
+from tagflow.verbs.plans import Proposal
 
 if TYPE_CHECKING:
     from tagflow.trust.receipts import Receipt

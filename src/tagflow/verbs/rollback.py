@@ -6,7 +6,7 @@ from tagflow.context import Context
 from tagflow.decide.rollback import decide_rollback, read_rollback, rollback_lookups
 from tagflow.domain.plan import Outcome, Request
 from tagflow.observe.observer import Observer
-from tagflow.verbs.proposal import Proposal, with_doubts
+from tagflow.verbs.plans import Proposal, with_doubts
 from tagflow.verbs.release import Options, conclude
 
 

@@ -25,9 +25,8 @@ from tagflow.stores.registry.answers import (
 from tagflow.stores.registry.auth.clouds import can_create
 from tagflow.stores.registry.auth.tokens import Scope
 from tagflow.stores.registry.blobs import Upload
-from tagflow.stores.registry.client import Client, Health
-from tagflow.stores.registry.clocks import skew
-from tagflow.stores.registry.http.retries import Transient
+from tagflow.stores.registry.client import Client, Health, skew
+from tagflow.stores.registry.http.pace import Transient
 from tagflow.stores.registry.http.transport import Answer, Request
 from tagflow.stores.registry.listing import all_tags
 from tagflow.stores.registry.session import JSON, MANIFESTS, Session

@@ -1,4 +1,4 @@
-"""One registry: its connections, its logins, and requests that carry them."""
+"""One registry: its connections, its logins, its clock, and requests that carry them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tagflow.stores.registry.auth.authenticator import Authenticator
 from tagflow.stores.registry.auth.clouds import full_keychain
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.auth.tokens import Scopes
-from tagflow.stores.registry.clocks import skew
 from tagflow.stores.registry.http import addresses
-from tagflow.stores.registry.http.retries import RetryBudget, parse_date
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryBudget, Settings, parse_date
 from tagflow.stores.registry.http.transport import Answer, Request, Stream, Transport
 from tagflow.stores.registry.vendors import HUB
+
+SKEW_SECONDS = 60
+"""More than this between the two clocks, and tokens may be refused, and stays are measured wrong."""
+
+
+def skew(theirs: datetime, ours: datetime) -> str:
+    """How far apart two clocks (aware) are, where that is more than a minute; empty where not.
+
+    >>> skew(datetime(2026, 1, 2, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    'the clock of the registry is 25 h ahead of that of this machine'
+    """
+    seconds = (theirs - ours.astimezone(UTC)).total_seconds()
+    if abs(seconds) <= SKEW_SECONDS:
+        return ""
+    way = "ahead of" if seconds > 0 else "behind"
+    return f"the clock of the registry is {_span(abs(seconds))} {way} that of this machine"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
 
 _HUB_API = "registry-1.docker.io"
 _VALUE = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12}))?")

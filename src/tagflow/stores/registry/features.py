@@ -18,7 +18,7 @@ from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact, write_empty
 from tagflow.stores.port import Manifest, Store
 from tagflow.stores.registry.answers import refusal
-from tagflow.stores.registry.http.retries import Transient
+from tagflow.stores.registry.http.pace import Transient
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.session import Session
 

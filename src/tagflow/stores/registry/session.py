@@ -15,7 +15,7 @@ from tagflow.stores.registry.auth.authenticator import AccessDenied
 from tagflow.stores.registry.auth.clouds import create_repository
 from tagflow.stores.registry.auth.tokens import Scope, Scopes
 from tagflow.stores.registry.client import Client
-from tagflow.stores.registry.http.retries import RetryBudget
+from tagflow.stores.registry.http.pace import RetryBudget
 from tagflow.stores.registry.http.transport import Answer, Request, Stream
 
 MANIFESTS = ", ".join(MANIFEST_TYPES)

@@ -14,8 +14,7 @@ from tagflow.stores.registry.auth.credentials import Keychain
 from tagflow.stores.registry.blobs import Download, Upload, is_there, mount
 from tagflow.stores.registry.client import Client, Health
 from tagflow.stores.registry.features import Features, undeletable
-from tagflow.stores.registry.http.retries import RetryBudget, Transient
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import RetryBudget, Settings, Transient
 from tagflow.stores.registry.listing import all_tags
 from tagflow.stores.registry.manifests import Manifests
 from tagflow.stores.registry.referrers import ReferrersTag, listed_by_api, unique

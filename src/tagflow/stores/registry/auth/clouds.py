@@ -21,7 +21,7 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.credentials import Credential, Keychain, Provider, keychain
 from tagflow.stores.registry.http.failures import invalid
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.http.transport import Request, Transport
 from tagflow.stores.registry.vendors import Vendor, ecr, vendor
 

@@ -19,7 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for
 from tagflow.stores.registry.http.failures import invalid, translated
-from tagflow.stores.registry.http.settings import Settings
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.http.tls import speaks_tls, tls_context
 
 T = TypeVar("T")

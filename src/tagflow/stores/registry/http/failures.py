@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from urllib3 import exceptions as problems
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.retries import Transient
+from tagflow.stores.registry.http.pace import Transient
 
 _REFUSED_TRIES = 3
 """Where nobody listens, that seldom changes within a minute: about half a second of waits."""

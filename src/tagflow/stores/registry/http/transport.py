@@ -20,9 +20,7 @@ from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import check_destination
 from tagflow.stores.registry.http.connections import CONNECT_SECONDS, Pools, seconds_connecting
 from tagflow.stores.registry.http.failures import invalid, timed_out, translated, unavailable
-from tagflow.stores.registry.http.retries import RateLimiter, Transient, retry_after
-from tagflow.stores.registry.http.settings import Settings
-from tagflow.stores.registry.http.width import Turn, Widths
+from tagflow.stores.registry.http.pace import RateLimiter, Settings, Transient, Turn, Widths, retry_after
 
 BODY_SECONDS = 120.0
 """The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
