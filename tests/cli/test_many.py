@@ -18,13 +18,12 @@ from unittest.mock import patch
 import pytest
 
 from tagflow.cli import wiring
-from tagflow.cli.fold import fold
-from tagflow.cli.hints import merged, short
+from tagflow.cli.hints import merged, shorter
 from tagflow.cli.line import read
 from tagflow.cli.progress import counter
 from tagflow.cli.render.status import status
 from tagflow.cli.session import Session
-from tagflow.cli.text import width
+from tagflow.cli.text import fold, width
 from tagflow.config.load import load_policy_text
 from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
@@ -229,19 +228,19 @@ class TestFold:
 class TestCommandsAsOne:
     def test_all_images_of_one_version(self) -> None:
         line = read(["promote", *(f"{name}=v1.2" for name in NAMES), "--to", "prod"])
-        assert str(short(line, NAMES)) == "tagflow promote v1.2 --to prod"
+        assert str(shorter(line, NAMES)) == "tagflow promote v1.2 --to prod"
 
     def test_but_for_some(self) -> None:
         line = read(["promote", *(f"{name}=v1.{int(name == 'cart')}" for name in NAMES), "--to", "prod"])
-        assert str(short(line, NAMES)) == "tagflow promote v1.0 cart=v1.1 --to prod"
+        assert str(shorter(line, NAMES)) == "tagflow promote v1.0 cart=v1.1 --to prod"
 
     def test_some_images_are_named(self) -> None:
         line = read(["rollback", "prod", "cart=v1.2", "email=v1.2"])
-        assert short(line, NAMES) == line
+        assert shorter(line, NAMES) == line
 
     def test_nothing_to_come_to_is_no_version(self) -> None:
         line = read(["promote", "a=", "b=", "--to", "x"])
-        assert short(line, ["a", "b"]) == line
+        assert shorter(line, ["a", "b"]) == line
 
     def test_hints_of_many_images(self) -> None:
         told = [f"Look at `tagflow status {name}`, or `tagflow push v1 {name}=SOURCE`." for name in ("a", "b")]

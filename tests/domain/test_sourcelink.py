@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.domain.sourcelink import compare_link, web_address
+from tagflow.verbs.diff import compare_link, web_address
 
 LINKS = {
     "https://github.com/acme/shop": "https://github.com/acme/shop/compare/1a2b...3c4d",

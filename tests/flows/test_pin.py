@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tagflow.errors import TagflowError
-from tagflow.verbs import files
+from tagflow.verbs import pin
 from tagflow.verbs.pin import Pinning, pin_files
 from tests.flows.world import World, fails
 
@@ -155,14 +155,14 @@ def test_all_files_or_none(world: World, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_file_that_somebody_changed_meanwhile(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path, a=FRONT.format(""), b=FRONT.format(":v0"))
-    make = files._aside
+    make = pin._aside
 
     def aside(target: Path, content: bytes) -> Path:
         if target == paths[1]:
             target.write_text("b: mine\n")
         return make(target, content)
 
-    monkeypatch.setattr(files, "_aside", aside)
+    monkeypatch.setattr(pin, "_aside", aside)
     with fails("file.changed", 5):
         pin_files(world.context(), "prod", paths)
     assert [path.read_text() for path in paths] == [FRONT.format(""), "b: mine\n"]

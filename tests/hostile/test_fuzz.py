@@ -23,7 +23,7 @@ from tagflow.stores.registry.answers import explanation, read_tags
 from tagflow.stores.registry.auth.tokens import parse_challenges, read_token
 from tagflow.stores.registry.http.addresses import next_link, resolve
 from tagflow.stores.registry.http.transport import Answer
-from tagflow.stores.registry.referrers import parse_referrers
+from tagflow.stores.registry.listing import parse_referrers
 from tests.project.source import ROOT
 
 pytestmark = pytest.mark.fuzz

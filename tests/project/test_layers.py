@@ -54,7 +54,6 @@ BESIDE: Mapping[str, set[str]] = {
     "cli/report/page.py": {"stores.files"},  # files for users are replaced as those of a layout are
     "verbs/plans.py": {"stores.files"},  # so are plans, approvals and receipts
     "verbs/approve.py": {"stores.files"},
-    "verbs/receipts.py": {"stores.files"},
     "verbs/sources.py": {"stores.layout.store", "stores.archive.reader"},  # a SOURCE names its medium
 }
 """What single files may import beside that."""
@@ -92,7 +91,7 @@ CLOSING = {"tagflow.domain.versions.version": "tagflow.domain.versions.semver"}
 """Imports inside a function that close a circle, and are known: none should be added."""
 
 PRIVATE = {
-    "typer._click": {"cli/process.py", "cli/options.py", "cli/completion/shells.py"},
+    "typer._click": {"cli/process.py", "cli/app.py", "cli/completion/shells.py"},
 }
 """Private modules of others, and the files that import them (docs/adr/0005-typer-below-0-29.md)."""
 
@@ -108,7 +107,7 @@ TOUCHES: Mapping[str, set[str]] = {
     "trust/signing.py": {"os"},
     "execute/commands.py": {"os", "time"},
     "execute/notify.py": {"http"},
-    "verbs/files.py": {"os"},
+    "verbs/pin.py": {"os"},
 }
 """Files that run the policy's commands, send its notices, or replace files of the user's."""
 NOW = {"datetime.now", "datetime.today", "date.today", "datetime.utcnow", "time.time", "time.monotonic", "uuid.uuid4"}

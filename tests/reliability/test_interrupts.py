@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tagflow.cli.ending import _Signals
+from tagflow.cli.session import _Signals
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores import files

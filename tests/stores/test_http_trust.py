@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for
-from tagflow.stores.registry.http.tls import tls_context
+from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for, tls_context
 
 PROXY = "http://proxy.example:3128"
 

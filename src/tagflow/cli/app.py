@@ -1,18 +1,163 @@
-"""The command line as a whole: global options, and the commands, each imported when it is named."""
+"""The command line as a whole: shared options, and the commands, each imported when it is named."""
 
 from __future__ import annotations
 
+import functools
+import gc
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from tagflow import __version__
 from tagflow.cli.commands import COMMANDS
-from tagflow.cli.options import Output, PolicyFile, Timeout, Verbose, registered
-from tagflow.cli.session import Session
-from tagflow.errors import UsageError
+from tagflow.cli.completion import words
+from tagflow.cli.line import read
+from tagflow.cli.session import Session, within
+from tagflow.errors import Interrupted, UsageError
+
+PolicyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--policy", "-f", metavar="FILE", help="The policy; default $TAGFLOW_POLICY, else the nearest promotion.yaml."
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="text|json", help="What standard output carries.", autocompletion=words.outputs
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show each request on standard error.")]
+Timeout = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="DURATION", help="Give up after so long in all, for example 90s or 5m."),
+]
+
+_GLOBALS: dict[str, Any] = {"policy_file": PolicyFile, "output": Output, "verbose": Verbose, "timeout": Timeout}
+
+
+class _Command(TyperCommand):
+    """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``, and takes one value once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words behind the command.
+
+        :raises UsageError: ``usage.invalid`` where the last of two values would win in silence.
+        """
+        if not ctx.resilient_parsing:
+            _refuse_twice(self.params, args)
+        return list(super().parse_args(ctx, args))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
+
+
+def _refuse_twice(parameters: Iterable[Any], args: Sequence[str]) -> None:
+    for it in parameters:
+        if it.param_type_name != "option" or it.multiple or it.is_flag or it.name in _GLOBALS:
+            continue
+        values = [option.value for option in read(["command", *args]).options if option.name in it.opts]
+        if len(values) > 1:
+            told = " and ".join(repr(value) for value in values)
+            raise UsageError("usage.invalid", f"{it.opts[0]} is given more than once: {told}", hint="Give it once.")
+
+
+_commands: dict[str, typer.Typer] = {}
+
+
+def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function ``(session, …)`` a command that takes the global options too."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            globals_given = {key: given.pop(key) for key in _GLOBALS}
+            session = _root().merged(command=name, **globals_given)
+            session.check()
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
+            try:
+                with within(session.patience):
+                    function(session, **given)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "run.interrupted",
+                    "interrupted: no environment or floating tag differs from before",
+                    hint="Run the same command again.",
+                ) from None
+
+        parameters = [*own, *(_parameter(key, annotation) for key, annotation in _GLOBALS.items())]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        # Alone in an app of its own: Typer builds all commands of an app at once, and one is enough.
+        _commands[name] = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        _commands[name].command(name, cls=_Command)(run)
+        return function
+
+    return register
+
+
+def registered(name: str) -> Any:
+    """The command of that name, built; its module has been imported."""
+    return get_command(_commands[name])
+
+
+def _root() -> Session:
+    from typer._click.globals import get_current_context
+
+    found = get_current_context().obj
+    return found if isinstance(found, Session) else Session()
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    default = False if annotation is Verbose else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+EnvironmentName = Annotated[
+    str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=words.environments)
+]
+VersionText = Annotated[
+    str, typer.Argument(metavar="VERSION", help="As v1.0, 1.2.3 or 1.2.0-rc.1.", autocompletion=words.versions)
+]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="Only these images.", autocompletion=words.images)
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TARGET…", help="VERSION (all images), NAME, or NAME=VERSION.", autocompletion=words.targets
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and exit as it would.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+SavePlan = Annotated[
+    Path | None, typer.Option("--save-plan", metavar="FILE", help="Save the plan for `apply`; change nothing.")
+]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        help="Wait so long for another release that is under way, and decide anew; default 0.",
+    ),
+]
+Receipt = Annotated[
+    Path | None,
+    typer.Option("--receipt", metavar="FILE", help="Write the heads that this leaves, for `verify --expect`."),
+]
+NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded. Needed.")]
+Lift = Annotated[bool, typer.Option("--lift", help="End it.")]
 
 
 class _Commands(TyperGroup):

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted
-from tagflow.cli.text import clean
+from tagflow.cli.text import FEW, clean, counted
 
 if TYPE_CHECKING:
     from tagflow.domain.plan import Move, Outcome, Plan

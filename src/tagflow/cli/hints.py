@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from tagflow.cli import advice
-from tagflow.cli.fold import fold
 from tagflow.cli.line import Line, Option, read
+from tagflow.cli.text import fold
 from tagflow.domain.policy import Policy
 from tagflow.errors import TagflowError
 
@@ -125,7 +125,7 @@ def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
             continue
         line = read(words)
         lines.setdefault(line.saying(line.command, (), line.options), {}).update(dict.fromkeys(line.words))
-    found = [str(short(line.saying(line.command, list(words), line.options), names)) for line, words in lines.items()]
+    found = [str(shorter(line.saying(line.command, list(words), line.options), names)) for line, words in lines.items()]
     found += other
     return found if len(found) <= _MOST else [*found[:_MOST], f"… {len(found) - _MOST} more"]
 
@@ -139,7 +139,7 @@ def _words(command: str) -> list[str] | None:
         return None
 
 
-def short(line: Line, names: Sequence[str]) -> Line:
+def shorter(line: Line, names: Sequence[str]) -> Line:
     """The same command with one VERSION for all images of the policy, and NAME=VERSION for those that differ."""
     if line.command not in ("promote", "rollback") or len(names) < 2:
         return line

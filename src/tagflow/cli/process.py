@@ -12,8 +12,7 @@ from datetime import datetime
 from io import TextIOWrapper
 
 from tagflow.cli.commands import RELEASES
-from tagflow.cli.ending import signals
-from tagflow.cli.session import ReaderGone, Session
+from tagflow.cli.session import ReaderGone, Session, signals
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
 
 _VALUED = ("--policy", "--timeout")

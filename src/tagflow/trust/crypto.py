@@ -13,7 +13,7 @@ from typing import Any
 
 from tagflow.domain.keys import KEY_INVALID, Fields, PublicKey
 from tagflow.errors import StoreError, UsageError
-from tagflow.trust.sshsig import SshSignature, decode_signature
+from tagflow.trust.envelope import SshSignature, decode_signature
 
 VARIABLE = "TAGFLOW_SIGN_KEY"
 FORMS = "file:PATH, env:NAME, ssh:PUBLIC_KEY_FILE, awskms:…, gcpkms:…, azurekms:…, hv:… or hsm:…"

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tagflow.domain.keys import PublicKey, from_info, parse_ssh, unwrap
 from tagflow.errors import UsageError
 from tagflow.trust.crypto import FORMS, VARIABLE, failed, invalid, not_installed
-from tagflow.trust.sshsig import NAMESPACE, unarmor
+from tagflow.trust.envelope import NAMESPACE, unarmor
 
 PIN = "TAGFLOW_SIGN_PIN"
 

@@ -20,8 +20,7 @@ from tagflow.execute.gates import refused_by, run_gates
 from tagflow.execute.run import Execution, Result, execute
 from tagflow.execute.sign import need_key
 from tagflow.stores.transfer.copy import Copier
-from tagflow.verbs.plans import Proposal, save_plan
-from tagflow.verbs.receipts import check_writable, write_receipt
+from tagflow.verbs.plans import Proposal, check_writable, save_plan, write_receipt
 from tagflow.workers import attempt
 
 if TYPE_CHECKING:

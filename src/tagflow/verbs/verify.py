@@ -11,7 +11,7 @@ from tagflow.decide.audit import Finding, audit, audit_lookups, older_images
 from tagflow.domain.snapshot import Snapshot, Target, target_of
 from tagflow.errors import Conflict
 from tagflow.observe.observer import Observer
-from tagflow.verbs.receipts import read_receipt, what_is_lost
+from tagflow.verbs.plans import read_receipt, what_is_lost
 
 
 @dataclass(frozen=True)

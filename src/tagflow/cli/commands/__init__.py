@@ -1,6 +1,6 @@
 """The commands: thin. Each reads its arguments, runs one verb, and shows the result.
 
-A new command is a function under :func:`tagflow.cli.options.command` in a module of this folder, and a line here.
+A new command is a function under :func:`tagflow.cli.app.command` in a module of this folder, and a line here.
 """
 
 COMMANDS = {
@@ -20,8 +20,8 @@ COMMANDS = {
     "diff": "deployments",
     "pin": "deployments",
     "stats": "deployments",
-    "pull": "machine",
-    "doctor": "machine",
+    "pull": "policy",
+    "doctor": "policy",
     "schema": "policy",
 }
 """Each command, in the order of `--help`, and its module: only the module of the command that is named is imported."""

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from tagflow.cli.app import EnvironmentName, Names, command
 from tagflow.cli.completion import words
-from tagflow.cli.options import EnvironmentName, Names, command
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tagflow.cli.completion import words
-from tagflow.cli.options import (
+from tagflow.cli.app import (
     DryRun,
     EnvironmentName,
     Lift,
@@ -22,6 +21,7 @@ from tagflow.cli.options import (
     Yes,
     command,
 )
+from tagflow.cli.completion import words
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted, fold, listed
 from tagflow.cli.render.releases import short
+from tagflow.cli.text import FEW, counted, fold, hung, is_fancy, listed, minute, styled
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import hung, is_fancy, minute, styled
 
 if TYPE_CHECKING:
     from tagflow.verbs.history import History, Item

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted, listed
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import cell, hung, is_fancy, minute, pad, styled, table, width
+from tagflow.cli.text import FEW, cell, counted, hung, is_fancy, listed, minute, pad, styled, table, width
 from tagflow.domain.stats import DEFINITIONS
 from tagflow.domain.times import format_duration
 

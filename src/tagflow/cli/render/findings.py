@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted, fold, listed, template
 from tagflow.cli.hints import merged
+from tagflow.cli.text import FEW, columns, counted, fold, hung, is_fancy, listed, styled, template
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import columns, hung, is_fancy, styled
 
 if TYPE_CHECKING:
     from tagflow.decide.audit import Finding

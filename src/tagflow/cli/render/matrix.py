@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted, listed
+from tagflow.cli.text import FEW, columns, counted, hung, listed, pad, styled, width
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import columns, hung, pad, styled, width
 
 if TYPE_CHECKING:
     from tagflow.verbs.status import Cell, Row

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted, listed
+from tagflow.cli.text import FEW, columns, counted, hung, is_fancy, listed, styled
 from tagflow.cli.text import cell as one_line
-from tagflow.cli.text import columns, hung, is_fancy, styled
 
 if TYPE_CHECKING:
     from tagflow.domain.plan import Move, Outcome, Plan, Step

@@ -4,19 +4,154 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tagflow.cli.fold import FEW, counted, listed
+from tagflow.cli.hints import shorter
+from tagflow.cli.line import Line, Option
 from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
-from tagflow.cli.render.next_steps import Note, notes
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import age, columns, hung, is_fancy, minute, styled, table
+from tagflow.cli.text import FEW, age, columns, counted, hung, is_fancy, listed, minute, styled, table
 from tagflow.cli.text import cell as one_line
+from tagflow.domain.tagging import TagScheme
+from tagflow.errors import TagflowError
 
 if TYPE_CHECKING:
-    from tagflow.domain.policy import Policy
+    from tagflow.domain.policy import Environment, Policy
     from tagflow.verbs.status import Cell, Row
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that is so for some images, and the commands for it, each with what it does."""
+
+    text: str
+    images: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+    alarms: bool = True
+    style: str = "yellow"
+
+
+def notes(rows: Sequence[Row], policy: Policy, now: datetime) -> list[Note]:
+    """What to know and to do, by environment."""
+    found: list[Note] = []
+    names = [image.name for image in policy.images]
+    for environment in policy.environments:
+        cells = [(row.image, cell) for row in rows for cell in row.cells if cell.environment == environment.name]
+        found += _odd(environment, cells, names, now)
+    return [*found, *_ahead(rows, policy, names)]
+
+
+def _odd(
+    environment: Environment, cells: Sequence[tuple[str, Cell]], names: Sequence[str], now: datetime
+) -> Iterator[Note]:
+    groups: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
+    held: dict[str, list[str]] = {}
+    frozen = None
+    unsigned, doubted = list[str](), list[str]()
+    for image, cell in cells:
+        unsigned += [image] if cell.proof is not None and not cell.proof.good else []
+        doubted += [image] if cell.doubtful else []
+        if cell.state not in ("recorded", "empty"):
+            groups.setdefault((cell.state, _said(cell)), []).append((image, cell))
+        for label in cell.holds:
+            held.setdefault(label, []).append(image)
+        frozen = frozen or cell.frozen
+    for (state, said), members in groups.items():
+        told = full(members[0][1]) if len(members) == 1 else said
+        images = tuple(image for image, _ in members)
+        style = "yellow" if state == "unrecorded" else "red"
+        commands = tuple(_ways_out(environment.name, state, [cell for _, cell in members], images, names))
+        yield Note(f"{environment.name}: {told}", images, commands, style=style)
+    if frozen:
+        until = f" until {minute(frozen.until)}" if frozen.until else ""
+        lift = str(Line("freeze", (environment.name,), (Option("--lift"), Option("--reason", "WHY"))))
+        told = f"{environment.name} is frozen{until} by {frozen.by}, {age(frozen.at, now)} ago: {frozen.reason}"
+        yield Note(told, commands=((lift, "lifts it"),))
+    for label, several in held.items():
+        yield Note(f"{environment.name} holds {label}", tuple(several))
+    verify = str(Line("verify", (environment.name,)))
+    if unsigned:
+        yield Note(f"{environment.name}: no record is signed yet, so all count", tuple(unsigned))
+    if doubted:
+        told = f"{environment.name} has records that do not count"
+        yield Note(told, tuple(doubted), ((verify, "tells more"),), style="red")
+
+
+def _said(cell: Cell) -> str:
+    """What is the matter, the same for all images that run what no version is known of."""
+    known = cell.version or cell.found or not cell.digest
+    return full(cell) if known else full(cell).replace(version(cell), "unknown builds", 1)
+
+
+def _ways_out(
+    environment: str, state: str, cells: Sequence[Cell], images: Sequence[str], names: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    if state == "interrupted":
+        wanted = [f"{image}={wanted}" for image, cell in zip(images, cells, strict=True)
+                  if (wanted := cell.wanted)]  # fmt: skip
+        if len(wanted) == len(images):
+            yield str(shorter(Line("promote", tuple(wanted), (Option("--to", environment),)), names)), "finishes it"
+        yield str(Line("rollback", (environment,))), "abandons it"
+    elif state == "unrecorded":
+        known = [f"{image}={version(cell)}" for image, cell in zip(images, cells, strict=True)
+                 if cell.found]  # fmt: skip
+        if all(cell.wanted for cell in cells):
+            back = [f"{image}={cell.wanted}" for image, cell in zip(images, cells, strict=True)]
+            yield str(shorter(Line("rollback", (environment, *back)), names)), "puts it back"
+        if len(known) == len(images):
+            yield str(shorter(Line("promote", tuple(known), (Option("--to", environment),)), names)), "keeps it"
+    elif state == "late":
+        yield str(Line("verify", (environment,), (Option("--repair"),))), "puts it back"
+    else:
+        yield str(Line("verify", (environment,))), "tells more"
+
+
+def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str]) -> Iterator[Note]:
+    """Releases that wait in the environment before: the promotion that takes them on."""
+    scheme = TagScheme(policy)
+    for environment in policy.environments:
+        if len(environment.sources) != 1:
+            continue
+        source = environment.sources[0]
+        waiting: dict[str, list[str]] = {}
+        for row in rows:
+            cells = {cell.environment: cell for cell in row.cells}
+            before, here = cells.get(source), cells.get(environment.name)
+            if before is not None and here is not None and _goes_on(scheme, before, here):
+                waiting.setdefault(str(before.version), []).append(row.image)
+        targets = {image: label for label, images in waiting.items() for image in images}
+        if not targets:
+            continue
+        options = [Option("--to", environment.name)]
+        options += [Option("--save-plan", "plan.json")] if environment.approvals else []
+        line = Line("promote", tuple(f"{image}={it}" for image, it in targets.items()), tuple(options))
+        if len(waiting) == 1 and len(targets) == len(rows) == len(names):
+            line = line.saying("promote", list(waiting), line.options)
+        elif len(targets) > _FEW_TARGETS:
+            line = line.saying("promote", (), (Option("--all"), *line.options))
+        told = ", ".join(waiting) if len(waiting) <= _FEW_TARGETS else f"{len(waiting)} versions"
+        yield Note(
+            f"{told} may go on from {source} to {environment.name}", tuple(targets), ((str(line), ""),), alarms=False
+        )
+
+
+_FEW_TARGETS = 3
+
+
+def _goes_on(scheme: TagScheme, before: Cell, here: Cell) -> bool:
+    """Whether a promotion would bring something new: recorded before, higher than here, and not held here."""
+    if before.state != "recorded" or here.state not in ("recorded", "empty") or not before.version:
+        return False
+    if before.digest == here.digest or before.version in here.holds or here.frozen:
+        return False
+    with suppress(TagflowError, TypeError):
+        there, running = scheme.parse_label(before.version), scheme.parse_label(here.version)
+        return there is None or running is None or there > running
+    return False
+
 
 _ASIDE = 20
 """Columns before a command, and behind it for what it does."""

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from tagflow.cli.fold import FEW
 from tagflow.cli.render.matrix import full, version
 from tagflow.cli.report.markup import Html, element, joined
 from tagflow.cli.report.timeline import digest, holds, moment
-from tagflow.cli.text import age
+from tagflow.cli.text import FEW, age
 from tagflow.domain.reference import Digest
 from tagflow.verbs.report import Report, Run, Timeline
 from tagflow.verbs.status import Cell, Row

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from tagflow.cli.fold import FEW, counted
 from tagflow.cli.report.markup import Html, element, joined
+from tagflow.cli.text import FEW, counted
 from tagflow.domain.reference import Digest
 from tagflow.domain.stats import DEFINITIONS, Stats
 from tagflow.domain.times import format_duration

@@ -15,9 +15,8 @@ from tagflow.stores.registry.blobs import Download, Upload, is_there, mount
 from tagflow.stores.registry.client import Client, Health
 from tagflow.stores.registry.features import Features, undeletable
 from tagflow.stores.registry.http.pace import RetryBudget, Settings, Transient
-from tagflow.stores.registry.listing import all_tags
+from tagflow.stores.registry.listing import ReferrersTag, all_tags, listed_by_api, unique
 from tagflow.stores.registry.manifests import Manifests
-from tagflow.stores.registry.referrers import ReferrersTag, listed_by_api, unique
 from tagflow.stores.registry.session import Session
 
 

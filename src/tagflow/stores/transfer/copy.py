@@ -16,16 +16,16 @@ from typing import Literal
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Refused, StoreError
 from tagflow.stores.port import Descriptor, Manifest, Progress, Silence, Store
-from tagflow.stores.transfer.attachments import (
+from tagflow.stores.transfer.facts import About, about, labels, platforms
+from tagflow.stores.transfer.pool import WorkerPool
+from tagflow.stores.transfer.tree import (
     Attachments,
     expected_tag,
     find_attachments,
+    read_tree,
     require_all,
     tag_attachment,
 )
-from tagflow.stores.transfer.facts import About, about, labels, platforms
-from tagflow.stores.transfer.pool import WorkerPool
-from tagflow.stores.transfer.tree import read_tree
 from tagflow.stores.transfer.whole import ContentCheck, MissingPart, missing_parts
 
 __all__ = [

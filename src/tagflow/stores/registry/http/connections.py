@@ -17,10 +17,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 
 from tagflow.stores.registry.http import addresses
-from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for
+from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for, speaks_tls, tls_context
 from tagflow.stores.registry.http.failures import invalid, translated
 from tagflow.stores.registry.http.pace import Settings
-from tagflow.stores.registry.http.tls import speaks_tls, tls_context
 
 T = TypeVar("T")
 
