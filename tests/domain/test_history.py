@@ -27,9 +27,9 @@ from tagflow.domain.history import (
     find_heads,
     fingerprint,
 )
+from tagflow.domain.own_tags import RecordTag, record_tag
 from tagflow.domain.reference import Digest, digest_of
 from tagflow.domain.standing import Standing, Stay, stays
-from tagflow.domain.tagging import RecordTag, record_tag
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -12,18 +12,10 @@ from hypothesis import strategies as st
 
 from tagflow.config.load import load_policy_text
 from tagflow.domain.lines import lines_of, winner
+from tagflow.domain.own_tags import RecordTag, parse_record_tag, pin_tag, record_tag, scratch_tag
 from tagflow.domain.policy import LINES
 from tagflow.domain.reference import is_tag
-from tagflow.domain.tagging import (
-    Meaning,
-    RecordTag,
-    TagScheme,
-    parse_record_tag,
-    pin_tag,
-    record_tag,
-    same_version,
-    scratch_tag,
-)
+from tagflow.domain.tagging import Meaning, TagScheme, same_version
 from tagflow.domain.versions import Version
 from tagflow.errors import UsageError
 from tests import images

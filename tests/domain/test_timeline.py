@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.domain.tagging import RecordTag
+from tagflow.domain.own_tags import RecordTag
 from tagflow.verbs.past import Clock, count_until, levels
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

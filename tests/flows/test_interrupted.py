@@ -10,9 +10,9 @@ from threading import Event, Thread, current_thread
 
 import pytest
 
+from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.plan import Outcome
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import StoreError, TagflowError
 from tagflow.execute.run import Execution, ReleaseRun
 from tagflow.verbs.plans import Proposal

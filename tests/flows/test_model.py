@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from tagflow.domain.own_tags import pin_tag
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.tagging import pin_tag
 from tagflow.errors import TagflowError
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tagflow.domain.own_tags import pin_tag
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import pin_tag
 from tests import images
 from tests.flows.world import World, fails
 

@@ -13,11 +13,11 @@ import pytest
 
 from tagflow.config.load import load_policy_text
 from tagflow.context import Context
+from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, target_of
-from tagflow.domain.tagging import parse_record_tag
 from tagflow.errors import TagflowError
 from tagflow.observe.observer import Observer, record_tags
 from tagflow.verbs import release

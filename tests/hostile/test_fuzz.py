@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tagflow.config.load import load_policy_text
 from tagflow.domain import records
+from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.reference import parse_reference, parse_registry
-from tagflow.domain.tagging import parse_record_tag
 from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError
 from tagflow.stores.layout.index import parse_index

@@ -7,7 +7,7 @@ import yaml
 
 from tagflow.domain.reference import parse_registry
 from tagflow.errors import Conflict, UsageError
-from tagflow.pin import nodes
+from tagflow.pin import source
 from tests.pin.shop import DIGEST, NEW, OLD, pinned
 
 REFUSED = {
@@ -196,6 +196,6 @@ def test_the_parser_in_python_finds_the_same(monkeypatch: pytest.MonkeyPatch) ->
     ]
     text = "\r\n".join(lines)
     fast = pinned(text)
-    monkeypatch.setattr(nodes, "_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(source, "_LOADER", yaml.SafeLoader)
     assert pinned(text) == fast
     assert fast.references == 3

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagflow.errors import UsageError
-from tagflow.pin import nodes
+from tagflow.pin import source
 from tagflow.pin.edit import Pinned
 from tests.pin.shop import DIGEST, NEW, OLD, pinned
 
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_read_or_refused(file: tuple[bytes, bytes, int], noise
 def test_the_parser_in_python_agrees(file: tuple[bytes, bytes, int]) -> None:
     before, after, _ = file
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nodes, "_LOADER", yaml.SafeLoader)
+        patch.setattr(source, "_LOADER", yaml.SafeLoader)
         found = _pinned_or_refused(before)
     if isinstance(found, UsageError):
         assert "found character '\\t'" in found.message  # it knows no tabs before a comment

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.tagging import RecordTag, parse_record_tag
 from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images

@@ -14,9 +14,9 @@ import pytest
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry, Record, Release, State
+from tagflow.domain.own_tags import record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest, Repository, digest_of
-from tagflow.domain.tagging import record_tag
 from tagflow.errors import NotFound, StoreError
 from tagflow.execute.announce import Written, put_record
 from tagflow.stores.artifact import artifact

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.domain.tagging import approval_tag, approves
+from tagflow.domain.own_tags import approval_tag, approves
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest
 from tagflow.trust.envelope import Envelope, Signature, decode_envelope

@@ -407,8 +407,8 @@ def test_status_and_history_mark_what_is_signed_by_whom(office: Office, plan: st
 
 
 def test_status_marks_what_is_not_signed_and_what_does_not_count(office: Office, tmp_path: Path) -> None:
+    from tagflow.domain.own_tags import parse_record_tag
     from tagflow.domain.reference import Repository
-    from tagflow.domain.tagging import parse_record_tag
     from tagflow.stores.layout.store import LayoutStore
 
     unsigned = Office(tmp_path, office.text.replace("    signed_by: [ci]\n", ""), office.clock)

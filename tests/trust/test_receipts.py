@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag, parse_record_tag
 from tagflow.errors import UsageError
 from tagflow.trust.receipts import Left, Lost, Receipt, decode_receipt, encode_receipt, lost
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
 from tagflow.domain.history import Entry, Record
+from tagflow.domain.own_tags import parse_record_tag, record_tag
 from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.records import ARTIFACT_TYPE, read_record, to_annotations
 from tagflow.domain.reference import Digest, Repository, digest_of
-from tagflow.domain.tagging import parse_record_tag, record_tag
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tagflow.trust.records import sign

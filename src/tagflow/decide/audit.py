@@ -11,11 +11,11 @@ from typing import Literal
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.lines import lines_of, winner
+from tagflow.domain.own_tags import RecordTag, pin_tag
 from tagflow.domain.policy import Line
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, TagLookup, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
-from tagflow.domain.tagging import RecordTag, pin_tag
 from tagflow.domain.versions import Version
 
 Problem = Literal[

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tagflow.domain.history import RELEASES, Entry, Hold
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Step
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag
 
 
 class Verdict(Enum):

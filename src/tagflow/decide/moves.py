@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tagflow.domain.lines import lines_of, winner
+from tagflow.domain.own_tags import pin_tag
 from tagflow.domain.plan import Move
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target
-from tagflow.domain.tagging import Kind, TagScheme, pin_tag
+from tagflow.domain.tagging import Kind, TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import Refused
 

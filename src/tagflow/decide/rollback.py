@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from tagflow.decide.decision import UNNUMBERED, Decision, Prospect, adopting, highest_number
+from tagflow.decide.decision import Decision, highest_number
 from tagflow.decide.finish import (
     Change,
     abandoning,
@@ -15,9 +15,7 @@ from tagflow.decide.finish import (
     change_lookups,
     change_moves,
     finishing,
-    names,
     putting_back,
-    versions,
 )
 from tagflow.decide.interrupted import (
     YOUNG,
@@ -27,11 +25,12 @@ from tagflow.decide.interrupted import (
     refuse_unfinished,
     unfinished,
 )
-from tagflow.decide.selection import identify, identify_lookups
+from tagflow.decide.selection import identify_lookups
 from tagflow.decide.targets import Wanted, parse_targets
-from tagflow.domain.history import Hold, Release, StackEntry, State
+from tagflow.decide.ways import Way, last_release
+from tagflow.domain.history import Hold
 from tagflow.domain.intent import compact
-from tagflow.domain.plan import Plan, Request, Step
+from tagflow.domain.plan import Plan, Request
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import (
@@ -46,11 +45,10 @@ from tagflow.domain.snapshot import (
     refuse_broken,
     target_of,
 )
-from tagflow.domain.standing import Broken, Late, Recorded, Unrecorded
+from tagflow.domain.standing import Broken, Late
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.times import format_duration
-from tagflow.domain.versions import Version
-from tagflow.errors import Conflict, ContentMissing, NotFound, TagflowError, combine
+from tagflow.errors import ContentMissing, TagflowError, combine
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def _changes(
     observations = snapshot.all_in(environment)
     releases = unfinished(snapshot, environment)
     ways = {
-        seen.image: _Way(snapshot, seen, reversal.actor, reversal.request.reason, now)
+        seen.image: Way(snapshot, seen, reversal.actor, reversal.request.reason, now)
         for seen in observations
         if not isinstance(seen.standing.position, Broken)
     }
@@ -166,224 +164,11 @@ def _changes(
         return [putting_back(seen) for seen in late], None, broken
     if not ways:
         refuse_broken(observations)
-    changes, passed = _last_release(environment, list(ways.values()))
+    changes, passed = last_release(environment, list(ways.values()))
     return changes, None, [*broken, *passed, *_notes(changes, observations, now)]
 
 
-@dataclass(frozen=True)
-class _Way:
-    """The ways back for one image: the stack as it is once what was moved by hand has been adopted."""
-
-    snapshot: Snapshot
-    seen: Observation
-    actor: str
-    reason: str
-    now: datetime
-
-    @property
-    def adopts(self) -> bool:
-        standing = self.seen.standing
-        return isinstance(standing.position, Unrecorded) and standing.digest is not None
-
-    def state(self) -> State:
-        """The checkpoint, with what is adopted on top."""
-        standing = self.seen.standing
-        if standing.digest is None:
-            return standing.state
-        if self.adopts:
-            return standing.state.adopted(StackEntry(identify(self.snapshot, self.seen), standing.digest, UNNUMBERED))
-        top, head = standing.state.top, standing.head
-        if isinstance(standing.position, Recorded) and top is not None and top.digest != standing.digest:
-            # Adopted beside the stack: a rollback takes it off, and leads to what is on top.
-            assert head is not None
-            return standing.state.adopted(StackEntry(standing.version, standing.digest, head.record.release))
-        return standing.state
-
-    def one(self) -> Change:
-        """Back by one entry, and past those that are the same bytes.
-
-        :raises NotFound: ``rollback.nothing``.
-        """
-        state = self.state()
-        depth = next(
-            (depth for depth in range(1, len(state.stack)) if state.stack[-1 - depth].digest != state.stack[-1].digest),
-            None,
-        )
-        if depth is None:
-            raise self._nothing()
-        return self.pop(state, depth)
-
-    def to(self, version: Version | None) -> Change:
-        """Back to a version's latest entry in the stack; one already popped is pushed.
-
-        Where its bytes run already, only floating tags that were left behind are put right.
-        """
-        if version is None:
-            return self.one()
-        scheme, state = self.seen.scheme, self.state()
-        depth = state.depth_of(lambda entry: scheme.parse_label(entry.version) == version)
-        if depth == 0 and self.adopts and not self.seen.vouches(version, state.stack[-1].digest):
-            # What somebody moved there is no target where nobody who may has signed for it, whatever it is called.
-            below = replace(state, stack=state.stack[:-1])
-            deeper = below.depth_of(lambda entry: scheme.parse_label(entry.version) == version)
-            depth = None if deeper is None else deeper + 1
-        if depth is not None and not self.adopts and self.seen.standing.digest == state.stack[-1 - depth].digest:
-            labels = [state.stack[-1].version, *(hold.version for hold in state.holds)]
-            return Change(self.seen, None, Prospect(self.seen, state), versions(self.seen, labels))
-        return self._push(state, version) if depth is None else self.pop(state, depth)
-
-    def as_intended(self, wanted: str) -> Change:
-        """Back to what an interrupted rollback wanted here: a version tag, or a digest."""
-        state = self.state()
-        depth = state.depth_of(lambda entry: wanted in (entry.version, entry.digest))
-        if depth:
-            return self.pop(state, depth)
-        return self.to(self.seen.scheme.parse_version(wanted))
-
-    def pop(self, state: State, depth: int) -> Change:
-        """Back by some entries."""
-        target = state.stack[-1 - depth]
-        popped = [entry.version for entry in state.stack[len(state.stack) - depth :]]
-        return self._back(state, state.popped(depth, self._hold), target, depth, [*popped, target.version])
-
-    def _push(self, state: State, version: Version) -> Change:
-        scheme, target = self.seen.scheme, self.seen.target
-        tag = self.seen.combined.get(version)
-        excluded = self.seen.excludes(version)
-        out = tag is None or excluded in ("void", "announced", "contradicted")
-        digest = None if out or tag is None else self.snapshot.digest(target.repository, tag)
-        if digest is None or not self.seen.vouches(version, digest):
-            raise NotFound(
-                "version.not_found",
-                f"{target.name}: {scheme.version_tag(version)} never ran there",
-                hint=f"`tagflow history {target.environment.name} {target.image.name}` shows what did.",
-            )
-        found = next(spelling for spelling in self.seen.combined if spelling == version)
-        entry = StackEntry(scheme.version_tag(found), digest, UNNUMBERED)
-        after = state.entered(entry, self.seen.listed_as(version))
-        return self._back(state, after, entry, None, [entry.version])
-
-    def _back(
-        self, before: State, after: State, target: StackEntry, depth: int | None, touched: Iterable[str | None]
-    ) -> Change:
-        seen, standing = self.seen, self.seen.standing
-        adopted = before.stack[-1].version if self.adopts else None
-        previous, left = standing.version, standing.digest
-        if isinstance(standing.position, Late):
-            previous, left = standing.wanted, standing.position.head.record.digest
-        step = Step(
-            image=seen.image,
-            repository=str(seen.target.repository),
-            action="rollback",
-            version=target.version,
-            digest=target.digest,
-            previous_version=adopted if self.adopts else previous,
-            previous_digest=left,
-            heads=names(standing.heads),
-            depth=depth,
-            adopts=self.adopts,
-        )
-        if self.adopts and target.digest != left and left is not None:
-            # What is not put on the stack where records are signed is held here as it is by its adoption.
-            found = adopting(seen, adopted, UNNUMBERED).holds
-            after = replace(
-                after, holds=after.holds | (found - before.holds if seen.named is not None else frozenset())
-            )
-        same = standing.digest == target.digest
-        since, by = (before.since, before.by) if same else (None, "")
-        return Change(seen, step, Prospect(seen, after, adopted, since, by), versions(seen, touched))
-
-    def _hold(self, entry: StackEntry) -> Hold:
-        assert entry.version is not None
-        return Hold(entry.version, entry.digest, self.actor, self.now, self.reason or "rolled back")
-
-    def _nothing(self) -> NotFound:
-        target = self.seen.target
-        return NotFound(
-            "rollback.nothing",
-            f"{target.name}: nothing ran before",
-            hint=f"`tagflow history {target.environment.name} {target.image.name}` shows what ran.",
-        )
-
-
-def _last_release(environment: Environment, ways: Sequence[_Way]) -> tuple[list[Change], list[str]]:
-    """Undo the release with the highest number among the stack tops, for all its members.
-
-    A release under which no digest changes is passed over, and said so.
-    """
-    name = environment.name
-    states = {way.seen.image: way.state() for way in ways}
-    depths = {way.seen.image: 0 for way in ways}
-    notes: list[str] = []
-    while True:
-        tops = [
-            (way, _release_of(way, states[way.seen.image].stack[-1 - depth], ways))
-            for way in ways
-            if (depth := depths[way.seen.image]) < len(states[way.seen.image].stack)
-        ]
-        if not tops:
-            raise NotFound(
-                "rollback.nothing", f"nothing ran in {name}", hint=f"`tagflow history {name}` shows what ran."
-            )
-        number = max(release.number for _, release in tops)
-        last = [(way, release) for way, release in tops if release.number == number]
-        _refuse_ambiguous(name, number, last)
-        members = [way for way, _ in last]
-        without = [way for way in members if len(states[way.seen.image].stack) < depths[way.seen.image] + 2]
-        if without:
-            raise _no_predecessor(name, without, [way for way in members if way not in without])
-        for way in members:
-            depths[way.seen.image] += 1
-        if any(_entry(states, depths, way).digest != way.seen.standing.digest for way in members):
-            return [way.pop(states[way.seen.image], depths[way.seen.image]) for way in members], notes
-        told = ", ".join(sorted({_entry(states, depths, way).version or "?" for way in members}))
-        notes.append(f"release {number} is passed over: it changed no bytes ({told} is the same image)")
-
-
-def _entry(states: Mapping[str, State], depths: Mapping[str, int], way: _Way) -> StackEntry:
-    return states[way.seen.image].stack[-1 - depths[way.seen.image]]
-
-
-def _refuse_ambiguous(environment: str, number: int, last: Sequence[tuple[_Way, Release]]) -> None:
-    found: dict[str, list[str]] = {}
-    for way, release in last:
-        found.setdefault(release.id, []).append(way.seen.image)
-    if len(found) > 1:
-        told = "; ".join(f"release {number} ({release}): {', '.join(images)}" for release, images in found.items())
-        raise Conflict(
-            "rollback.ambiguous",
-            f"{len(found)} releases of {environment} came last: {told}",
-            hint="Name the images: "
-            + " or ".join(f"`tagflow rollback {environment} {' '.join(images)}`" for images in found.values()),
-        )
-
-
-def _release_of(way: _Way, entry: StackEntry, ways: Sequence[_Way]) -> Release:
-    """The release by which an entry came. What was moved by hand is adopted by the release that died while it adopted
-    the other images, where there is one."""
-    if entry.release != UNNUMBERED:
-        return entry.release
-    heads = [other.seen.standing.head.record for other in ways if other.seen.standing.head]
-    begun = [record for record in heads if record.action == "adopt" and record.intent.has(way.seen.image)]
-    number = max((other.seen.standing.number for other in ways), default=0)
-    latest = next((record.release for record in begun if record.release.number == number), None)
-    return latest or Release("", number + 1)
-
-
-def _no_predecessor(environment: str, without: Sequence[_Way], others: Sequence[_Way]) -> NotFound:
-    told = ", ".join(way.seen.image for way in without)
-    rest = " ".join(way.seen.image for way in others)
-    hint = f"Roll back the others alone: `tagflow rollback {environment} {rest}`." if others else ""
-    return NotFound(
-        "rollback.nothing",
-        f"{told} in {environment}: nothing ran before",
-        hint=hint or f"`tagflow history {environment}` shows what ran.",
-    )
-
-
-def _out_of(
-    snapshot: Snapshot, release: Unfinished, ways: Mapping[str, _Way]
-) -> tuple[list[Change], Unfinished | None]:
+def _out_of(snapshot: Snapshot, release: Unfinished, ways: Mapping[str, Way]) -> tuple[list[Change], Unfinished | None]:
     """Out of an interrupted release: one that went back is finished, any other is abandoned."""
     if not release.goes_back:
         return abandoning(snapshot, release), None
@@ -395,7 +180,7 @@ def _out_of(
     return [*changes, *(way.as_intended(release.wanted[way.seen.image]) for way in rest)], release
 
 
-def _also_abandoned(snapshot: Snapshot, release: Unfinished, rest: Sequence[_Way]) -> list[Change]:
+def _also_abandoned(snapshot: Snapshot, release: Unfinished, rest: Sequence[Way]) -> list[Change]:
     """The other members of the release that was being abandoned: those that its abort was not written for."""
     given_up: set[str] = set()
     for seen in snapshot.all_in(release.environment):

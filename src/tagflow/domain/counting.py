@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tagflow.domain.history import Entry, Parent, Proof, find_heads, fingerprint
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag
 
 
 @dataclass(frozen=True)

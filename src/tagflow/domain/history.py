@@ -16,8 +16,8 @@ from itertools import groupby
 from typing import Literal
 
 from tagflow.domain.intent import Intent
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag
 
 Fault = Literal["unsigned", "forged", "unknown_signer"]
 

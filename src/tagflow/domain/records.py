@@ -15,8 +15,8 @@ import msgspec
 
 from tagflow.domain.history import ACTIONS, Entry, Freeze, Hold, Parent, Record, Release, StackEntry, State, Void
 from tagflow.domain.intent import Intent, parse_intent
+from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.reference import Digest, is_digest
-from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
 from tagflow.errors import HistoryBroken, HistoryNewer
 
 ARTIFACT_TYPE = "application/vnd.tagflow.record.v1+json"

@@ -9,10 +9,11 @@ from typing import Literal
 
 from tagflow.domain.counting import Doubtful
 from tagflow.domain.history import Entry
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.policy import Environment, Image, Policy
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.standing import Broken, Standing
-from tagflow.domain.tagging import RecordTag, TagScheme
+from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, TagflowError, UsageError, combine, suggestion
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from tagflow.domain.history import RELEASES, Entry, Record, State
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag
 from tagflow.errors import TagflowError
 
 Condition = Literal["empty", "recorded", "interrupted", "unrecorded", "late", "broken"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from tagflow.domain.own_tags import PREFIX, own_kind, parse_record_tag
 from tagflow.domain.policy import CHANNELS, LINES, Environment, Line, Policy
 from tagflow.domain.reference import Digest, is_tag
 from tagflow.domain.versions import SCHEMES, Version, VersionScheme
@@ -19,13 +20,6 @@ from tagflow.errors import Conflict, TagflowError, UsageError
 
 Kind = Literal["version", "combined", "environment", "floating", "pin", "record", "scratch", "approval"]
 
-PREFIX = "_tagflow."
-"""What tagflow's own tags begin with; no version and no environment can."""
-
-_PIN = re.compile(r"_tagflow\.pin\.[0-9a-f]{12}")
-_SCRATCH = re.compile(r"_tagflow\.try\.[0-9a-f]{12}")
-_APPROVAL = re.compile(r"_tagflow\.approval\.([0-9a-f]{12})\.[0-9a-f]{12}")
-_RECORD = re.compile(r"_tagflow\.([a-z0-9]+(?:-[a-z0-9]+)*)\.([0-9]{6,18})\.([0-9a-f]{12})")
 _LINE = re.compile("[0-9]+(?:[._-][0-9]+)?")
 _PARTS: Mapping[Line, int] = {"major": 1, "minor": 2}
 _SAMPLES = ("1.2.3", "1.2.3-beta.4", "1.2.3+b.5", "0.0.10")
@@ -49,54 +43,6 @@ class ComputedTag:
     tag: str
     kind: Kind
     environment: str | None
-
-
-@dataclass(frozen=True)
-class RecordTag:
-    """The tag of one record: environment, sequence number, and the first 12 hex digits of its digest."""
-
-    environment: str
-    sequence: int
-    fingerprint: str
-
-    def __str__(self) -> str:
-        return f"{PREFIX}{self.environment}.{self.sequence:06d}.{self.fingerprint}"
-
-
-def record_tag(environment: str, sequence: int, digest: Digest) -> RecordTag:
-    """The tag under which a record with that digest is kept."""
-    return RecordTag(environment, sequence, _fingerprint(digest))
-
-
-def parse_record_tag(tag: str) -> RecordTag | None:
-    """Read a record's tag back; None for any other tag."""
-    match = None if _APPROVAL.fullmatch(tag) else _RECORD.fullmatch(tag)
-    return RecordTag(match[1], int(match[2]), match[3]) if match else None
-
-
-def pin_tag(digest: Digest) -> str:
-    """The tag that keeps a digest which nothing else holds."""
-    return f"{PREFIX}pin.{_fingerprint(digest)}"
-
-
-def scratch_tag(digest: Digest) -> str:
-    """The tag under which a daemon pushes before anything is named."""
-    return f"{PREFIX}try.{_fingerprint(digest)}"
-
-
-def approval_tag(plan_id: str, digest: Digest) -> str:
-    """The tag under which one approval of a plan is kept."""
-    return f"{PREFIX}approval.{plan_id[:12]}.{_fingerprint(digest)}"
-
-
-def approves(tag: str, plan_id: str) -> bool:
-    """Whether a tag is that of an approval of this plan."""
-    match = _APPROVAL.fullmatch(tag)
-    return match is not None and match[1] == plan_id[:12]
-
-
-def _fingerprint(digest: Digest) -> str:
-    return digest.partition(":")[2][:12]
 
 
 @dataclass(frozen=True)
@@ -366,12 +312,9 @@ class TagScheme:
 
     @staticmethod
     def _read_own(tag: str) -> Meaning | None:
-        if _PIN.fullmatch(tag):
-            return Meaning("pin")
-        if _SCRATCH.fullmatch(tag):
-            return Meaning("scratch")
-        if _APPROVAL.fullmatch(tag):
-            return Meaning("approval")
+        kind = own_kind(tag)
+        if kind is not None:
+            return Meaning(kind)
         record = parse_record_tag(tag)
         return Meaning("record", environment=record.environment) if record else None
 

@@ -9,11 +9,11 @@ from tagflow.context import Context
 from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
 from tagflow.decide.election import Ballot, taken_back
 from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
+from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.plan import Plan, Step
 from tagflow.domain.records import ARTIFACT_TYPE
 from tagflow.domain.snapshot import Target
 from tagflow.domain.standing import Interrupted
-from tagflow.domain.tagging import RecordTag, parse_record_tag, record_tag
 from tagflow.errors import StoreError
 from tagflow.execute.sign import signed
 from tagflow.stores.artifact import artifact, write_empty

@@ -8,9 +8,9 @@ from contextlib import suppress
 from tagflow.context import Context
 from tagflow.decide.decision import Origin
 from tagflow.decide.selection import Choice
+from tagflow.domain.own_tags import scratch_tag
 from tagflow.domain.plan import Step
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.tagging import scratch_tag
 from tagflow.errors import Refused, TagflowError
 from tagflow.stores.port import Store
 from tagflow.workers import attempt, each

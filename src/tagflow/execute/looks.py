@@ -9,8 +9,8 @@ from tagflow.context import Context
 from tagflow.decide.decision import Prospect
 from tagflow.decide.election import Ballot, is_open
 from tagflow.domain.history import RELEASES, Entry, Release
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.tagging import RecordTag
 from tagflow.observe.observer import Observer, record_tags
 
 

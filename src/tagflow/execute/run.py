@@ -27,9 +27,10 @@ from tagflow.decide.election import (
     taken_over,
 )
 from tagflow.domain.history import Entry, Release
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.tagging import Kind, RecordTag
+from tagflow.domain.tagging import Kind
 from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, StoreError, TagflowError, combine
 from tagflow.execute.announce import RecordWriter, Written
 from tagflow.execute.daemon import through_daemon

@@ -10,6 +10,7 @@ from typing import TypedDict
 from tagflow.context import Context
 from tagflow.domain.counting import Doubtful, Read, as_doubtful, counting, find_counting_heads
 from tagflow.domain.history import Entry, find_heads
+from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import (
@@ -24,7 +25,7 @@ from tagflow.domain.snapshot import (
     target_of,
 )
 from tagflow.domain.standing import Empty, Recorded, Standing
-from tagflow.domain.tagging import RecordTag, TagScheme, parse_record_tag
+from tagflow.domain.tagging import TagScheme
 from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
 from tagflow.observe.records import Signatures, fetch, fetch_signed
 from tagflow.stores.port import Manifest, Store

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tagflow.domain.counting import Doubtful, Read
 from tagflow.domain.history import Entry, Proof
 from tagflow.domain.keys import Signer
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.records import read_record
-from tagflow.domain.tagging import RecordTag
 from tagflow.errors import HistoryBroken, HistoryNewer, StoreError
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest, Store

@@ -13,9 +13,8 @@ import yaml
 
 from tagflow.domain.reference import Digest, short
 from tagflow.errors import Conflict
-from tagflow.pin.nodes import Scalar, events
 from tagflow.pin.places import Part, Place, Scan, Slot
-from tagflow.pin.source import Problem, Source, unsupported
+from tagflow.pin.source import Problem, Scalar, Source, events, unsupported
 from tagflow.pin.written import Names, Written
 
 Form = Literal["tag@digest", "digest", "tag"]

@@ -11,8 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tagflow.pin.nodes import Alias, Items, Lookup, Node, Pairs, Scalar, key_text, mappings, parse
-from tagflow.pin.source import Problem, Source, unsupported
+from tagflow.pin.source import (
+    Alias,
+    Items,
+    Lookup,
+    Node,
+    Pairs,
+    Problem,
+    Scalar,
+    Source,
+    key_text,
+    mappings,
+    parse,
+    unsupported,
+)
 from tagflow.pin.written import GAP, Names, Written, has_gaps, is_wholly_open, read
 
 Slot = Literal["name", "registry", "tag", "digest"]

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.reference import Digest, is_digest
-from tagflow.domain.tagging import RecordTag, parse_record_tag
 from tagflow.errors import UsageError
 
 FORMAT = 1

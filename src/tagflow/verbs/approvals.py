@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagflow.context import Context
+from tagflow.domain.own_tags import approval_tag, approves
 from tagflow.domain.plan import Plan, Request
 from tagflow.domain.policy import Environment
 from tagflow.domain.records import CREATED, stamp
 from tagflow.domain.reference import Repository
-from tagflow.domain.tagging import approval_tag, approves
 from tagflow.errors import NotFound, Refused, StoreError, UsageError
 from tagflow.execute.announce import put_artifact
 from tagflow.observe.observer import Observer

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted
-from tagflow.domain.tagging import RecordTag
 from tagflow.errors import UsageError
 from tagflow.observe.observer import Observer
 from tagflow.verbs.past import count_until, levels

@@ -14,8 +14,8 @@ from itertools import groupby
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.snapshot import Target, target_of
-from tagflow.domain.tagging import RecordTag
 from tagflow.observe.observer import Observer
 from tagflow.verbs.status import Cell, Row, matches, parse_filter
 from tagflow.workers import each

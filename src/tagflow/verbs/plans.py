@@ -13,10 +13,10 @@ import msgspec
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
 from tagflow.decide.decision import Decision
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Plan, Request, identity
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, Snapshot, target_of
-from tagflow.domain.tagging import RecordTag
 from tagflow.errors import StoreError, UsageError
 from tagflow.execute.run import Recheck, Result
 from tagflow.observe.observer import Observer

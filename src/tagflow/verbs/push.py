@@ -9,10 +9,10 @@ from pathlib import Path
 from tagflow.context import Context
 from tagflow.decide.decision import Origin
 from tagflow.decide.push import UNKNOWN, Build, Delivery, decide_push, present_digest, push_lookups
+from tagflow.domain.own_tags import scratch_tag
 from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Snapshot, target_of
-from tagflow.domain.tagging import scratch_tag
 from tagflow.errors import StoreError, UsageError
 from tagflow.execute.daemon import clear
 from tagflow.execute.sign import need_key

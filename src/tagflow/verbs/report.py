@@ -10,11 +10,11 @@ from itertools import pairwise
 
 from tagflow.context import Context
 from tagflow.domain.history import Action, Entry, Release
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Target, target_of
 from tagflow.domain.stats import Stats
-from tagflow.domain.tagging import RecordTag
 from tagflow.observe.observer import Observer
 from tagflow.verbs.history import History, Item, Present, history_of
 from tagflow.verbs.stats import measure_histories

@@ -8,11 +8,11 @@ from typing import Literal
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
 from tagflow.domain.standing import Interrupted
 from tagflow.domain.stats import Event, Stats, measure
-from tagflow.domain.tagging import RecordTag
 from tagflow.observe.observer import Observer
 
 
