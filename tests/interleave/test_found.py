@@ -60,3 +60,19 @@ def test_hold_on_top_of_what_two_have_finished() -> None:
     assert not played.wrongs, played.told
     assert set(played.statuses.values()) == {0}
     assert played.execution.clock > FENCE - 1
+
+
+def test_floating_tags_beside_a_rollback_that_comes_to_nothing() -> None:
+    """bob's rollback holds what it leaves: not before it has won. He gives way, and nobody would move latest again."""
+    played = play(
+        CASES["finish, abandon"](),
+        ("bob", "list"),
+        ("bob", "head prod"),
+        ("ann", "put latest"),
+        ("bob", r"put _tagflow\.prod.*"),
+        ("bob", "list"),
+        ("ann", END),
+        ("bob", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 5}

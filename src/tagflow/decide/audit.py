@@ -390,7 +390,7 @@ class TargetAudit:
         repository = self.target.repository
         seen = replace(self.seen, tags=self.seen.tags | anchors.keys(), digests={})
         # No name is put at what verify itself does not trust.
-        trusted = seen.admitted.difference(self._untold)
+        trusted = seen.followed.difference(self._untold)
         for tag, line in sorted(self._lines(seen).items()):
             best = winner(seen.scheme, tag, line, trusted)
             actual = self.digest(tag)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -129,6 +129,12 @@ class Observation:
     def admitted(self) -> frozenset[Version]:
         """The versions that are admitted here: combined tag there, neither held nor void."""
         return frozenset(version for version in self.combined if not self.excludes(version))
+
+    @cached_property
+    def followed(self) -> frozenset[Version]:
+        """The versions of which floating tags follow the highest: what is admitted by what stands. A rollback that is
+        announced beside it holds nothing yet: if it comes to nothing, nobody would put the tags back."""
+        return replace(self, standing=replace(self.standing, settled=True)).admitted
 
 
 @dataclass(frozen=True)

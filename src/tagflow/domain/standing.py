@@ -73,13 +73,15 @@ class Standing:
     """The digest of the environment tag, and the heads of the history.
 
     ``vain``: what the head announced certainly never arrived, and somebody has moved the tag by hand since.
-    ``error`` says why the history cannot be read.
+    ``error`` says why the history cannot be read. ``settled``: what is only
+    announced beside what stands holds nothing that ran.
     """
 
     digest: Digest | None
     heads: tuple[Entry, ...] = ()
     vain: bool = False
     error: TagflowError | None = None
+    settled: bool = False
 
     @cached_property
     def head(self) -> Entry | None:
@@ -154,10 +156,11 @@ class Standing:
             top = state.top
             state = replace(state, stack=state.stack[:-1])
             state = state.aborted(head.record.version, top.digest if top else None)
-        others = [entry.record for entry in self.heads if entry is not head]
-        for other in others:
-            state = state.joined(other.state)
-        for other in others:
+        others = [entry for entry in self.heads if entry is not head]
+        for entry in others:
+            announced = self.settled and self.is_pending(entry)
+            state = state.joined(_without_holds(entry.record.state, state) if announced else entry.record.state)
+        for other in (entry.record for entry in others):
             if other.action in RELEASES and other.action != "rollback":
                 state = state.aborted(other.version, other.digest)
         return state
@@ -182,6 +185,12 @@ class Standing:
         if digest is not None and known and digest not in known:
             return "contradicted"
         return ""
+
+
+def _without_holds(announced: State, standing: State) -> State:
+    """A checkpoint without holds of what ran where it is not known yet: a rollback holds what it leaves."""
+    ran = {entry.version for entry in standing.stack}
+    return replace(announced, holds=frozenset(hold for hold in announced.holds if hold.version not in ran))
 
 
 def _said(head: Entry) -> str | None:
