@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff, Difference, Side
     from tagflow.verbs.doctor import Diagnosis
-    from tagflow.verbs.history import History
+    from tagflow.verbs.history import History, HistoryEntry
     from tagflow.verbs.past import Past
     from tagflow.verbs.pin import PinnedFile, Pinning
     from tagflow.verbs.pull import Pulled
@@ -47,6 +47,7 @@ __all__ = [
     "Finding",
     "GateResult",
     "History",
+    "HistoryEntry",
     "InternalError",
     "Interrupted",
     "Move",
@@ -90,7 +91,7 @@ _HOMES = {
     ),
     "tagflow.verbs.approve": ("Approved",),
     "tagflow.verbs.doctor": ("Diagnosis",),
-    "tagflow.verbs.history": ("History",),
+    "tagflow.verbs.history": ("History", "HistoryEntry"),
     "tagflow.domain.stats": ("Spread", "Stats", "Week"),
     "tagflow.verbs.diff": ("Diff", "Difference", "Side"),
     "tagflow.verbs.running": ("Running",),

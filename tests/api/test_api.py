@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,19 @@ def test_it_moves_and_goes_back(flow: Tagflow, desk: Desk) -> None:
         flow.promote("v1.1", to="prod")
     assert refused.value.code == "promotion.held"
     flow.promote("v1.1", to="prod", overrides=["hold"], reason="it was the network")
-    assert [it.entry.record.overrides for it in flow.history("prod", "backend", limit=1).entries] == [("hold",)]
+    assert [it.overrides for it in flow.history("prod", "backend", limit=1).entries] == [("hold",)]
+
+
+def test_a_history_bears_the_keys_of_its_json(flow: Tagflow, desk: Desk) -> None:
+    def plain(value: object) -> object:
+        if isinstance(value, datetime):
+            return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return list(value) if isinstance(value, tuple) else value
+
+    told = desk.json("history", "prod")["result"]["entries"]
+    found = flow.history("prod").entries
+    assert [{key: plain(getattr(it, key)) for key in told[0]} for it in found] == told
+    assert {it.signer for it in found} == {None}
 
 
 def test_it_looks(flow: Tagflow) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff, Side
     from tagflow.verbs.doctor import Diagnosis
-    from tagflow.verbs.history import History, Item
+    from tagflow.verbs.history import History, HistoryEntry
     from tagflow.verbs.pin import Pinning
     from tagflow.verbs.pull import Pulled
     from tagflow.verbs.status import Row
@@ -124,24 +124,23 @@ def history(it: History) -> Json:
     }
 
 
-def _record(item: Item) -> Json:
-    record = item.entry.record
+def _record(it: HistoryEntry) -> Json:
     return {
-        "image": item.image,
-        "sequence": item.entry.tag.sequence,
-        "action": record.action,
-        "version": record.version,
-        "digest": record.subject or record.digest,
-        "previous_version": record.previous_version,
-        "previous_digest": record.previous_digest,
-        "release": record.release.id,
-        "actor": record.actor,
-        "reason": record.reason,
-        "overrides": list(record.overrides),
-        "at": moment(record.at),
-        "record": str(item.entry.tag),
-        "parents": [str(parent.tag) for parent in record.parents],
-    } | _signer(item.entry.proof)
+        "image": it.image,
+        "sequence": it.sequence,
+        "action": it.action,
+        "version": it.version,
+        "digest": it.digest,
+        "previous_version": it.previous_version,
+        "previous_digest": it.previous_digest,
+        "release": it.release,
+        "actor": it.actor,
+        "reason": it.reason,
+        "overrides": list(it.overrides),
+        "at": moment(it.at),
+        "record": it.record,
+        "parents": list(it.parents),
+    } | _signer(it.entry.proof)
 
 
 def verify(findings: Iterable[Finding]) -> Json:

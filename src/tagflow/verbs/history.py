@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tagflow.context import Context
-from tagflow.domain.history import Entry
+from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
@@ -20,12 +20,82 @@ from tagflow.workers import each
 
 
 @dataclass(frozen=True)
-class Item:
-    """One record of one image. ``open``: what it announced has not arrived."""
+class HistoryEntry:
+    """One record of one image, under the keys of its JSON. ``open``: what it announced has not arrived."""
 
     image: str
     entry: Entry
     open: bool
+
+    @property
+    def sequence(self) -> int:
+        """The place of the record in the history of its image; a fork has two on one place."""
+        return self.entry.tag.sequence
+
+    @property
+    def action(self) -> Action:
+        """What was done."""
+        return self.entry.record.action
+
+    @property
+    def version(self) -> str | None:
+        """The version tag that it is about, where that is known."""
+        return self.entry.record.version
+
+    @property
+    def digest(self) -> Digest | None:
+        """What entered; of a note, what it is about."""
+        return self.entry.record.subject or self.entry.record.digest
+
+    @property
+    def previous_version(self) -> str | None:
+        """The version that ran before."""
+        return self.entry.record.previous_version
+
+    @property
+    def previous_digest(self) -> Digest | None:
+        """What ran before."""
+        return self.entry.record.previous_digest
+
+    @property
+    def release(self) -> str:
+        """The id that all members of a release share."""
+        return self.entry.record.release.id
+
+    @property
+    def actor(self) -> str:
+        """Who did it."""
+        return self.entry.record.actor
+
+    @property
+    def reason(self) -> str:
+        """Why; empty where nobody said."""
+        return self.entry.record.reason
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The rules that were set aside."""
+        return self.entry.record.overrides
+
+    @property
+    def at(self) -> datetime:
+        """When, by the clock of who wrote it."""
+        return self.entry.record.at
+
+    @property
+    def record(self) -> str:
+        """The tag of the record."""
+        return str(self.entry.tag)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The tags of the records that it follows."""
+        return tuple(str(parent.tag) for parent in self.entry.record.parents)
+
+    @property
+    def signer(self) -> str | None:
+        """Whose key signed it, where somebody has to."""
+        return (self.entry.proof.signer or None) if self.entry.proof else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +113,7 @@ class History:
     """The history of an environment, newest first. ``doubts`` say which images have records that do not count."""
 
     environment: str
-    entries: tuple[Item, ...]
+    entries: tuple[HistoryEntry, ...]
     present: tuple[Present, ...]
     unread: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -142,6 +212,8 @@ def _since(observer: Observer, seen: Observation, moment: datetime) -> list[Reco
     return [tag for level in ordered[before:] for tag in level]
 
 
-def _items(seen: Observation, entries: Iterable[Entry]) -> list[Item]:
+def _items(seen: Observation, entries: Iterable[Entry]) -> list[HistoryEntry]:
     under_way = seen.standing.head if isinstance(seen.standing.position, Interrupted) else None
-    return [Item(seen.image, entry, open=under_way is not None and entry.tag == under_way.tag) for entry in entries]
+    return [
+        HistoryEntry(seen.image, entry, open=under_way is not None and entry.tag == under_way.tag) for entry in entries
+    ]

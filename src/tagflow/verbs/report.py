@@ -16,7 +16,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Target, target_of
 from tagflow.domain.stats import Stats
 from tagflow.observe.observer import Observer
-from tagflow.verbs.history import History, Item, Present, history_of
+from tagflow.verbs.history import History, HistoryEntry, Present, history_of
 from tagflow.verbs.stats import measure_histories
 from tagflow.verbs.status import Row, look
 
@@ -147,7 +147,7 @@ def _runs(entries: Sequence[Entry], pending: Collection[RecordTag]) -> Iterator[
 
 def _events(found: History) -> Iterable[Event]:
     held = _holds(found.entries)
-    members: dict[tuple[Release, Action], list[Item]] = defaultdict(list)
+    members: dict[tuple[Release, Action], list[HistoryEntry]] = defaultdict(list)
     for item in found.entries:
         members[item.entry.record.release, item.entry.record.action].append(item)
     for (release, action), several in sorted(members.items(), key=lambda item: _rank(*item[0])):
@@ -162,7 +162,7 @@ def _rank(release: Release, action: Action) -> tuple[int, str, int]:
     return -release.number, release.id, {"abort": 0, "adopt": 2}.get(action, 1)
 
 
-def _step(item: Item, held: tuple[str, ...]) -> Step:
+def _step(item: HistoryEntry, held: tuple[str, ...]) -> Step:
     record = item.entry.record
     return Step(
         item.image,
@@ -175,9 +175,9 @@ def _step(item: Item, held: tuple[str, ...]) -> Step:
     )
 
 
-def _holds(entries: Iterable[Item]) -> Mapping[RecordTag, tuple[str, ...]]:
+def _holds(entries: Iterable[HistoryEntry]) -> Mapping[RecordTag, tuple[str, ...]]:
     """By record: the versions held from it on, as far as the record before it is there to compare with."""
-    by_image: dict[str, list[Item]] = defaultdict(list)
+    by_image: dict[str, list[HistoryEntry]] = defaultdict(list)
     for item in entries:
         by_image[item.image].append(item)
     found: dict[RecordTag, tuple[str, ...]] = defaultdict(tuple)

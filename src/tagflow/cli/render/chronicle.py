@@ -11,7 +11,7 @@ from tagflow.cli.text import FEW, counted, fold, hung, is_fancy, listed, minute,
 from tagflow.cli.text import cell as one_line
 
 if TYPE_CHECKING:
-    from tagflow.verbs.history import History, Item
+    from tagflow.verbs.history import History, HistoryEntry
 
 _STYLES = {"promote": "green", "push": "green", "rollback": "yellow", "abort": "red", "adopt": "yellow"}
 _FOUND = "found, moved by hand"
@@ -48,16 +48,16 @@ def _present(it: History, fancy: bool) -> Iterator[str]:
         yield "\n".join(line if line.startswith(" ") else f"{sign} {line}" for line in told.splitlines())
 
 
-def _releases(entries: Sequence[Item]) -> list[list[Item]]:
+def _releases(entries: Sequence[HistoryEntry]) -> list[list[HistoryEntry]]:
     """The records of one release in one way belong together."""
-    found: dict[tuple[str, int, str], list[Item]] = {}
+    found: dict[tuple[str, int, str], list[HistoryEntry]] = {}
     for told in entries:
         record = told.entry.record
         found.setdefault((record.release.id, record.release.number, record.action), []).append(told)
     return list(found.values())
 
 
-def _block(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
+def _block(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator[str]:
     first = several[0].entry.record
     last = max((told.entry.record for told in several), key=lambda record: record.at)
     action = styled(_FOUND if first.action == "adopt" else first.action, _STYLES.get(first.action, "bold"), fancy)
@@ -79,7 +79,7 @@ def _block(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
         yield from _ways(several, count, fancy)
 
 
-def _about(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
+def _about(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator[str]:
     """What was held or frozen, and for how long: no tag was moved."""
     found: dict[str, list[str]] = {}
     for item in several:
@@ -93,9 +93,9 @@ def _about(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
         yield f"  {one_line(told)}{'  ' if told else ''}{styled(many, 'bold', fancy)}"
 
 
-def _ways(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
+def _ways(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator[str]:
     """From which version to which, and which images went that way."""
-    found: dict[str, list[Item]] = {}
+    found: dict[str, list[HistoryEntry]] = {}
     for told in several:
         found.setdefault(_way(told), []).append(told)
     wide = max(map(len, found))
@@ -117,6 +117,6 @@ def _ways(several: Sequence[Item], count: int, fancy: bool) -> Iterator[str]:
             )
 
 
-def _way(told: Item) -> str:
+def _way(told: HistoryEntry) -> str:
     record = told.entry.record
     return f"{record.previous_version or '-'} → {record.version or '-'}"
