@@ -46,6 +46,15 @@ class Job:
         return Sample(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
+def processor_of(pid: int) -> float:
+    """The seconds of processor that a process has used so far; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 Contestants = Mapping[str, Callable[[int], Job]]
 """Name → the job of its n-th run."""
 

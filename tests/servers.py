@@ -62,7 +62,8 @@ class Request:
 
 @dataclass(frozen=True)
 class RegistryServer:
-    """A running registry: ``host`` is its ``HOST:PORT``; ``log`` its output, access log included."""
+    """A running registry: ``host`` is its ``HOST:PORT``; ``log`` its output, access log included;
+    ``pid`` its process, where that is ours."""
 
     host: str
     root: Path
@@ -71,6 +72,7 @@ class RegistryServer:
     password: str = ""
     ca: Path | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    pid: int = 0
 
     def fresh(self, name: str = "app") -> Repository:
         """A repository that no test has used before."""
@@ -115,7 +117,7 @@ def running_registry(
     ):
         try:
             _await_port(process, port, log)
-            yield RegistryServer(f"127.0.0.1:{port}", root, log, **known)
+            yield RegistryServer(f"127.0.0.1:{port}", root, log, pid=process.pid, **known)
         finally:
             process.terminate()
 
