@@ -73,13 +73,17 @@ _WON = Outcome(Verdict.WON)
 _RANK = (Verdict.STOP, Verdict.YIELD, Verdict.WAIT, Verdict.WON)
 
 
-def elect(ballots: Mapping[str, Ballot]) -> Outcome:
-    """Judge a release over all its images: the gravest verdict of any of them counts for all."""
-    outcomes = [_elect(image, ballot, ballots) for image, ballot in sorted(ballots.items())]
+def elect(ballots: Mapping[str, Ballot], *, again: bool = False) -> Outcome:
+    """Judge a release over all its images: the gravest verdict of any of them counts for all.
+
+    ``again``: it has won already, and looks once more. A release that it sees only now was announced after that, and
+    sees this one: whichever sorts first, the other gives way.
+    """
+    outcomes = [_elect(image, ballot, ballots, again) for image, ballot in sorted(ballots.items())]
     return min(outcomes, key=lambda outcome: _RANK.index(outcome.verdict), default=_WON)
 
 
-def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot]) -> Outcome:
+def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: bool) -> Outcome:
     taken = taken_over(ballot)
     if taken is not None:
         return Outcome(Verdict.STOP, taken, image)
@@ -90,9 +94,10 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot]) -> Outcome
     rivals = [entry for entry in ballot.unseen.values() if is_open(entry, ballot.unseen)]
     for rival in rivals:
         arrived = ballot.digest == rival.record.digest and ballot.digest != ballot.before
-        if arrived or _has_successor(rival, ballot.unseen) or _comes_first(rival, image, ballots):
+        first = not again and _comes_first(rival, image, ballots)
+        if arrived or first or _has_successor(rival, ballot.unseen):
             return Outcome(Verdict.YIELD, rival, image)
-    if rivals:
+    if rivals and not again:
         return Outcome(Verdict.WAIT, rivals[0], image)
     if ballot.digest == ballot.before:
         return Outcome(Verdict.WON, None, image)

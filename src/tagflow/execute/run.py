@@ -410,7 +410,7 @@ class ReleaseRun:
             if self._has_arrived(move, ballots.get(image)):
                 raise _Arrived
             if not self._abandons:
-                outcome = elect(ballots)
+                outcome = elect(ballots, again=True)
                 if outcome.verdict is not Verdict.WON:
                     raise self._overtaken(outcome)
                 self._refuse_stopped(ballots)
