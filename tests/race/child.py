@@ -1,65 +1,87 @@
-"""tagflow as a process that stops at one exact change of a layout: `python -m tests.race.child ARGUMENTS`.
+"""What stops tagflow at one exact change of a layout, as a proxy does before a registry.
 
-``RACE_HOLD`` is ``WHEN IMAGE TAG PORT``: before or after the first change of a tag (a regular expression) of an image,
-it knocks at the port and waits there. ``RACE_DIE``: the same, and it dies there instead.
+``RACE_STOPS`` is a JSON list of :class:`Stop`: before or after the first change of a tag (a regular expression) of an
+image it knocks at a port and waits there; then it goes on, or fails as a disk does that is full, or dies.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
-import sys
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+from tagflow.errors import StoreError
 from tagflow.stores.layout.store import LayoutStore
 from tests.race.hold import knock
+
+_CHANGES = {"put": 1, "create": 0, "move": 0, "untag": 0}
+"""The changes of a layout, and which of their arguments is the tag."""
+
+
+@dataclass
+class Stop:
+    """A point in the changes of a layout (``put``, ``create``, ``move``, ``untag``), and what happens there."""
+
+    when: Literal["before", "after"]
+    image: str
+    tag: str
+    port: str = ""
+    then: Literal["go on", "fail", "die"] = "go on"
+    change: str = ".*"
+    skip: int = 0
+    met: bool = False
+
+    def strikes(self, when: str, change: str, image: str, tag: object) -> bool:
+        """Whether this is the change, for the first time."""
+        if self.met or self.when != when or image != self.image:
+            return False
+        if not re.fullmatch(self.change, change) or not re.fullmatch(self.tag, str(tag)):
+            return False
+        self.skip -= 1
+        self.met = self.skip < 0
+        return self.met
+
+    def act(self) -> None:
+        """What happens there."""
+        if self.port:
+            knock(self.port)
+        if self.then == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.then == "fail":
+            raise StoreError("layout.unwritable", f"{self.tag}: cannot be written: no space left on device")
+
+
+def told(*stops: Stop) -> dict[str, str]:
+    """The environment that says so."""
+    return {"RACE_STOPS": json.dumps([asdict(stop) for stop in stops])}
 
 
 def install() -> None:
     """Put what the environment asks for between tagflow and the layouts."""
-    for variable, act in (("RACE_HOLD", knock), ("RACE_DIE", lambda _port: os.kill(os.getpid(), signal.SIGKILL))):
-        if variable in os.environ:
-            when, image, tag, port = os.environ[variable].split(" ")
-            _wrap(_Stop(when, image, re.compile(tag), partial(act, port)))
+    stops = [Stop(**it) for it in json.loads(os.environ.get("RACE_STOPS", "[]"))]
+    if stops:
+        for name, position in _CHANGES.items():
+            _wrap(name, position, stops)
 
 
-class _Stop:
-    def __init__(self, when: str, image: str, tag: re.Pattern[str], act: Callable[[], object]) -> None:
-        self.when, self.image, self.tag, self.act = when, image, tag, act
-        self.met = False
+def _wrap(name: str, position: int, stops: list[Stop]) -> None:
+    original = getattr(LayoutStore, name)
 
-    def is_met(self, store: LayoutStore, tag: object) -> bool:
-        """Whether this is the change, for the first time."""
-        if self.met or not isinstance(tag, str) or store.repository.path.rpartition("/")[2] != self.image:
-            return False
-        self.met = self.tag.fullmatch(tag) is not None
-        return self.met
+    def changed(store: LayoutStore, *given: Any, **named: Any) -> Any:
+        tag = given[position] if len(given) > position else named.get("tag")
+        image = store.repository.path.rpartition("/")[2]
 
+        def stop(when: str) -> None:
+            for it in stops:
+                if it.strikes(when, name, image, tag):
+                    it.act()
 
-def _wrap(stop: _Stop) -> None:
-    for name, position in (("put", 1), ("create", 0), ("move", 0)):
-        original = getattr(LayoutStore, name)
+        stop("before")
+        done = original(store, *given, **named)
+        stop("after")
+        return done
 
-        def changed(
-            store: LayoutStore, *given: Any, _original: Any = original, _position: int = position, **named: Any
-        ) -> Any:
-            tag = given[_position] if len(given) > _position else named.get("tag")
-            met = stop.is_met(store, tag)
-            if met and stop.when == "before":
-                stop.act()
-            done = _original(store, *given, **named)
-            if met and stop.when == "after":
-                stop.act()
-            return done
-
-        setattr(LayoutStore, name, changed)
-
-
-if __name__ == "__main__":
-    install()
-    from tagflow.cli.main import main
-
-    main(sys.argv[1:])
+    setattr(LayoutStore, name, changed)

@@ -4,5 +4,5 @@ import os
 import socket
 
 if os.environ.get("RACE_GATE"):
-    with socket.create_connection(("127.0.0.1", int(os.environ["RACE_GATE"])), timeout=120) as held:
+    with socket.create_connection(("127.0.0.1", int(os.environ["RACE_GATE"])), timeout=300) as held:
         held.recv(1)

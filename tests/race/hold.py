@@ -5,11 +5,13 @@ Whoever is held connects to a port of the test, says so, and reads until the tes
 
 from __future__ import annotations
 
+import os
+import pty
 import socket
 import threading
 from typing import Protocol
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which something that should have come is taken for lost."""
 
 
@@ -63,3 +65,38 @@ class Latch:
 
     def release(self) -> None:
         self._released.set()
+
+
+class Question:
+    """A terminal at which a process asks; ``path`` is what it opens. Who is let go is told yes."""
+
+    def __init__(self) -> None:
+        self._far, self._near = pty.openpty()
+        self.path = os.ttyname(self._near)
+        self._text = b""
+        self._asked = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """All that is shown, for nobody may have to wait until it is read."""
+        while True:
+            try:
+                self._text += os.read(self._far, 1 << 16)
+            except OSError:  # nobody has it open any more
+                return
+            if b"[y/N]" in self._text:
+                self._asked.set()
+
+    def arrived(self) -> None:
+        assert self._asked.wait(PATIENCE), f"nobody asked: {self._text!r}"
+
+    def release(self) -> None:
+        os.write(self._far, b"y\n")
+
+    def ended(self) -> str:
+        """What was shown, when the process has ended."""
+        os.close(self._near)
+        self._reader.join(PATIENCE)
+        os.close(self._far)
+        return self._text.decode(errors="replace")

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,58 +23,71 @@ from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Done, surroundings
 from tests.interleave.reader import RECORD, Place, Snapshot, Wrong, at_rest, floats
-from tests.proxy import FaultProxy
-from tests.race.hold import PATIENCE, Door, Hold, Latch
+from tests.proxy import FaultProxy, fault_proxy
+from tests.race.child import Stop, told
+from tests.race.hold import PATIENCE, Door, Hold, Latch, Question
+from tests.race.nursery import Nursery
 from tests.servers import RegistryServer
 
 Medium = Literal["registry", "layout"]
-ROOT = Path(__file__).parents[2]
+MEDIA: tuple[Medium, ...] = ("registry", "layout")
 GATE = Path(__file__).parent / "gate.py"
 POLICY = """\
 version: 1
 registry: {registry}
 images: {{{images}}}
 environments:
-  dev: {{}}
-  prod: {{downgrades: allow, floating: [latest, major]{more}}}
+{dev}  prod: {{downgrades: allow, floating: [latest, major]{more}}}
 """
 _NAME = "org.opencontainers.image.ref.name"
 
 
 @dataclass
 class Running:
-    """A process under way."""
+    """A process under way, or ended."""
 
-    process: subprocess.Popen[bytes]
+    nursery: Nursery
+    number: int
     path: Path
+    arguments: tuple[str, ...]
+    question: Question | None = None
+    done: Done | None = None
 
     def wait(self) -> Done:
         """Its end, whatever that is; a traceback is never an answer."""
-        self.process.wait(PATIENCE)
-        done = Done(self.process.returncode, *((self.path / it).read_text() for it in ("out", "err")))
-        assert "Traceback" not in done.err, done.err
-        return done
+        status = self.nursery.wait(self.number, PATIENCE)
+        if self.question is not None:
+            (self.path / "err").write_text(self.question.ended())
+        self.done = Done(status, *((self.path / it).read_text() for it in ("out", "err")))
+        assert "Traceback" not in self.done.err, self.done.err
+        return self.done
 
     def kill(self) -> None:
         """SIGKILL."""
-        self.process.kill()
-        self.process.wait(PATIENCE)
+        self.nursery.kill(self.number)
+
+    def __str__(self) -> str:
+        status = "under way" if self.done is None else f"exit {self.done.status}"
+        return f"{' '.join(self.arguments)}: {status} {self.done.err.strip() if self.done else ''}"
 
 
 @dataclass
 class Held:
-    """Where a process is to be held."""
+    """Where a process is to be held, or is to fail: in its environment, at its terminal, or by the proxy."""
 
-    hold: Hold
+    hold: Hold | None = None
+    stops: tuple[Stop, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
-    fault: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[Mapping[str, Any], ...] = ()
 
     def arrived(self) -> None:
         """Wait until it is there."""
+        assert self.hold is not None
         self.hold.arrived()
 
     def release(self) -> None:
         """Let it go on."""
+        assert self.hold is not None
         self.hold.release()
 
 
@@ -83,24 +97,31 @@ class Site:
 
     medium: Medium
     path: Path
+    nursery: Nursery
     server: RegistryServer | None = None
     proxy: FaultProxy | None = None
     names: tuple[str, ...] = ("web",)
+    environments: tuple[str, ...] = ("dev", "prod")
     namespace: str = field(default_factory=lambda: f"race-{uuid.uuid4().hex[:8]}")
     runs: list[Running] = field(default_factory=list)
+    number: int = 0
+    """Which round it is; seeds what is left to chance."""
+    kills: int = 0
 
-    def write_policy(self, *names: str, more: str = "") -> None:
-        """A policy of these images; ``more`` are keys of prod."""
+    def write_policy(self, *names: str, more: str = "", only: bool = False) -> None:
+        """A policy of these images, with dev and prod; ``more`` are keys of prod, ``only``: there is no dev."""
         self.names = names or self.names
+        self.environments = ("prod",) if only else ("dev", "prod")
+        dev = "" if only else "  dev: {}\n"
         registry = "oci:./registry" if self.proxy is None else f"{self.proxy.host}/{self.namespace}"
         listed = ", ".join(f"{name}: {name}" for name in self.names)
-        text = POLICY.format(registry=registry, images=listed, more=f", {more}" if more else "")
+        text = POLICY.format(registry=registry, images=listed, dev=dev, more=f", {more}" if more else "")
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "promotion.yaml").write_text(text)
 
     def gated(self) -> str:
         """A gate for prod that waits where RACE_GATE says so."""
-        return f"gates: [{{name: wait, run: {sys.executable} {GATE}, timeout: 2m}}]"
+        return f"gates: [{{name: wait, run: {sys.executable} -S {GATE}, timeout: 5m}}]"
 
     # --- images ------------------------------------------------------------------------------------------------------
 
@@ -138,30 +159,34 @@ class Site:
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
-    def start(self, *arguments: str, held: Held | None = None, environ: Mapping[str, str] | None = None) -> Running:
-        """Start a command."""
+    def start(self, *arguments: str, held: Held | None = None, failing: Held | None = None) -> Running:
+        """Start a command. ``held``: it is held somewhere; ``failing``: and something fails."""
         home = self.path / f"run-{len(self.runs)}"
         home.mkdir()
-        given = {**(environ or {}), **(held.environ if held else {}), "PYTHONPATH": str(ROOT)}
-        if held and self.proxy is not None and held.fault:
-            self.proxy.add(**held.fault)
-        module = "tests.race.child" if self.proxy is None else "tagflow"
-        with (home / "out").open("wb") as out, (home / "err").open("wb") as err:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments, "-o", "json"],
-                cwd=self.path,
-                env=surroundings(home, {"TAGFLOW_ACTOR": f"run{len(self.runs)}", **given}),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-        running = Running(process, home)
+        both = [it for it in (held, failing) if it is not None]
+        stops = [stop for it in both for stop in it.stops]
+        environ = dict(told(*stops)) if stops else {}
+        for it in both:
+            environ |= it.environ
+        if self.proxy is not None:
+            for fault in (fault for it in both for fault in it.faults):
+                self.proxy.add(**fault)
+        question = held.hold if held and isinstance(held.hold, Question) else None
+        number = self.nursery.start(
+            [*arguments, "-o", "json"],
+            self.path,
+            surroundings(home, {"TAGFLOW_ACTOR": f"run{len(self.runs)}", **environ}),
+            home / "out",
+            question.path if question else home / "err",
+            question.path if question else os.devnull,
+        )
+        running = Running(self.nursery, number, home, arguments, question)
         self.runs.append(running)
         return running
 
-    def tagflow(self, *arguments: str, **environ: str) -> Done:
+    def tagflow(self, *arguments: str, failing: Held | None = None) -> Done:
         """Run a command to its end."""
-        return self.start(*arguments, environ=environ).wait()
+        return self.start(*arguments, failing=failing).wait()
 
     def done(self, *arguments: str) -> Done:
         """Run a command; it must succeed."""
@@ -172,23 +197,56 @@ class Site:
     def stop(self) -> None:
         """End what still runs."""
         for running in self.runs:
-            if running.process.poll() is None:
+            if not self.nursery.has_ended(running.number):
                 running.kill()
 
-    def hold(self, tag: str, image: str = "web", when: Literal["before", "after"] = "before") -> Held:
-        """Hold the first change of a tag (a regular expression): before it is made, or when it is made, unanswered."""
+    def __str__(self) -> str:
+        return "\n".join(f"  {number}: {it}" for number, it in enumerate(self.runs))
+
+    def hold(
+        self,
+        tag: str,
+        image: str = "web",
+        when: Literal["before", "after"] = "before",
+        then: Literal["go on", "fail"] = "go on",
+    ) -> Held:
+        """Hold the first change of a tag (a regular expression): before it is made, or when it is made, unanswered.
+        Then let it be made, or fail."""
         if self.proxy is None:
             door = Door()
-            return Held(door, {"RACE_HOLD": f"{when} {image} {tag} {door.port}"})
+            return Held(door, (Stop(when, image, tag, door.port, then),))
         latch = Latch()
-        path = f"/{re.escape(f'{self.namespace}/{image}')}/manifests/{tag}$"
-        what = {"hold": latch.pass_by} if when == "before" else {"hold_answer": latch.pass_by}
-        return Held(latch, fault={"method": "PUT", "path": path, **what})
+        fault: dict[str, Any] = {"hold": latch.pass_by} if when == "before" else {"hold_answer": latch.pass_by}
+        if then == "fail":
+            fault["status"] = 403
+        return Held(latch, faults=({"method": "PUT", "path": self._path(tag, image), **fault},))
+
+    def refusal(self, tag: str, *names: str, removal: bool = False) -> Held:
+        """Let one change of a tag fail in each of these images; ``removal``: or let no tag be removed there."""
+        if self.proxy is None:
+            change = "untag" if removal else ".*"
+            return Held(stops=tuple(Stop("before", it, tag, then="fail", change=change) for it in names))
+        if removal:
+            path = f"/{self.namespace}/({'|'.join(names)})/manifests/"
+            return Held(faults=({"method": "DELETE", "path": path, "status": 405, "times": 1_000},))
+        return Held(faults=tuple({"method": "PUT", "path": self._path(tag, it), "status": 403} for it in names))
+
+    def _path(self, tag: str, image: str) -> str:
+        return f"/{re.escape(f'{self.namespace}/{image}')}/manifests/{tag}$"
 
     def gate(self) -> Held:
         """Hold a process in its gate."""
         door = Door()
-        return Held(door, {"RACE_GATE": door.port})
+        return Held(door, environ={"RACE_GATE": door.port})
+
+    def question(self) -> Held:
+        """Hold a process in its question, at a terminal."""
+        return Held(Question())
+
+    def hurry(self) -> None:
+        """Nobody is held; each request takes as long as it likes."""
+        if self.proxy is not None:
+            self.proxy.add(jitter=0.03, times=1_000_000)
 
     # --- what is there -----------------------------------------------------------------------------------------------
 
@@ -209,6 +267,17 @@ class Site:
         """Where a tag stands."""
         return self.tags(image).get(tag)
 
+    def records(self, environment: str, image: str = "web") -> list[str]:
+        """The tags of an environment's records."""
+        return sorted(tag for tag in self.tags(image) if tag.startswith(f"_tagflow.{environment}."))
+
+    def wait_for(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something can be seen from outside."""
+        end = time.monotonic() + PATIENCE
+        while not is_so():
+            assert time.monotonic() < end, "it does not come"
+            time.sleep(0.02)
+
     def snapshot(self) -> Snapshot:
         """All tags of all images, and the records."""
         tags = {name: self.tags(name) for name in self.names}
@@ -224,7 +293,7 @@ class Site:
         """What the independent reader finds, now that nothing runs."""
         snapshot = self.snapshot()
         found: list[Wrong] = []
-        for place in (*self.places("dev"), *self.places("prod")):
+        for place in (place for it in self.environments for place in self.places(it)):
             history = snapshot.history(place)
             found += at_rest(snapshot, place, history, finished=finished)
             found += floats(snapshot, place, history) if finished else []
@@ -256,6 +325,16 @@ def code(done: Done) -> str:
     return str(error["code"]) if error else ""
 
 
-def rounds() -> int:
-    """How often each race is run: TAGFLOW_ROUNDS, else once."""
-    return int(os.environ.get("TAGFLOW_ROUNDS", "1"))
+@contextmanager
+def site(
+    medium: Medium, path: Path, nursery: Nursery, server: RegistryServer | None, number: int = 0
+) -> Iterator[Site]:
+    """A site of one image, with nothing there yet, for one round; a registry has a proxy of its own before it."""
+    with ExitStack() as stack:
+        made = Site(medium, path, nursery, number=number)
+        if medium == "registry":
+            assert server is not None
+            made.server, made.proxy = server, stack.enter_context(fault_proxy(server.host))
+        stack.callback(made.stop)
+        made.write_policy()
+        yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,20 @@ class Interleaved(Protocol):
     @property
     def whole(self) -> Sequence[object]:
         """The budgets of which every schedule was played."""
+
+
+@dataclass(frozen=True)
+class Raced:
+    """One round of a scene between processes; ``failure`` is empty where no promise was broken."""
+
+    scene: str
+    case: int
+    medium: str
+    number: int
+    runs: int
+    kills: int
+    seconds: float
+    failure: str
 
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
@@ -113,6 +128,25 @@ def interleave(tallies: Mapping[str, Interleaved], minutes: float) -> str:
         "",
         f"Made on {day()} in {minutes:.0f} minutes: {total['schedules']:,} schedules with {total['calls']:,} calls,"
         f" {total['kills']:,} kills and {total['lost']:,} lost answers. None broke a promise.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def race(cases: Mapping[int, str], played: Sequence[Raced], minutes: float) -> str:
+    """What was raced, a line a case, and all of it."""
+    lines = ["| case | scenes | rounds, registry | rounds, layout | commands | killed |"]
+    lines.append("| --- " + "| ---: " * 5 + "|")
+    for number, told in cases.items():
+        of_case = [it for it in played if it.case == number]
+        rounds = Counter(it.medium for it in of_case)
+        commands, kills = (sum(getattr(it, key) for it in of_case) for key in ("runs", "kills"))
+        numbers = (len({it.scene for it in of_case}), rounds["registry"], rounds["layout"], commands, kills)
+        lines.append(f"| {number}. {told} | " + " | ".join(f"{it:,}" for it in numbers) + " |")
+    failures = sum(bool(it.failure) for it in played)
+    lines += [
+        "",
+        f"Made on {day()} in {minutes:.0f} minutes: {len(played):,} rounds with {sum(it.runs for it in played):,}"
+        f" commands, each a process, {sum(it.kills for it in played):,} of them killed; {failures} broke a promise.",
     ]
     return "\n".join(lines) + "\n"
 
