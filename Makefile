@@ -18,7 +18,8 @@ WORKERS := auto
 PYTEST_ARGS :=
 # The versions with which all of this is known to work; `make CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS := constraints.txt
-# Only some: start, one, rounds, many, tags, thousand, signed, large, twenty, far. The page is written where all ran.
+# Only some: start, one, rounds, many, hundred, tags, fifty, thousands, verify, signed, large, tls, twenty, far. The page is
+# written where all ran; crane, skopeo, regctl and ab come in where they are on the PATH.
 BENCHMARKS :=
 
 .PHONY: help demo test test-all pulp coverage bench check lint types docs reference pictures dist format hooks \

@@ -439,7 +439,7 @@ class Machine(RuleBasedStateMachine):
         assert self.found() == self.findings()
 
     def found(self) -> set[tuple[str, str, str, str]]:
-        return {(it.image, it.environment, it.problem, it.tag) for it in verify(self.world.context(), [])}
+        return {(it.image, it.environment, it.problem, it.tag) for it in verify(self.world.context(), [], deep=True)}
 
     def findings(self) -> set[tuple[str, str, str, str]]:
         """What verify has to say."""

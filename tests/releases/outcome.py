@@ -61,7 +61,7 @@ def finish(stage: Stage, verb: Verb, before: Tags, between: Tags) -> None:
         stage.done(*verb.command, verb.wanted)
     else:
         stage.done(*(verb.again or verb.command))
-    stage.done("verify")
+    stage.done("verify", "--deep")
     after = stage.tags()
     assert_all_new(verb, after)
     for seen in (before, between):

@@ -81,7 +81,7 @@ class Example(World):
         }  # fmt: skip
 
     def is_clean(self) -> bool:
-        return verify(self.context(), []) == []
+        return verify(self.context(), [], deep=True) == []
 
 
 def test_one_service(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ class Soak:
     def _fair_weather(self, request: Request) -> None:
         kind = rerun(self._world, request)
         self.tally.reruns[kind] += 1
-        found = verify(self._world.context(), ["prod"])
+        found = verify(self._world.context(), ["prod"], deep=True)
         findings = [it for it in found if it.problem != "floating.stale"]
         self.tally.stale += len(found) > len(findings)
         assert not findings, f"seed {self.seed}, run {self.tally.runs}: {findings}"
@@ -274,13 +274,13 @@ def rerun(world: World, request: Request) -> str:
         carry_out(world.context(), request)
     except TagflowError as error:
         kind = _take_a_way_out(world, error) if error.code == "release.interrupted" else f"refused ({error.code})"
-    if verify(world.context(), ["prod"]):
+    if verify(world.context(), ["prod"], deep=True):
         kind += ", then verify --repair"
         if any(it.problem == "interrupted" for it in repair(world.context(), ["prod"]).left):
             kind += ", rollback, verify --repair"
             carry_out(world.context(), Request("rollback", "prod"))
             repair(world.context(), ["prod"])
-        drifted = [it.image for it in verify(world.context(), ["prod"]) if it.problem == "drift"]
+        drifted = [it.image for it in verify(world.context(), ["prod"], deep=True) if it.problem == "drift"]
         if drifted:
             kind += ", the repair that it names for drift"
             carry_out(world.context(), Request("rollback", "prod", tuple(drifted)))
