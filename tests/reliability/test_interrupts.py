@@ -172,6 +172,28 @@ def test_at_the_question(tmp_path: Path, number: signal.Signals) -> None:
     assert desk.tag("frontend", "dev") is None
 
 
+ANOTHER_THREAD = """
+import signal, threading
+from tagflow.cli.session import signals
+signals.install()
+def ask():
+    signal.pthread_kill(threading.get_ident(), signal.{name})
+threading.Timer(0.2, ask).start()
+try:
+    threading.Event().wait()
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_that_the_system_gives_to_another_thread(number: signal.Signals) -> None:
+    """It ends no wait of the main thread, as one does not that comes right before the wait."""
+    source = ANOTHER_THREAD.replace("{name}", number.name)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
+
+
 class TestASecondSignal:
     def test_ends_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ended: list[int] = []

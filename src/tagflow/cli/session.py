@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +23,8 @@ from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError,
 
 _GRACE = 1.0
 """Seconds past the limit. All waits know the limit and end by themselves; a vendor's library may not."""
+_TICK = 0.5
+"""Seconds within which a signal is heard in any case."""
 
 
 class OutOfTime(KeyboardInterrupt):
@@ -34,9 +38,16 @@ class _Signals:
         self._asked = self._speaking = False
 
     def install(self) -> None:
-        """Hear Ctrl-C and SIGTERM from now on."""
+        """Hear Ctrl-C and SIGTERM from now on.
+
+        Python acts on a signal between two of its instructions. One that comes right before a thread begins to wait
+        for another one does not end that wait; one that the system gives to another thread neither. A timer does.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGALRM, lambda _signal, _frame: None)
+        signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # Python's own end takes the handler away before
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
@@ -68,15 +79,17 @@ def within(seconds: float | None) -> Iterator[None]:
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
+    end = time.monotonic() + seconds + _GRACE
     passed = False
 
-    def ring(_signal: int, _frame: object) -> None:
+    def look(_signal: int, _frame: object) -> None:
         nonlocal passed
-        passed = True
-        raise OutOfTime
+        if not passed and time.monotonic() >= end:
+            passed = True
+            raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
+    before = signal.signal(signal.SIGALRM, look)
+    timer = signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
     try:
         yield
     except OutOfTime:
@@ -86,7 +99,7 @@ def within(seconds: float | None) -> Iterator[None]:
             raise _overdue(error) from error
         raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, before)
 
 

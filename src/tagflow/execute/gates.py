@@ -42,8 +42,8 @@ def run_gates(context: Context, request: Request, choices: Sequence[Choice]) -> 
         return ()
     stop = Event()
     with ThreadPoolExecutor(min(context.threads, _AT_ONCE, len(runs)), thread_name_prefix="tagflow-gate") as pool:
-        futures = [pool.submit(_run, context, environment.name, choice, gate, stop) for choice, gate in runs]
         try:
+            futures = [pool.submit(_run, context, environment.name, choice, gate, stop) for choice, gate in runs]
             return tuple(future.result() for future in futures)
         except BaseException:
             stop.set()
