@@ -18,7 +18,7 @@ from unittest.mock import patch
 from tagflow.cli import main
 from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
-from tests import images
+from tests import images, warm
 from tests.secrets import check_secrets
 
 POLICY = """\
@@ -66,6 +66,10 @@ class Desk:
     def tagflow(self, *arguments: str, **environ: str) -> Done:
         return run(arguments, self.path, environ)
 
+    def started(self, *arguments: str, **environ: str) -> Done:
+        """The same from an interpreter that starts: where the start is the point."""
+        return run(arguments, self.path, environ, [sys.executable, "-m", "tagflow"])
+
     def quickly(self, *arguments: str, **environ: str) -> Done:
         """The same within this process: where the process is not the point."""
         out, err = io.StringIO(), io.StringIO()
@@ -84,9 +88,9 @@ class Desk:
         return Done(status, out.getvalue(), err.getvalue())
 
     def json(self, *arguments: str, process: bool = False) -> dict[str, Any]:
-        """The document of a command (``process``: run as one); what every document has is checked."""
+        """The document of a command (``process``: started as one); what every document has is checked."""
         given = (*arguments, "-o", "json")
-        done = self.tagflow(*given) if process else self.quickly(*given)
+        done = self.started(*given) if process else self.quickly(*given)
         document = done.document
         assert list(document) == ["tagflow", "command", "ok", "exit_code", "result", "error"]
         assert document["tagflow"] == 1
@@ -149,10 +153,12 @@ def surroundings(home: Path, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def run(arguments: tuple[str, ...], directory: Path, environ: Mapping[str, str]) -> Done:
-    """Run tagflow to its end; a traceback is never an answer."""
+def run(
+    arguments: Sequence[str], directory: Path, environ: Mapping[str, str], program: Sequence[str | Path] = ()
+) -> Done:
+    """Run tagflow, as a process, to its end; a traceback is never an answer."""
     done = subprocess.run(
-        [sys.executable, "-m", "tagflow", *arguments],
+        [*(program or [warm.folder() / "tagflow"]), *arguments],
         cwd=directory,
         env=surroundings(directory, environ),
         stdin=subprocess.DEVNULL,

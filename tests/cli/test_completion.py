@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tagflow.cli.completion.shells import joined
+from tests import warm
 from tests.cli.runner import Desk, surroundings
 from tests.servers import RegistryServer, require
 from tests.terminal import Terminal, terminal
@@ -50,7 +49,7 @@ def shell(request: pytest.FixtureRequest, desk: Desk) -> Iterator[Terminal]:
     """A shell that has just read what `--show-completion` prints."""
     arguments, begin = BEGIN[request.param]
     require(arguments[0])
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = warm.path()
     environ = surroundings(desk.path, {"PATH": path, "TERM": "xterm", "PS1": "$ "})
     with terminal(arguments, desk.path, environ) as opened:
         opened.type(f"{begin}; echo rea''dy\r")

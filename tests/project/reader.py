@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
+
+from tests import warm
 
 
 def type_in(text: str, folder: Path, status: int = 0, **more: str) -> str:
     """Run shell commands, stopping at the first that fails, which must end with ``status``; what they print."""
-    programs = Path(sys.executable).parent
-    environ = {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder), "TAGFLOW_ACTOR": "reader", **more}
+    environ = {"PATH": warm.path(), "HOME": str(folder), "TAGFLOW_ACTOR": "reader", **more}
     done = subprocess.run(
         ["sh", "-eu"], input=text, cwd=folder, env=environ, capture_output=True, text=True, timeout=120
     )

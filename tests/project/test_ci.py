@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests import warm
 from tests.cli.runner import Desk
 from tests.project.pages import blocks
 from tests.project.source import ROOT
@@ -103,7 +104,7 @@ def desk(tmp_path: Path) -> Desk:
 
 def run(desk: Desk, shell: list[str], script: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a step of a CI system: nobody to answer, tagflow on the PATH."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = warm.path()
     given = {"PATH": path, "HOME": str(desk.path), "TAGFLOW_ACTOR": "", **environ}
     return subprocess.run(
         [*shell, script],
@@ -122,7 +123,7 @@ def act(desk: Desk, command: str) -> tuple[subprocess.CompletedProcess[str], dic
     (temporary / "tagflow" / "bin").mkdir(parents=True, exist_ok=True)
     program = temporary / "tagflow" / "bin" / "tagflow"
     if not program.exists():
-        program.symlink_to(Path(sys.executable).parent / "tagflow")
+        program.symlink_to(warm.folder() / "tagflow")
     output, summary = temporary / "output", temporary / "summary"
     for file in (output, summary):
         file.write_text("")

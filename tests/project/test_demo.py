@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.daemons import Daemon, running_daemon
 from tests.project.source import ROOT
 from tests.servers import require
@@ -22,7 +22,7 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def environ(**more: str) -> dict[str, str]:
     """A path on which tagflow is found, and little else."""
-    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TAGFLOW_ACTOR": "reader", **more}
+    return {"PATH": warm.path(), "TAGFLOW_ACTOR": "reader", **more}
 
 
 def run(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.cli.runner import Desk, surroundings
 from tests.project.pages import blocks
 from tests.project.source import ROOT
@@ -58,7 +57,7 @@ def git(folder: Path, *words: str) -> str:
 def run(desk: Desk, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = surroundings(desk.path, {"PAUSE": "0"})
     environ |= {f"GIT_{who}_{what}": "ann" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environ["PATH"] = f"{desk.path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ["PATH"] = f"{desk.path / 'bin'}:{warm.path()}"
     return subprocess.run(
         [str(CI / script), *arguments], cwd=desk.path, env=environ, capture_output=True, text=True, timeout=120
     )
