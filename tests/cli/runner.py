@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +102,11 @@ class Desk:
             assert set(document["error"]) == {"code", "message", "hint", "details"}
         assert "Traceback" not in done.err
         return document
+
+    def copied(self, path: Path) -> Desk:
+        """Another desk on which lies what lies on this one."""
+        shutil.copytree(self.path, path, dirs_exist_ok=True)
+        return Desk(path, self.now)
 
     def write(self, text: str) -> None:
         (self.path / "promotion.yaml").write_text(text)

@@ -250,16 +250,22 @@ class TestCommandsAsOne:
 EIGHT = NAMES[:8]
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """Eight images: more than are named one by one."""
-    made = Desk(tmp_path)
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """Eight images, more than are named one by one: v1.0 went to prod, then v1.1. Nothing changes it."""
+    made = Desk(tmp_path_factory.mktemp("eight"))
     made.write(POLICY.replace("frontend: frontend, backend: back_end", ", ".join(f"{it}: {it}" for it in EIGHT)))
     for version in ("v1.0", "v1.1"):
         made.build(version, *EIGHT)
         for environment in ("dev", "test", "prod"):
             made.act("promote", version, "--to", environment, "--reason", f"the release {version}")
     return made
+
+
+@pytest.fixture
+def desk(eight: Desk, tmp_path: Path) -> Desk:
+    """The same, to be changed."""
+    return eight.copied(tmp_path)
 
 
 def test_a_plan_says_the_same_once(desk: Desk) -> None:
