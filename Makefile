@@ -46,7 +46,7 @@ coverage: $(READY) ## Measure which branches of the rooms that decide are tested
 bench: $(READY) ## Measure, beside the tools on the PATH that move images; writes docs/benchmarks.md.
 	$(BIN)/python -m benchmarks $(BENCHMARKS)
 
-check: lint types docs test demo dist ## Run all that CI runs.
+check: lint types docs test test-all coverage demo dist ## Run all that CI runs.
 
 lint: $(READY)
 	$(BIN)/ruff format --check

@@ -26,7 +26,7 @@ CONSTRAINTS = (ROOT / "constraints.txt").read_text()
 
 def made(text: str) -> list[str]:
     """The targets that a script makes, in order."""
-    return [target for line in re.findall(r"^make (.+)$", text, re.M) for target in line.split()]
+    return [target for line in re.findall(r"^make ([^#\n]+)", text, re.M) for target in line.split()]
 
 
 def test_check_runs_what_ci_runs() -> None:
@@ -40,7 +40,7 @@ def test_ci_runs_the_tests_word_for_word_as_the_readme_says() -> None:
 
 
 def test_ci_tries_the_second_registry() -> None:
-    assert 'make test-all PYTEST_ARGS="-m pulp"' in CI
+    assert "test-all" in made(CI)
     assert re.search(r"^test-all: .*\bpulp\b", MAKEFILE, re.M)
     assert "$(PYTEST_ARGS)" in re.findall(r"^test-all: .+\n\t(.+)$", MAKEFILE, re.M)[0].rpartition("-m long")[2]
 
