@@ -124,9 +124,7 @@ class TestFromRegistryToRegistry:
         assert raw == journey.raw("frontend", "v1.0")
 
 
-@pytest.fixture(
-    params=mostly_long(["registry", "layouts", "history apart", "layouts, history apart"], "registry", "layouts")
-)
+@pytest.fixture(params=mostly_long(["registry", "layouts", "history apart", "layouts, history apart"], "registry"))
 def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Journey:
     """The same journey on a registry and on disk, with the records beside the images and apart."""
     on_disk = request.param.startswith("layouts")

@@ -11,6 +11,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 from tests import images
+from tests.marks import mostly_long
 from tests.registries.shop import POLICY, Shop
 from tests.servers import RegistryServer
 from tests.standin import Say, changed, instead
@@ -158,7 +159,7 @@ class TestLostParts:
 class TestStrayRecords:
     """What somebody pushed under the tag of a record is trouble for its image alone, and there is a way out."""
 
-    @pytest.fixture(params=["an image", "a record of another tag", "an index"])
+    @pytest.fixture(params=mostly_long(["an image", "a record of another tag", "an index"], "a record of another tag"))
     def shop(self, request: pytest.FixtureRequest, registry: RegistryServer, tmp_path: Path) -> Iterator[Shop]:
         shop = Shop(registry, tmp_path, policy=TWO)
         for version in ("v1.0", "v1.1"):

@@ -29,6 +29,7 @@ from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import POLICY, Desk, Done, surroundings
+from tests.marks import mostly_long
 from tests.proxy import FaultProxy
 from tests.servers import RegistryServer
 
@@ -105,7 +106,7 @@ def check(done: Done) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", mostly_long(SIGNALS, signal.SIGINT))
 class TestEndsSoon:
     def test_while_a_registry_says_nothing(self, home: Path, proxy: FaultProxy, number: signal.Signals) -> None:
         proxy.add(path="tags/list", delay=LONG, times=99)
