@@ -168,7 +168,13 @@ def _threes() -> dict[str, Make]:
         "three: finish, abandon, repair": (_begun, (ANN, BACK, _by("cid", MEND)), None),
         "three: push, push, promote": (_builds, (_push("ann", "a"), _push("bob", "b"), _by("cid", ANN)), None),
     }  # fmt: skip
-    return {name: three(name, setup, *runs, winners=winners) for name, (setup, runs, winners) in cases.items()}
+    made = {name: three(name, setup, *runs, winners=winners) for name, (setup, runs, winners) in cases.items()}
+    # The third meets the others in one of their images only.
+    of_two = "two images, three: promote, rollback, promote one"
+    newer = Told("ann", "promote v1.2.0 --to prod", promote("v1.2.0"))
+    one = Told("cid", "promote web=v1.2.0 --to prod", promote("web=v1.2.0"))
+    made[of_two] = lambda: World(of_two, ("api", "web"), _two, (newer, BACK, one), 1)
+    return made
 
 
 PAIRS: Mapping[str, Make] = _pairs()

@@ -194,6 +194,7 @@ class Execution:
         footprint: Learn | None = None,
         shared: Shared | None = None,
         everywhere: bool = False,
+        every_order: bool = False,
         seen: Callable[[object, Budget], bool] | None = None,
         choose: Callable[[Sequence[Choice]], Choice | None] | None = None,
     ) -> None:
@@ -203,6 +204,7 @@ class Execution:
         self.footprint = footprint if footprint is not None else set()
         self._shared = shared_names(self.footprint) if shared is None else shared
         self._everywhere, self._seen, self._choose = everywhere, seen, choose
+        self._every_order = every_order
         self.before = {name: dict(it.tags) for name, it in registry.contents.items()}
         self.runs = [_Run(index, command) for index, command in enumerate(commands)]
         self.clock = 0.0
@@ -396,7 +398,7 @@ class Execution:
         others = [
             Choice("run" if going_on else "next", it.index)
             for it in ready
-            if it is not first and it.index not in self._passed_over
+            if it is not first and (self._every_order or it.index not in self._passed_over)
         ]
         sleepers = [it.asleep_until for it in self.runs if it.asleep_until is not None and not it.ended]
         if sleepers and self._may_pass(min(sleepers)):

@@ -38,7 +38,9 @@ def play(case: World, *stages: tuple[str, str], seed: str = "-0") -> Played:
     """Carry one schedule out. Each stage is a run and the request before which it stops, a pattern of method and tag:
     ``("ann", "put prod")``. Who ends or waits is passed over; the last stage goes on until all have ended."""
     script = _Script(list(stages))
-    script.execution = Execution(case.registry(), case.commands, {}, _PLENTY, seed=seed, everywhere=True, choose=script)
+    script.execution = Execution(
+        case.registry(), case.commands, {}, _PLENTY, seed=seed, everywhere=True, every_order=True, choose=script
+    )
     execution = script.execution.run()
     played = Played(execution, tuple(judge(story_of(case, execution), winners=case.winners)))
     assert len(script.stages) == 1, f"it never came to {script.stages[0]}\n{played.told}"

@@ -76,3 +76,36 @@ def test_floating_tags_beside_a_rollback_that_comes_to_nothing() -> None:
     )
     assert not played.wrongs, played.told
     assert played.statuses == {"ann": 0, "bob": 5}
+
+
+RECORD = r"put _tagflow\.prod.*"
+GIVE_WAY_AT_ONCE = (
+    ("ann", RECORD),
+    ("bob", RECORD),
+    ("cid", RECORD),
+    ("ann", "list"),
+    ("bob", "list"),
+    ("cid", "list"),
+    ("ann", RECORD),
+    ("bob", RECORD),
+    ("ann", END),
+    ("bob", END),
+    ("cid", END),
+)
+"""Three have decided before any announces; two of them give way having seen one another under way."""
+
+
+def test_two_that_give_way_to_a_third_for_the_sake_of_another_image() -> None:
+    """Each abort carries on the other's release, which is taken back by then: nothing may look as if under way, and
+    what the rollback had announced to hold is held by nobody."""
+    case = CASES["two images, three: promote, rollback, promote one"]()
+    met = set()
+    for seed in range(12):
+        played = play(
+            case,
+            *GIVE_WAY_AT_ONCE,
+            seed=f"-{seed}",
+        )
+        assert not played.wrongs, played.told
+        met.add(tuple(played.statuses.values()))
+    assert (5, 5, 0) in met

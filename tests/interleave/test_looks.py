@@ -21,6 +21,7 @@ from tests.interleave.cases import ANN, BACK, CASES, Make, _builds, _one, _push,
 from tests.interleave.explore import Explorer
 from tests.interleave.schedule import Budget
 from tests.interleave.script import END, play
+from tests.interleave.test_found import GIVE_WAY_AT_ONCE
 from tests.interleave.world import Told, World, freeze, promote, rollback, seeds
 
 BARE = "{dev: {}, prod: {downgrades: allow}}"
@@ -165,6 +166,10 @@ def _no_look_after_a_put(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(registry.OneStore, "move", put)
 
 
+def _no_look_after_an_abort(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ReleaseRun, "_untangle", lambda self, images, moved: None)
+
+
 def _no_look_before_putting_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReleaseRun, "_put_back_if_mine", lambda self, image: self._put_back(image, self._context.elapsed()))
 
@@ -204,6 +209,14 @@ SCRIPTED = [
         [("ann", "head prod"), ("bob", END), ("ann", END)],
         {"ann": 0, "bob": 0},
         "",
+    ),
+    Scripted(
+        "3, the list after an abort",
+        _no_look_after_an_abort,
+        CASES["two images, three: promote, rollback, promote one"],
+        GIVE_WAY_AT_ONCE,
+        {"ann": 5, "bob": 5, "cid": 0},
+        "held.runs",
     ),
     Scripted(
         "4, the version tag after",

@@ -10,6 +10,7 @@ from functools import partial
 
 from tests.cli.runner import Done
 from tests.race.site import MEDIA, Medium, Site, code
+from tests.race.storm import Storm
 from tests.servers import require
 
 CONFLICT = (3, 5)
@@ -41,6 +42,7 @@ CASES = {
     9: "thirty jobs, one an image, six at a time",
     10: "a rollback to the same bytes",
     11: "a rollback that is tried again",
+    12: "six commands at once, of which two are killed",
 }
 SCENES: dict[str, Scene] = {}
 
@@ -432,3 +434,15 @@ def rollback_that_failed_once_goes_where_it_was_to_go(site: Site) -> None:
     site.tagflow("rollback", "prod")
     assert {name: site.at("prod", name) for name in ("api", "web")} == wanted
     _clean(site)
+
+
+# --- 12. the storm ---------------------------------------------------------------------------------------------------
+
+
+@_scene(12)
+def storm(site: Site) -> None:
+    weather = Storm(site)
+    weather.prepare()
+    for judge in (weather.blow, weather.calm):
+        wrongs = judge()
+        assert not wrongs, "; ".join(map(str, wrongs))

@@ -151,6 +151,20 @@ def stopped_by(step: Step, unseen: Iterable[Entry], waived: Iterable[str] = ()) 
     return None
 
 
+def gone(ballot: Ballot) -> frozenset[RecordTag]:
+    """The records that were taken back since the decision, by whomever."""
+    return frozenset(tag for entry in ballot.unseen.values() for tag in entry.record.aborts)
+
+
+def carries_on_what_is_gone(ballot: Ballot) -> bool:
+    """Whether a record on top carries on a release that was taken back meanwhile. Two that give way at the same moment
+    leave that, each having seen the other's release under way; so does a note of somebody who saw it."""
+    entries = {entry.tag: entry for entry in (*ballot.mine, *ballot.unseen.values())}
+    named = {parent.tag for entry in entries.values() for parent in entry.record.parents}
+    followed = {entry.record.follows for tag, entry in entries.items() if tag not in named}
+    return not gone(ballot).isdisjoint(followed - {None})
+
+
 def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
     """Whether an unseen record announces a release that its own run has not taken back."""
     if entry.record.action not in RELEASES:

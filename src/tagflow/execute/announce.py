@@ -87,17 +87,21 @@ class RecordWriter:
         """This run's own abort: what it announced did not take place, or is put back (``moved``).
 
         Where another release remains under way, the abort carries that one on: it must not look settled. That is so
-        for a release that this run was to finish, too. Where somebody took this run's release back, it goes to where
-        they took it.
+        for a release that this run was to finish, too. Where somebody took this run's release back, or the one that it
+        was to finish, it goes to where they took it.
         """
         target, announced = prospect.seen.target, ballot.announcement
         record = announced.record
-        taken = taken_back(ballot)
+        resumed = _resumed(prospect) if self.plan.resumes is not None else None
+        resumed_gone = _taken(resumed, ballot)
+        taken = taken_back(ballot) or resumed_gone
         remaining = None if moved else _remaining(ballot)
-        if remaining is None and taken is None and self.plan.resumes is not None:
-            remaining = _resumed(prospect)
+        if remaining is None and taken is None:
+            remaining = resumed
         adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
         base = adopted.state if adopted else prospect.seen.standing.state
+        if resumed is not None and resumed_gone is not None:
+            base = _beside(prospect, resumed)
         state = _with_notes(base, ballot.unseen.values())
         draft = replace(
             self._draft(target, state),
@@ -126,7 +130,7 @@ class RecordWriter:
                 state=_with_notes(_carried(other.state, base), ballot.unseen.values()),
                 follows=other.follows or remaining.tag,
             )
-            if remaining == _resumed(prospect):
+            if remaining == resumed:
                 return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
         return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
@@ -255,6 +259,24 @@ def _resumed(prospect: Prospect) -> Entry | None:
     return position.head if isinstance(position, Interrupted) else None
 
 
+def _taken(resumed: Entry | None, ballot: Ballot) -> Entry | None:
+    """The abort by which a release was taken back that a run was to finish, and that carries on no other."""
+    if resumed is None:
+        return None
+    names = {resumed.tag, resumed.record.follows}
+    found = (entry for entry in ballot.unseen.values() if names.intersection(entry.record.aborts))
+    return max((it for it in found if it.record.follows is None), key=lambda it: it.rank, default=None)
+
+
+def _beside(prospect: Prospect, resumed: Entry) -> State:
+    """What was noted beside a release that was under way."""
+    state = State()
+    for head in prospect.seen.standing.heads:
+        if head is not resumed or head.record.carries_on:
+            state = state.joined(head.record.state)
+    return state
+
+
 def _remaining(ballot: Ballot) -> Entry | None:
     """Another release that is still under way, or has arrived: the one that the tag shows, else the first."""
     taken = {tag for entry in ballot.unseen.values() if entry.record.action == "abort" for tag in entry.record.aborts}
@@ -306,8 +328,7 @@ def _with_notes(state: State, unseen: Iterable[Entry]) -> State:
             case "admit":
                 state = replace(state, admitted=record.state.admitted)
             case "abort":
-                gone = {void.version for void in state.void}
-                state = replace(state, void=state.void | {it for it in record.state.void if it.version not in gone})
+                state = state.joined(State(void=record.state.void))
     return state
 
 

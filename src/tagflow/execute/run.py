@@ -21,6 +21,7 @@ from tagflow.decide.election import (
     Verdict,
     arrive,
     built_on,
+    carries_on_what_is_gone,
     elect,
     stopped_by,
     taken_back,
@@ -686,21 +687,45 @@ class ReleaseRun:
         except TagflowError as error:
             self._context.warn(f"the abort could not be written: {error.message}")
             return {}
-        for image in [it for it in moved & ballots.keys() if built_on(ballots[it]) and not taken_back(ballots[it])]:
-            # Complete there, and no longer this run's to take back.
+        for image, ballot in list(ballots.items()):
+            if taken_over(ballot) is None or (image in moved and taken_back(ballot) is not None):
+                continue
+            # Somebody built on it there, or took it back before anything moved: no longer this run's to take back.
             self._leave(image)
-            del ballots[image], wanted[image]
+            del ballots[image]
+        failed = self._write_aborts(ballots, moved)
+        ballots = {image: ballot for image, ballot in ballots.items() if image not in failed}
+        self._untangle(ballots.keys(), moved)
+        return ballots
+
+    def _write_aborts(self, ballots: Mapping[str, Ballot], moved: frozenset[str]) -> set[str]:
+        """Write this run's own abort in each image; the images where that failed, each told."""
 
         def abort(image: str) -> None:
             prospect = self._announced[image].prospect
             written = self._writer.compose_abort(ballots[image], prospect, moved=image in moved)
             self._writer.write(prospect.seen.target, written, first=False)
 
-        for image, result in zip(wanted, attempt(abort, wanted, threads=self._context.threads), strict=True):
-            if isinstance(result, TagflowError):
-                self._context.warn(f"{image}: the abort could not be written: {result.message}")
-                ballots.pop(image)
-        return ballots
+        results = attempt(abort, ballots, threads=self._context.threads)
+        failed = {it: error for it, error in zip(ballots, results, strict=True) if isinstance(error, TagflowError)}
+        for image, error in failed.items():
+            self._context.warn(f"{image}: the abort could not be written: {error.message}")
+        return set(failed)
+
+    def _untangle(self, images: Collection[str], moved: frozenset[str]) -> None:
+        """Where others gave way at the same moment, an abort may carry on a release that was taken back meanwhile, this
+        run's or another's: say once more, above all that is there, what became of it.
+
+        Of several each writes first, then looks: the last one sees all. Where the look fails, what others wrote stands.
+        """
+        for _ in range(_LOOKS):
+            try:
+                ballots = self._lookout.unseen(self._lookout.ballots({it: self._announced[it] for it in images}))
+            except TagflowError:
+                return
+            tangled = {image: ballot for image, ballot in ballots.items() if carries_on_what_is_gone(ballot)}
+            if not tangled or self._write_aborts(tangled, moved):
+                return
 
     def _give_back(self, error: TagflowError) -> None:
         """Put back what still stands at what this run wrote and what no other release was built on. Announced first."""
