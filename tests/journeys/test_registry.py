@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tagflow.stores.port import OCI_MANIFEST
-from tests import images
+from tests import images, warm
 from tests.cli.runner import Desk, surroundings
 from tests.journeys.tools import Journey, asked, downloaded, is_record, layers, policy, skopeo, uploaded
 from tests.marks import mostly_long
@@ -336,7 +335,7 @@ class TestConcurrently:
         assert {it["record"] for it in entries} <= {it["record"] for it in journey.story("prod")}
 
     def race(self, desk: Desk, versions: list[str]) -> list[dict[str, Any]]:
-        command = [sys.executable, "-m", "tagflow", "promote", "--to", "prod", "-o", "json"]
+        command: list[str | Path] = [warm.folder() / "tagflow", "promote", "--to", "prod", "-o", "json"]
         processes = [
             subprocess.Popen(
                 [*command, version],

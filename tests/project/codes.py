@@ -76,7 +76,7 @@ def _is_passed_on(module: Module, first: ast.expr) -> bool:
 
 def _constants(module: Module) -> dict[str, object]:
     """The texts that names stand for: assigned in the module, or imported from one that assigns them."""
-    assigned = {it.name: _assigned(it) for it in MODULES}
+    assigned = _assignments()
     found = dict(assigned[module.name])
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom) and node.module in assigned:
@@ -86,6 +86,11 @@ def _constants(module: Module) -> dict[str, object]:
 
 
 @cache
+def _assignments() -> dict[str, dict[str, object]]:
+    """What the names of each module are assigned, by the module."""
+    return {it.name: _assigned(it) for it in MODULES}
+
+
 def _assigned(module: Module) -> dict[str, object]:
     return {
         target.id: node.value.value
