@@ -8,7 +8,7 @@ TYPE_CHECKING = False  # as typing has it, without waiting for typing
 if TYPE_CHECKING:
     from tagflow.api import Tagflow
     from tagflow.decide.audit import Finding
-    from tagflow.domain.plan import GateResult, Move, Outcome, Plan
+    from tagflow.domain.plan import GateResult, Move, Outcome, Plan, VersionChange
     from tagflow.domain.stats import Spread, Stats, Week
     from tagflow.errors import (
         Conflict,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tagflow.pin.edit import Change
+    from tagflow.stores.port import Check
+    from tagflow.trust.approvals import Tally
     from tagflow.verbs.approve import Approved
     from tagflow.verbs.diff import Diff, Difference, Side
     from tagflow.verbs.doctor import Diagnosis
@@ -40,6 +42,7 @@ __all__ = [
     "Approved",
     "Cell",
     "Change",
+    "Check",
     "Conflict",
     "Diagnosis",
     "Diff",
@@ -70,14 +73,16 @@ __all__ = [
     "StoreError",
     "Tagflow",
     "TagflowError",
+    "Tally",
     "UsageError",
+    "VersionChange",
     "Week",
     "__version__",
 ]
 
 _HOMES = {
     "tagflow.api": ("Tagflow",),
-    "tagflow.domain.plan": ("GateResult", "Move", "Outcome", "Plan"),
+    "tagflow.domain.plan": ("GateResult", "Move", "Outcome", "Plan", "VersionChange"),
     "tagflow.errors": (
         "Conflict",
         "InternalError",
@@ -96,6 +101,8 @@ _HOMES = {
     "tagflow.verbs.diff": ("Diff", "Difference", "Side"),
     "tagflow.verbs.running": ("Running",),
     "tagflow.pin.edit": ("Change",),
+    "tagflow.stores.port": ("Check",),
+    "tagflow.trust.approvals": ("Tally",),
     "tagflow.verbs.past": ("Past",),
     "tagflow.verbs.pin": ("PinnedFile", "Pinning"),
     "tagflow.verbs.pull": ("Pulled",),

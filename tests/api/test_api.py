@@ -14,6 +14,7 @@ import pytest
 
 import tagflow
 from tagflow import Conflict, NotFound, Refused, Tagflow, UsageError, errors
+from tagflow.cli import documents
 from tagflow.domain.reference import Repository
 from tagflow.stores.layout.store import LayoutStore
 from tests import images
@@ -51,7 +52,7 @@ def flow(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Tagflow:
 
 
 def running(flow: Tagflow, environment: str) -> set[str | None]:
-    return {cell.version for row in flow.status(environment) for cell in row.cells}
+    return {cell.version for row in flow.status(environment) for cell in row.environments}
 
 
 def test_the_example_works(tmp_path: Path) -> None:
@@ -177,3 +178,38 @@ def test_the_page_names_every_method_and_class() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", PAGE, re.M))
     kinds = {name for name in tagflow.__all__ if name in vars(errors)} - {"TagflowError"}
     assert {name: str(vars(errors)[name].exit_status) for name in kinds} == rows
+
+
+NAMES = {"from": "before", "to": "after"}
+"""Keys of the JSON that are words of Python."""
+
+
+def foreign_keys(document: object, value: object, where: str = "") -> list[str]:
+    """The keys of a document that a value has under no attribute of that name, down to the last."""
+    if isinstance(document, list):
+        return [it for one, of in zip(document, value, strict=True) for it in foreign_keys(one, of, f"{where}[]")]  # type: ignore[call-overload]
+    if not isinstance(document, dict) or isinstance(value, dict):
+        return []
+    found = []
+    for key, inner in document.items():
+        name = NAMES.get(str(key), str(key))
+        if hasattr(value, name):
+            found += foreign_keys(inner, getattr(value, name), f"{where}.{key}")
+        else:
+            found.append(f"{where}.{key}")
+    return found
+
+
+def test_what_is_returned_bears_the_keys_of_the_json(flow: Tagflow, desk: Desk) -> None:
+    outcome = flow.promote("v1.1", to="prod", dry_run=True)
+    assert outcome.changes
+    shown = [
+        (documents.outcome(outcome), outcome),
+        (documents.history(it := flow.history("prod")), it),
+        (documents.diff(differing := flow.diff("test", "prod")), differing),
+        (documents.stats(numbers := flow.stats("prod")), numbers),
+        (documents.next_version(following := flow.next_version()), following),
+        (documents.status(rows := flow.status())["images"], rows),
+        (documents.doctor(found := flow.doctor())["registries"], found),
+    ]
+    assert [it for document, value in shown for it in foreign_keys(document, value)] == []

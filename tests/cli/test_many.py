@@ -80,7 +80,7 @@ def rows(odd: Odd = lambda _image, _environment: {}) -> list[Any]:
             given = odd(image, environment)
             label = given.get("version") or given.get("found") or "v1.2"
             cells.append(Cell(environment, **{"digest": f"sha256:{hash(image + label) % 16**12:064x}", **given}))
-        made.append(SimpleNamespace(image=image, cells=tuple(cells)))
+        made.append(SimpleNamespace(image=image, environments=tuple(cells)))
     return made
 
 

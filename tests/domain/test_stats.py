@@ -39,7 +39,7 @@ def measured(*events: Event, since: datetime = BEGIN, **arrivals: float) -> Stat
 def test_nothing_was_deployed() -> None:
     found = measured()
     assert (found.deployments, found.per_week, found.change_failure_rate) == (0, 0, None)
-    assert found.lead_time == found.time_to_restore == Spread(None, None)
+    assert found.lead_time_seconds == found.time_to_restore_seconds == Spread(None, None)
     assert [week.deployments for week in found.weeks] == [0, 0, 0, 0]
 
 
@@ -51,11 +51,11 @@ def test_a_release_of_several_images_is_one_deployment() -> None:
 
 def test_lead_time_is_that_of_the_image_that_took_longest() -> None:
     found = measured(deployed("a", 3), deployed("a", 3, "api"), web=2, api=1)
-    assert found.lead_time == Spread(2 * 86400, 2 * 86400)
+    assert found.lead_time_seconds == Spread(2 * 86400, 2 * 86400)
 
 
 def test_a_clock_that_is_behind_takes_no_time_away() -> None:
-    assert measured(deployed("a", 3), web=4).lead_time == Spread(0, 0)
+    assert measured(deployed("a", 3), web=4).lead_time_seconds == Spread(0, 0)
 
 
 def test_what_was_rolled_back_or_aborted_failed() -> None:
@@ -68,14 +68,14 @@ def test_what_was_rolled_back_or_aborted_failed() -> None:
         undone("d", 10, "d", kind="abort"),
     )
     assert (found.deployments, found.failures, found.change_failure_rate) == (4, 3, 0.75)
-    assert found.time_to_restore == Spread(0.5 * 86400, 0.5 * 86400)
+    assert found.time_to_restore_seconds == Spread(0.5 * 86400, 0.5 * 86400)
     assert [(week.deployments, week.failures) for week in found.weeks] == [(3, 2), (1, 1), (0, 0), (0, 0)]
 
 
 def test_what_began_before_is_not_counted_but_its_rollback_tells_how_long_it_took() -> None:
     found = measured(deployed("a", -1), undone("r", 1, "a"))
     assert (found.deployments, found.change_failure_rate) == (0, None)
-    assert found.time_to_restore == Spread(2 * 86400, 2 * 86400)
+    assert found.time_to_restore_seconds == Spread(2 * 86400, 2 * 86400)
 
 
 @pytest.mark.parametrize(

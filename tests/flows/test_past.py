@@ -23,7 +23,7 @@ from tests.flows.world import START, World, fails
 
 def cell(past: Past, image: str, environment: str) -> Cell:
     row = next(row for row in past.rows if row.image == image)
-    return next(it for it in row.cells if it.environment == environment)
+    return next(it for it in row.environments if it.environment == environment)
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def test_narrowed() -> None:
     world.later(hours=1)
     world.through("v1.1.0", "dev")
     found = status_at(world.context(), world.now, ["frontend", "v1.0.0"])
-    assert [(row.image, [it.environment for it in row.cells]) for row in found.rows] == [("frontend", ["test"])]
+    assert [(row.image, [it.environment for it in row.environments]) for row in found.rows] == [("frontend", ["test"])]
     with fails("status.unknown", 4):
         status_at(world.context(), world.now, ["nope"])
 

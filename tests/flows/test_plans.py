@@ -426,11 +426,14 @@ class TestStatus:
 
         context = world.context()
         assert [row.image for row in status(context, ["backend"])] == ["backend"]
-        assert {cell.environment for row in status(context, ["prod", "test"]) for cell in row.cells} == {"prod", "test"}
-        found = {(row.image, cell.environment) for row in status(context, ["v1.0.0"]) for cell in row.cells}
+        assert {cell.environment for row in status(context, ["prod", "test"]) for cell in row.environments} == {
+            "prod",
+            "test",
+        }
+        found = {(row.image, cell.environment) for row in status(context, ["v1.0.0"]) for cell in row.environments}
         assert found == {(image, "prod") for image in IMAGES}
         digest = world.tags("frontend")["v1.1.0"]
-        found = {(row.image, cell.environment) for row in status(context, [digest]) for cell in row.cells}
+        found = {(row.image, cell.environment) for row in status(context, [digest]) for cell in row.environments}
         assert found == {("frontend", "dev"), ("frontend", "test")}
         with fails("status.unknown", 4) as caught:
             status(context, ["prd"])

@@ -35,9 +35,9 @@ def test_a_week_of_releases() -> None:
     found = measured(world)
     assert (found.deployments, found.failures) == (3, 1)
     assert found.change_failure_rate == pytest.approx(1 / 3, abs=1e-4)
-    assert about(found.lead_time, 4, 6)
-    assert about(found.time_to_restore, 3, 3)
-    assert measured(world, "dev").lead_time == Spread(None, None)
+    assert about(found.lead_time_seconds, 4, 6)
+    assert about(found.time_to_restore_seconds, 3, 3)
+    assert measured(world, "dev").lead_time_seconds == Spread(None, None)
     assert measured(world, "dev").deployments == 3
 
 
@@ -59,7 +59,7 @@ def test_several_popped_at_once_all_failed_and_one_time_is_measured() -> None:
     world.rollback("prod", "v1.0.0")
     found = measured(world)
     assert (found.deployments, found.failures) == (3, 2)
-    assert about(found.time_to_restore, 1, 1)
+    assert about(found.time_to_restore_seconds, 1, 1)
 
 
 def test_an_abandoned_release_failed_and_one_under_way_does_not_count_yet() -> None:
@@ -74,7 +74,7 @@ def test_an_abandoned_release_failed_and_one_under_way_does_not_count_yet() -> N
     assert (measured(copy).deployments, measured(copy).failures) == (1, 0)
     copy.rollback("prod")
     assert (measured(copy).deployments, measured(copy).failures) == (2, 1)
-    assert measured(copy).time_to_restore == Spread(None, None)
+    assert measured(copy).time_to_restore_seconds == Spread(None, None)
 
 
 def test_holds_freezes_and_moves_by_hand_are_no_deployments() -> None:

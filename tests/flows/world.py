@@ -186,19 +186,19 @@ class World:
 
     def cell(self, image: str, environment: str) -> Cell:
         row = next(row for row in status(self.context(), []) if row.image == image)
-        return next(cell for cell in row.cells if cell.environment == environment)
+        return next(cell for cell in row.environments if cell.environment == environment)
 
     def runs(self, environment: str) -> dict[str, str | None]:
         """Image → version, as ``status`` shows it."""
         return {
             row.image: cell.version
             for row in status(self.context(), [environment])
-            for cell in row.cells
+            for cell in row.environments
             if cell.environment == environment
         }
 
     def states(self, environment: str) -> dict[str, str]:
-        return {row.image: cell.state for row in status(self.context(), [environment]) for cell in row.cells}
+        return {row.image: cell.state for row in status(self.context(), [environment]) for cell in row.environments}
 
     # --- verbs -------------------------------------------------------------------------------------------------
 

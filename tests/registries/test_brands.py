@@ -90,7 +90,7 @@ def test_a_stranger_may_not_push(brand: Brand) -> None:
 def test_doctor(brand: Brand, host: RegistryHost) -> None:
     repositories = [Repository(brand.host, f"{brand.namespace}/{name}") for name in ("frontend", "backend")]
     checkup = host.examine(repositories, datetime.now(UTC))
-    checks = {check.name: check for check in checkup.checks}
+    checks = {check.check: check for check in checkup.checks}
     assert [check for check in checkup.checks if check.essential and not check.ok] == []
     assert checkup.credential
     assert ("rate limit" in checks) == (brand.name == "docker-hub")
@@ -101,7 +101,7 @@ def test_doctor(brand: Brand, host: RegistryHost) -> None:
 
 def test_doctor_tells_features(brand: Brand, host: RegistryHost, store: RegistryStore) -> None:
     images.image(store, tag="v1.0")
-    checks = {check.name: check for check in host.examine([store.repository], datetime.now(UTC)).checks}
+    checks = {check.check: check for check in host.examine([store.repository], datetime.now(UTC)).checks}
     quirks = brand.registry.quirks
     assert checks["referrers"].ok == quirks.referrers
     assert checks["tag deletion"].ok == (quirks.untag == 202)

@@ -46,11 +46,11 @@ def images_in(server: RegistryServer) -> Repository:
 
 
 def by_name(found: Checkup) -> dict[str, Check]:
-    return {check.name: check for check in found.checks}
+    return {check.check: check for check in found.checks}
 
 
 def bad(found: Checkup) -> list[str]:
-    return [check.name for check in found.checks if check.essential and not check.ok]
+    return [check.check for check in found.checks if check.essential and not check.ok]
 
 
 @pytest.mark.registry

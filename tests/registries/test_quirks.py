@@ -41,7 +41,7 @@ class Behind:
     def doctor(self) -> dict[str, bool]:
         """Which checks of doctor are good."""
         found: Checkup = self.host.examine([self.store.repository], datetime.now(UTC))
-        return {check.name: check.ok for check in found.checks}
+        return {check.check: check.ok for check in found.checks}
 
 
 class Open(Protocol):

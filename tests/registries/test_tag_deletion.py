@@ -87,7 +87,7 @@ def test_a_token_server_that_knows_no_such_right(brand: Brand, host: RegistryHos
     store.put(manifest, "prod")
     store.untag("prod", manifest.digest)
     assert store.tags() == ["v1.0"]
-    checks = {check.name: check for check in host.examine([store.repository], datetime.now(UTC)).checks}
+    checks = {check.check: check for check in host.examine([store.repository], datetime.now(UTC)).checks}
     assert checks["tag deletion"].ok
 
 

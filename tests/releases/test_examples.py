@@ -182,7 +182,7 @@ class TestRegulated:
         assert [signer.name for signer in policy.signers] == ["ci", "qa", "alice", "bob", "carol"]
         assert len({signer.key.identity for signer in policy.signers}) == 5
         assert all(check.ok for check in examine_keys(policy, policy.environments, lambda: None)
-                   if check.name == "signers")  # fmt: skip
+                   if check.check == "signers")  # fmt: skip
 
     def test_a_release(self, world: Example) -> None:
         world.later(days=2, minutes=1)

@@ -404,10 +404,10 @@ def test_records_hidden_behind_others(tmp_path: Path, left: int) -> None:
 def test_nobody_is_shown_what_does_not_count(tmp_path: Path) -> None:
     it = stage(tmp_path)
     before = [(row.image, cell.version, cell.by, cell.holds) for row in status(it.world.context(), ["prod"])
-              for cell in row.cells]  # fmt: skip
+              for cell in row.environments]  # fmt: skip
     for name, attack in FORGED.items():
         if not name.startswith("absurd"):
             attack(it)
     after = [(row.image, cell.version, cell.by, cell.holds) for row in status(it.world.context(), ["prod"])
-             for cell in row.cells]  # fmt: skip
+             for cell in row.environments]  # fmt: skip
     assert after == before

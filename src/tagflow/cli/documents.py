@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tagflow.domain.history import NOTES
-
 if TYPE_CHECKING:
     from tagflow.decide.audit import Finding
     from tagflow.domain.history import Freeze, Proof
@@ -38,11 +36,7 @@ def outcome(it: Outcome) -> Json:
             {"image": gate.image, "gate": gate.gate, "passed": gate.passed, "detail": gate.detail} for gate in it.gates
         ],
         "plan": plan(it.plan),
-        "changes": [
-            {"image": step.image, "from": step.previous_version, "to": step.version}
-            for step in it.plan.steps
-            if step.action not in NOTES
-        ],
+        "changes": [{"image": change.image, "from": change.before, "to": change.after} for change in it.changes],
     }
 
 
@@ -72,9 +66,7 @@ def approved(it: Approved) -> Json:
         "environment": it.environment,
         "signer": it.signer,
         "reference": it.reference,
-        "missing": [
-            {"need": tally.rule.need, "have": len(tally.have), "of": list(tally.rule.of)} for tally in it.missing
-        ],
+        "missing": [{"need": tally.need, "have": len(tally.have), "of": list(tally.of)} for tally in it.missing],
     }
 
 
@@ -96,7 +88,7 @@ def status(rows: Iterable[Row], at: datetime | None = None) -> Json:
                         "frozen": frozen(cell.frozen),
                     }
                     | _signer(cell.proof)
-                    for cell in row.cells
+                    for cell in row.environments
                 ],
             }
             for row in rows
@@ -218,9 +210,9 @@ def stats(it: Stats) -> Json:
         "since": moment(it.since),
         "deployments": it.deployments,
         "per_week": it.per_week,
-        "lead_time_seconds": spread(it.lead_time),
+        "lead_time_seconds": spread(it.lead_time_seconds),
         "change_failure_rate": it.change_failure_rate,
-        "time_to_restore_seconds": spread(it.time_to_restore),
+        "time_to_restore_seconds": spread(it.time_to_restore_seconds),
     }
 
 
@@ -256,7 +248,7 @@ def doctor(found: Iterable[Diagnosis]) -> Json:
                 "registry": it.registry,
                 "usable": it.usable,
                 "credential": it.credential or None,
-                "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in it.checks],
+                "checks": [{"check": check.check, "ok": check.ok, "detail": check.detail} for check in it.checks],
             }
             for it in found
         ]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from tagflow.domain.history import Action, Release
+from tagflow.domain.history import NOTES, Action, Release
 from tagflow.domain.intent import Intent
 from tagflow.domain.reference import Digest
 from tagflow.domain.tagging import Kind
@@ -127,6 +127,15 @@ class GateResult:
 
 
 @dataclass(frozen=True)
+class VersionChange:
+    """What becomes of one image: the version label before and after, None for nothing."""
+
+    image: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """``release`` is the name under which it stands in the history, ``number`` which one of the environment it is;
     ``applied`` whether all of it was carried out, ``compensated`` whether something was put back; ``notes`` what the
@@ -141,3 +150,9 @@ class Outcome:
     notes: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()
     number: int | None = None
+
+    @property
+    def changes(self) -> tuple[VersionChange, ...]:
+        """Which version comes after which, image by image."""
+        moving = (step for step in self.plan.steps if step.action not in NOTES)
+        return tuple(VersionChange(step.image, step.previous_version, step.version) for step in moving)

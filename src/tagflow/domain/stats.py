@@ -62,10 +62,10 @@ class Stats:
     since: datetime
     deployments: int
     per_week: float
-    lead_time: Spread
+    lead_time_seconds: Spread
     failures: int
     change_failure_rate: float | None
-    time_to_restore: Spread
+    time_to_restore_seconds: Spread
     weeks: tuple[Week, ...]
 
 
@@ -107,10 +107,10 @@ def measure(
         since,
         deployments=len(counted),
         per_week=round(len(counted) / weeks, 2),
-        lead_time=spread(list(lead.values())),
+        lead_time_seconds=spread(list(lead.values())),
         failures=len(failures),
         change_failure_rate=round(len(failures) / len(counted), 4) if counted else None,
-        time_to_restore=spread(restores),
+        time_to_restore_seconds=spread(restores),
         weeks=tuple(_weeks(counted, failures, since, now)),
     )
 

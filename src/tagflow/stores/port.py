@@ -151,7 +151,7 @@ class Check:
     ``fix`` is what to do about it.
     """
 
-    name: str
+    check: str
     ok: bool
     detail: str
     essential: bool = False

@@ -46,9 +46,19 @@ class Tally:
     have: tuple[str, ...]
 
     @property
+    def need(self) -> int:
+        """How many are needed."""
+        return self.rule.need
+
+    @property
+    def of(self) -> tuple[str, ...]:
+        """Whose approval counts."""
+        return self.rule.of
+
+    @property
     def met(self) -> bool:
         """Whether it is enough."""
-        return len(self.have) >= self.rule.need
+        return len(self.have) >= self.need
 
     def __str__(self) -> str:
         text = f"{self.rule.need} of {', '.join(self.rule.of)} must approve: "

@@ -229,7 +229,7 @@ def _places(context: Context, word: str, version: Version | None, images: Sequen
         environment = context.environment(word)
         found = {}
         for row in look(context, Observer(context), [word, *(image.name for image in images)]):
-            cell = row.cells[0]
+            cell = row.environments[0]
             if cell.digest is not None:
                 repository = context.policy.repository(context.image(row.image), environment)
                 found[row.image] = _Place(repository, cell.version or cell.found, cell.digest)

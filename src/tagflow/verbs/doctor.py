@@ -123,7 +123,7 @@ def refuse(found: Sequence[Diagnosis], document: object) -> StoreError:
     """The error of registries that cannot be used; ``document`` is the result that goes with it."""
     bad = [it for it in found if not it.usable]
     lines = [
-        f"{it.registry} cannot be used: {check.name}: {check.detail}"
+        f"{it.registry} cannot be used: {check.check}: {check.detail}"
         for it in bad
         for check in it.checks
         if check.essential and not check.ok

@@ -235,7 +235,7 @@ def running(context: Context, environment: str, images: Iterable[str]) -> Mappin
     errors: list[TagflowError] = []
     under_way: list[str] = []
     for row in look(context, Observer(context), [environment, *images]):
-        cell: Cell = row.cells[0]
+        cell: Cell = row.environments[0]
         if cell.digest is None:
             errors.append(
                 NotFound(

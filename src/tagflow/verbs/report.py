@@ -110,7 +110,7 @@ def report(context: Context, names: Sequence[str]) -> Report:
 
 def _targets(context: Context, rows: Sequence[Row], environment: Environment) -> list[Target]:
     """The images whose cell of an environment is shown."""
-    shown = [row.image for row in rows if any(cell.environment == environment.name for cell in row.cells)]
+    shown = [row.image for row in rows if any(cell.environment == environment.name for cell in row.environments)]
     return [target_of(context.policy, context.image(name), environment) for name in shown]
 
 

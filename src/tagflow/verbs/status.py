@@ -51,13 +51,18 @@ class Cell:
     proof: Proof | None = None
     doubtful: int = 0
 
+    @property
+    def signer(self) -> str | None:
+        """Whose key signed the head; None where nobody has to, or nobody known did."""
+        return (self.proof.signer or None) if self.proof else None
+
 
 @dataclass(frozen=True)
 class Row:
     """One image."""
 
     image: str
-    cells: tuple[Cell, ...]
+    environments: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)

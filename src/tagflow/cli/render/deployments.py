@@ -166,9 +166,14 @@ def statistics(it: Stats, now: datetime) -> str:
     failures = "-" if rate is None else f"{rate:.0%} ({it.failures} of {it.deployments})"
     rows = [
         ["deployments", f"{it.deployments} ({it.per_week:g} a week)", "", "deployments"],
-        ["lead time", _span(it.lead_time.median), _span(it.lead_time.p90), "lead time"],
+        ["lead time", _span(it.lead_time_seconds.median), _span(it.lead_time_seconds.p90), "lead time"],
         ["change failures", failures, "", "change failures"],
-        ["time to restore", _span(it.time_to_restore.median), _span(it.time_to_restore.p90), "time to restore"],
+        [
+            "time to restore",
+            _span(it.time_to_restore_seconds.median),
+            _span(it.time_to_restore_seconds.p90),
+            "time to restore",
+        ],
     ]
     body = [[styled(name, "bold", fancy), value, bad, DEFINITIONS[key]] for name, value, bad, key in rows]
     head = f"{it.environment} since {minute(it.since)} ({days} {'day' if days == 1 else 'days'})"

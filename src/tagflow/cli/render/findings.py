@@ -123,13 +123,13 @@ def diagnoses(found: Iterable[Diagnosis]) -> str:
 def _diagnosis(it: Diagnosis, fancy: bool) -> str:
     state = styled("usable", "green", fancy) if it.usable else styled("cannot be used", "red", fancy)
     lines = [f"{styled(one_line(it.registry), 'bold', fancy)}  {state}"]
-    wide = max((len(check.name) for check in it.checks), default=0)
+    wide = max((len(check.check) for check in it.checks), default=0)
     if columns() < 2 * wide + _WAY:
         wide = 0  # each name is told where it ends: there is no room for a column
     for check in it.checks:
         sign, style = ("✓", "green") if check.ok else ("✗", "red") if check.essential else ("!", "yellow")
-        detail = hung(one_line(check.detail), wide + 6) if wide else hung(one_line(f"{check.name}: {check.detail}"), 4)
-        name = f"{check.name.ljust(wide)}  " if wide else ""
+        detail = hung(one_line(check.detail), wide + 6) if wide else hung(one_line(f"{check.check}: {check.detail}"), 4)
+        name = f"{check.check.ljust(wide)}  " if wide else ""
         lines.append(f"  {styled(sign, style, fancy)} {name}{detail}")
     return "\n".join(lines)
 

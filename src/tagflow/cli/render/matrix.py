@@ -40,7 +40,7 @@ def matrix(rows: Sequence[Row], frozen: Sequence[str], fancy: bool) -> list[str]
 
     Cells tell a state in so many words where there is room, else by a sign.
     """
-    environments = list(dict.fromkeys(cell.environment for row in rows for cell in row.cells))
+    environments = list(dict.fromkeys(cell.environment for row in rows for cell in row.environments))
     lines = _lines(rows)
     common = {name: _common(rows, name) for name in environments}
     for say in (full, brief, _cut):
@@ -92,10 +92,12 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
     """The images, those together that say the same everywhere where they are more than a few; the most first."""
     groups: dict[object, list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple((cell.environment, full(cell), cell.state) for cell in row.cells), []).append(row)
+        groups.setdefault(tuple((cell.environment, full(cell), cell.state) for cell in row.environments), []).append(
+            row
+        )
     found: list[_Line] = []
     for several in sorted(groups.values(), key=len, reverse=True):
-        cells = {cell.environment: cell for cell in several[0].cells}
+        cells = {cell.environment: cell for cell in several[0].environments}
         parts = [several] if len(several) > FEW else [[row] for row in several]
         found += [_Line(tuple(row.image for row in part), cells) for part in parts]
     return found
@@ -103,7 +105,7 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
 
 def _common(rows: Sequence[Row], environment: str) -> str:
     """What most images run there, where that can be said: half of them at least."""
-    told = [version(cell) for row in rows for cell in row.cells if cell.environment == environment]
+    told = [version(cell) for row in rows for cell in row.environments if cell.environment == environment]
     if len(told) < FEW:
         return ""
     [(found, times)] = Counter(told).most_common(1)

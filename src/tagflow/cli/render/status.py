@@ -39,7 +39,7 @@ def notes(rows: Sequence[Row], policy: Policy, now: datetime) -> list[Note]:
     found: list[Note] = []
     names = [image.name for image in policy.images]
     for environment in policy.environments:
-        cells = [(row.image, cell) for row in rows for cell in row.cells if cell.environment == environment.name]
+        cells = [(row.image, cell) for row in rows for cell in row.environments if cell.environment == environment.name]
         found += _odd(environment, cells, names, now)
     return [*found, *_ahead(rows, policy, names)]
 
@@ -118,7 +118,7 @@ def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str]) -> Iterato
         source = environment.sources[0]
         waiting: dict[str, list[str]] = {}
         for row in rows:
-            cells = {cell.environment: cell for cell in row.cells}
+            cells = {cell.environment: cell for cell in row.environments}
             before, here = cells.get(source), cells.get(environment.name)
             if before is not None and here is not None and _goes_on(scheme, before, here):
                 waiting.setdefault(str(before.version), []).append(row.image)
@@ -159,15 +159,15 @@ _ASIDE = 20
 
 def status(rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool = True) -> str:
     """Image × environment; ``advise``: with what is out of the ordinary, and the commands to type next."""
-    if not any(row.cells for row in rows):
+    if not any(row.environments for row in rows):
         return "Nothing matches."
     fancy = is_fancy(sys.stdout)
     told = notes(rows, policy, now) if advise else []
-    environments = {cell.environment for row in rows for cell in row.cells}
+    environments = {cell.environment for row in rows for cell in row.environments}
     if len(rows) == 1 or len(environments) == 1:
         lines = _details(rows, now, fancy)
     else:
-        frozen = [cell.environment for row in rows for cell in row.cells if cell.frozen]
+        frozen = [cell.environment for row in rows for cell in row.environments if cell.frozen]
         lines = matrix(rows, frozen, fancy)
         if any(DIFFERS in line for line in lines):
             lines.append(styled(f"{DIFFERS} another version than most images have there", "dim", fancy))
@@ -189,7 +189,7 @@ def _details(rows: Sequence[Row], now: datetime, fancy: bool) -> list[str]:
             _state(cell, fancy),
         ]
         for row in rows
-        for cell in row.cells
+        for cell in row.environments
     ]
     return [table(header, body, fancy, spare=["DIGEST", "SINCE", "BY", "AGE"])]
 

@@ -24,7 +24,7 @@ def flow(report: Report, now: datetime) -> Html:
     """A card for each environment that is shown."""
     cells: dict[str, list[Cell]] = {}
     for row in report.rows:
-        for cell in row.cells:
+        for cell in row.environments:
             cells.setdefault(cell.environment, []).append(cell)
     return joined(_card(it, cells.get(it.environment, []), now) for it in report.timelines)
 
@@ -123,10 +123,10 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that say the same, where they are more than a few; the others one by one, out of the ordinary first."""
     found: dict[object, list[Row]] = {}
     for row in rows:
-        found.setdefault(tuple((cell.environment, full(cell), cell.holds) for cell in row.cells), []).append(row)
+        found.setdefault(tuple((cell.environment, full(cell), cell.holds) for cell in row.environments), []).append(row)
     odd, single, folded = list[list[Row]](), list[list[Row]](), list[list[Row]]()
     for several in found.values():
-        strange = any(cell.state in TONES for cell in several[0].cells)
+        strange = any(cell.state in TONES for cell in several[0].environments)
         if len(several) > FEW and not strange:
             folded.append(several)
         else:
@@ -140,13 +140,13 @@ Past = Mapping[tuple[str, str], Sequence[Run]]
 
 
 def _group(rows: Sequence[Row], names: Sequence[str], number: int, now: datetime, past: Past) -> Html:
-    folded = len(rows) > FEW and len({tuple(full(cell) for cell in row.cells) for row in rows}) == 1
+    folded = len(rows) > FEW and len({tuple(full(cell) for cell in row.environments) for row in rows}) == 1
     head = [_fold(rows, names, number)] if folded else []
     return element("tbody", *head, *(_row(row, names, now, past) for row in rows))
 
 
 def _fold(rows: Sequence[Row], names: Sequence[str], number: int) -> Html:
-    cells = {cell.environment: cell for cell in rows[0].cells}
+    cells = {cell.environment: cell for cell in rows[0].environments}
     images = ", ".join(row.image for row in rows)
     box = element("input", type="checkbox", id=f"fold-{number}", autocomplete="off")
     label = element("label", box, f"{len(rows)} images", for_=f"fold-{number}")
@@ -167,7 +167,7 @@ def _same(cell: Cell | None) -> Html:
 
 
 def _row(row: Row, names: Sequence[str], now: datetime, past: Past) -> Html:
-    cells = {cell.environment: cell for cell in row.cells}
+    cells = {cell.environment: cell for cell in row.environments}
     marks: dict[Digest, int] = {}
     for name in names:
         if name in cells and (found := cells[name].digest):

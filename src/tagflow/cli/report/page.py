@@ -95,7 +95,7 @@ def _source(content: str) -> str:
 
 
 def _counts(report: Report) -> Html:
-    cells = [cell for row in report.rows for cell in row.cells]
+    cells = [cell for row in report.rows for cell in row.environments]
     states = Counter(cell.state for cell in cells)
     # A version that all images have is one: how many hold it, its environment says.
     held = len({(cell.environment, label) for cell in cells for label in cell.holds})

@@ -61,10 +61,10 @@ def _told(it: Stats) -> Html:
     parts = [f"{it.deployments} deployed in {len(it.weeks)} weeks"]
     if it.change_failure_rate is not None:
         parts.append(f"{it.failures} failed ({it.change_failure_rate:.0%})")
-    if it.lead_time.median is not None:
-        parts.append(f"lead time {_span(it.lead_time.median)}")
-    if it.time_to_restore.median is not None:
-        parts.append(f"restored in {_span(it.time_to_restore.median)}")
+    if it.lead_time_seconds.median is not None:
+        parts.append(f"lead time {_span(it.lead_time_seconds.median)}")
+    if it.time_to_restore_seconds.median is not None:
+        parts.append(f"restored in {_span(it.time_to_restore_seconds.median)}")
     return joined([" · ".join(parts)])
 
 
