@@ -150,6 +150,7 @@ class MemoryStore:
         expected: Digest | None,
         *,
         looked: bool = False,
+        confirm: bool = True,
         guard: Guard | None = None,
     ) -> None:
         if guard is not None:
@@ -166,10 +167,14 @@ class MemoryStore:
                 self._check_mutable(tag)
             self._content.tags[tag] = manifest.digest
         self._end("move", tag)
+        if confirm:
+            self.confirm(tag, manifest.digest, expected)
+
+    def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:
         with self._registry.lock:
             actual = self._content.tags.get(tag)
-        if actual != manifest.digest:
-            raise TagMoved(self.repository, tag, manifest.digest, actual)
+        if actual != wanted:
+            raise TagMoved(self.repository, tag, wanted, actual)
 
     def place(self, *_: object, **__: object) -> bool:
         """Nothing: it takes one tag at a time."""

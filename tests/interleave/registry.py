@@ -197,6 +197,7 @@ class OneStore:
         expected: Digest | None,
         *,
         looked: bool = False,
+        confirm: bool = True,
         guard: Guard | None = None,
     ) -> None:
         self.registry.store(manifest, self.repository)
@@ -219,9 +220,13 @@ class OneStore:
                     return
                 if not left:
                     raise unreachable(call) from None
+        if confirm:
+            self.confirm(tag, manifest.digest, expected)
+
+    def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:
         actual = self.resolve(tag)
-        if actual != manifest.digest:
-            raise TagMoved(self.repository, tag, manifest.digest, actual)
+        if actual != wanted:
+            raise TagMoved(self.repository, tag, wanted, actual)
 
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], **_: Any) -> bool:
         return False

@@ -170,6 +170,23 @@ def _no_look_after_an_abort(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReleaseRun, "_untangle", lambda self, images, moved: None)
 
 
+def _no_tag_after_the_commit(patch: pytest.MonkeyPatch) -> None:
+    look = ReleaseRun._look_after_commit
+    patch.setattr(
+        ReleaseRun,
+        "_look_after_commit",
+        lambda self: {image: replace(it, digest=self._after(image)) for image, it in look(self).items()},
+    )
+
+
+def _no_look_at_a_combined_tag(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Observer, "stands", lambda self, repository, tag: None)
+
+
+def _no_look_after_a_combined_tag(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ReleaseRun, "_read_anchors_back", lambda self: None)
+
+
 def _no_look_before_putting_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReleaseRun, "_put_back_if_mine", lambda self, image: self._put_back(image, self._context.elapsed()))
 
@@ -193,6 +210,11 @@ def _pushing() -> World:
 
 def _moving() -> World:
     return World("promote, another tool", ("web",), _one, (ANN, _by_another_tool("prod", "acme/web:v1.2.0")))
+
+
+def _anchoring() -> World:
+    overwritten = _by_another_tool("v1.1.0-prod", "acme/web:v1.2.0")
+    return World("promote, another tool at its combined tag", ("web",), _one, (ANN, overwritten))
 
 
 def _putting_back() -> World:
@@ -227,8 +249,24 @@ SCRIPTED = [
         "not.its.version",
     ),
     Scripted(
+        "4, the combined tag before",
+        _no_look_at_a_combined_tag,
+        _anchoring,
+        [("ann", r"put _tagflow.*"), ("bob", END), ("ann", END)],
+        {"ann": 5, "bob": 0},
+        "moved.fixed",
+    ),
+    Scripted(
+        "4, the combined tag after",
+        _no_look_after_a_combined_tag,
+        _anchoring,
+        [("ann", r"put v1\.1\.0-prod"), ("ann", r"put prod"), ("bob", END), ("ann", END)],
+        {"ann": 5, "bob": 0},
+        "not.its.anchor",
+    ),
+    Scripted(
         "5, the tag after",
-        _no_look_after_a_put,
+        _no_tag_after_the_commit,
         _moving,
         [("ann", "put prod"), ("ann", "head prod|list"), ("bob", END), ("ann", END)],
         {"ann": 5, "bob": 0},

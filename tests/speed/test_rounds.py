@@ -46,22 +46,22 @@ class TestOneImage:
         one.build("v1.0.0")
         one.done("promote", "v1.0.0", "--to", "dev")
         cost = one.run("promote", "v1.0.0", "--to", "test")
-        within(cost, rounds=12, requests=20)
+        within(cost, rounds=9, requests=20)
         assert cost.count("PUT") == 3
 
     def test_follows_another(self, bench: OpenBench) -> None:
         """The environment's record, its tag, and the combined tag of what runs there come in."""
-        within(ready(bench()).run("promote", "v1.1.0", "--to", "prod"), rounds=12, requests=23)
+        within(ready(bench()).run("promote", "v1.1.0", "--to", "prod"), rounds=9, requests=23)
 
     def test_is_the_first_in_its_repository(self, bench: OpenBench) -> None:
         """The empty blob that every record names is brought in, once."""
         one = bench()
         one.build("v1.0.0")
-        within(one.run("promote", "v1.0.0", "--to", "dev"), rounds=16, requests=22)
+        within(one.run("promote", "v1.0.0", "--to", "dev"), rounds=13, requests=22)
 
     def test_by_its_name(self, bench: OpenBench) -> None:
         """Only a record tells which version that is: one round more."""
-        within(ready(bench()).run("promote", "svc-0", "--to", "prod"), rounds=14, requests=24)
+        within(ready(bench()).run("promote", "svc-0", "--to", "prod"), rounds=11, requests=24)
 
     def test_is_there_already(self, bench: OpenBench) -> None:
         one = ready(bench())
@@ -69,14 +69,14 @@ class TestOneImage:
 
     def test_with_floating_tags(self, bench: OpenBench) -> None:
         """They move when the environment tag stands; before, it is tried whether one request could move both."""
-        within(ready(bench(environments=FLOATING)).run("promote", "v1.1.0", "--to", "prod"), rounds=18, requests=35)
+        within(ready(bench(environments=FLOATING)).run("promote", "v1.1.0", "--to", "prod"), rounds=14, requests=34)
 
     def test_goes_back(self, bench: OpenBench) -> None:
         """Three rounds prove that every manifest and blob of the target is there; its anchors, which never move, are
         not asked for. What the environment leaves is: does its combined tag still hold it?"""
         one = ready(bench())
         one.done("promote", "v1.1.0", "--to", "prod")
-        within(one.run("rollback", "prod"), rounds=10, requests=17)
+        within(one.run("rollback", "prod"), rounds=9, requests=17)
 
     def test_is_looked_at(self, bench: OpenBench) -> None:
         one = ready(bench())

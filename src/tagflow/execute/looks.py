@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
@@ -11,6 +11,7 @@ from tagflow.decide.election import Ballot, is_open
 from tagflow.domain.history import RELEASES, Entry, Release
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
+from tagflow.domain.snapshot import TagLookup
 from tagflow.observe.observer import Observer, record_tags
 
 
@@ -38,26 +39,26 @@ class Lookout:
         *,
         since_election: bool = False,
         stands: Mapping[str, Digest | None] | None = None,
+        beside: Iterable[TagLookup] = (),
     ) -> dict[str, Ballot]:
         """What has been written since the decision (or since the election) beside this run's own records, and where
-        the environment tags stand now. ``stands`` says where they were just seen, by image: nobody asks again."""
+        the environment tags stand now. ``stands`` says where some of them do, by image: those are not asked for.
+        ``beside`` are other tags that are looked at in the same round."""
         # Several images are put back side by side, and each looks by itself: nobody else's look may come in between.
         observer = self.observer.again()
         targets = {image: it.prospect.seen.target for image, it in announced.items()}
-        if stands is None:
-            observer.look(list(targets.values()))
-            # List and look go side by side. A record is written before its tag moves, so where a tag is not where this
-            # run expects it, a list that is read after the look tells why.
-            moved = [
-                targets[image]
-                for image, it in announced.items()
-                if observer.digest(targets[image]) != (it.mine[-1].record.digest if since_election else it.before)
-            ]
-            observer.list_again(moved)
-        else:
-            observer.list_all(name for it in targets.values() for name in (it.repository, it.history))
-            for image, target in targets.items():
-                observer.assume(target.repository, target.environment.name, stands[image])
+        for image, digest in (stands or {}).items():
+            observer.assume(targets[image].repository, targets[image].environment.name, digest)
+        observer.look(list(targets.values()), beside)
+        # List and look go side by side. A record is written before its tag moves, so where a tag is not where this run
+        # expects it, a list that is read after the look tells why.
+        moved = [
+            targets[image]
+            for image, it in announced.items()
+            if image not in (stands or {})
+            and observer.digest(targets[image]) != (it.mine[-1].record.digest if since_election else it.before)
+        ]
+        observer.list_again(moved)
         self.observer = observer
         return {image: self._ballot(observer, image, it, since_election) for image, it in announced.items()}
 

@@ -31,6 +31,7 @@ from tagflow.domain.history import Entry, Release
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import TagLookup
 from tagflow.domain.tagging import Kind
 from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, StoreError, TagflowError, combine
 from tagflow.execute.announce import RecordWriter, Written
@@ -45,6 +46,8 @@ from tagflow.workers import attempt, each
 
 _LOOKS = 5
 """How often a write is tried on a fresh look: a registry that keeps it waiting each time is given up."""
+_OWN: tuple[Kind, ...] = ("combined", "pin")
+"""Tags that never move and that nobody but tagflow writes."""
 _UNANSWERED = ("registry.timeout", "registry.unreachable", "run.timeout")
 """Errors of writes that may still be carried out."""
 
@@ -105,6 +108,8 @@ class ReleaseRun:
         self._written: set[str] = set()
         """Images whose announcement was begun to be written."""
         self._manifests: dict[tuple[str, Digest], Manifest] = {}
+        self._created: list[Move] = []
+        """Tags that never move and that are still to be read back."""
         self._looked_at: dict[str, float] = {}
         self._sent: set[str] = set()
         """Images for whose environment tag a PUT was sent since the last look."""
@@ -257,7 +262,8 @@ class ReleaseRun:
             self._ledger.look(move)
 
     def _look_for_rivals(self) -> dict[str, Ballot]:
-        return self._lookout.ballots(self._announced)
+        """Whether the tags that this run creates once it has won are there already is seen in the same round."""
+        return self._lookout.ballots(self._announced, beside=self._anchors())
 
     def _decide_again(self) -> Sequence[TagflowError]:
         recheck = self._execution.recheck
@@ -312,14 +318,33 @@ class ReleaseRun:
     # --- 4: anchors --------------------------------------------------------------------------------------------
 
     def _create_anchors(self) -> None:
-        """Version tags first: no build that is refused may be left under a combined tag."""
-        phases: tuple[tuple[Kind, ...], ...] = (("version",), ("combined", "pin"))
-        for kinds in phases:
-            each(self._create, self._pending(*kinds), threads=self._context.threads)
+        """Version tags first: no build that is refused may be left under a combined tag.
+
+        Anybody may push a version tag: it is looked at right before it is written, and read back before anything else
+        happens. Nobody else writes the others: the election has looked at them, and they are read back with the
+        environment tags. Where nothing was announced there was no election, and there will be no look.
+        """
+        own = self._create_own if self._announced else self._create
+        for kinds, create in ((("version",), self._create), (_OWN, own)):
+            each(create, self._pending(*kinds), threads=self._context.threads)
 
     def _create(self, move: Move) -> None:
         assert move.after is not None
         self._store(move.image).create(move.tag, self._manifests[move.image, move.after])
+
+    def _create_own(self, move: Move) -> None:
+        assert move.after is not None
+        seen = self._lookout.observer.stands(self._repository(move.image), move.tag)
+        if seen == move.after:
+            return
+        looked = seen is None and not self._is_late(self._looked_at.get(move.image, 0.0))
+        manifest = self._manifests[move.image, move.after]
+        self._store(move.image).move(move.tag, manifest, None, looked=looked, confirm=False)
+        self._created.append(move)
+
+    def _anchors(self) -> list[TagLookup]:
+        """The tags that nobody but tagflow writes and that this run is to create."""
+        return [TagLookup(self._repository(move.image), move.tag) for move in self._pending(*_OWN)]
 
     # --- 5: the environment tags -------------------------------------------------------------------------------
 
@@ -438,7 +463,9 @@ class ReleaseRun:
             return
         manifest = self._manifests[move.image, move.after]
         guard = partial(self._guard, move) if self._announced else None
-        store.move(move.tag, manifest, move.before, looked=self._ledger.looked([move]), guard=guard)
+        looked = self._ledger.looked([move])
+        # Where a look at all images follows, it reads the tag back.
+        store.move(move.tag, manifest, move.before, looked=looked, confirm=not self._announced, guard=guard)
 
     def _guard(self, move: Move, tags: Collection[str] | None) -> None:
         """Asked right before a PUT: none is sent later than the fence after the look that it relies on, and for each
@@ -471,8 +498,11 @@ class ReleaseRun:
         return guard
 
     def _refuse_late(self, looked_at: float) -> None:
-        if self._context.elapsed() - looked_at >= self._context.timing.fence:
+        if self._is_late(looked_at):
             raise _LookedTooLongAgo
+
+    def _is_late(self, looked_at: float) -> bool:
+        return self._context.elapsed() - looked_at >= self._context.timing.fence
 
     # --- 6: look again -----------------------------------------------------------------------------------------
 
@@ -492,6 +522,8 @@ class ReleaseRun:
         back = {image: it.taken_back for image, it in found.items() if it.taken_back is not None}
         if back:
             self._give_way(ballots, back)
+        if not self._abandons:
+            self._read_anchors_back()
         moved = [image for image, it in found.items() if it.tag_moved]
         stopped = {image: it.stopped for image, it in found.items() if it.stopped is not None}
         if moved and not self._abandons:
@@ -508,10 +540,50 @@ class ReleaseRun:
             self._give_back(_stopped(stop, steps[image]))
 
     def _look_after_commit(self) -> dict[str, Ballot]:
-        """List once more. Each environment tag was read back before: a list that is younger explains what was read."""
-        stands = {move.image: move.after for move in self._ledger.changed if move.kind == "environment"}
-        known = {image: stands.get(image, it.before) for image, it in self._announced.items()} | self._moved_on
-        return self._lookout.ballots(self._announced, since_election=True, stands=known)
+        """List once more, and read back what was written, side by side: where a tag stands at what this run put there,
+        an older list is as good as a younger one. Where it does not, the list is read again: that explains it.
+        """
+        changed = {move.image: move for move in self._ledger.changed if move.kind == "environment"}
+        untouched = {image: it.before for image, it in self._announced.items() if image not in changed}
+        removed: dict[str, Digest | None] = {image: None for image, move in changed.items() if move.after is None}
+        stands = untouched | removed | self._moved_on
+        created = [TagLookup(self._repository(move.image), move.tag) for move in self._created]
+        ballots = self._lookout.ballots(self._announced, since_election=True, stands=stands, beside=created)
+        lagging = [
+            move
+            for image, move in changed.items()
+            if image not in stands and ballots[image].digest == move.before and not _explained(ballots[image])
+        ]
+        if not lagging:
+            return ballots
+        each(self._wait_for_replicas, lagging, threads=self._context.threads)
+        stands |= {image: ballots[image].digest for image in changed if image not in stands}
+        stands |= {move.image: move.after for move in lagging} | self._moved_on
+        return self._lookout.ballots(self._announced, since_election=True, stands=stands, beside=created)
+
+    def _wait_for_replicas(self, move: Move) -> None:
+        """A tag stands where it was before, and no record says why: one that was read may lag behind."""
+        assert move.after is not None
+        try:
+            self._store(move.image).confirm(move.tag, move.after, move.before)
+        except TagMoved as error:
+            self._moved_on[move.image] = error.actual
+
+    def _read_anchors_back(self) -> None:
+        """Give everything back where a tag that was created is not where this run put it; a replica may lag behind."""
+        elsewhere: list[TagMoved] = []
+        for move in self._created:
+            assert move.after is not None
+            if self._lookout.observer.stands(self._repository(move.image), move.tag) == move.after:
+                continue
+            try:
+                self._store(move.image).confirm(move.tag, move.after, None)
+            except TagMoved as error:
+                elsewhere.append(error)
+            except TagflowError as error:  # nothing says that it is elsewhere
+                raise (self._partly(error) if self._ledger.changed else error) from error
+        if elsewhere:
+            self._give_back(combine(elsewhere))
 
     def _after(self, image: str) -> Digest | None:
         """Where the environment tag of an image is to stand."""
@@ -871,6 +943,11 @@ def _not_abandoned(ballots: Mapping[str, Ballot]) -> list[Entry]:
     """The open releases that this run's own aborts do not name."""
     named = {tag for ballot in ballots.values() for entry in ballot.mine for tag in entry.record.aborts}
     return [entry for entry in open_releases(ballots) if entry.tag not in named]
+
+
+def _explained(ballot: Ballot) -> bool:
+    """Whether a record says why the environment tag is not where this run put it."""
+    return taken_back(ballot) is not None or built_on(ballot) is not None
 
 
 def _only(ballot: Ballot, entry: Entry) -> dict[RecordTag, Entry]:

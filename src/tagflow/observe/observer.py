@@ -116,12 +116,16 @@ class Observer:
         self._prove(targets)
         return self._settled(targets, wanted)
 
-    def look(self, targets: Sequence[Target]) -> None:
-        """List the records of some targets and see where their environment tags stand, all in one round."""
+    def look(self, targets: Sequence[Target], beside: Iterable[TagLookup] = ()) -> None:
+        """List the records of some targets and see where their environment tags stand, and where tags ``beside`` them
+        do, all in one round. What was assumed is not asked for."""
         repositories = dict.fromkeys(name for it in targets for name in (it.history, it.repository))
         listing = [partial(self._list, name) for name in repositories]
-        seeing = [partial(self._resolve, it.repository, it.environment.name) for it in targets]
+        tags = [*(TagLookup(it.repository, it.environment.name) for it in targets), *beside]
+        fresh = [it for it in dict.fromkeys(tags) if it not in self._known]
+        seeing = [partial(self._resolve, it.repository, it.tag) for it in fresh]
         run_all([*listing, *seeing], threads=self._context.threads)
+        self._known.update(fresh)
 
     def list_again(self, targets: Sequence[Target]) -> None:
         """List the records of some targets anew; where a tag stands is not asked."""
@@ -155,6 +159,10 @@ class Observer:
     def digest(self, target: Target) -> Digest | None:
         """Where a target's environment tag stood when it was looked at last."""
         return self._digests[target.repository, target.environment.name]
+
+    def stands(self, repository: Repository, tag: str) -> Digest | None:
+        """Where a tag stood when it was looked at last."""
+        return self._digests[repository, tag]
 
     def list_all(self, repositories: Iterable[Repository]) -> None:
         """List the tags of repositories that are not listed yet, side by side."""

@@ -98,17 +98,25 @@ class Store(Protocol):
         expected: Digest | None,
         *,
         looked: bool = False,
+        confirm: bool = True,
         guard: Guard | None = None,
     ) -> None:
         """Move a tag from ``expected`` (None: it does not exist) to a manifest that is in this repository or is stored
         with it; as close to compare-and-swap as the medium allows: checked before, read back after.
 
         A tag that stands at the manifest already is left alone. ``looked``: the caller has just resolved it, for many
-        tags side by side, and a medium that can do no better need not look again. ``guard``
+        tags side by side, and a medium that can do no better need not look again. Without ``confirm`` the caller reads
+        back, for many tags side by side, and asks :meth:`confirm` where a tag is not where it was put. ``guard``
         is asked right before each try to write; what it raises keeps the write from happening.
 
         :raises TagMoved: it stands elsewhere, before or after.
         :raises Refused: ``tag.immutable`` where the medium itself does not let it move.
+        """
+
+    def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:
+        """Read back a tag that was just moved from ``before``; a replica that lags behind is waited for.
+
+        :raises TagMoved: it stands elsewhere.
         """
 
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:

@@ -88,6 +88,9 @@ class ArchiveStore(LayoutReader):
     def move(self, *_: object, **__: object) -> None:
         self._refuse()
 
+    def confirm(self, *_: object) -> None:
+        self._refuse()
+
     def place(self, *_: object, **__: object) -> NoReturn:
         self._refuse()
 

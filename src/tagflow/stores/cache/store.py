@@ -65,10 +65,14 @@ class CachedStore:
         expected: Digest | None,
         *,
         looked: bool = False,
+        confirm: bool = True,
         guard: Guard | None = None,
     ) -> None:
-        self._store.move(tag, manifest, expected, looked=looked, guard=guard)
+        self._store.move(tag, manifest, expected, looked=looked, confirm=confirm, guard=guard)
         self._keep(manifest, tag)
+
+    def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:
+        self._store.confirm(tag, wanted, before)
 
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
         return self._store.place(manifest, moves, looked=looked)

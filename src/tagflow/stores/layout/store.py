@@ -41,6 +41,7 @@ class LayoutStore(LayoutReader):
         expected: Digest | None,
         *,
         looked: bool = False,  # noqa: ARG002 - under the lock, a look costs nothing
+        confirm: bool = True,  # noqa: ARG002 - and there is nothing to read back
         guard: Guard | None = None,
     ) -> None:
         self._store(manifest)
@@ -53,6 +54,11 @@ class LayoutStore(LayoutReader):
             if guard is not None:
                 guard(index.tags)
             self._list(index, manifest, tag)
+
+    def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:  # noqa: ARG002 - nothing lags
+        current = self.resolve(tag)
+        if current != wanted:
+            raise TagMoved(self._repository, tag, wanted, current)
 
     def place(self, *_: object, **__: object) -> bool:
         """Nothing: a move costs no request here."""

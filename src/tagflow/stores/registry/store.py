@@ -117,6 +117,7 @@ class RegistryStore:
         expected: Digest | None,
         *,
         looked: bool = False,
+        confirm: bool = True,
         guard: Guard | None = None,
     ) -> None:
         """Check, PUT, read back: registries have no compare-and-swap. Every further try checks anew."""
@@ -133,10 +134,19 @@ class RegistryStore:
                 self._wait(budget, failure, tag, manifest.digest)
                 actual = self.resolve(tag)
             else:
-                return self._read_back(tag, manifest.digest, expected)
+                return self.confirm(tag, manifest.digest, expected) if confirm else None
         if lost:
             self._list_again(manifest)
         return None
+
+    def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:
+        """See the tag at its new digest; a replica that lags behind shows the old one for a while."""
+        budget = self._session.retry_budget()
+        while (actual := self.resolve(tag)) != wanted:
+            moved = TagMoved(self._repository, tag, wanted, actual)
+            if actual != before:
+                raise moved
+            budget.wait(Transient(moved))
 
     def place(self, manifest: Manifest, moves: Mapping[str, Digest | None], *, looked: bool = False) -> bool:
         """Several tags in one PUT, where the registry proves that it takes them."""
@@ -206,12 +216,3 @@ class RegistryStore:
         except StoreError:
             if self.resolve(tag) != wanted:
                 raise
-
-    def _read_back(self, tag: str, wanted: Digest, before: Digest | None) -> None:
-        """See the tag at its new digest; a replica that lags behind shows the old one for a while."""
-        budget = self._session.retry_budget()
-        while (actual := self.resolve(tag)) != wanted:
-            moved = TagMoved(self._repository, tag, wanted, actual)
-            if actual != before:
-                raise moved
-            budget.wait(Transient(moved))
