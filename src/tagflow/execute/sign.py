@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tagflow.context import Context
 from tagflow.domain.history import Proof, Record
 from tagflow.domain.policy import Environment
 from tagflow.domain.records import to_annotations
+
+if TYPE_CHECKING:
+    from tagflow.trust.signing import SigningKey
 
 
 def signed(context: Context, record: Record) -> tuple[Mapping[str, str], Proof | None]:
@@ -21,7 +25,7 @@ def signed(context: Context, record: Record) -> tuple[Mapping[str, str], Proof |
         return annotations, Proof("unsigned") if environment.signed_by else None
     from tagflow.trust.records import sign  # only where there is a key
 
-    proof = Proof(signer=_name(context, environment)) if environment.signed_by else None
+    proof = Proof(signer=_name(context, environment, key)) if environment.signed_by else None
     return sign(annotations, key.public, key.sign), proof
 
 
@@ -34,17 +38,15 @@ def need_key(context: Context, environment: Environment) -> None:
         return
     from tagflow.trust.crypto import foreign_key, missing_key
 
-    if context.signing_key() is None:
+    key = context.signing_key()
+    if key is None:
         raise missing_key(environment.name)
-    if not _name(context, environment):
+    if not _name(context, environment, key):
         raise foreign_key(environment.name, environment.signed_by)
 
 
-def _name(context: Context, environment: Environment) -> str:
+def _name(context: Context, environment: Environment, key: SigningKey) -> str:
     """The name under which the key of this run may sign in an environment; empty where it may not."""
-    key = context.signing_key()
     signers = {it.name: it for it in context.policy.signers if it.name in environment.signed_by}
-    if key is None:
-        return ""
     # The same form, too: the signature of one key as PEM is none of that key as ssh's.
     return next((it.name for it in signers.values() if it.key.key_id == key.public.key_id), "")

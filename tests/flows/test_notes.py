@@ -1,0 +1,113 @@
+"""hold and freeze: what they need, what they take from promotion, and releases that are under way meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from tagflow.errors import Conflict
+from tests.flows.world import World, fails
+
+
+@pytest.fixture
+def world() -> World:
+    """v1.1.0 runs in prod, v1.0.0 before it."""
+    world = World()
+    for version in ("v1.0.0", "v1.1.0"):
+        world.through(version, "dev", "test", "prod")
+    return world
+
+
+def held(world: World, image: str, environment: str = "prod") -> set[str]:
+    return {hold.version for hold in world.seen(image, environment).standing.state.holds}
+
+
+def test_each_needs_a_reason(world: World) -> None:
+    with world.unchanged():
+        for blank in ("", "  "):
+            with fails("reason.missing", 2):
+                world.hold("prod", "v1.1.0", reason=blank)
+            with fails("reason.missing", 2):
+                world.freeze("prod", reason=blank)
+
+
+def test_a_hold_is_of_a_version(world: World) -> None:
+    with world.unchanged():
+        with fails("target.missing", 2):
+            world.hold("prod")
+        with fails("target.invalid", 2) as caught:
+            world.hold("prod", "frontend", "worker=v1.1.0")
+    assert caught[0].message == "frontend: which version?"
+
+
+def test_a_version_that_only_some_images_have_is_held_in_those(world: World) -> None:
+    world.build("v1.2.0", "frontend", "worker")
+    world.hold("prod", "v1.2.0")
+    assert [held(world, image) for image in ("frontend", "backend", "worker")] == [{"v1.2.0"}, set(), {"v1.2.0"}]
+
+
+def test_one_that_is_named_must_have_it(world: World) -> None:
+    world.build("v1.2.0", "frontend")
+    with world.unchanged(), fails("version.not_found", 4) as caught:
+        world.hold("prod", "frontend=v1.2.0", "backend=v1.2.0")
+    assert caught[0].message == "backend has no v1.2.0"
+    with world.unchanged(), fails("version.not_found", 4) as caught:
+        world.hold("prod", "v9.0.0")
+    assert caught[0].message == "frontend has no v9.0.0, backend has no v9.0.0, worker has no v9.0.0"
+
+
+def test_what_only_the_history_still_knows_is_held_by_its_name(world: World) -> None:
+    for image in ("frontend", "backend", "worker"):
+        for tag in [tag for tag in world.tags(image) if tag.startswith("v1.0.0")]:
+            world.hand_remove(image, tag)
+    world.hold("prod", "v1.0.0")
+    (hold,) = world.seen("frontend", "prod").standing.state.holds
+    assert (hold.version, hold.digest) == ("v1.0.0", None)
+    world.hold("prod", "v1.0.0", lift=True)
+    assert held(world, "frontend") == set()
+
+
+def test_twice_and_a_lift_of_nothing_change_nothing(world: World) -> None:
+    world.hold("prod", "v1.1.0")
+    with world.unchanged():
+        world.hold("prod", "1.1.0")
+        world.hold("prod", "v1.0.0", lift=True)
+        world.freeze("prod", lift=True)
+
+
+@pytest.mark.parametrize("note", ["hold", "freeze"])
+def test_a_rollback_under_way_is_finished_all_the_same(world: World, note: str) -> None:
+    """It takes out of promotion what the note takes out: nobody has to be told."""
+    write = 1
+    while True:
+        tried = world.copy()
+        assert tried.crash(lambda: tried.rollback("prod"), write)  # noqa: B023
+        if "interrupted" in tried.states("prod").values():
+            break
+        write += 1
+    tried.warnings.clear()
+    outcome = tried.hold("prod", "v1.1.0") if note == "hold" else tried.freeze("prod")
+    assert outcome.applied
+    assert not [it for it in (*tried.warnings, *outcome.notes) if "under way" in it or "not finished" in it]
+    tried.rollback("prod")
+    assert set(tried.runs("prod").values()) == {"v1.0.0"}
+    assert (tried.seen("frontend", "prod").standing.state.freeze is not None) == (note == "freeze")
+
+
+def test_what_was_held_while_a_release_was_under_way_stays_held_when_it_is_abandoned(world: World) -> None:
+    world.through("v1.2.0", "dev", "test")
+    write = 1
+    while True:
+        tried = world.copy()
+        assert tried.crash(lambda: tried.promote("v1.2.0", to="prod"), write)  # noqa: B023
+        if set(tried.states("prod").values()) == {"interrupted"}:
+            break
+        write += 1
+    tried.hold("prod", "v1.0.0")
+    with pytest.raises(Conflict, match=r"written down, from now on; release 3 in prod by ann is still under way"):
+        tried.freeze("prod", reason="incident")
+    tried.rollback("prod")
+    assert set(tried.runs("prod").values()) == {"v1.1.0"}
+    state = tried.seen("frontend", "prod").standing.state
+    assert {hold.version for hold in state.holds} == {"v1.0.0"}
+    assert state.freeze is not None
+    assert state.freeze.reason == "incident"
