@@ -41,7 +41,7 @@ pulp: $(PULP)/.ready ## Install Pulp for the tests, where PostgreSQL and nginx a
 
 coverage: $(READY) ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" --cov $(PYTEST_ARGS) \
-	  tests/api tests/cli tests/config tests/domain tests/flows tests/releases tests/reliability
+	  tests/cli tests/config tests/domain tests/flows tests/interleave tests/trust
 
 bench: $(READY) ## Measure, beside the tools on the PATH that move images; writes docs/benchmarks.md.
 	$(BIN)/python -m benchmarks $(BENCHMARKS)

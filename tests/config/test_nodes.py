@@ -75,9 +75,9 @@ def test_messages_are_printable() -> None:
 
 @pytest.mark.parametrize("bracket", ["[", "{a: ", "- ", "? ", "!!str &a [", "a:\n "])
 def test_a_deep_document_is_refused(bracket: str) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     found = mistakes(bracket * 30_000)
-    assert time.perf_counter() - begun < 5
+    assert time.thread_time() - begun < 5
     assert found
 
 
@@ -89,9 +89,9 @@ def test_deep_means_deep() -> None:
 def test_billion_laughs() -> None:
     laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     laughs += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
-    begun = time.perf_counter()
+    begun = time.thread_time()
     (line,) = mistakes(laughs)
-    assert time.perf_counter() - begun < 1
+    assert time.thread_time() - begun < 1
     assert "this is more than 200000 values, those behind aliases counted each time" in line
 
 

@@ -63,6 +63,20 @@ class TestDowngrades:
         with fails("promotion.downgrade", 3):
             world.promote("1.0.0_9", to="prod")
 
+    def test_nor_does_it_enter_beside_what_runs(self) -> None:
+        """Which is the higher decides whether it is an older line: that is told once."""
+        world = world_of("1.3.0-rc9", prod="lines: minor")
+        world.through("1.3.0-rc10", "dev")
+        with world.unchanged(), fails("version.order", 2) as caught:
+            world.promote("1.3.0-rc10", to="prod")
+        assert len(caught[0].message.splitlines()) == 1
+
+    def test_nor_before_it_may_come_at_all(self) -> None:
+        world = world_of("1.3.0-rc9", prod="lines: minor")
+        world.build("1.3.0-rc10")
+        with world.unchanged(), fails("version.order", 2):
+            world.promote("1.3.0-rc10", to="prod")
+
 
 class TestFloating:
     def test_a_channel_is_not_decided_on_an_unclear_order(self) -> None:
