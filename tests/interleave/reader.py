@@ -327,7 +327,10 @@ def _acknowledged(story: Story, place: Place, history: History) -> list[Wrong]:
             # One that was taken back since had moved on all the same, where the tag shows it.
             and (it.tag in live or it.digest == stood)
         ]
-        if record.action in MOVES | {"abort"} and stood != record.digest and not after:
+        moves = [it for it in story.changes if it.repository == place.repository and it.tag == place.environment]
+        last = next((it for it in reversed(moves) if it.step < end.step), None)
+        known = last is not None and last.late and _was_sent_again(story, last)
+        if record.action in MOVES | {"abort"} and stood != record.digest and not after and not known:
             told = f"{end.run} ended with 0, and {place.environment} stood at {_named(story, place, stood)}"
             found.append(Wrong("untrue", told))
         for change in story.changes:
