@@ -48,6 +48,7 @@ from tagflow.domain.snapshot import (
 from tagflow.domain.standing import Broken, Late
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.times import format_duration
+from tagflow.domain.versions import Version
 from tagflow.errors import ContentMissing, TagflowError, combine
 
 
@@ -85,9 +86,8 @@ def rollback_lookups(snapshot: Snapshot, reversal: Reversal, now: datetime) -> I
         yield from before_lookups(snapshot, release)
     for seen in snapshot.all_in(environment):
         yield from identify_lookups(seen)
-    for wanted in reversal.wanted:
-        seen = snapshot.of(wanted.image, environment)
-        tag = seen.combined.get(wanted.version) if wanted.version else None
+    for seen, version in _named(snapshot, reversal):
+        tag = seen.combined.get(version) if version else None
         if tag is not None:
             yield TagLookup(seen.target.repository, tag)
     try:
@@ -99,6 +99,16 @@ def rollback_lookups(snapshot: Snapshot, reversal: Reversal, now: datetime) -> I
         if _goes_elsewhere(change):
             assert change.digest is not None
             yield ImageLookup(change.seen.target.repository, change.digest, "parts")
+
+
+def _named(snapshot: Snapshot, reversal: Reversal) -> Iterator[tuple[Observation, Version | None]]:
+    """The versions that images go back to by name: this request's, and those of a rollback that it finishes."""
+    for wanted in reversal.wanted:
+        yield snapshot.of(wanted.image, reversal.environment), wanted.version
+    for release in unfinished(snapshot, reversal.environment):
+        for seen in snapshot.all_in(reversal.environment):
+            if release.goes_back:
+                yield seen, snapshot.scheme.parse_label(release.wanted.get(seen.image))
 
 
 def decide_rollback(snapshot: Snapshot, reversal: Reversal, policy_digest: str, now: datetime) -> Decision:
