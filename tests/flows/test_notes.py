@@ -111,3 +111,32 @@ def test_what_was_held_while_a_release_was_under_way_stays_held_when_it_is_aband
     assert {hold.version for hold in state.holds} == {"v1.0.0"}
     assert state.freeze is not None
     assert state.freeze.reason == "incident"
+
+
+def announced(world: World, version: str) -> World:
+    """A world in which a release of that version was announced for all images, and died."""
+    write = 1
+    while True:
+        tried = world.copy()
+        assert tried.crash(lambda: tried.promote(version, to="prod"), write)  # noqa: B023
+        if set(tried.states("prod").values()) == {"interrupted"}:
+            return tried
+        write += 1
+
+
+@pytest.mark.parametrize("version", ["v1.2.0", "v1.3.0"])
+def test_of_two_releases_announced_at_once_each_is_told_of(world: World, version: str) -> None:
+    """Only one of them is the effective head, and either may be going on."""
+    for each in ("v1.2.0", "v1.3.0"):
+        world.through(each, "dev", "test")
+    one = announced(world, "v1.2.0")
+    world.actor, world._last_id = "bob", world._last_id + 100  # another process, with names of its own
+    other = announced(world, "v1.3.0")
+    for repository, tags in other.memory.snapshot().items():
+        mine, its = one.memory.content(repository), other.memory.content(repository)
+        mine.tags.update({tag: digest for tag, digest in tags.items() if tag.startswith("_tagflow.prod.")})
+        mine.manifests.update(its.manifests)
+        mine.blobs.update(its.blobs)
+    with pytest.raises(Conflict, match="is still under way, or died"):
+        one.hold("prod", version)
+    assert version in held(one, "frontend")
