@@ -104,6 +104,7 @@ def test_a_release_fails_and_all_of_it_is_put_back(tmp_path: Path) -> None:
     assert set(crowd.runs("prod").values()) == {"v1.1.0"}
 
 
+@LONG
 def test_different_versions_in_one_release(tmp_path: Path) -> None:
     crowd = Crowd(tmp_path, "environments:\n  dev: {}\n  prod: {}\n")
     for number, image in enumerate(crowd.policy.images):
