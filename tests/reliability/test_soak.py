@@ -12,15 +12,15 @@ from tests.reliability.duel import duel
 from tests.reliability.soak import soak
 from tests.servers import RegistryServer
 
-RUNS = 60
 DUELS = 4
 
 
-def test_two_writers_in_a_storm_lose_nothing() -> None:
+@pytest.mark.parametrize("runs", [20, pytest.param(60, marks=LONG)])
+def test_two_writers_in_a_storm_lose_nothing(runs: int) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print(f"seed {seed}")
-    tally = soak(seed, RUNS)
-    assert tally.runs == RUNS
+    tally = soak(seed, runs)
+    assert tally.runs == runs
     assert tally.faults > 0
     assert tally.acknowledged > 0
 
