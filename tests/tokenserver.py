@@ -33,7 +33,8 @@ class TokenRequest:
 
 @dataclass
 class TokenServer:
-    """A running token server. ``allow_push`` and ``lifetime`` (seconds; None leaves ``expires_in`` out) may be set."""
+    """A running token server. What follows ``requests`` may be set: ``lifetime`` in seconds (None leaves ``expires_in``
+    out), ``most`` scopes that one token is good for, ``refuse_several`` at once."""
 
     realm: str
     certificate: Path
@@ -43,6 +44,8 @@ class TokenServer:
     anonymous: bool = True
     refuse_push: bool = False
     delay: float = 0.0
+    most: int | None = None
+    refuse_several: bool = False
 
     def authentication(self) -> dict[str, Any]:
         """The ``auth`` section of distribution's configuration."""
@@ -77,11 +80,13 @@ class TokenServer:
             status = 401
         elif self.refuse_push and any("push" in scope for scope in scopes):
             status = 403
+        elif self.refuse_several and len(scopes) > 1:
+            status = 400
         self.requests.append(TokenRequest(method, tuple(scopes), username, status))
         if status != 200:
             return status, {"errors": [{"code": "DENIED", "message": "no"}]}
         allowed = {"pull", "push", "delete"} if known else {"pull"}
-        access = [_access(scope, allowed) for scope in scopes]
+        access = [_access(scope, allowed) for scope in scopes[: self.most]]
         document: dict[str, Any] = {"token": self._sign(access, username)}
         return 200, document | ({} if self.lifetime is None else {"expires_in": self.lifetime})
 

@@ -71,12 +71,17 @@ class TestBasic:
             assert sum(1 for asked in server.asked if asked.authorization) == 1
 
 
-class TestBearer:
-    @pytest.fixture(autouse=True)
-    def _reset(self, tokens: TokenServer) -> None:
-        tokens.requests.clear()
-        tokens.lifetime, tokens.anonymous, tokens.refuse_push, tokens.delay = 300, True, False, 0.0
+@pytest.fixture
+def _as_ever(tokens: TokenServer) -> Iterator[None]:
+    """The token server, with nothing asked yet, and as kind afterwards as before."""
+    kind = vars(TokenServer(tokens.realm, tokens.certificate, tokens.key)).items()
+    vars(tokens).update(kind)
+    yield
+    vars(tokens).update(kind)
 
+
+@pytest.mark.usefixtures("_as_ever")
+class TestBearer:
     def test_reads_and_writes(self, token_registry: RegistryServer, tokens: TokenServer, connect: Opener) -> None:
         repository = token_registry.fresh()
         store = connect(token_registry.host, LOGIN, writes=True).store(repository.path)
@@ -167,6 +172,58 @@ class TestBearer:
         store = connect(token_registry.host, LOGIN).store(token_registry.fresh().path)
         assert store.tags() == store.tags() == []
         assert len(tokens.requests) == 1
+
+
+@pytest.mark.usefixtures("_as_ever")
+class TestOneTokenForSeveral:
+    """The first is for one repository, and tells whether tokens say what they are good for."""
+
+    @pytest.fixture
+    def stores(self, token_registry: RegistryServer, connect: Opener) -> list[RegistryStore]:
+        """Twenty repositories, opened and not yet asked, in each of which ``v1`` stands."""
+        paths = [token_registry.fresh().path for _ in range(20)]
+        for path in paths:
+            images.image(connect(token_registry.host, LOGIN, writes=True).store(path), tag="v1")
+        host = connect(token_registry.host, LOGIN)
+        return [host.store(path) for path in paths]
+
+    @staticmethod
+    def ask(tokens: TokenServer, stores: list[RegistryStore]) -> list[int]:
+        """Ask all at once; of how many repositories each token request was, most first."""
+        tokens.requests.clear()
+        seen: list[list[str]] = []
+        assert in_threads(len(stores), lambda number: seen.append(stores[number].tags())) == []
+        assert seen == [["v1"]] * len(stores)
+        return sorted((len(request.scopes) for request in tokens.requests), reverse=True)
+
+    def test_twenty_take_three(self, tokens: TokenServer, stores: list[RegistryStore]) -> None:
+        assert self.ask(tokens, stores) == [16, 3, 1]
+        assert self.ask(tokens, stores) == []
+
+    def test_those_that_it_is_not_good_for_are_asked_for_alone(
+        self, tokens: TokenServer, stores: list[RegistryStore]
+    ) -> None:
+        tokens.most = 2
+        assert self.ask(tokens, stores) == [16, 3, *[1] * 16]
+        assert self.ask(tokens, stores) == []
+
+    def test_a_server_that_refuses_several_is_not_asked_for_many_again(
+        self, tokens: TokenServer, stores: list[RegistryStore]
+    ) -> None:
+        tokens.refuse_several = True
+        first, *rest = self.ask(tokens, stores)
+        assert first == 16
+        assert rest in ([1] * 20, [3, *[1] * 20])  # the second may have been under way
+
+    def test_when_it_expires_the_same_are_asked_for_again(
+        self, tokens: TokenServer, stores: list[RegistryStore]
+    ) -> None:
+        tokens.lifetime = 0
+        assert self.ask(tokens, stores)[:1] == [16]
+        assert self.ask(tokens, stores)[:1] == [16]
+
+    def test_a_repository_alone(self, tokens: TokenServer, stores: list[RegistryStore]) -> None:
+        assert self.ask(tokens, stores[:1]) == [1]
 
 
 def in_threads(count: int, work: Callable[[int], object]) -> list[StoreError]:

@@ -167,6 +167,8 @@ class Observer:
     def list_all(self, repositories: Iterable[Repository]) -> None:
         """List the tags of repositories that are not listed yet, side by side."""
         fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
+        for name in fresh:  # all are opened before any is asked: where they live, one login may do for several
+            self._store(name)
         each(self._list, fresh, threads=self._context.threads)
 
     def tags(self, repository: Repository) -> frozenset[str]:

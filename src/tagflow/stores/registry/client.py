@@ -155,6 +155,10 @@ class Client:
                 raise self._auth.denied(scopes, stream.answer)
             yield stream
 
+    def expect(self, path: str) -> None:
+        """Note that a repository will be asked for something: one login may do for it and others."""
+        self._auth.expect(path)
+
     def log_in(self, scopes: Scopes) -> bool:
         """Log in although the registry has not asked for it, where a credential is known. Whether there is an
         ``Authorization`` to send now.

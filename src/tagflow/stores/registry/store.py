@@ -35,6 +35,7 @@ class RegistryHost:
         """The repository at ``path``; the same path gives the same store."""
         with self._lock:
             if path not in self._stores:
+                self._client.expect(path)
                 self._stores[path] = RegistryStore(self._client, path, self._features)
             return self._stores[path]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
 from tagflow.stores.registry.auth.credentials import ENVIRONMENT, Credential, Keychain, variables
+from tagflow.stores.registry.auth.together import Together
 from tagflow.stores.registry.auth.tokens import (
     Challenge,
     Login,
@@ -64,12 +65,17 @@ class Authenticator:
         self._named: dict[Scopes, Scopes] = {}
         self._logins: dict[tuple[str, Scopes], Login] = {}
         self._proven: set[Credential] = set()
+        self._together = Together(clock)
         self._refused: dict[Credential | Scopes, AccessDenied] = {}
 
     @property
     def scheme(self) -> str:
         """``basic`` or ``bearer`` once the registry has asked for it; empty before."""
         return self._demand.challenge.scheme if self._demand else ""
+
+    def expect(self, path: str) -> None:
+        """Note that a repository will be asked for something: one token may do for it and others."""
+        self._together.expect(path)
 
     def credential(self, path: str = "") -> Credential | None:
         """What a repository would be logged in to with.
@@ -167,6 +173,8 @@ class Authenticator:
             lock = self._locks[key]
         with lock:
             login = self._logins.get(key)
+            if login is not None and login.header == refused:
+                self._together.refused(scopes)
             if login is None or login.header == refused or login.expires <= self._clock():
                 login = self._logins[key] = self._new_login(demand, scopes)
         if login.header == refused:
@@ -183,9 +191,11 @@ class Authenticator:
         with self._trial:
             if credential in self._refused:
                 raise self._refused[credential]
-            login = ask(demand, credential, scopes)
-            self._proven.add(credential)
-            return login
+            if credential not in self._proven:
+                login = ask(demand, credential, scopes)
+                self._proven.add(credential)
+                return login
+        return ask(demand, credential, scopes)  # another thread has shown meanwhile that it is good
 
     def _basic(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login:
         if credential is None or not (credential.username or credential.password):
@@ -201,11 +211,31 @@ class Authenticator:
     def _bearer(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login:
         if scopes in self._refused:
             raise self._refused[scopes]
+        login = self._shared(demand, credential, scopes)
+        if login is not None:
+            return login
         login = self._token(demand, credential, scopes)
         if login is None:
             self._refused[scopes] = self._no_token(demand, credential, scopes)
             raise self._refused[scopes]
+        self._together.learn(login, scopes)
         return login
+
+    def _shared(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | None:
+        """A token for these and for other repositories that will be asked for something; None where there is none."""
+        if scopes in self._named or (credential and credential not in self._proven):
+            return None
+        joined_in = self._together.join(scopes, lambda path: self.credential(path) == credential)
+        if joined_in is None:
+            return None
+        batch, asks = joined_in
+        if asks:
+            login = None
+            try:
+                login = self._asked(demand, credential, batch.scopes)
+            finally:
+                self._together.settle(batch, login)
+        return self._together.login(batch, scopes)
 
     def _no_token(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> AccessDenied:
         """Why there is no token: who gets one for nothing at all has the right password, and may not do that."""

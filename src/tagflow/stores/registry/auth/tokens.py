@@ -9,7 +9,7 @@ import base64
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -91,8 +91,20 @@ class Scope:
     more: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        actions = ["pull", *(["push"] if self.push else []), *(["delete"] if self.delete else []), *self.more]
-        return f"repository:{self.path}:{','.join(actions)}"
+        return f"repository:{self.path}:{','.join(self._named)}"
+
+    @property
+    def _named(self) -> list[str]:
+        return ["pull", *(["push"] if self.push else []), *(["delete"] if self.delete else []), *self.more]
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """All that may be done."""
+        return frozenset(self._named)
+
+    def at(self, path: str) -> Scope:
+        """The same rights to another repository."""
+        return replace(self, path=path)
 
     def joined(self, other: Scope) -> Scope:
         """What either allows; both are for the same repository."""
