@@ -13,18 +13,14 @@ from tests.interleave.world import World, seeds
 
 @dataclass(frozen=True)
 class Effort:
-    """What is done for a case of two runs: every schedule within each of ``budgets``; ``samples`` at random beyond.
+    """What is done for a case of two runs: every schedule within each stage; ``samples`` at random beyond.
 
     ``orders``: in how many orders the runs' first records may sort.
     """
 
-    budgets: tuple[Budget, ...]
+    stages: tuple[Stage, ...]
     samples: int = 0
     orders: int = 2
-
-
-LITTLE = Effort((Budget(1),), orders=1)
-MORE = Effort((Budget(1), Budget(0, 1)), samples=60, orders=1)
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,10 @@ class Stage:
     def __str__(self) -> str:
         return str(self.budget)
 
+
+LITTLE = Effort((Stage(Budget(1)),), orders=1)
+MORE = Effort((Stage(Budget(0, 1), Limits(brief=True)),), samples=60, orders=1)
+"""Pauses, and networks that are gone for good, are for `make interleave`: they are two faults of three."""
 
 STAGES = (
     Stage(Budget(1)),
@@ -63,12 +63,11 @@ BROKEN_BY_LATE = frozenset({"comeback", "overwritten", "untrue", "void.runs", "a
 def explore(case: World, effort: Effort, tally: Tally) -> Iterator[Failure]:
     """Every broken promise that is found, cheapest first."""
     for seed in seeds(case, effort.orders):
-        explorer = Explorer(case, seed, tally=tally)
         if len(case.commands) == 2:
-            for budget in effort.budgets:
-                yield from explorer.all(budget)
+            for stage in effort.stages:
+                yield from Explorer(case, seed, stage.limits, tally=tally).all(stage.budget)
         if effort.samples:
-            yield from explorer.sample(BEYOND, effort.samples)
+            yield from Explorer(case, seed, tally=tally).sample(BEYOND, effort.samples)
 
 
 def lagging(case: World, samples: int, tally: Tally, lag: int = 2) -> Iterator[Failure]:

@@ -34,7 +34,7 @@ def test_one_switch(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
-def test_two_switches_one_fault_and_samples(name: str) -> None:
+def test_one_fault_and_samples(name: str) -> None:
     for failure in explore(CASES[name](), MORE, Tally()):
         pytest.fail(tell(failure))
 
