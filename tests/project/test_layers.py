@@ -42,7 +42,7 @@ ARROWS: Mapping[str, set[str]] = {
 
 BESIDE: Mapping[str, set[str]] = {
     # The names of the library: nothing that stores or the command line know by themselves.
-    "__init__.py": {"api", "domain", "decide.audit", "pin.edit", "verbs"},
+    "__init__.py": {"api", "domain", "decide.audit", "pin.edit", "stores.port", "trust.approvals", "verbs"},
     "api.py": {"domain", "context", "decide.audit", "verbs", "wiring"},
     # Puts the house together: knows which store is which.
     "wiring.py": {"config.load", "context", "domain", "trust", "verbs", "stores"},
