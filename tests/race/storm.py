@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Literal
 
 from tests.cli.runner import Done
-from tests.interleave.reader import VERSION, History, Wrong
+from tests.interleave.reader import MOVES, VERSION, History, Wrong
 from tests.race.child import Stop
 from tests.race.site import Held, Running, Site
 
@@ -130,7 +130,9 @@ class Storm:
 
     def _siblings(self, history: History) -> list[Wrong]:
         """Of any two releases that ended with 0, one was built on the other."""
-        mine = [it for it in history.records.values() if it.release in self.acknowledged and it.action != "adopt"]
+        gone = history.aborted()  # who wanted to finish a release of another run, and gave way, has its id
+        mine = [it for it in history.records.values() if it.release in self.acknowledged and it.tag not in gone]
+        mine = [it for it in mine if it.action in MOVES]
         latest = {it.release: it for it in sorted(mine, key=lambda it: it.rank)}
         return [
             Wrong("both", f"{self.acknowledged[one.release]}; {self.acknowledged[other.release]}")
