@@ -40,7 +40,7 @@ test-all: $(READY) pulp ## Run what `make test` leaves out: long races, whole ma
 pulp: $(PULP)/.ready ## Install Pulp for the tests, where PostgreSQL and nginx are there for it (200 MB).
 
 coverage: $(READY) ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" --cov $(PYTEST_ARGS) \
+	$(BIN)/pytest --cov -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" $(PYTEST_ARGS) \
 	  tests/cli tests/config tests/domain tests/flows tests/interleave tests/trust
 
 bench: $(READY) ## Measure, beside the tools on the PATH that move images; writes docs/benchmarks.md.
