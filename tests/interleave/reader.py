@@ -435,12 +435,13 @@ def at_rest(
         return found
     where = f"{place.image} in {place.environment}"
     tips = [it for it in history.tips() if it.digest == here]
-    matching = [it for it in heads if it.digest == here] or tips
+    on_top = [it for it in heads if it.digest == here]
+    matching = on_top or tips
     head = max(matching or heads, key=lambda it: it.rank)
     gone = history.aborted()
     ended_void = any(it.digest == here and it.tag in gone for it in history.records.values() if it.action in MOVES)
     under_way = any(it.previous_digest == here for it in heads if it.action != "adopt")
-    if not matching and under_way:
+    if not on_top and under_way:
         if finished and not {it.tag for it in history.tips() if it.previous_digest == here} & set(old):
             found.append(Wrong("at.rest", f"{where}: a release was left interrupted, and nobody died"))
     elif not matching and ended_void:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.interleave.cases import CASES
 from tests.interleave.reader import FENCE
 from tests.interleave.script import END, play
-from tests.interleave.world import Told, World, hold
+from tests.interleave.world import Told, World, hold, promote
 
 
 def test_combined_tag_that_comes_while_floating_tags_are_moved() -> None:
@@ -109,3 +111,28 @@ def test_two_that_give_way_to_a_third_for_the_sake_of_another_image() -> None:
         assert not played.wrongs, played.told
         met.add(tuple(played.statuses.values()))
     assert (5, 5, 0) in met
+
+
+@pytest.mark.parametrize("version", ["v1.2.0", "v1.0.0"])
+def test_abandonment_beside_a_release_of_one_image(version: str) -> None:
+    """ann announces in both images when cid has just brought the same, or another version, into one of them: bob, who
+    abandons ann's release, takes nothing of cid's back."""
+    first = CASES["two images, three: promote, rollback, promote one"]()
+    cid = Told("cid", f"promote web={version} --to prod", promote(f"web={version}"))
+    case = World(f"promote, rollback, promote web={version}", first.images, first.setup, (*first.runs[:2], cid))
+    stages = (("ann", RECORD), ("cid", END), ("ann", "list"), ("bob", END), ("ann", END), ("bob", END))
+    for seed in range(6):
+        played = play(case, *stages, seed=f"-{seed}")
+        assert not played.wrongs, played.told
+        assert played.statuses == {"ann": 5, "bob": 0, "cid": 0}
+        at = {tag: played.execution.snapshot().tags["registry.test/acme/web"][tag] for tag in ("prod", version)}
+        assert at["prod"] == at[version], played.told
+
+
+def test_finishing_what_is_abandoned_meanwhile() -> None:
+    """ann gives way: what bob took back is not under way again because of her abort."""
+    played = play(
+        CASES["finish, abandon"](), ("ann", RECORD), ("bob", RECORD), ("bob", "list"), ("ann", END), ("bob", END)
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 5, "bob": 0}

@@ -12,7 +12,7 @@ from tagflow.domain.history import RELEASES, Entry, State
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Lookup, Observation, RecordLookup, Snapshot
-from tagflow.domain.standing import Interrupted, Standing
+from tagflow.domain.standing import Interrupted, Recorded, Standing
 from tagflow.domain.versions import Version
 
 
@@ -135,7 +135,9 @@ def _abandon(snapshot: Snapshot, seen: Observation, entry: Entry) -> Change:
     standing = seen.standing
     open_entries = _open(snapshot, seen, entry)
     before = standing_before(snapshot, seen, open_entries)
-    base = entry.record.previous_digest
+    base, version = entry.record.previous_digest, entry.record.previous_version
+    if before.digest == standing.digest and isinstance(before.position, Recorded):
+        base, version = before.digest, before.wanted  # another release has brought in what runs: it stays
     state = _with_notes(before.state, standing, entry)
     for one in open_entries:
         state = state.aborted(one.record.version, one.record.digest)
@@ -146,7 +148,7 @@ def _abandon(snapshot: Snapshot, seen: Observation, entry: Entry) -> Change:
         image=seen.image,
         repository=str(seen.target.repository),
         action="abort",
-        version=entry.record.previous_version,
+        version=version,
         digest=base,
         previous_version=entry.record.version,
         # An image that never moved has nothing to be put back from: a later run must not take it for unfinished.
@@ -189,7 +191,8 @@ def before_lookups(snapshot: Snapshot, release: Unfinished) -> Iterator[Lookup]:
 
 
 def standing_before(snapshot: Snapshot, seen: Observation, taken: Sequence[Entry]) -> Standing:
-    """Where an image stood before some of its records were written: their parents are heads again."""
+    """Where an image stood before some of its records were written: their parents are heads again. What another
+    release brought in, be it the same bytes, did not come with these."""
     gone = {entry.tag for entry in taken}
     others = tuple(head for head in seen.standing.heads if head.tag not in gone and head.record.follows not in gone)
     named = {parent.tag for head in others for parent in head.record.parents}
@@ -199,7 +202,7 @@ def standing_before(snapshot: Snapshot, seen: Observation, taken: Sequence[Entry
         for parent in snapshot.read(seen.target, [it.tag for it in entry.record.parents])
     }
     heads = others + tuple(entry for tag, entry in below.items() if tag not in named and tag not in gone)
-    moved = seen.standing.digest in {entry.record.digest for entry in taken}
+    moved = seen.standing.digest in {it.record.digest for it in taken} - {head.record.digest for head in others}
     return Standing(taken[0].record.previous_digest if moved else seen.standing.digest, heads)
 
 
