@@ -92,9 +92,8 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
     """The images, those together that say the same everywhere where they are more than a few; the most first."""
     groups: dict[object, list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple((cell.environment, full(cell), cell.state) for cell in row.environments), []).append(
-            row
-        )
+        said = tuple((cell.environment, full(cell), cell.state) for cell in row.environments)
+        groups.setdefault(said, []).append(row)
     found: list[_Line] = []
     for several in sorted(groups.values(), key=len, reverse=True):
         cells = {cell.environment: cell for cell in several[0].environments}
