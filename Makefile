@@ -31,7 +31,7 @@ help: ## Show this list.
 demo: $(READY) ## Promote a small application from dev to prod and back, on disk, in ./demo.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo/demo.sh demo
 
-test: $(READY) ## Run the tests (three minutes); those that need a server which is not installed say so.
+test: $(READY) ## Run the tests (seven minutes); those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
 test-all: $(READY) pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -59,9 +60,9 @@ def told(*stops: Stop) -> dict[str, str]:
     return {"RACE_STOPS": json.dumps([asdict(stop) for stop in stops])}
 
 
-def install() -> None:
-    """Put what the environment asks for between tagflow and the layouts."""
-    stops = [Stop(**it) for it in json.loads(os.environ.get("RACE_STOPS", "[]"))]
+def install(environ: Mapping[str, str]) -> None:
+    """Put what an environment asks for between tagflow and the layouts."""
+    stops = [Stop(**it) for it in json.loads(environ.get("RACE_STOPS", "[]"))]
     if stops:
         for name, position in _CHANGES.items():
             _wrap(name, position, stops)

@@ -6,11 +6,8 @@ kill one. On its standard output it says how each ended. :class:`Nursery` is who
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
-import pkgutil
 import select
 import signal
 import subprocess
@@ -20,6 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
+
+from tests.race.child import install
+from tests.warm import be_tagflow, warm_up
 
 ROOT = Path(__file__).parents[2]
 _READY = 0
@@ -111,8 +111,7 @@ def _lines(descriptor: int) -> Iterator[list[bytes]]:
 
 def main() -> None:
     """Import all of tagflow, then do what is ordered until nobody orders any more."""
-    _warm_up()
-    gc.freeze()  # what is imported stays, and is shared
+    warm_up()
     os.write(1, json.dumps([_READY, 0]).encode() + b"\n")
     woken, wake = os.pipe()
     for end in (woken, wake):
@@ -142,17 +141,6 @@ def main() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _warm_up() -> None:
-    import tagflow
-
-    for module in pkgutil.walk_packages(tagflow.__path__, "tagflow.", onerror=lambda _name: None):
-        if not module.name.endswith("__main__"):
-            try:
-                importlib.import_module(module.name)
-            except ImportError:  # of an extra that is not installed
-                continue
-
-
 def _reap(running: dict[int, int]) -> None:
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
@@ -170,31 +158,15 @@ def _kill(running: Mapping[int, int], number: int) -> None:
 
 def _become(order: Mapping[str, Any]) -> NoReturn:
     """Be the command, from here to its end; a session of its own, so that ``stdin`` may be its terminal."""
-    from tagflow.cli.main import main as tagflow
-    from tests.race.child import install
-
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    os.chdir(order["folder"])
-    os.environ.clear()
-    os.environ.update(order["environ"])
     for number, (name, mode) in enumerate(_STANDARD):
         opened = os.open(order[name], mode | os.O_CREAT, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    # Whether they are a terminal, and where in a file they stand, is another thing now.
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-    sys.argv = ["tagflow", *order["arguments"]]
-    install()
-    status: Any = 0
-    try:
-        tagflow()
-    except SystemExit as ended:
-        status = ended.code or 0
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # as tagflow ends itself where requests still wait; taking the warm process apart takes time
+    install(order["environ"])
+    be_tagflow(order["arguments"], order["folder"], order["environ"])
 
 
 if __name__ == "__main__":
