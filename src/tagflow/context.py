@@ -38,11 +38,13 @@ class Timing:
     """How long runs wait for one another, in seconds (docs/protocol.md).
 
     ``fence``: a run moves a name within so long of its last look, and abandoning waits so long for what may still
-    arrive. ``wait``: how long the first of several contenders waits for the others to give way. ``poll``: the pause
+    arrive. ``skew``: by so much the clocks of two machines may differ, for how long ago a record was written is known
+    from them. ``wait``: how long the first of several contenders waits for the others to give way. ``poll``: the pause
     between two looks meanwhile.
     """
 
     fence: float = 20.0
+    skew: float = 5.0
     wait: float = 30.0
     poll: float = 0.5
 

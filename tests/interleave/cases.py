@@ -163,6 +163,8 @@ def _threes() -> dict[str, Make]:
     cases: dict[str, tuple[Callable[[World], None], tuple[Told, ...], int | None]] = {
         "three: promote, promote, rollback": (_two, (Told("ann", "promote v1.2.0 --to prod", promote("v1.2.0")),
             BACK, Told("cid", "promote v1.1.0 --to prod", promote("v1.1.0"))), 1),
+        "three: promote, rollback, rollback": (_two, (Told("ann", "promote v1.2.0 --to prod", promote("v1.2.0")),
+            BACK, _by("cid", BACK)), 1),
         "three: promote, promote, hold": (_one, (ANN, BOB, _by("cid", mine)), None),
         "three: promote, abandon, promote": (_one, (ANN, BACK, _by("cid", BOB)), None),
         "three: finish, abandon, repair": (_begun, (ANN, BACK, _by("cid", MEND)), None),

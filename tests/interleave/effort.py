@@ -50,13 +50,17 @@ are gone for good: a fault alone has them."""
 BEYOND = Budget(5, 2)
 """What samples may have."""
 
-BROKEN_BY_LAG = frozenset({"both", "overwritten", "untrue", "nobody", "floating", "left", "crossed", "comeback"})
+BROKEN_BY_LAG = frozenset(
+    {"both", "overwritten", "untrue", "nobody", "floating", "left", "crossed", "comeback", "by.hand"}
+)
 """What may happen where lists lag: runs do not see each other (docs/protocol.md, "What is promised, and what is left").
 Names that never move stand still, and what runs is its version, but for :data:`BUILDS_BY_LAG`."""
 BUILDS_BY_LAG = frozenset({"moved.fixed", "not.its.version"})
 """What may happen besides where two builds are pushed as one version: each looks at the version tag before the other's
 PUT, and neither list shows the other."""
-BROKEN_BY_LATE = frozenset({"comeback", "overwritten", "untrue", "void.runs", "at.rest", "floating", "left", "crossed"})
+BROKEN_BY_LATE = frozenset(
+    {"comeback", "overwritten", "untrue", "void.runs", "at.rest", "floating", "left", "crossed", "by.hand"}
+)
 """What may happen where a PUT outlives the fence."""
 
 

@@ -216,7 +216,7 @@ class Execution:
         self.taken: dict[int, Choice] = {}
         self.flying: list[_Flying] = []
         self.calls = 0
-        self.faults = False
+        self.faults = 0
         self.outlived = False
         self.slow = False
         self.pruned = False
@@ -478,7 +478,8 @@ class Execution:
             run.answers = hash((run.answers, call, "down"))
             raise Lost
         if fate is not None and fate.kind == "gap":
-            self.faults = self.slow = True
+            self.faults += 1
+            self.slow = True
             self._say(run, call, f"is suspended for {GAP:.0f} s")
             self._pass(GAP)
             fate = None
@@ -501,7 +502,7 @@ class Execution:
         return answer
 
     def _fail(self, run: _Run, call: Call, effect: Callable[[], R], fate: Choice) -> None:
-        self.faults = True
+        self.faults += 1
         self._passed_over.clear()
         if fate.how == "done":
             self._effect(run, effect, None)

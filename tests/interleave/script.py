@@ -13,6 +13,8 @@ from tests.interleave.told import steps
 from tests.interleave.world import World
 
 END = "(ends)"
+DIES = "(dies)"
+"""Goes on until its next PUT, and dies before that is sent."""
 _PLENTY = Budget(1000, 1000)
 
 
@@ -56,7 +58,10 @@ class _Script:
         while len(self.stages) > 1 and self._is_over(*self.stages[0]):
             del self.stages[0]
         chosen = self._run(self.stages[0][0])
-        return next((it for it in choices if it.kind in ("run", "next") and it.index == chosen), None)
+        turn = next((it for it in choices if it.kind in ("run", "next") and it.index == chosen), None)
+        if turn is None and self.stages[0][1] == DIES:  # it is at it already
+            return next((it for it in choices if it == Choice("kill")), None)
+        return turn
 
     def _run(self, name: str) -> int:
         return next(it.index for it in self.execution.runs if it.command.name == name)

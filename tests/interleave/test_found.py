@@ -6,8 +6,8 @@ import pytest
 
 from tests.interleave.cases import CASES
 from tests.interleave.reader import FENCE
-from tests.interleave.script import END, play
-from tests.interleave.world import Told, World, hold, promote
+from tests.interleave.script import DIES, END, play
+from tests.interleave.world import Told, World, hold, promote, rollback
 
 
 def test_combined_tag_that_comes_while_floating_tags_are_moved() -> None:
@@ -136,3 +136,113 @@ def test_finishing_what_is_abandoned_meanwhile() -> None:
     )
     assert not played.wrongs, played.told
     assert played.statuses == {"ann": 5, "bob": 0}
+
+
+def test_giving_way_to_a_release_that_lost_and_died() -> None:
+    """bob's rollback was announced too late, beside ann's promotion, and is left there. cid, who rolls ann's back,
+    gives way to bob: what runs is still ann's, and not moved by hand."""
+    first = CASES["two images, three: promote, rollback, promote one"]()
+    cid = Told("cid", "rollback prod", rollback())
+    case = World("promote, rollback that dies, rollback", ("web",), first.setup, (*first.runs[:2], cid))
+    stages = (("bob", RECORD), ("ann", END), ("cid", RECORD), ("bob", "list"), ("bob", DIES), ("cid", END))
+    for seed in range(6):
+        played = play(case, *stages, seed=f"-{seed}")
+        assert not played.wrongs, played.told
+        assert (played.statuses["ann"], played.statuses["cid"]) == (0, 5)
+
+
+TWO_BACK = "three: promote, rollback, rollback"
+
+
+def test_rollback_to_what_the_tag_stood_at_once_before() -> None:
+    """cid looked at prod before ann moved it, and lists when bob has announced to move it back there: to cid bob's
+    rollback looks complete. It is not: cid gives way, and bob goes on."""
+    played = play(
+        CASES[TWO_BACK](),
+        ("ann", "put prod"),
+        ("cid", "head prod"),
+        ("cid", "list"),
+        ("ann", END),
+        ("bob", RECORD),
+        ("bob", "list"),
+        ("cid", RECORD),
+        ("cid", "list"),
+        ("bob", END),
+        ("cid", END),
+        ("bob", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 0, "cid": 5}
+
+
+def test_rollback_of_what_another_abandons() -> None:
+    """cid abandons ann's release, which completes meanwhile, and bob rolls it back. He gives way to cid: it is cid's
+    abandonment that his abort carries on."""
+    played = play(
+        CASES[TWO_BACK](),
+        ("ann", "put prod"),
+        ("cid", RECORD),
+        ("ann", END),
+        ("bob", RECORD),
+        ("cid", "list"),
+        ("bob", END),
+        ("cid", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 5, "cid": 0}
+
+
+def test_finishing_what_finishes_by_itself() -> None:
+    """cid finishes bob's rollback, which moves prod by itself before cid lists: both end with 0."""
+    played = play(
+        CASES[TWO_BACK](),
+        ("ann", END),
+        ("bob", "put prod"),
+        ("cid", RECORD),
+        ("bob", END),
+        ("cid", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 0, "cid": 0}
+
+
+def test_finishing_what_gives_way_to_another() -> None:
+    """ann and bob are both under way when cid decides to finish one of them, and one of the two gives way to the other:
+    cid's abort carries on what that one's abort does. Once more is as often as it is written."""
+    for seed in range(12):
+        played = play(
+            CASES[TWO_BACK](),
+            ("ann", RECORD),
+            ("bob", RECORD),
+            ("ann", "list"),
+            ("bob", "list"),
+            ("cid", RECORD),
+            ("bob", END),
+            ("ann", END),
+            ("bob", END),
+            ("cid", END),
+            seed=f"-{seed}",
+        )
+        assert not played.wrongs, played.told
+        written = [it for it in played.execution.changes if it.run == "cid" and it.tag.startswith("_tagflow.prod")]
+        assert len(written) <= 2, played.told
+
+
+def test_hold_beside_two_that_are_under_way() -> None:
+    """ann was announced beside bob, who had won before he could see her, and is left there. cid's hold stands on one of
+    the two, and what runs is bob's in either case."""
+    for seed in range(6):
+        played = play(
+            CASES["three: promote, promote, hold"](),
+            ("ann", RECORD),
+            ("bob", "put v1.2.0-prod"),
+            ("ann", "list"),
+            ("ann", DIES),
+            ("cid", RECORD),
+            ("cid", "list"),
+            ("bob", END),
+            ("cid", END),
+            seed=f"-{seed}",
+        )
+        assert not played.wrongs, played.told
+        assert played.statuses["bob"] == 0

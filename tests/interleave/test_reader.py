@@ -171,7 +171,7 @@ def test_what_failed_and_left_something(made: Made, first: str) -> None:
 def test_nobody_wins(made: Made, first: str) -> None:
     told = story(made, OLD, [], [ended(1, "ann", 5), ended(2, "bob", 5)])
     assert kinds(told, winners=1) == {"nobody"}
-    assert kinds(replace(told, faults=True), winners=1) == set()
+    assert kinds(replace(told, faults=1), winners=1) == set()
     assert kinds(replace(told, slow=True), winners=1) == set()
 
 
@@ -196,6 +196,15 @@ def test_rest_in_the_middle_of_a_release(made: Made, first: str) -> None:
     assert resting(made, OLD) == {"at.rest"}
     assert resting(made, OLD, finished=False) == set()
     assert resting(made, OTHER) == {"at.rest"}
+
+
+def test_rest_below_an_abort_that_says_otherwise(made: Made, first: str) -> None:
+    here = made.write("promote", "v1.1.0", NEW, after=[first], previous=OLD)
+    back = made.write("rollback", "v1.0.0", OLD, after=[here], previous=NEW)
+    made.write("abort", "v1.2.0", OTHER, after=[back], aborts=[back], previous=OLD)
+    assert resting(made, NEW) == {"by.hand"}
+    made.write("abort", "v1.1.0", NEW, after=[back], aborts=[back])
+    assert resting(made, NEW) == set()
 
 
 def test_rest_at_another_build_than_the_version(made: Made) -> None:

@@ -290,12 +290,18 @@ class Site:
         return tuple(Place(name, environment, name, floating) for name in self.names)
 
     def wrongs(self, *, finished: bool = True) -> list[Wrong]:
-        """What the independent reader finds, now that nothing runs."""
+        """What the independent reader finds, now that nothing runs. Where some died, and it is not mended yet (not
+        ``finished``), what those took back that died or failed is still to be put back."""
         snapshot = self.snapshot()
+        ends = {f"run{number}": it.done.status if it.done else None for number, it in enumerate(self.runs)}
+        failed = {run for run, status in ends.items() if status != 0}
+        died = {run for run, status in ends.items() if status not in (0, 3, 4, 5)}
         found: list[Wrong] = []
         for place in (place for it in self.environments for place in self.places(it)):
             history = snapshot.history(place)
-            found += at_rest(snapshot, place, history, finished=finished)
+            given_up = {it.tag for it in history.records.values() if it.actor in failed and not finished}
+            cut = {it.tag for it in history.records.values() if it.actor in died and not finished}
+            found += at_rest(snapshot, place, history, finished=finished, given_up=given_up, cut=cut)
             found += floats(snapshot, place, history) if finished else []
         return found
 

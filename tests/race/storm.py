@@ -25,10 +25,12 @@ TRIES = 4
 
 @dataclass
 class Storm:
-    """One storm over a site. ``acknowledged``: the releases that ended with 0, and their commands."""
+    """One storm over a site. ``acknowledged``: the releases that ended with 0, and their commands; ``winners``: their
+    runs, as records name them."""
 
     site: Site
     acknowledged: dict[str, str] = field(default_factory=dict)
+    winners: dict[str, str] = field(default_factory=dict)
     fixed: dict[tuple[str, str], str] = field(default_factory=dict)
     """(image, version tag) → where it was seen."""
 
@@ -48,7 +50,7 @@ class Storm:
         doomed = {number: self._dice.choice(SPOTS) for number in self._dice.sample(range(PROCESSES), KILLED)}
         running = [self._start(command, doomed.get(number)) for number, command in enumerate(commands)]
         for one, command in zip(running, commands, strict=True):
-            self._note(one.wait(), command)
+            self._note(one.wait(), command, one)
         if self.site.proxy is not None:
             self.site.proxy.clear()
         return self._judged(finished=False)
@@ -105,13 +107,14 @@ class Storm:
         targets = [f"{name}={version}" for name in names]
         return ("promote", *targets, "--to", "prod", "--override", "hold", "--reason", "storm", "--yes")
 
-    def _note(self, done: Done, command: tuple[str, ...]) -> None:
+    def _note(self, done: Done, command: tuple[str, ...], run: Running | None = None) -> None:
         self.site.kills += done.status == DIED
         assert done.status in (DIED, 0, 3, 4, 5, 6, 7), (command, done.status, done.err)
         if done.status == 0 and command[0] in ("push", "promote", "rollback"):
             release = done.document["result"]["release"]
             if release:
                 self.acknowledged[release] = " ".join(command)
+                self.winners[f"run{self.site.runs.index(run) if run else len(self.site.runs) - 1}"] = " ".join(command)
 
     def _judged(self, *, finished: bool) -> list[Wrong]:
         found = self.site.wrongs(finished=finished)
@@ -130,12 +133,11 @@ class Storm:
 
     def _siblings(self, history: History) -> list[Wrong]:
         """Of any two releases that ended with 0, one was built on the other."""
-        gone = history.aborted()  # who wanted to finish a release of another run, and gave way, has its id
-        mine = [it for it in history.records.values() if it.release in self.acknowledged and it.tag not in gone]
-        mine = [it for it in mine if it.action in MOVES]
-        latest = {it.release: it for it in sorted(mine, key=lambda it: it.rank)}
+        gone = history.aborted()
+        mine = [it for it in history.records.values() if it.actor in self.winners and it.tag not in gone]
+        latest = {it.actor: it for it in sorted(mine, key=lambda it: it.rank) if it.action in MOVES}
         return [
-            Wrong("both", f"{self.acknowledged[one.release]}; {self.acknowledged[other.release]}")
+            Wrong("both", f"{self.winners[one.actor]}; {self.winners[other.actor]}")
             for one, other in combinations(latest.values(), 2)
             if one.tag not in history.ancestors(other.tag) and other.tag not in history.ancestors(one.tag)
         ]

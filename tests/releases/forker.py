@@ -37,7 +37,7 @@ def _be_impatient(silence: float) -> None:
 
     quick = partial(pace.Settings, retry=RetryPolicy(first=0.001), silence=silence)
     pace.Settings = quick  # type: ignore[assignment,misc]
-    Timing.__init__.__defaults__ = (2.0, 3.0, 0.05)
+    Timing.__init__.__defaults__ = (2.0, 0.5, 3.0, 0.05)
 
 
 def serve() -> None:

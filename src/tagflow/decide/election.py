@@ -12,7 +12,7 @@ Only a run's *own* abort frees the way: counting a foreign one would let an aban
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -86,12 +86,16 @@ def elect(ballots: Mapping[str, Ballot], *, again: bool = False) -> Outcome:
 def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: bool) -> Outcome:
     taken = taken_over(ballot)
     if taken is not None:
-        return Outcome(Verdict.STOP, taken, image)
+        took = (it for it in (taken, *_successors(ballot)) if again or not _is_mistaken(it, ballot))
+        if (taker := next(took, None)) is not None:
+            return Outcome(Verdict.STOP, taker, image)
     aborts = [entry for entry in ballot.unseen.values() if entry.record.action == "abort"]
     for abort in aborts:
         if abort.record.abandons or ballot.known.intersection(abort.record.aborts):
             return Outcome(Verdict.YIELD, abort, image)
     rivals = [entry for entry in ballot.unseen.values() if is_open(entry, ballot.unseen)]
+    if taken is not None and taken in rivals:
+        return Outcome(Verdict.WAIT, taken, image)
     for rival in rivals:
         arrived = ballot.digest == rival.record.digest and ballot.digest != ballot.before
         first = not again and _comes_first(rival, image, ballots)
@@ -99,13 +103,29 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: boo
             return Outcome(Verdict.YIELD, rival, image)
     if rivals and not again:
         return Outcome(Verdict.WAIT, rivals[0], image)
-    if ballot.digest == ballot.before:
+    if ballot.digest == ballot.before or has_arrived(ballot):
         return Outcome(Verdict.WON, None, image)
     # The tag is on its way back: its release has announced that it puts it back.
     coming_back = [abort for abort in aborts if abort.record.previous_digest == ballot.digest]
     if coming_back:
         return Outcome(Verdict.WAIT, coming_back[0], image, tag_moved=True)
     return Outcome(Verdict.YIELD, None, image, tag_moved=True)
+
+
+def _is_mistaken(successor: Entry, ballot: Ballot) -> bool:
+    """Whether a release was built on this one as on one that is complete, before this one has moved anything: the tag
+    stood at the same digest once before. It finds the tag elsewhere, and gives way."""
+    record = ballot.announcement.record
+    if successor.record.action == "abort" or successor.record.finishes:
+        return False
+    # Nobody else moves the tag for this release, unless others have announced it as well.
+    return not record.finishes and ballot.digest == ballot.before != record.digest
+
+
+def has_arrived(ballot: Ballot) -> bool:
+    """Whether the run whose release is finished here has moved the tag by itself meanwhile."""
+    record = ballot.announcement.record
+    return record.finishes and ballot.digest == record.digest and ballot.digest != ballot.before
 
 
 def taken_over(ballot: Ballot) -> Entry | None:
@@ -119,13 +139,17 @@ def taken_over(ballot: Ballot) -> Entry | None:
 
 def built_on(ballot: Ballot) -> Entry | None:
     """A release that another run built on this one: its decision had seen this one's record."""
+    return next(_successors(ballot), None)
+
+
+def _successors(ballot: Ballot) -> Iterator[Entry]:
+    """The releases that have this one among their ancestors, the lowest first."""
     below = set(ballot.own_tags)
     for entry in sorted(ballot.unseen.values(), key=lambda entry: entry.rank):
         if any(parent.tag in below for parent in entry.record.parents):
-            if entry.record.action in RELEASES:
-                return entry
             below.add(entry.tag)
-    return None
+            if entry.record.action in RELEASES:
+                yield entry
 
 
 def taken_back(ballot: Ballot) -> Entry | None:
@@ -162,7 +186,15 @@ def carries_on_what_is_gone(ballot: Ballot) -> bool:
     entries = {entry.tag: entry for entry in (*ballot.mine, *ballot.unseen.values())}
     named = {parent.tag for entry in entries.values() for parent in entry.record.parents}
     followed = {entry.record.follows for tag, entry in entries.items() if tag not in named}
-    return not gone(ballot).isdisjoint(followed - {None})
+    taken = gone(ballot).union(*(entry.record.aborts for entry in ballot.mine))
+    return not taken.isdisjoint(followed - {None})
+
+
+def hides_abandonment(ballot: Ballot) -> bool:
+    """Whether something on top of an abandonment says otherwise: carries on what it takes back, or, written by a repair
+    that saw no release on its way, adopts where the tag stands until it is put back."""
+    on_top = (entry for entry in ballot.unseen.values() if entry.rank > ballot.announcement.rank)
+    return carries_on_what_is_gone(ballot) or any(entry.record.action == "adopt" for entry in on_top)
 
 
 def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:

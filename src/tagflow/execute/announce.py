@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
 from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
-from tagflow.decide.election import Ballot, taken_back
+from tagflow.decide.election import Ballot, gone, taken_back
 from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.plan import Plan, Step
 from tagflow.domain.records import ARTIFACT_TYPE
 from tagflow.domain.snapshot import Target
-from tagflow.domain.standing import Interrupted
+from tagflow.domain.standing import Interrupted, Standing
 from tagflow.errors import StoreError
 from tagflow.execute.sign import signed
 from tagflow.stores.artifact import artifact, write_empty
@@ -56,7 +56,7 @@ class RecordWriter:
     def compose(self, step: Step, prospect: Prospect) -> list[Written]:
         """An image's records: what is adopted, where something is, then the announcement."""
         target, standing = prospect.seen.target, prospect.seen.standing
-        parents, seen = list(standing.heads), set(prospect.seen.records)
+        parents, seen = _below(step, standing), set(prospect.seen.records)
         composed: list[Written] = []
         if step.adopts:
             composed.append(self._composed(self._adopted(prospect), parents, seen))
@@ -83,25 +83,27 @@ class RecordWriter:
         composed.append(self._composed(draft, parents, seen))
         return composed
 
-    def compose_abort(self, ballot: Ballot, prospect: Prospect, *, moved: bool) -> Written:
+    def compose_abort(
+        self, ballot: Ballot, prospect: Prospect, *, moved: bool, lost: Collection[RecordTag] = ()
+    ) -> Written:
         """This run's own abort: what it announced did not take place, or is put back (``moved``).
 
         Where another release remains under way, the abort carries that one on: it must not look settled. That is so
-        for a release that this run was to finish, too. Where somebody took this run's release back, or the one that it
-        was to finish, it goes to where they took it.
+        for a release that this run was to finish, too; not for one that has ``lost``. Where somebody took this run's
+        release back, or the one that it was to finish, it goes to where they took it.
         """
         target, announced = prospect.seen.target, ballot.announcement
         record = announced.record
-        resumed = _resumed(prospect) if self.plan.resumes is not None else None
-        resumed_gone = _taken(resumed, ballot)
-        taken = taken_back(ballot) or resumed_gone
-        remaining = None if moved else _remaining(ballot)
+        resumed = _resumed(prospect, ballot) if self.plan.resumes is None else _resumed(prospect)
+        base_gone = _taken(prospect, ballot)
+        taken = taken_back(ballot) or base_gone
+        remaining = None if moved else _remaining(ballot, lost)
         if remaining is None and taken is None:
             remaining = resumed
         adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
         base = adopted.state if adopted else prospect.seen.standing.state
-        if resumed is not None and resumed_gone is not None:
-            base = _beside(prospect, resumed)
+        if base_gone is not None:
+            base = _beside(prospect, gone(ballot))
         state = _with_notes(base, ballot.unseen.values())
         draft = replace(
             self._draft(target, state),
@@ -120,34 +122,32 @@ class RecordWriter:
             back = taken.record
             state = replace(_carried(back.state, base), seen="")
             draft = replace(draft, version=back.version, digest=back.digest, state=state)
+            if back.follows is not None and not moved:
+                draft = replace(draft, previous_digest=back.previous_digest, follows=back.follows)
         if remaining is not None:
-            other = remaining.record
-            draft = replace(
-                draft,
-                version=other.version,
-                digest=other.digest,
-                previous_digest=other.previous_digest,
-                state=_with_notes(_carried(other.state, base), ballot.unseen.values()),
-                follows=other.follows or remaining.tag,
-            )
+            draft = _carrying_on(draft, remaining, base)
+            draft = replace(draft, state=_with_notes(draft.state, ballot.unseen.values()))
             if remaining == resumed:
                 return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
         return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
 
     def compose_again(self, ballot: Ballot, prospect: Prospect, late: Sequence[Entry]) -> Written:
-        """This run's abandonment once more, with records that it names beside those that it took back."""
-        record = ballot.announcement.record
-        state = record.state
+        """This run's abandonment once more, with records that it names beside those that it took back.
+
+        Where another release is under way, which is not abandoned, this carries that one on.
+        """
+        last = ballot.announcement.record
+        first = next(entry.record for entry in ballot.mine if entry.record.abandons)
+        aborts = tuple(dict.fromkeys((*last.aborts, *(entry.tag for entry in late))))
+        draft = replace(first, aborts=aborts, previous_digest=ballot.digest, at=self.context.now())
+        remaining = _remaining(ballot, aborts)
+        if remaining is not None:
+            draft = _carrying_on(draft, remaining, State())
+        state = draft.state.joined(State(void=last.state.void))
         for entry in late:
             state = state.aborted(entry.record.version, entry.record.digest)
-        draft = replace(
-            record,
-            aborts=tuple(dict.fromkeys((*record.aborts, *(entry.tag for entry in late)))),
-            previous_digest=ballot.digest,
-            at=self.context.now(),
-            state=state,
-        )
+        draft = replace(draft, state=state)
         return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
 
     def write(self, target: Target, written: Written, *, first: bool) -> Entry:
@@ -229,6 +229,14 @@ def put_artifact(context: Context, store: Store, manifest: Manifest, tag: str, *
     store.put(manifest, tag)
 
 
+def _below(step: Step, standing: Standing) -> list[Entry]:
+    """The parents of what is announced. A note beside several releases under way stands on one of them: nothing says
+    yet which of them goes on, and each has to be found on top then."""
+    if step.action not in NOTES:
+        return list(standing.heads)
+    return [entry for entry in standing.heads if entry is standing.head or not standing.is_pending(entry)]
+
+
 def _carrying(draft: Record, prospect: Prospect) -> Record:
     """A note changes no state: the digests of what it follows go on, and so does the stay."""
     standing = prospect.seen.standing
@@ -249,37 +257,60 @@ def _carrying(draft: Record, prospect: Prospect) -> Record:
     )
 
 
+def _carrying_on(draft: Record, other: Entry, base: State) -> Record:
+    """An abort beside a release that is still under way: it must not look settled."""
+    record = other.record
+    return replace(
+        draft,
+        version=record.version,
+        digest=record.digest,
+        previous_digest=record.previous_digest,
+        state=_carried(record.state, base),
+        follows=record.follows or other.tag,
+    )
+
+
 def _everything(ballot: Ballot) -> set[RecordTag]:
     return {*ballot.known, *ballot.unseen, *ballot.listed}
 
 
-def _resumed(prospect: Prospect) -> Entry | None:
-    """The head by which a release is under way that a run was to finish."""
-    position = prospect.seen.standing.position
+def _resumed(prospect: Prospect, now: Ballot | None = None) -> Entry | None:
+    """The head by which a release is under way that a run was to finish. ``now``: or that shows itself to be under way
+    by where the tag stands, though it looked complete when this run decided."""
+    standing = prospect.seen.standing
+    position = (standing if now is None else Standing(now.digest, standing.heads)).position
     return position.head if isinstance(position, Interrupted) else None
 
 
-def _taken(resumed: Entry | None, ballot: Ballot) -> Entry | None:
-    """The abort by which a release was taken back that a run was to finish, and that carries on no other."""
-    if resumed is None:
-        return None
-    names = {resumed.tag, resumed.record.follows}
-    found = (entry for entry in ballot.unseen.values() if names.intersection(entry.record.aborts))
-    return max((it for it in found if it.record.follows is None), key=lambda it: it.rank, default=None)
+def _taken(prospect: Prospect, ballot: Ballot) -> Entry | None:
+    """The abort by which a release was taken back that a run had built on, or was to finish. Where that carries on
+    another release, and this one was taken back as well, it is the abort of that."""
+    heads = prospect.seen.standing.heads
+    names = {entry.tag for entry in heads} | {entry.record.follows for entry in heads}
+    found, passed = None, set[RecordTag | None]()
+    while not names <= passed:
+        passed |= names
+        aborts = [it for it in ballot.unseen.values() if it.record.action == "abort" and names & {*it.record.aborts}]
+        latest = max(aborts, key=lambda it: it.rank, default=None)
+        if latest is None:
+            break
+        found, names = latest, {latest.record.follows} - {None}
+    return found
 
 
-def _beside(prospect: Prospect, resumed: Entry) -> State:
-    """What was noted beside a release that was under way."""
+def _beside(prospect: Prospect, gone: Collection[RecordTag]) -> State:
+    """What was noted beside releases that were taken back."""
     state = State()
     for head in prospect.seen.standing.heads:
-        if head is not resumed or head.record.carries_on:
+        if head.tag not in gone:
             state = state.joined(head.record.state)
     return state
 
 
-def _remaining(ballot: Ballot) -> Entry | None:
+def _remaining(ballot: Ballot, lost: Collection[RecordTag]) -> Entry | None:
     """Another release that is still under way, or has arrived: the one that the tag shows, else the first."""
     taken = {tag for entry in ballot.unseen.values() if entry.record.action == "abort" for tag in entry.record.aborts}
+    taken.update(lost)
     open_ = [it for it in ballot.unseen.values() if it.record.action in RELEASES and it.tag not in taken]
     if not open_:
         return None

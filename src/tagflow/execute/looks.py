@@ -10,8 +10,8 @@ from tagflow.decide.decision import Prospect
 from tagflow.decide.election import Ballot, is_open
 from tagflow.domain.history import RELEASES, Entry, Release
 from tagflow.domain.own_tags import RecordTag
-from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import TagLookup
+from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import Observation, TagLookup
 from tagflow.observe.observer import Observer, record_tags
 
 
@@ -81,6 +81,41 @@ class Lookout:
                 yield age
             elif record.action not in RELEASES:
                 below |= self.observer.read(history, [parent.tag for parent in record.parents])
+
+    def lost(self, announced: Announced, ballot: Ballot) -> frozenset[RecordTag]:
+        """Of the releases among unseen records, those that can't win any more: what runs was brought in by a release on
+        which this run was built, and they were not. Their own runs give way to it; where those have died, nobody is to
+        take them for under way."""
+        seen = announced.prospect.seen
+        rivals = [it for it in open_releases({seen.image: ballot}) if it.record.digest != ballot.digest]
+        base = self._release_below(seen, ballot.digest) if rivals else None
+        if base is None:
+            return frozenset()
+        return frozenset(it.tag for it in rivals if not self._is_above(seen.target.history, it, base))
+
+    def _release_below(self, seen: Observation, digest: Digest | None) -> Entry | None:
+        """The latest release among what a decision has seen, below notes and aborts, if it is of this digest."""
+        todo = {entry.tag: entry for entry in seen.standing.heads}
+        taken_back: set[RecordTag] = set()
+        while todo:
+            entry = todo.pop(max(todo, key=lambda tag: todo[tag].rank))
+            record = entry.record
+            if record.action in RELEASES and entry.tag not in taken_back:
+                return entry if record.digest == digest else None
+            taken_back.update(record.aborts)
+            todo |= self.observer.read(seen.target.history, [parent.tag for parent in record.parents])
+        return None
+
+    def _is_above(self, history: Repository, entry: Entry, base: Entry) -> bool:
+        """Whether a record has another among its ancestors."""
+        todo = {entry.tag: entry}
+        while todo:
+            _, one = todo.popitem()
+            if one.tag == base.tag:
+                return True
+            above = [it.tag for it in one.record.parents if it.tag.sequence >= base.tag.sequence]
+            todo |= self.observer.read(history, above)
+        return False
 
     def take_in(self, ballots: Mapping[str, Ballot]) -> None:
         """Note what the election has seen: a later look tells what came since."""

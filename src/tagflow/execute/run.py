@@ -23,6 +23,8 @@ from tagflow.decide.election import (
     built_on,
     carries_on_what_is_gone,
     elect,
+    has_arrived,
+    hides_abandonment,
     stopped_by,
     taken_back,
     taken_over,
@@ -220,15 +222,19 @@ class ReleaseRun:
         another one finished: wait for that moment too."""
         if self._abandons:
             return
-        fence = self._context.timing.fence
-        ages = [
-            age
-            for prospect in self._decision.prospects.values()
-            if not self._is_exact(prospect.seen.image)
-            for age in self._lookout.ages_of_takeovers(prospect, fence, self._plan.resumes)
-        ]
-        if ages:
-            self._context.sleep(fence - min(ages))
+        fence, skew = self._context.timing.fence, self._context.timing.skew
+        waits: list[float] = []
+        for prospect in self._decision.prospects.values():
+            if self._is_exact(prospect.seen.image):
+                continue
+            standing = prospect.seen.standing
+            # What was abandoned still stands: whoever abandoned it has waited, and puts it back only now.
+            twice = standing.digest in standing.state.void_digests
+            over = (2 if twice else 1) * fence + skew
+            ages = self._lookout.ages_of_takeovers(prospect, over, self._plan.resumes)
+            waits += [min(fence, over - age) for age in ages]
+        if waits:
+            self._context.sleep(max(waits))
 
     # --- 3: the election ---------------------------------------------------------------------------------------
 
@@ -258,8 +264,22 @@ class ReleaseRun:
             raise combine(list(errors))
         self._lookout.take_in(ballots)
         self._looked_at = dict.fromkeys(self._announced, looked_at)
+        self._keep_what_arrived(ballots)
         for move in self._pending("environment"):
             self._ledger.look(move)
+
+    def _keep_what_arrived(self, ballots: Mapping[str, Ballot]) -> None:
+        """Where the run whose release is finished here has moved the tag by itself meanwhile, it is not moved again."""
+        there = {image: ballot.digest for image, ballot in ballots.items() if has_arrived(ballot)}
+        for image, digest in there.items():
+            self._announced[image] = replace(self._announced[image], before=digest)
+        self._plan = replace(
+            self._plan,
+            moves=tuple(
+                replace(move, before=move.after) if move.kind == "environment" and move.image in there else move
+                for move in self._plan.moves
+            ),
+        )
 
     def _look_for_rivals(self) -> dict[str, Ballot]:
         """Whether the tags that this run creates once it has won are there already is seen in the same round."""
@@ -283,7 +303,7 @@ class ReleaseRun:
         """The rules that are not asked: those set aside, and for a release that is being finished its freeze."""
         return frozenset(self._plan.request.overrides) | ({"freeze"} if self._plan.resumes else frozenset())
 
-    def _overtaken(self, outcome: Outcome) -> TagflowError:
+    def _overtaken(self, outcome: Outcome, *, changed: bool = False) -> TagflowError:
         environment = self._plan.request.environment
         record = outcome.because.record if outcome.because else None
         if record is None:
@@ -300,7 +320,7 @@ class ReleaseRun:
             what = f"another release of {outcome.image} came first: {record.action} of {record.version or 'nothing'}"
             what += f" by {record.actor}"
         return Overtaken(
-            f"{environment}: {what}; nothing of this one was changed",
+            f"{environment}: {what}" + ("" if changed else "; nothing of this one was changed"),
             hint="Look at `tagflow status`, then run the command again; --wait DURATION does so by itself.",
             details=[
                 {
@@ -439,6 +459,8 @@ class ReleaseRun:
                 outcome = elect(ballots, again=True)
                 if outcome.verdict is not Verdict.WON:
                     raise self._overtaken(outcome)
+                if image in ballots and has_arrived(ballots[image]):
+                    raise _Arrived
                 self._refuse_stopped(ballots)
             self._lookout.take_in(ballots)
             self._looked_at[image] = looked_at
@@ -629,7 +651,7 @@ class ReleaseRun:
         """
         patience = self._context.elapsed() + self._context.timing.wait
         rivals: Sequence[Entry] = ()
-        extended = True
+        extended, tries = True, _LOOKS
         while True:
             if extended and not all(self._is_exact(image) for image in self._announced):
                 self._context.sleep(self._context.timing.fence)
@@ -638,6 +660,11 @@ class ReleaseRun:
             ballots = self._look_for_rivals()
             rivals = _not_abandoned(ballots)
             if not rivals:
+                tangled = {it: () for it, ballot in ballots.items() if hides_abandonment(ballot)}
+                if tangled and tries:
+                    self._abandon_again(ballots, tangled)
+                    extended, tries = False, tries - 1
+                    continue
                 break
             extended = self._abandon_finishers(ballots)
             if extended:
@@ -654,17 +681,21 @@ class ReleaseRun:
     def _abandon_finishers(self, ballots: Mapping[str, Ballot]) -> bool:
         """Abandon what was announced meanwhile to finish a release that is abandoned here; whether there was any."""
         gone = {entry.record.release.id for entry in self._abandoned_entries()}
-        found = False
-        for image, ballot in ballots.items():
-            late = [entry for entry in _not_abandoned({image: ballot}) if entry.record.release.id in gone]
-            if not late:
-                continue
-            found = True
+        late = {
+            image: [entry for entry in _not_abandoned({image: ballot}) if entry.record.release.id in gone]
+            for image, ballot in ballots.items()
+        }
+        found = {image: entries for image, entries in late.items() if entries}
+        self._abandon_again(ballots, found)
+        return bool(found)
+
+    def _abandon_again(self, ballots: Mapping[str, Ballot], late: Mapping[str, Sequence[Entry]]) -> None:
+        """Write the abandonment once more in some images, above all that is there, with what else it takes back."""
+        for image, entries in late.items():
             announced = self._announced[image]
-            written = self._writer.compose_again(ballot, announced.prospect, late)
+            written = self._writer.compose_again(ballots[image], announced.prospect, entries)
             self._writer.write(announced.prospect.seen.target, written, first=False)
             self._announced[image] = replace(announced, mine=(*announced.mine, written.entry))
-        return found
 
     def _abandoned_entries(self) -> list[Entry]:
         """The records that this run takes back."""
@@ -702,41 +733,43 @@ class ReleaseRun:
 
     def _give_way(self, ballots: Mapping[str, Ballot], back: Mapping[str, Entry]) -> NoReturn:
         """Somebody took this release back in some images, having seen no more of it: it goes back in all of them."""
-        self._restore(ballots, back)
-        first = next(iter(back))
-        error = self._overtaken(Outcome(Verdict.STOP, back[first], first))
-        for image in back:
+        stays = {image for image in back if not self._restore(image, ballots[image])}
+        for image in back.keys() - stays:
             self._leave(image)
         self._written -= back.keys()
+        first = next(iter(back))
+        error = self._overtaken(Outcome(Verdict.STOP, back[first], first), changed=bool(stays))
         if self._written:
             self._give_back(error)
-        raise error
+        raise self._partly(error) if stays else error
 
-    def _restore(self, ballots: Mapping[str, Ballot], back: Mapping[str, Entry]) -> None:
+    def _restore(self, image: str, ballot: Ballot) -> bool:
         """Abandoned while alive, and the PUT landed on top: put the tag back, announced, unless another release was
-        announced since."""
-        for image in back:
-            ballot = ballots[image]
-            if open_releases({image: ballot}) or ballot.digest != ballot.announcement.record.digest:
-                continue
-            announced = self._announced[image]
-            written = self._writer.compose_abort(
-                self._lookout.unseen({image: ballot})[image], announced.prospect, moved=True
-            )
-            target = announced.prospect.seen.target
-            try:
-                self._writer.write(target, written, first=False)
-                looked_at = self._context.elapsed()
-                again = self._lookout.ballots({image: announced})[image]
-                if open_releases(
-                    {image: replace(again, unseen={t: e for t, e in again.unseen.items() if t not in ballot.unseen})}
-                ):
-                    continue
-                self._put_back(image, looked_at)
-            except _LookedTooLongAgo:
-                self._context.warn(f"{target.name}: {self._too_late(image).message}")
-            except TagflowError as error:
-                self._context.warn(f"{target.name}: {error.message}")
+        announced since. False where the tag stays at what this run put there."""
+        announced = self._announced[image]
+        if ballot.digest != ballot.announcement.record.digest:
+            return True
+        if open_releases({image: ballot}):
+            return False
+        written = self._writer.compose_abort(
+            self._lookout.unseen({image: ballot})[image], announced.prospect, moved=True
+        )
+        target = announced.prospect.seen.target
+        try:
+            self._writer.write(target, written, first=False)
+            looked_at = self._context.elapsed()
+            again = self._lookout.ballots({image: announced})[image]
+            since = {tag: entry for tag, entry in again.unseen.items() if tag not in ballot.unseen}
+            if open_releases({image: replace(again, unseen=since)}):
+                return again.digest != ballot.digest
+            self._put_back(image, looked_at)
+        except _LookedTooLongAgo:
+            self._context.warn(f"{target.name}: {self._too_late(image).message}")
+            return False
+        except TagflowError as error:
+            self._context.warn(f"{target.name}: {error.message}")
+            return False
+        return True
 
     # --- when it fails -----------------------------------------------------------------------------------------
 
@@ -774,9 +807,10 @@ class ReleaseRun:
         """Write this run's own abort in each image; the images where that failed, each told."""
 
         def abort(image: str) -> None:
-            prospect = self._announced[image].prospect
-            written = self._writer.compose_abort(ballots[image], prospect, moved=image in moved)
-            self._writer.write(prospect.seen.target, written, first=False)
+            announced, ballot = self._announced[image], ballots[image]
+            lost = self._lookout.lost(announced, ballot)
+            written = self._writer.compose_abort(ballot, announced.prospect, moved=image in moved, lost=lost)
+            self._writer.write(announced.prospect.seen.target, written, first=False)
 
         results = attempt(abort, ballots, threads=self._context.threads)
         failed = {it: error for it, error in zip(ballots, results, strict=True) if isinstance(error, TagflowError)}
