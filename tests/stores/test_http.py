@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import gc
+import ssl
+import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from tagflow.errors import StoreError
+from tagflow.stores.registry.http import connections
+from tagflow.stores.registry.http.connections import AHEAD
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.http.transport import ANSWER_LIMIT, Request, Transport
 from tests.proxy import FaultProxy
-from tests.servers import free_port
+from tests.servers import free_port, make_certificate
 from tests.standin import Asked, Say, standin
 
 QUICK = RetryPolicy(attempts=4, first=0.01, budget=5.0, gap=0.001, largest_gap=0.01)
@@ -47,6 +53,52 @@ class TestConnections:
         assert http.send(Request("GET", f"http://{proxy.host}/v2/")).status == 200
         assert proxy.count() == 6
         assert proxy.connections == 1
+
+    @pytest.mark.parametrize("secure", [True, False])
+    def test_opened_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secure: bool) -> None:
+        """While the first answer is on its way, connections are opened for what comes next. The tickets that TLS 1.3
+        sends after a handshake do not make one look closed."""
+        opened, ready, side_by_side = [], threading.Semaphore(0), threading.Barrier(AHEAD)
+        open_one, connect = connections._Ahead._open_one, HTTPConnection._new_conn
+
+        def counting(pool: Any, connection: Any, seconds: float) -> None:
+            open_one(pool, connection, seconds)
+            ready.release()
+
+        def connecting(connection: Any) -> Any:
+            opened.append(connection)
+            return connect(connection)
+
+        def script(asked: Asked) -> Say:
+            if asked.path.endswith("list"):
+                assert all(ready.acquire(timeout=30) for _ in range(AHEAD))
+            else:
+                side_by_side.wait(timeout=30)
+            return Say(body=b"here")
+
+        monkeypatch.setattr(connections._Ahead, "_open_one", counting)
+        monkeypatch.setattr(HTTPConnection, "_new_conn", connecting)
+        authority, certificate, key = make_certificate(tmp_path)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, key)
+        with standin(script, tls=tls if secure else None) as server:
+            http = transport(writes=True, environ={"SSL_CERT_FILE": str(authority)})
+            base = http.base(server.host)
+            assert base.startswith("https" if secure else "http:")
+            assert http.send(Request("GET", f"{base}/list")).body == b"here"
+            assert len(opened) in (AHEAD, 1 + AHEAD)  # the first may take one of these
+            before = list(opened)
+            with ThreadPoolExecutor(AHEAD) as pool:
+                answers = pool.map(lambda number: http.send(Request("GET", f"{base}/{number}")), range(AHEAD))
+                assert [it.body for it in answers] == [b"here"] * AHEAD
+            assert opened == before
+            http.close()
+
+    def test_none_ahead_to_where_nothing_is_moved(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections._Ahead, "_open_one", lambda *_: pytest.fail("opened"))
+        http = transport()
+        assert http.send(Request("GET", f"http://{proxy.host}/v2/")).status == 200
+        http.close()
 
     def test_plain_http_on_loopback(self, http: Transport, proxy: FaultProxy) -> None:
         assert http.base(proxy.host) == f"http://{proxy.host}"

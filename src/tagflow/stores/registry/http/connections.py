@@ -6,7 +6,9 @@ import http.client
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from socket import socket
+from ssl import SSLWantReadError
 from threading import Thread
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -63,6 +65,8 @@ def within(work: Callable[[], T], seconds: float, discard: Callable[[T], None]) 
 
 
 CONNECT_SECONDS = 10.0
+AHEAD = 6
+"""So many connections beside the first are opened ahead: what a promotion of one image asks for at once needs seven."""
 HEAD_SECONDS = 30.0
 """The longest time for status and headers as a whole, from their first byte on."""
 
@@ -191,6 +195,24 @@ class _SecureConnection(HTTPSConnection):
         finally:
             _connecting.seconds += time.monotonic() - began
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server has not closed it. Its tickets for later sessions (RFC 8446, 4.6.1) are no answer: on a
+        connection that was opened ahead nobody has read them yet."""
+        if super().is_connected or self.sock is None:
+            return super().is_connected
+        waits = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            self.sock.recv(1)
+        except (SSLWantReadError, BlockingIOError):
+            return True
+        except OSError:
+            return False
+        finally:
+            self.sock.settimeout(waits)
+        return False
+
     def _new_conn(self) -> socket:
         return _connected(self, super()._new_conn)
 
@@ -221,11 +243,27 @@ def _peer(connection: socket) -> str:
     return str(connection.getpeername()[0])
 
 
+class _Ahead(HTTPConnectionPool):
+    """A pool that opens connections for requests that are still to come."""
+
+    def open_ahead(self, count: int, seconds: float) -> None:
+        """Begin to open so many connections, each within ``seconds`` and by a thread that ends with the process. What
+        fails is not told: the request that would have had the connection opens its own."""
+        for connection in [self._get_conn() for _ in range(count)]:
+            Thread(target=self._open_one, args=(connection, seconds), name="tagflow-connect", daemon=True).start()
+
+    def _open_one(self, connection: HTTPConnection, seconds: float) -> None:
+        connection.timeout = seconds
+        with suppress(Exception):
+            connection.connect()
+        self._put_conn(connection)
+
+
 def _pools(connection: type[HTTPConnection], secure: type[HTTPSConnection]) -> dict[str, type[HTTPConnectionPool]]:
-    class Pool(HTTPConnectionPool):
+    class Pool(_Ahead):
         ConnectionCls = connection
 
-    class SecurePool(HTTPSConnectionPool):
+    class SecurePool(_Ahead, HTTPSConnectionPool):
         ConnectionCls = secure
 
     return {"http": Pool, "https": SecurePool}
@@ -270,6 +308,19 @@ class Pools:
             if key not in self._pools:
                 self._pools[key] = self._open(url)
             return self._pools[key]
+
+    def open_ahead(self, url: str) -> None:
+        """Begin to open connections to a registry beside the first request to it, a list of tags: what that names
+        is asked for side by side, and the handshakes need not be waited for then. Not through a proxy.
+
+        :raises StoreError: as :meth:`of`.
+        """
+        manager = self.of(url)
+        if isinstance(manager, urllib3.ProxyManager) or urlsplit(url).netloc not in self._named():
+            return
+        pool = manager.connection_from_url(url)
+        assert isinstance(pool, _Ahead)
+        pool.open_ahead(min(AHEAD, self._settings.threads - 1), self._settings.seconds(CONNECT_SECONDS))
 
     def close(self) -> None:
         """Drop the connections."""

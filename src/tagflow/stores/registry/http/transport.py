@@ -90,6 +90,8 @@ class Transport:
         self._pools = Pools(settings)
         self._limiter = RateLimiter(settings.retry)
         self._widths = Widths()
+        self._ahead = settings.writes
+        """Whether connections are still to be opened ahead: only for a run of many requests, one after the other."""
 
     def base(self, host: str) -> str:
         """Scheme and host of a registry: :meth:`Pools.base`."""
@@ -156,6 +158,9 @@ class Transport:
     def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
         self._take_turn(request.url)
+        if self._ahead:
+            self._ahead = False
+            self._pools.open_ahead(request.url)
         with self._place(request) as turn:
             if request.before is not None:
                 request.before()
