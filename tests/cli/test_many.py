@@ -65,6 +65,7 @@ class Cell:
     frozen: Any = None
     proof: Any = None
     doubtful: int = 0
+    beside: tuple[str, ...] = ()
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -193,6 +194,17 @@ def test_unknown_builds_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     [command] = [line for line in lines if "tagflow rollback" in line]
     assert command.endswith("  # puts it back")
     assert command.count("=v1.1") == 10
+
+
+def test_what_was_released_beside_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forked(image: str, environment: str) -> dict[str, Any]:
+        return {"beside": ("v1.1 by bob",)} if environment == "prod-us" and image in NAMES[:10] else {}
+
+    lines = shown(rows(forked), monkeypatch, 240)
+    told = "! prod-us: v1.1 by bob was released beside what runs, and neither had seen the other (10 images)"
+    at = lines.index(told)
+    assert lines[at + 1].strip() == "tagflow verify prod-us --repair  # joins the two histories"
+    assert sum("beside" in line for line in lines) == 1
 
 
 def test_a_version_that_nothing_tells_is_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tagflow.stores.port import OCI_MANIFEST
+from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tests import images, warm
 from tests.cli.runner import Desk, surroundings
 from tests.journeys.tools import Journey, asked, downloaded, is_record, layers, policy, skopeo, uploaded
@@ -364,3 +365,66 @@ class TestConcurrently:
         assert problems & {"interrupted", "drift"} == told
         assert {it["actual"] for it in findings if it["problem"] in told} <= {stands}
         assert cell["version"] == (version if cell["state"] == "recorded" else None)
+
+
+class TestWhatAnotherToolDidToProd:
+    """`verify` on a real registry after skopeo moved tags: it finds it, and a repair never moves anything to a
+    build that was refused."""
+
+    @pytest.fixture
+    def journey(self, registry: RegistryServer, tmp_path: Path) -> Journey:
+        address = str(registry.fresh())
+        journey = Journey(tmp_path, policy(address, TWO), address)
+        for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
+            journey.build(version, "frontend")
+            journey.through(version, "dev", "prod")
+        return journey
+
+    def stands(self, journey: Journey, *tags: str) -> list[bytes]:
+        return [journey.raw("frontend", tag) for tag in tags]
+
+    def test_what_was_rolled_back_runs_again(self, journey: Journey) -> None:
+        journey.run("rollback", "prod")
+        journey.run("rollback", "prod")
+        self.copy(journey, "v1.2.0", "prod")
+        held = {it["problem"]: it for it in journey.problems("prod")}
+        assert set(held) == {"drift", "running.held"}
+        before = self.stands(journey, "prod", "latest", "v1")
+        journey.run("verify", "prod", "--repair", status=5)
+        assert self.stands(journey, "prod", "latest", "v1") == before
+        journey.here.tagflow(*shlex.split(held["running.held"]["repair"], comments=True)[1:], "--yes")
+        assert journey.problems("prod") == []
+        assert self.stands(journey, "prod", "latest", "v1") == self.stands(journey, *["v1.0.0"] * 3)
+
+    def test_another_build_under_the_version_that_runs(self, journey: Journey) -> None:
+        journey.build("v9.9.9", "frontend")
+        running = self.stands(journey, "prod", "latest", "v1")
+        self.copy(journey, "v9.9.9", "v1.2.0-prod")
+        assert {it["problem"] for it in journey.problems("prod")} == {"anchor.moved", "running.unanchored"}
+        journey.run("verify", "prod", "--repair", status=5)
+        assert self.stands(journey, "prod", "latest", "v1") == running
+        self.copy(journey, "prod", "v1.2.0-prod")
+        assert journey.problems("prod") == []
+
+    def test_a_fork_is_shown_and_joined(self, journey: Journey) -> None:
+        """The record of somebody who did not see ours, as a list that lags brings it about."""
+        store = journey.store("frontend")
+        [ours] = [tag for tag in journey.tags("frontend") if tag.startswith("_tagflow.prod.000003")]
+        theirs = json.loads(store.get(ours).content)
+        other = {"actor": "bob", "version": "v1.1.0", "digest": str(store.resolve("v1.1.0")), "release": "0" * 16}
+        theirs["annotations"] |= {f"io.tagflow.record.{key}": value for key, value in other.items()}
+        manifest = Manifest(OCI_MANIFEST, json.dumps(theirs).encode())
+        store.put(manifest, f"_tagflow.prod.000003.{manifest.digest.partition(':')[2][:12]}")
+        assert {it["problem"] for it in journey.problems("prod")} == {"history.fork"}
+        told = journey.here.tagflow("status").out
+        assert "! prod: v1.1.0 by bob was released beside what runs" in told
+        assert "tagflow verify prod --repair" in told
+        before = self.stands(journey, "prod", "latest", "v1")
+        journey.run("verify", "prod", "--repair")
+        assert journey.problems("prod") == []
+        assert "!" not in journey.here.tagflow("status").out
+        assert self.stands(journey, "prod", "latest", "v1") == before
+
+    def copy(self, journey: Journey, source: str, target: str) -> None:
+        there = (journey.at("frontend", source), journey.at("frontend", target))
+        skopeo("copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", *there)

@@ -106,6 +106,14 @@ class Standing:
         )
 
     @cached_property
+    def rivals(self) -> tuple[Entry, ...]:
+        """The releases on top beside the one that runs: whoever announced them had not seen it, nor it them."""
+        if not isinstance(self.position, Recorded):
+            return ()
+        others = (entry for entry in self.heads if entry is not self.head and not entry.record.carries_on)
+        return tuple(entry for entry in others if entry.record.action in RELEASES)
+
+    @cached_property
     def position(self) -> Position:
         """Which of the six cases it is."""
         if self.error is not None:

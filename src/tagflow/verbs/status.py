@@ -30,7 +30,8 @@ class Cell:
 
     ``holds`` are the versions that are held here, ``held`` says by whom and why; ``frozen`` the freeze that somebody
     ordered, while it lasts. ``wanted`` is the version that an unfinished release wants, or that was recorded before
-    somebody moved the tag by hand; ``found`` the version of a digest that no record tells of; ``detail`` says what is
+    somebody moved the tag by hand; ``found`` the version of a digest that no record tells of; ``beside`` the releases
+    that were announced by somebody who had not seen the one that runs, as ``v1.2.0 by ann``; ``detail`` says what is
     wrong where a record can't be read. Where records are signed, ``proof`` is that of the head, ``doubtful`` how many
     records do not count.
     """
@@ -48,6 +49,7 @@ class Cell:
     found: str | None = None
     detail: str = ""
     heads: int = 1
+    beside: tuple[str, ...] = ()
     proof: Proof | None = None
     doubtful: int = 0
 
@@ -182,6 +184,7 @@ def _cell(snapshot: Snapshot, seen: Observation, now: datetime) -> Cell:
         found=_found(snapshot, seen),
         detail=position.error.message if isinstance(position, Broken) else "",
         heads=len(standing.heads),
+        beside=tuple(f"{it.record.version or 'nothing'} by {it.record.actor}" for it in standing.rivals),
         proof=standing.head.proof if standing.head else None,
         doubtful=len(seen.doubtful),
     )

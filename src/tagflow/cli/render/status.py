@@ -49,6 +49,7 @@ def _odd(
 ) -> Iterator[Note]:
     groups: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
     held: dict[str, list[str]] = {}
+    forked: dict[str, list[str]] = {}
     frozen = None
     unsigned, doubted = list[str](), list[str]()
     for image, cell in cells:
@@ -58,6 +59,8 @@ def _odd(
             groups.setdefault((cell.state, _said(cell)), []).append((image, cell))
         for label in cell.holds:
             held.setdefault(label, []).append(image)
+        for release in cell.beside:
+            forked.setdefault(release, []).append(image)
         frozen = frozen or cell.frozen
     for (state, said), members in groups.items():
         told = full(members[0][1]) if len(members) == 1 else said
@@ -72,6 +75,10 @@ def _odd(
         yield Note(told, commands=((lift, "lifts it"),))
     for label, several in held.items():
         yield Note(f"{environment.name} holds {label}", tuple(several))
+    for told, several in forked.items():
+        join = str(Line("verify", (environment.name,), (Option("--repair"),)))
+        told = f"{environment.name}: {told} was released beside what runs, and neither had seen the other"
+        yield Note(told, tuple(several), ((join, "joins the two histories"),))
     verify = str(Line("verify", (environment.name,)))
     if unsigned:
         yield Note(f"{environment.name}: no record is signed yet, so all count", tuple(unsigned))
