@@ -246,3 +246,20 @@ def test_hold_beside_two_that_are_under_way() -> None:
         )
         assert not played.wrongs, played.told
         assert played.statuses["bob"] == 0
+
+
+def test_joining_a_fork_with_a_rollback_that_gives_way() -> None:
+    """bob's repair finishes what ann rolls back, and joins her record into the history: it comes to nothing, and what
+    it was to hold is held by nobody."""
+    played = play(
+        CASES["abandon, repair"](),
+        ("ann", "head prod"),
+        ("bob", "put prod"),
+        ("bob", "list"),
+        ("ann", RECORD),
+        ("ann", "list"),
+        ("bob", END),
+        ("ann", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses["ann"] == 5

@@ -225,8 +225,11 @@ def _join(context: Context, environment: Environment) -> list[str]:
     observations = snapshot.all_in(environment)
     if any(isinstance(seen.standing.position, Interrupted) for seen in observations):
         return []
+    # A rollback that was only announced beside what runs came to nothing: what it was to hold is held by nobody.
     forked = [
-        seen for seen in observations if len(seen.standing.heads) > 1 and isinstance(seen.standing.position, Recorded)
+        replace(seen, standing=replace(seen.standing, settled=True))
+        for seen in observations
+        if len(seen.standing.heads) > 1 and isinstance(seen.standing.position, Recorded)
     ]
     _adopt(context, environment, observations, forked, "joins a forked history")
     return [f"{environment.name}: joined the forked history of {seen.image}" for seen in forked]
