@@ -7,7 +7,7 @@ import pytest
 from tests.interleave.cases import CASES
 from tests.interleave.reader import FENCE
 from tests.interleave.script import DIES, END, play
-from tests.interleave.world import Told, World, hold, promote, rollback
+from tests.interleave.world import Told, World, hold, promote, repair, rollback
 
 
 def test_combined_tag_that_comes_while_floating_tags_are_moved() -> None:
@@ -231,9 +231,12 @@ def test_finishing_what_gives_way_to_another() -> None:
 def test_hold_beside_two_that_are_under_way() -> None:
     """ann was announced beside bob, who had won before he could see her, and is left there. cid's hold stands on one of
     the two, and what runs is bob's in either case."""
+    first = CASES["three: promote, promote, hold"]()
+    dan = Told("dan", "verify --repair", repair("prod"))  # 5 where something is left to a person, as drift is
+    case = World("promote, promote, hold, repair", first.images, first.setup, (*first.runs, dan))
     for seed in range(6):
         played = play(
-            CASES["three: promote, promote, hold"](),
+            case,
             ("ann", RECORD),
             ("bob", "put v1.2.0-prod"),
             ("ann", "list"),
@@ -242,10 +245,11 @@ def test_hold_beside_two_that_are_under_way() -> None:
             ("cid", "list"),
             ("bob", END),
             ("cid", END),
+            ("dan", END),
             seed=f"-{seed}",
         )
         assert not played.wrongs, played.told
-        assert played.statuses["bob"] == 0
+        assert played.statuses["bob"] == played.statuses["dan"] == 0, played.told
 
 
 def test_joining_a_fork_with_a_rollback_that_gives_way() -> None:
@@ -263,3 +267,17 @@ def test_joining_a_fork_with_a_rollback_that_gives_way() -> None:
     )
     assert not played.wrongs, played.told
     assert played.statuses["ann"] == 5
+
+
+def test_hold_beside_an_abandonment() -> None:
+    """cid's hold follows ann's release, which bob abandons at the same moment: bob's abandonment is written above it,
+    and the hold stands."""
+    first = CASES["finish, abandon"]()
+    cid = Told("cid", "hold prod v1.2.0", hold("v1.2.0"))
+    case = World("abandon, hold of another", first.images, first.setup, (first.runs[1], cid))
+    played = play(case, ("bob", RECORD), ("cid", END), ("bob", END))
+    assert not played.wrongs, played.told
+    assert played.statuses == {"bob": 0, "cid": 0}
+    snapshot = played.execution.snapshot()
+    heads = snapshot.history(case.places[-1]).heads
+    assert "v1.2.0" in {version for it in heads for version in it.holds}, played.told

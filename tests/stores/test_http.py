@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 import threading
 import time
@@ -93,6 +94,29 @@ class TestConnections:
                 assert [it.body for it in answers] == [b"here"] * AHEAD
             assert opened == before
             http.close()
+
+    def test_one_that_fails_ahead_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The server goes away in the middle of the handshake: whoever gets the connection next opens it anew."""
+        ready, open_one = threading.Semaphore(0), connections._Ahead._open_one
+
+        def counting(pool: Any, connection: Any, seconds: float) -> None:
+            open_one(pool, connection, seconds)
+            ready.release()
+
+        monkeypatch.setattr(connections._Ahead, "_open_one", counting)
+
+        def hang_up() -> None:
+            for _ in range(3):
+                server.accept()[0].close()
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=hang_up, daemon=True).start()
+            pool = connections._PLAIN_POOLS["https"]("127.0.0.1", server.getsockname()[1], maxsize=4)
+            assert isinstance(pool, connections._Ahead)
+            pool.open_ahead(3, 10)
+            assert all(ready.acquire(timeout=30) for _ in range(3))
+            assert all(pool._get_conn().is_closed for _ in range(4))
+            pool.close()
 
     def test_none_ahead_to_where_nothing_is_moved(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connections._Ahead, "_open_one", lambda *_: pytest.fail("opened"))

@@ -38,7 +38,8 @@ class Ballot:
     ``mine`` are this run's own records here, the announcement last; ``known`` the record tags that the decision had
     seen; ``before`` where the environment tag was to be found (``late``: a digest to which a PUT put it late);
     ``unseen`` what has been listed since, by tag; ``digest`` where the environment tag stands now; ``listed`` those of
-    this run's own records that are in the list: one whose PUT failed may never be.
+    this run's own records that are in the list: one whose PUT failed may never be; ``passed`` releases that were built
+    on this one by mistake, and gave way: they do not count.
     """
 
     mine: tuple[Entry, ...]
@@ -47,6 +48,7 @@ class Ballot:
     unseen: Mapping[RecordTag, Entry]
     digest: Digest | None
     listed: frozenset[RecordTag] = frozenset()
+    passed: frozenset[RecordTag] = frozenset()
 
     @property
     def announcement(self) -> Entry:
@@ -122,6 +124,14 @@ def _is_mistaken(successor: Entry, ballot: Ballot) -> bool:
     return not record.finishes and ballot.digest == ballot.before != record.digest
 
 
+def mistaken(ballot: Ballot) -> frozenset[RecordTag]:
+    """The releases that were built on this one by mistake and gave way, where no other was."""
+    found = list(_successors(ballot))
+    if any(not _is_mistaken(it, ballot) or is_open(it, ballot.unseen) for it in found):
+        return ballot.passed
+    return ballot.passed.union(it.tag for it in found)
+
+
 def has_arrived(ballot: Ballot) -> bool:
     """Whether the run whose release is finished here has moved the tag by itself meanwhile."""
     record = ballot.announcement.record
@@ -148,7 +158,7 @@ def _successors(ballot: Ballot) -> Iterator[Entry]:
     for entry in sorted(ballot.unseen.values(), key=lambda entry: entry.rank):
         if any(parent.tag in below for parent in entry.record.parents):
             below.add(entry.tag)
-            if entry.record.action in RELEASES:
+            if entry.record.action in RELEASES and entry.tag not in ballot.passed:
                 yield entry
 
 

@@ -56,7 +56,9 @@ class RecordWriter:
     def compose(self, step: Step, prospect: Prospect) -> list[Written]:
         """An image's records: what is adopted, where something is, then the announcement."""
         target, standing = prospect.seen.target, prospect.seen.standing
-        parents, seen = _below(step, standing), set(prospect.seen.records)
+        parents = _below(step, standing)
+        # What is left on top is not below it: a reader that finds all below named looks no further.
+        seen = set(prospect.seen.records) - {it.tag for it in standing.heads if it not in parents}
         composed: list[Written] = []
         if step.adopts:
             composed.append(self._composed(self._adopted(prospect), parents, seen))
@@ -95,7 +97,8 @@ class RecordWriter:
         target, announced = prospect.seen.target, ballot.announcement
         record = announced.record
         resumed = _resumed(prospect, ballot) if self.plan.resumes is None else _resumed(prospect)
-        base_gone = _taken(prospect, ballot)
+        # What was moved by hand, and is adopted, was not brought in by a release that could be taken back.
+        base_gone = _taken(prospect, ballot) if len(ballot.mine) == 1 else None
         taken = taken_back(ballot) or base_gone
         remaining = None if moved else _remaining(ballot, lost)
         if remaining is None and taken is None:
@@ -120,7 +123,7 @@ class RecordWriter:
             draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
         if taken is not None:
             back = taken.record
-            state = replace(_carried(back.state, base), seen="")
+            state = replace(_with_notes(_carried(back.state, base), ballot.unseen.values()), seen="")
             draft = replace(draft, version=back.version, digest=back.digest, state=state)
             if back.follows is not None and not moved:
                 draft = replace(draft, previous_digest=back.previous_digest, follows=back.follows)
@@ -143,8 +146,8 @@ class RecordWriter:
         draft = replace(first, aborts=aborts, previous_digest=ballot.digest, at=self.context.now())
         remaining = _remaining(ballot, aborts)
         if remaining is not None:
-            draft = _carrying_on(draft, remaining, State())
-        state = draft.state.joined(State(void=last.state.void))
+            draft = _carrying_on(draft, remaining, first.state)
+        state = _with_notes(draft.state, ballot.unseen.values()).joined(State(void=last.state.void))
         for entry in late:
             state = state.aborted(entry.record.version, entry.record.digest)
         draft = replace(draft, state=state)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tagflow.context import Context
 from tagflow.decide.decision import Prospect
-from tagflow.decide.election import Ballot, is_open
+from tagflow.decide.election import Ballot, gone, is_open, mistaken
 from tagflow.domain.history import RELEASES, Entry, Release
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest, Repository
@@ -32,6 +32,7 @@ class Lookout:
         self.observer = observer
         self._known: dict[str, frozenset[RecordTag]] = {}
         self._taken_in: dict[str, dict[RecordTag, Entry]] = {}
+        self._passed: dict[str, frozenset[RecordTag]] = {}
 
     def ballots(
         self,
@@ -89,7 +90,7 @@ class Lookout:
         seen = announced.prospect.seen
         rivals = [it for it in open_releases({seen.image: ballot}) if it.record.digest != ballot.digest]
         base = self._release_below(seen, ballot.digest) if rivals else None
-        if base is None:
+        if base is None or base.tag in gone(ballot):
             return frozenset()
         return frozenset(it.tag for it in rivals if not self._is_above(seen.target.history, it, base))
 
@@ -108,14 +109,22 @@ class Lookout:
 
     def _is_above(self, history: Repository, entry: Entry, base: Entry) -> bool:
         """Whether a record has another among its ancestors."""
-        todo = {entry.tag: entry}
+        todo, passed = {entry.tag: entry}, set[RecordTag]()
         while todo:
-            _, one = todo.popitem()
-            if one.tag == base.tag:
+            tag, one = todo.popitem()
+            if tag == base.tag:
                 return True
-            above = [it.tag for it in one.record.parents if it.tag.sequence >= base.tag.sequence]
-            todo |= self.observer.read(history, above)
+            passed.add(tag)
+            parents = {it.tag for it in one.record.parents if it.tag.sequence >= base.tag.sequence}
+            todo |= self.observer.read(history, sorted(parents - passed, key=str))
         return False
+
+    def pass_over(self, ballots: Mapping[str, Ballot]) -> dict[str, Ballot]:
+        """These ballots without the releases that were built on this one by mistake and gave way; later ones do without
+        them as well."""
+        for image, ballot in ballots.items():
+            self._passed[image] = mistaken(ballot)
+        return {image: replace(ballot, passed=self._passed[image]) for image, ballot in ballots.items()}
 
     def take_in(self, ballots: Mapping[str, Ballot]) -> None:
         """Note what the election has seen: a later look tells what came since."""
@@ -148,11 +157,12 @@ class Lookout:
     def _ballot(self, observer: Observer, image: str, it: Announced, since_election: bool) -> Ballot:
         target, known = it.prospect.seen.target, it.prospect.seen.records
         own = {entry.tag for entry in it.mine}
-        gone = self._taken_in.get(image, {}).keys() if since_election else set()
+        taken_in = self._taken_in.get(image, {}).keys() if since_election else set()
         listed = observer.records(target)
-        fresh = [tag for tag in listed if tag not in known | own | gone]
+        fresh = [tag for tag in listed if tag not in known | own | taken_in]
         entries = observer.read(target.history, sorted(fresh, key=str))
-        return Ballot(it.mine, known | gone, it.before, entries, observer.digest(target), listed & own)
+        passed = self._passed.get(image, frozenset())
+        return Ballot(it.mine, known | taken_in, it.before, entries, observer.digest(target), listed & own, passed)
 
 
 def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:

@@ -250,6 +250,7 @@ class ReleaseRun:
             looked_at = self._context.elapsed()
             ballots = self._look_for_rivals()
             outcome = elect(ballots)
+            ballots = self._lookout.pass_over(ballots)
             if outcome.verdict is Verdict.WAIT and self._context.elapsed() < patience:
                 self._context.sleep(self._context.timing.poll)
                 continue

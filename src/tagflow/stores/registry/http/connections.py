@@ -6,7 +6,6 @@ import http.client
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from socket import socket
 from ssl import SSLWantReadError
 from threading import Thread
@@ -253,9 +252,12 @@ class _Ahead(HTTPConnectionPool):
             Thread(target=self._open_one, args=(connection, seconds), name="tagflow-connect", daemon=True).start()
 
     def _open_one(self, connection: HTTPConnection, seconds: float) -> None:
-        connection.timeout = seconds
-        with suppress(Exception):
-            connection.connect()
+        if connection.is_closed:
+            connection.timeout = seconds
+            try:
+                connection.connect()
+            except Exception:  # noqa: BLE001 - whatever it is, whoever gets this connection tries for itself
+                connection.close()
         self._put_conn(connection)
 
 
@@ -318,7 +320,8 @@ class Pools:
         manager = self.of(url)
         if isinstance(manager, urllib3.ProxyManager) or urlsplit(url).netloc not in self._named():
             return
-        pool = manager.connection_from_url(url)
+        with translated(url):
+            pool = manager.connection_from_url(url)
         assert isinstance(pool, _Ahead)
         pool.open_ahead(min(AHEAD, self._settings.threads - 1), self._settings.seconds(CONNECT_SECONDS))
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from urllib.parse import urlsplit
 
 import urllib3
@@ -90,7 +91,7 @@ class Transport:
         self._pools = Pools(settings)
         self._limiter = RateLimiter(settings.retry)
         self._widths = Widths()
-        self._ahead = settings.writes
+        self._ahead, self._first = settings.writes, Lock()
         """Whether connections are still to be opened ahead: only for a run of many requests, one after the other."""
 
     def base(self, host: str) -> str:
@@ -158,7 +159,7 @@ class Transport:
     def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
         self._take_turn(request.url)
-        if self._ahead:
+        if self._ahead and self._first.acquire(blocking=False):
             self._ahead = False
             self._pools.open_ahead(request.url)
         with self._place(request) as turn:
