@@ -201,7 +201,7 @@ def test_what_was_released_beside_is_told_once(monkeypatch: pytest.MonkeyPatch) 
         return {"beside": ("v1.1 by bob",)} if environment == "prod-us" and image in NAMES[:10] else {}
 
     lines = shown(rows(forked), monkeypatch, 240)
-    told = "! prod-us: v1.1 by bob was released beside what runs, and neither had seen the other (10 images)"
+    told = "! prod-us: v1.1 by bob was announced beside what runs, and neither had seen the other (10 images)"
     at = lines.index(told)
     assert lines[at + 1].strip() == "tagflow verify prod-us --repair  # joins the two histories"
     assert sum("beside" in line for line in lines) == 1

@@ -417,7 +417,7 @@ class TestWhatAnotherToolDidToProd:
         store.put(manifest, f"_tagflow.prod.000003.{manifest.digest.partition(':')[2][:12]}")
         assert {it["problem"] for it in journey.problems("prod")} == {"history.fork"}
         told = journey.here.tagflow("status").out
-        assert "! prod: v1.1.0 by bob was released beside what runs" in told
+        assert "! prod: v1.1.0 by bob was announced beside what runs" in told
         assert "tagflow verify prod --repair" in told
         before = self.stands(journey, "prod", "latest", "v1")
         journey.run("verify", "prod", "--repair")

@@ -77,7 +77,7 @@ def _odd(
         yield Note(f"{environment.name} holds {label}", tuple(several))
     for told, several in forked.items():
         join = str(Line("verify", (environment.name,), (Option("--repair"),)))
-        told = f"{environment.name}: {told} was released beside what runs, and neither had seen the other"
+        told = f"{environment.name}: {told} was announced beside what runs, and neither had seen the other"
         yield Note(told, tuple(several), ((join, "joins the two histories"),))
     verify = str(Line("verify", (environment.name,)))
     if unsigned:
