@@ -14,7 +14,9 @@ from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.plan import Outcome
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError, TagflowError
-from tagflow.execute.run import Execution, ReleaseRun
+from tagflow.execute import arrival, endings, objects
+from tagflow.execute.commit import Commit
+from tagflow.execute.underway import Execution, Underway
 from tagflow.verbs.plans import Proposal
 from tagflow.verbs.repair import repair
 from tagflow.verbs.verify import verify
@@ -747,11 +749,11 @@ class TestCtrlC:
     def test_what_was_told_is_the_end_of_it(self) -> None:
         """Side by side, moves are still waiting when an interrupt comes: none begins once the message is made."""
         world = before_promote()
-        run = ReleaseRun(world.context(), execution(world.propose_promote("v1.1.0", to="prod")))
-        run._get_manifests()
-        assert "no environment or floating tag differs" in run._interrupted().message
-        run._commit()
-        run._float()
+        run = Underway(world.context(), execution(world.propose_promote("v1.1.0", to="prod")))
+        objects.get_manifests(run)
+        assert "no environment or floating tag differs" in endings.interrupted(run).message
+        Commit(run).move_all()
+        arrival.move_floating(run)
         assert stands(world) == ALL_OLD
         assert_latest(world, ALL_OLD)
 

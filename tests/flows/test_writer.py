@@ -11,7 +11,7 @@ from tagflow.decide.election import Ballot
 from tagflow.domain.history import Entry, Freeze, Hold, Release, StackEntry, State
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.snapshot import Observation
-from tagflow.execute.announce import RecordWriter, Written
+from tagflow.execute.compose import RecordWriter, Written
 from tests.flows.world import START, World
 
 OF_OLD = Release("old", 1)

@@ -11,8 +11,9 @@ import pytest
 from tagflow.context import Context
 from tagflow.decide.election import Ballot
 from tagflow.domain.reference import Digest, Repository
-from tagflow.execute import floating, run
-from tagflow.execute.run import ReleaseRun
+from tagflow.execute import abandon, anchors, arrival, back, commit, floating, rivals
+from tagflow.execute.commit import Commit
+from tagflow.execute.underway import Underway
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import Manifest
 from tagflow.verbs import notes
@@ -55,17 +56,13 @@ def _seeing_nothing(ballots: Mapping[str, Ballot]) -> dict[str, Ballot]:
 
 
 def _no_election(patch: pytest.MonkeyPatch) -> None:
-    look = ReleaseRun._look_for_rivals
-    patch.setattr(ReleaseRun, "_look_for_rivals", lambda self: _seeing_nothing(look(self)))
+    look = rivals.look
+    patch.setattr(rivals, "look", lambda run: _seeing_nothing(look(run)))
 
 
 def _no_tag_at_the_election(patch: pytest.MonkeyPatch) -> None:
-    look = ReleaseRun._look_for_rivals
-    patch.setattr(
-        ReleaseRun,
-        "_look_for_rivals",
-        lambda self: {image: replace(it, digest=it.before) for image, it in look(self).items()},
-    )
+    look = rivals.look
+    patch.setattr(rivals, "look", lambda run: {image: replace(it, digest=it.before) for image, it in look(run).items()})
 
 
 def _no_look_before_a_version_tag(patch: pytest.MonkeyPatch) -> None:
@@ -73,20 +70,20 @@ def _no_look_before_a_version_tag(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_look_after_a_pause(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ReleaseRun, "_refuse_late", lambda self, looked_at: None)
+    patch.setattr(Underway, "refuse_late", lambda self, looked_at: None)
 
 
 def _no_look_before_a_further_try(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ReleaseRun, "_look_once_more", lambda self, move: None)
+    patch.setattr(Commit, "look_once_more", lambda self, move: None)
 
 
 def _no_look_after_the_commit(patch: pytest.MonkeyPatch) -> None:
-    look = ReleaseRun._look_after_commit
+    look = arrival.look
 
-    def blind(self: ReleaseRun) -> dict[str, Ballot]:
-        return {image: replace(it, unseen={}, digest=self._after(image)) for image, it in look(self).items()}
+    def blind(run: Underway) -> dict[str, Ballot]:
+        return {image: replace(it, unseen={}, digest=run.after(image)) for image, it in look(run).items()}
 
-    patch.setattr(ReleaseRun, "_look_after_commit", blind)
+    patch.setattr(arrival, "look", blind)
 
 
 def _no_look_after_floating(patch: pytest.MonkeyPatch) -> None:
@@ -94,17 +91,18 @@ def _no_look_after_floating(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_look_for_who_finishes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(run, "_not_abandoned", lambda ballots: [])
+    for module in (abandon, commit):
+        patch.setattr(module, "not_abandoned", lambda ballots: [])
 
 
 def _no_wait_after_abandoning(patch: pytest.MonkeyPatch) -> None:
-    wait = ReleaseRun._wait_for_the_abandoned
+    wait = abandon.wait
 
-    def hasten(self: ReleaseRun) -> None:
-        self._is_exact = lambda image: True  # type: ignore[method-assign]
-        wait(self)
+    def hasten(run: Underway) -> None:
+        run.is_exact = lambda image: True  # type: ignore[method-assign]
+        wait(run)
 
-    patch.setattr(ReleaseRun, "_wait_for_the_abandoned", hasten)
+    patch.setattr(abandon, "wait", hasten)
 
 
 def _no_wait_of_a_note(patch: pytest.MonkeyPatch) -> None:
@@ -167,15 +165,13 @@ def _no_look_after_a_put(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_look_after_an_abort(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ReleaseRun, "_untangle", lambda self, images, moved: None)
+    patch.setattr(back, "untangle", lambda run, images, moved: None)
 
 
 def _no_tag_after_the_commit(patch: pytest.MonkeyPatch) -> None:
-    look = ReleaseRun._look_after_commit
+    look = arrival.look
     patch.setattr(
-        ReleaseRun,
-        "_look_after_commit",
-        lambda self: {image: replace(it, digest=self._after(image)) for image, it in look(self).items()},
+        arrival, "look", lambda run: {image: replace(it, digest=run.after(image)) for image, it in look(run).items()}
     )
 
 
@@ -184,11 +180,11 @@ def _no_look_at_a_combined_tag(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_look_after_a_combined_tag(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ReleaseRun, "_read_anchors_back", lambda self: None)
+    patch.setattr(anchors, "read_back", lambda run: None)
 
 
 def _no_look_before_putting_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ReleaseRun, "_put_back_if_mine", lambda self, image: self._put_back(image, self._context.elapsed()))
+    patch.setattr(back, "put_back_if_mine", lambda run, image: back.put_back(run, image, run.context.elapsed()))
 
 
 def _by_another_tool(tag: str, build: str) -> Told:

@@ -18,7 +18,7 @@ from tagflow.domain.own_tags import record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.errors import NotFound, StoreError
-from tagflow.execute.announce import Written, put_record
+from tagflow.execute.compose import Written, put_record
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import (
     DOCKER_LIST,

@@ -1,377 +1,60 @@
-"""The record writer: the records of one release, composed from what was decided and what was seen."""
+"""Phase 2: the intent, written ahead, in a record for each image."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
-from tagflow.context import Context
-from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
-from tagflow.decide.election import Ballot, gone, taken_back
-from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
-from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
-from tagflow.domain.plan import Plan, Step
-from tagflow.domain.records import ARTIFACT_TYPE
-from tagflow.domain.snapshot import Target
-from tagflow.domain.standing import Interrupted, Standing
-from tagflow.errors import StoreError
-from tagflow.execute.sign import signed
-from tagflow.stores.artifact import artifact, write_empty
-from tagflow.stores.port import Manifest, Store
+from tagflow.domain.plan import Step
+from tagflow.execute.compose import Written
+from tagflow.execute.looks import Announced
+from tagflow.execute.underway import Underway
 from tagflow.workers import each
 
-_PAUSES = (0.05, 0.2, 0.5)
-"""Seconds before a record that the registry refused for its blob is put again."""
 
+def announce(run: Underway) -> None:
+    """Write the records of images whose tags will move before those of images that are there already.
 
-@dataclass(frozen=True)
-class Written:
-    """A record on its way: what stands under its tag once it has arrived."""
-
-    entry: Entry
-    manifest: Manifest
-
-
-@dataclass(frozen=True)
-class RecordWriter:
-    """Composes and writes the records of one release. ``plan_id`` is the saved plan that is carried out, or empty,
-    ``approvals`` what counted for it."""
-
-    context: Context
-    plan: Plan
-    release: Release
-    adoption: Release
-    plan_id: str = ""
-    approvals: tuple[str, ...] = ()
-
-    def compose_all(self, steps: Sequence[Step], prospects: Mapping[str, Prospect]) -> dict[str, list[Written]]:
-        """The records of every image, by its name. A signature may take a process or a request each."""
-        if self.context.signing_key() is None:
-            return {step.image: self.compose(step, prospects[step.image]) for step in steps}
-        composed = each(
-            lambda step: (step.image, self.compose(step, prospects[step.image])), steps, threads=self.context.threads
-        )
-        return dict(composed)
-
-    def compose(self, step: Step, prospect: Prospect) -> list[Written]:
-        """An image's records: what is adopted, where something is, then the announcement."""
-        target, standing = prospect.seen.target, prospect.seen.standing
-        parents = _below(step, standing)
-        # What is left on top is not below it: a reader that finds all below named looks no further.
-        seen = set(prospect.seen.records) - {it.tag for it in standing.heads if it not in parents}
-        composed: list[Written] = []
-        if step.adopts:
-            composed.append(self._composed(self._adopted(prospect), parents, seen))
-            parents = [composed[0].entry]
-            seen.add(parents[0].tag)
-        # A rollback to what was moved by hand leaves the adopted entry on top.
-        top = self.adoption if step.adopts and step.depth == 0 else self.release
-        draft = replace(
-            self._draft(target, _numbered(prospect.state, top, self.adoption)),
-            action=step.action,
-            version=step.version,
-            digest=step.digest,
-            previous_version=step.previous_version,
-            previous_digest=step.previous_digest,
-            subject=step.subject,
-            aborts=tuple(tag for name in step.aborts if (tag := parse_record_tag(name))),
-            abandons=step.action == "abort",
-            finishes=step.action in RELEASES and self.plan.resumes is not None,
-        )
-        if step.action in NOTES or step.subject is not None:  # an admission that is taken back moved no tag
-            draft = _carrying(draft, prospect)
-        elif prospect.since is not None:
-            draft = replace(draft, state=replace(draft.state, since=prospect.since, by=prospect.by))
-        composed.append(self._composed(draft, parents, seen))
-        return composed
-
-    def compose_abort(
-        self, ballot: Ballot, prospect: Prospect, *, moved: bool, lost: Collection[RecordTag] = ()
-    ) -> Written:
-        """This run's own abort: what it announced did not take place, or is put back (``moved``).
-
-        Where another release remains under way, the abort carries that one on: it must not look settled. That is so
-        for a release that this run was to finish, too; not for one that has ``lost``. Where somebody took this run's
-        release back, or the one that it was to finish, it goes to where they took it.
-        """
-        target, announced = prospect.seen.target, ballot.announcement
-        record = announced.record
-        resumed = _resumed(prospect, ballot) if self.plan.resumes is None else _resumed(prospect)
-        # What was moved by hand, and is adopted, was not brought in by a release that could be taken back.
-        base_gone = _taken(prospect, ballot) if len(ballot.mine) == 1 else None
-        taken = taken_back(ballot) or base_gone
-        remaining = None if moved else _remaining(ballot, lost)
-        if remaining is None and taken is None:
-            remaining = resumed
-        adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
-        base = adopted.state if adopted else prospect.seen.standing.state
-        if base_gone is not None:
-            base = _beside(prospect, gone(ballot))
-        state = _with_notes(base, ballot.unseen.values())
-        draft = replace(
-            self._draft(target, state),
-            action="abort",
-            version=adopted.version if adopted else prospect.seen.standing.wanted,
-            digest=record.previous_digest,
-            previous_version=record.version,
-            previous_digest=record.digest if moved else record.previous_digest,
-            aborts=(announced.tag,),
-        )
-        if record.action in NOTES:
-            draft = replace(_carrying(draft, prospect), previous_version=record.version)
-        elif not moved:
-            draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
-        if taken is not None:
-            back = taken.record
-            state = replace(_with_notes(_carried(back.state, base), ballot.unseen.values()), seen="")
-            draft = replace(draft, version=back.version, digest=back.digest, state=state)
-            if back.follows is not None and not moved:
-                draft = replace(draft, previous_digest=back.previous_digest, follows=back.follows)
-        if remaining is not None:
-            draft = _carrying_on(draft, remaining, base)
-            draft = replace(draft, state=_with_notes(draft.state, ballot.unseen.values()))
-            if remaining == resumed:
-                return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
-        draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
-        return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
-
-    def compose_again(self, ballot: Ballot, prospect: Prospect, late: Sequence[Entry]) -> Written:
-        """This run's abandonment once more, with records that it names beside those that it took back.
-
-        Where another release is under way, which is not abandoned, this carries that one on.
-        """
-        last = ballot.announcement.record
-        first = next(entry.record for entry in ballot.mine if entry.record.abandons)
-        aborts = tuple(dict.fromkeys((*last.aborts, *(entry.tag for entry in late))))
-        draft = replace(first, aborts=aborts, previous_digest=ballot.digest, at=self.context.now())
-        remaining = _remaining(ballot, aborts)
-        if remaining is not None:
-            draft = _carrying_on(draft, remaining, first.state)
-        state = _with_notes(draft.state, ballot.unseen.values()).joined(State(void=last.state.void))
-        for entry in late:
-            state = state.aborted(entry.record.version, entry.record.digest)
-        draft = replace(draft, state=state)
-        return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
-
-    def write(self, target: Target, written: Written, *, first: bool) -> Entry:
-        """Store a record under its own tag. Writing the same record again changes nothing.
-
-        One request, unless it is the ``first`` record of the repository: all others find the empty blob there.
-        """
-        put_record(self.context, self.context.stores(target.history), written, first=first)
-        return written.entry
-
-    def _adopted(self, prospect: Prospect) -> Record:
-        standing = prospect.seen.standing
-        assert standing.digest is not None
-        head = standing.head
-        return replace(
-            self._draft(prospect.seen.target, adopting(prospect.seen, prospect.adopted, self.adoption)),
-            action="adopt",
-            version=prospect.adopted,
-            digest=standing.digest,
-            previous_version=standing.wanted,
-            previous_digest=head.record.digest if head else None,
-            release=self.adoption,
-            overrides=(),
-        )
-
-    def _draft(self, target: Target, state: State) -> Record:
-        now = self.context.now()
-        return Record(
-            environment=target.environment.name,
-            repository=target.recorded_as,
-            action="promote",
-            version=None,
-            digest=None,
-            previous_version=None,
-            previous_digest=None,
-            release=self.release,
-            actor=self.context.actor,
-            reason=self.plan.request.reason,
-            overrides=self.plan.request.overrides,
-            at=now,
-            parents=(),
-            state=replace(state, since=now, by=self.context.actor),
-            intent=self.plan.intent,
-            plan=self.plan_id,
-            approvals=self.approvals,
-        )
-
-    def _composed(self, draft: Record, parents: Sequence[Entry], seen: Iterable[RecordTag]) -> Written:
-        named = tuple(Parent(parent.tag, parent.digest) for parent in parents)
-        record = replace(draft, parents=named)
-        # What stands above it is no record: it would not be among the tags below it, where a reader compares.
-        below = fingerprint(tag for tag in seen if tag.sequence < record.sequence)
-        record = replace(record, state=replace(draft.state, seen=below))
-        annotations, proof = signed(self.context, record)
-        manifest = artifact(ARTIFACT_TYPE, annotations)
-        tag = record_tag(record.environment, record.sequence, manifest.digest)
-        return Written(Entry(tag, manifest.digest, record, proof), manifest)
-
-
-def put_record(context: Context, store: Store, written: Written, *, first: bool) -> None:
-    """Store one record under its tag."""
-    put_artifact(context, store, written.manifest, str(written.entry.tag), first=first)
-
-
-def put_artifact(context: Context, store: Store, manifest: Manifest, tag: str, *, first: bool) -> None:
-    """Store a manifest that names the empty blob. ``first``: the blob is certainly not there yet."""
-    if first:
-        write_empty(store)
-    for pause in _PAUSES:
-        try:
-            store.put(manifest, tag)
-            return
-        except StoreError as error:
-            # The empty blob is not there, or is being written: distribution 2.8 shows others half of an upload.
-            if not error.code.startswith(("blob.", "manifest.")):
-                raise
-            context.sleep(pause)
-            write_empty(store)
-    store.put(manifest, tag)
-
-
-def _below(step: Step, standing: Standing) -> list[Entry]:
-    """The parents of what is announced. A note beside several releases under way stands on one of them: nothing says
-    yet which of them goes on, and each has to be found on top then."""
-    if step.action not in NOTES:
-        return list(standing.heads)
-    return [entry for entry in standing.heads if entry is standing.head or not standing.is_pending(entry)]
-
-
-def _carrying(draft: Record, prospect: Prospect) -> Record:
-    """A note changes no state: the digests of what it follows go on, and so does the stay."""
-    standing = prospect.seen.standing
-    head = standing.head
-    state = replace(draft.state, since=standing.state.since, by=standing.state.by)
-    if head is None:
-        return replace(draft, state=state, digest=None, previous_version=None, previous_digest=None)
-    record = head.record
-    # An adoption announced no move: what was there before it must not look like an unfinished one.
-    settled = record.action == "adopt"
-    return replace(
-        draft,
-        state=state,
-        digest=record.digest,
-        previous_version=record.previous_version,
-        previous_digest=record.digest if settled else record.previous_digest,
-        follows=record.follows or head.tag,
-    )
-
-
-def _carrying_on(draft: Record, other: Entry, base: State) -> Record:
-    """An abort beside a release that is still under way: it must not look settled."""
-    record = other.record
-    return replace(
-        draft,
-        version=record.version,
-        digest=record.digest,
-        previous_digest=record.previous_digest,
-        state=_carried(record.state, base),
-        follows=record.follows or other.tag,
-    )
-
-
-def _everything(ballot: Ballot) -> set[RecordTag]:
-    return {*ballot.known, *ballot.unseen, *ballot.listed}
-
-
-def _resumed(prospect: Prospect, now: Ballot | None = None) -> Entry | None:
-    """The head by which a release is under way that a run was to finish. ``now``: or that shows itself to be under way
-    by where the tag stands, though it looked complete when this run decided."""
-    standing = prospect.seen.standing
-    position = (standing if now is None else Standing(now.digest, standing.heads)).position
-    return position.head if isinstance(position, Interrupted) else None
-
-
-def _taken(prospect: Prospect, ballot: Ballot) -> Entry | None:
-    """The abort by which a release was taken back that a run had built on, or was to finish. Where that carries on
-    another release, and this one was taken back as well, it is the abort of that."""
-    heads = prospect.seen.standing.heads
-    names = {entry.tag for entry in heads} | {entry.record.follows for entry in heads}
-    found, passed = None, set[RecordTag | None]()
-    while not names <= passed:
-        passed |= names
-        aborts = [it for it in ballot.unseen.values() if it.record.action == "abort" and names & {*it.record.aborts}]
-        latest = max(aborts, key=lambda it: it.rank, default=None)
-        if latest is None:
-            break
-        found, names = latest, {latest.record.follows} - {None}
-    return found
-
-
-def _beside(prospect: Prospect, gone: Collection[RecordTag]) -> State:
-    """What was noted beside releases that were taken back."""
-    state = State()
-    for head in prospect.seen.standing.heads:
-        if head.tag not in gone:
-            state = state.joined(head.record.state)
-    return state
-
-
-def _remaining(ballot: Ballot, lost: Collection[RecordTag]) -> Entry | None:
-    """Another release that is still under way, or has arrived: the one that the tag shows, else the first."""
-    taken = {tag for entry in ballot.unseen.values() if entry.record.action == "abort" for tag in entry.record.aborts}
-    taken.update(lost)
-    open_ = [it for it in ballot.unseen.values() if it.record.action in RELEASES and it.tag not in taken]
-    if not open_:
-        return None
-    named = {parent.tag for entry in open_ for parent in entry.record.parents}
-    latest = [entry for entry in open_ if entry.tag not in named] or open_
-    return min(latest, key=lambda entry: (entry.record.digest != ballot.digest, entry.rank))
-
-
-def _heads(prospect: Prospect, ballot: Ballot) -> list[Entry]:
-    """The records that no other names, of all that are there. A record of this run whose PUT failed is not named as a
-    parent: it may never arrive, and the history would have a hole."""
-    mine = [entry for entry in ballot.mine if entry.tag in ballot.listed]
-    known: Mapping[RecordTag, Entry] = {
-        entry.tag: entry for entry in (*prospect.seen.standing.heads, *ballot.unseen.values(), *mine)
-    }
-    named = {parent.tag for entry in known.values() for parent in entry.record.parents}
-    return sorted((it for it in known.values() if it.tag not in named), key=lambda it: it.rank, reverse=True)
-
-
-def _carried(state: State, base: State) -> State:
-    """The state that another release announced, with what this run's decision had seen and that one's had not.
-
-    A hold of what the other release lets in is not one of these: it knew it, or it gives way to it by itself.
+    The first say by themselves that something is under way; the others are like done as soon as they are written.
     """
-    top = state.top
-    noted = (
-        base.holds
-        if top is None
-        else {hold for hold in base.holds if hold.version != top.version and hold.digest != top.digest}
-    )
-    return state.joined(replace(base, holds=frozenset(noted)))
+    _wait_out_others(run)
+    composed = run.writer.compose_all(run.plan.steps, run.decision.prospects)
+    before = {move.image: move.before for move in run.plan.moves if move.kind == "environment"}
+    for step in run.plan.steps:
+        prospect = run.decision.prospects[step.image]
+        mine = tuple(written.entry for written in composed[step.image])
+        at = before.get(step.image, prospect.seen.standing.digest)
+        run.announced[step.image] = Announced(prospect, mine, at)
+    moving = {move.image for move in run.pending("environment")}
+    first = [step for step in run.plan.steps if step.image in moving]
+    there = [step for step in run.plan.steps if step.image not in moving]
+    for steps in (first, there):
+        each(lambda step: _write(run, step, composed[step.image]), steps, threads=run.context.threads)
 
 
-def _with_notes(state: State, unseen: Iterable[Entry]) -> State:
-    """A state with what others noted meanwhile: holds, freezes, and what was announced in vain."""
-    for entry in sorted(unseen, key=lambda entry: entry.rank):
-        record = entry.record
-        match record.action:
-            case "hold":
-                hold = record.state.held(record.version) or Hold(record.version or "", record.subject)
-                state = state.holding(hold)
-            case "unhold":
-                state = state.lifted([record.version or ""])
-            case "freeze" | "thaw":
-                state = replace(state, freeze=record.state.freeze)
-            case "admit":
-                state = replace(state, admitted=record.state.admitted)
-            case "abort":
-                state = state.joined(State(void=record.state.void))
-    return state
+def _write(run: Underway, step: Step, composed: Sequence[Written]) -> None:
+    seen = run.decision.prospects[step.image].seen
+    first = seen.is_new
+    run.written.add(step.image)
+    for written in composed:
+        run.writer.write(seen.target, written, first=first)
+        first = False
 
 
-def _numbered(state: State, release: Release, adoption: Release) -> State:
-    """Name the releases of the entries that came in with this run: the running one's, and the adoption's below it."""
-    top = len(state.stack) - 1
-    stack = tuple(
-        replace(entry, release=release if index == top else adoption) if entry.release == UNNUMBERED else entry
-        for index, entry in enumerate(state.stack)
-    )
-    admitted = tuple(replace(it, release=release) if it.release == UNNUMBERED else it for it in state.admitted)
-    return replace(state, stack=stack, admitted=admitted)
+def _wait_out_others(run: Underway) -> None:
+    """What an abandoned run sent may arrive until a moment after its abandonment, and what a run sent whose release
+    another one finished: wait for that moment too."""
+    if run.abandons:
+        return
+    fence, skew = run.context.timing.fence, run.context.timing.skew
+    waits: list[float] = []
+    for prospect in run.decision.prospects.values():
+        if run.is_exact(prospect.seen.image):
+            continue
+        standing = prospect.seen.standing
+        # What was abandoned still stands: whoever abandoned it has waited, and puts it back only now.
+        twice = standing.digest in standing.state.void_digests
+        over = (2 if twice else 1) * fence + skew
+        ages = run.lookout.ages_of_takeovers(prospect, over, run.plan.resumes)
+        waits += [min(fence, over - age) for age in ages]
+    if waits:
+        run.context.sleep(max(waits))

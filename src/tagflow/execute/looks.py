@@ -168,3 +168,9 @@ class Lookout:
 def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:
     """The releases among unseen records that their own runs have not taken back."""
     return [entry for it in ballots.values() for entry in it.unseen.values() if is_open(entry, it.unseen)]
+
+
+def not_abandoned(ballots: Mapping[str, Ballot]) -> list[Entry]:
+    """The open releases that this run's own aborts do not name."""
+    named = {tag for ballot in ballots.values() for entry in ballot.mine for tag in entry.record.aborts}
+    return [entry for entry in open_releases(ballots) if entry.tag not in named]

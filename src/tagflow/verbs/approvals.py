@@ -14,7 +14,7 @@ from tagflow.domain.policy import Environment
 from tagflow.domain.records import CREATED, stamp
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, Refused, StoreError, UsageError
-from tagflow.execute.announce import put_artifact
+from tagflow.execute.compose import put_artifact
 from tagflow.observe.observer import Observer
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest

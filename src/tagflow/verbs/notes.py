@@ -10,7 +10,7 @@ from tagflow.decide.notes import Note, decide_note, note_lookups, read_freeze, r
 from tagflow.domain.history import Release
 from tagflow.domain.plan import Outcome, Request
 from tagflow.errors import Conflict
-from tagflow.execute.announce import RecordWriter
+from tagflow.execute.compose import RecordWriter
 from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
 from tagflow.workers import each

@@ -18,7 +18,8 @@ from tagflow.domain.plan import Plan, Request, identity
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, Snapshot, target_of
 from tagflow.errors import StoreError, UsageError
-from tagflow.execute.run import Recheck, Result
+from tagflow.execute.run import Result
+from tagflow.execute.underway import Recheck
 from tagflow.observe.observer import Observer
 from tagflow.stores.files import publish
 from tagflow.stores.port import Store

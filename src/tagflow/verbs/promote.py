@@ -12,7 +12,7 @@ from tagflow.decide.targets import Wanted
 from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.snapshot import Lookup, Snapshot, TagLookup, Target
 from tagflow.errors import Conflict, TagflowError
-from tagflow.execute.run import Recheck
+from tagflow.execute.underway import Recheck
 from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import Proposal, with_doubts
 from tagflow.verbs.release import Options, conclude

@@ -17,8 +17,9 @@ from tagflow.domain.plan import Outcome, Plan
 from tagflow.errors import Overtaken, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
-from tagflow.execute.run import Execution, Result, execute
+from tagflow.execute.run import Result, execute
 from tagflow.execute.sign import need_key
+from tagflow.execute.underway import Execution
 from tagflow.stores.transfer.copy import Copier
 from tagflow.verbs.plans import Proposal, check_writable, save_plan, write_receipt
 from tagflow.workers import attempt

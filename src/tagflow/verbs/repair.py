@@ -20,9 +20,10 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, target_of
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
 from tagflow.errors import ContentMissing, HistoryBroken, TagflowError
-from tagflow.execute.announce import RecordWriter
-from tagflow.execute.run import Execution, execute
+from tagflow.execute.compose import RecordWriter
+from tagflow.execute.run import execute
 from tagflow.execute.sign import need_key
+from tagflow.execute.underway import Execution
 from tagflow.observe.observer import Observer
 from tagflow.verbs.verify import verify
 

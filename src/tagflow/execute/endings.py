@@ -1,0 +1,94 @@
+"""The errors in which a release ends, in words."""
+
+from __future__ import annotations
+
+from tagflow.decide.election import Outcome, Verdict
+from tagflow.domain.history import Entry
+from tagflow.domain.plan import Step
+from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, StoreError, TagflowError
+from tagflow.execute.ledger import differing, told, ways_out
+from tagflow.execute.underway import Underway
+
+
+def overtaken(run: Underway, outcome: Outcome, *, changed: bool = False) -> TagflowError:
+    """Another release came first, or took this one back. ``changed``: a tag of this one stays where it was put."""
+    environment = run.plan.request.environment
+    record = outcome.because.record if outcome.because else None
+    if record is None:
+        return Conflict(
+            "tag.moved",
+            f"{outcome.image} in {environment}: its tag was moved meanwhile; nothing was changed",
+            hint="Look at `tagflow status`, then run the command again.",
+        )
+    if outcome.verdict is Verdict.STOP and record.action == "abort":
+        what = f"{record.actor} took this release back meanwhile"
+    elif record.action == "abort":
+        what = f"{record.actor} took back what this release was built on"
+    else:
+        what = f"another release of {outcome.image} came first: {record.action} of {record.version or 'nothing'}"
+        what += f" by {record.actor}"
+    return Overtaken(
+        f"{environment}: {what}" + ("" if changed else "; nothing of this one was changed"),
+        hint="Look at `tagflow status`, then run the command again; --wait DURATION does so by itself.",
+        details=[
+            {
+                "code": "release.overtaken",
+                "environment": environment,
+                "image": outcome.image,
+                "release": record.release.id,
+                "actor": record.actor,
+                "action": record.action,
+                "version": record.version,
+            }
+        ],
+    )
+
+
+def partly(run: Underway, cause: TagflowError) -> PartlyApplied:
+    """What failed, and each name that differs from before."""
+    return PartlyApplied(
+        "release.partly_applied",
+        f"{cause.message}\n{told(run.ledger)}",
+        hint=_ways_out(run, cause),
+        details=[*cause.details, *differing(run.ledger)],
+    )
+
+
+def interrupted(run: Underway) -> Interrupted:
+    """Ctrl-C: nothing begins any more, and what has moved is told."""
+    run.ledger.stop()
+    return Interrupted(
+        "run.interrupted",
+        f"interrupted: {told(run.ledger)}",
+        hint=_ways_out(run, None),
+        details=differing(run.ledger),
+    )
+
+
+def _ways_out(run: Underway, cause: TagflowError | None) -> str:
+    begun = bool(run.written or run.ledger.changed or run.plan.resumes)
+    return ways_out(run.context, run.plan, run.ledger, cause, begun=begun)
+
+
+def too_late(run: Underway, image: str) -> StoreError:
+    """Whatever was sent came too late after its look."""
+    return StoreError(
+        "run.timeout",
+        f"{run.repository(image)}: no write came through in time after a look",
+        hint="Run the same command again.",
+    )
+
+
+def stopped(stop: Entry, step: Step) -> TagflowError:
+    """A hold or freeze that came while a release was under way."""
+    record = stop.record
+    if record.action == "freeze":
+        message = f"{record.environment} was frozen meanwhile by {record.actor}: {record.reason}"
+        return Refused("promotion.frozen", message, details=[_detail("promotion.frozen", step, message)])
+    message = f"{step.image} {record.version} was put on hold in {record.environment} meanwhile by {record.actor}"
+    message += f": {record.reason}"
+    return Refused("promotion.held", message, details=[_detail("promotion.held", step, message)])
+
+
+def _detail(code: str, step: Step, message: str) -> dict[str, object]:
+    return {"code": code, "image": step.image, "message": message}

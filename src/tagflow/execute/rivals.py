@@ -1,0 +1,78 @@
+"""Phase 3: a look at who else has announced something, and the election: of several releases at most one goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tagflow.decide.election import Ballot, Verdict, elect, has_arrived, stopped_by, taken_over
+from tagflow.errors import TagflowError, combine
+from tagflow.execute import anchors, endings
+from tagflow.execute.underway import Underway
+
+
+def win(run: Underway) -> None:
+    """List again; go on only if every release that the decision had not seen was taken back by its own run.
+
+    The first of several waits for that, the others give way at once. Then what was decided is decided again.
+    """
+    if not run.announced:
+        return
+    patience = run.context.elapsed() + run.context.timing.wait
+    while True:
+        looked_at = run.context.elapsed()
+        ballots = look(run)
+        outcome = elect(ballots)
+        ballots = run.lookout.pass_over(ballots)
+        if outcome.verdict is Verdict.WAIT and run.context.elapsed() < patience:
+            run.context.sleep(run.context.timing.poll)
+            continue
+        break
+    if outcome.verdict is not Verdict.WON:
+        # Hands off what others took over: what becomes of it is for them. The other images give way.
+        run.written -= {image for image, ballot in ballots.items() if taken_over(ballot) is not None}
+        raise endings.overtaken(run, outcome)
+    refuse_stopped(run, ballots)
+    errors = _decide_again(run)
+    if errors:
+        raise combine(list(errors))
+    run.lookout.take_in(ballots)
+    run.looked_at = dict.fromkeys(run.announced, looked_at)
+    _keep_what_arrived(run, ballots)
+    for move in run.pending("environment"):
+        run.ledger.look(move)
+
+
+def _keep_what_arrived(run: Underway, ballots: Mapping[str, Ballot]) -> None:
+    """Where the run whose release is finished here has moved the tag by itself meanwhile, it is not moved again."""
+    there = {image: ballot.digest for image, ballot in ballots.items() if has_arrived(ballot)}
+    for image, digest in there.items():
+        run.announced[image] = replace(run.announced[image], before=digest)
+    run.plan = replace(
+        run.plan,
+        moves=tuple(
+            replace(move, before=move.after) if move.kind == "environment" and move.image in there else move
+            for move in run.plan.moves
+        ),
+    )
+
+
+def look(run: Underway) -> dict[str, Ballot]:
+    """All that was written since the decision. Whether the tags that this run creates once it has won are there already
+    is seen in the same round."""
+    return run.lookout.ballots(run.announced, beside=anchors.to_create(run))
+
+
+def _decide_again(run: Underway) -> Sequence[TagflowError]:
+    recheck = run.execution.recheck
+    return recheck(run.lookout.observer) if recheck else ()
+
+
+def refuse_stopped(run: Underway, ballots: Mapping[str, Ballot]) -> None:
+    """Give way to a hold or freeze that came since the decision."""
+    for step in run.plan.steps:
+        if step.image not in ballots:
+            continue
+        stop = stopped_by(step, ballots[step.image].unseen.values(), run.waived)
+        if stop is not None:
+            raise endings.stopped(stop, step)
