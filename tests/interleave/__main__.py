@@ -15,8 +15,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
+from multiprocessing.queues import SimpleQueue
 
 from tests.interleave.cases import CASES, PAIRS
+from tests.interleave.cores import available, settle
 from tests.interleave.effort import BEYOND, STAGES, Stage
 from tests.interleave.explore import Explorer, Failure, Tally
 from tests.interleave.told import tell
@@ -71,6 +73,11 @@ def _samples(job: Job, tally: Tally) -> Iterator[Failure]:
             yield from explorer.sample(BEYOND, _SLICE, seed=number)
 
 
+def _settle(cores: SimpleQueue[int]) -> None:
+    """Give this worker a core of its own."""
+    settle(cores.get())
+
+
 def main() -> None:
     """All cases, several at once; the page is written where no promise was broken."""
     parser = argparse.ArgumentParser(prog="tests.interleave")
@@ -78,14 +85,17 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], metavar="CASE")
     asked = parser.parse_args()
     names = asked.cases or list(CASES)
-    workers = multiprocessing.cpu_count()
+    cores: SimpleQueue[int] = multiprocessing.SimpleQueue()
+    for core in available():
+        cores.put(core)
+    workers = len(available())
     began, seconds = time.monotonic(), asked.minutes * 60
     until = began + seconds * (1 - _FOR_SAMPLES)
     jobs = [Job(name, stage, until) for stage in STAGES for name in names if name in PAIRS]
     jobs += [Job(name, None, seconds=seconds * _FOR_SAMPLES * workers / len(names)) for name in names]
     tallies = {name: Tally() for name in names}
     broken = 0
-    with multiprocessing.Pool(workers, maxtasksperchild=1) as pool:
+    with multiprocessing.Pool(workers, _settle, (cores,)) as pool:
         for job, tally, told in pool.imap_unordered(explore, jobs, chunksize=1):
             tallies[job.case] += tally
             what = "samples" if job.stage is None else f"{job.stage}{', cut off' if tally.truncated else ''}"
