@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagflow.domain.policy import Environment, Image, Policy
-from tagflow.domain.snapshot import find_environment, find_image
+from tagflow.domain.policy import Environment, Image, Policy, find_environment, find_image
 from tagflow.domain.tagging import TagScheme
 from tagflow.stores.port import Engine, Progress, Silence, Stores
 

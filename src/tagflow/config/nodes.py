@@ -3,16 +3,18 @@
 The tree is built from parser events instead of with ``yaml.compose``: that recurses in C without a bound, so that a
 few kilobytes of ``[`` would end the process. Aliases share the node that they name; its size counts again, so that
 a "billion laughs" document is refused before anything walks it.
+
+The classes are msgspec's, not dataclasses: a policy is read at every start, and those take far longer to be made.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import yaml
+from msgspec import Struct
 from yaml.reader import Reader
 
 from tagflow.errors import UsageError
@@ -20,12 +22,11 @@ from tagflow.errors import UsageError
 INVALID = "policy.invalid"
 
 
-@dataclass(frozen=True, order=True)
-class Mark:
+class Mark(Struct, frozen=True, order=True):
     """A place in a file; line and column count from 1. ``order`` is the file's turn among those that were loaded."""
 
     order: int
-    file: str = field(compare=False)
+    file: str
     line: int
     column: int
 
@@ -33,8 +34,7 @@ class Mark:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, order=True)
-class Mistake:
+class Mistake(Struct, frozen=True, order=True):
     """One thing that is wrong, as a sentence without a full stop, and a hint of whole sentences (or none)."""
 
     mark: Mark
@@ -103,8 +103,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NO_TAGS = "Tags are not supported here; remove it."
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A single value as written; ``kind`` is what YAML takes it for."""
 
     mark: Mark
@@ -113,8 +112,7 @@ class Scalar:
     size: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(Struct, frozen=True):
     """A list."""
 
     mark: Mark
@@ -122,8 +120,7 @@ class Items:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
+class Pairs(Struct, frozen=True):
     """A mapping, in order, without duplicates; merge keys (``<<``) are resolved."""
 
     mark: Mark

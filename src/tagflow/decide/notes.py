@@ -13,7 +13,7 @@ from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.domain.history import Action, Freeze, Hold, State
 from tagflow.domain.intent import compact
 from tagflow.domain.plan import Plan, Request, Step
-from tagflow.domain.policy import Environment
+from tagflow.domain.policy import Environment, find_environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import (
     Lookup,
@@ -21,7 +21,6 @@ from tagflow.domain.snapshot import (
     Snapshot,
     TagLookup,
     Target,
-    find_environment,
     left_out,
     refuse_broken,
     target_of,

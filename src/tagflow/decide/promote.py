@@ -14,8 +14,8 @@ from tagflow.decide.moves import early_lookups
 from tagflow.decide.selection import Choice, Route, identify_lookups, sources_of, version_lookups, wrong_source
 from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.domain.plan import Request
-from tagflow.domain.policy import Environment
-from tagflow.domain.snapshot import Lookup, Snapshot, Target, find_environment, target_of
+from tagflow.domain.policy import Environment, find_environment
+from tagflow.domain.snapshot import Lookup, Snapshot, Target, target_of
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import NotFound, Refused, TagflowError, UsageError, combine
 

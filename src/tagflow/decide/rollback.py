@@ -31,7 +31,7 @@ from tagflow.decide.ways import Way, last_release
 from tagflow.domain.history import Hold
 from tagflow.domain.intent import compact
 from tagflow.domain.plan import Plan, Request
-from tagflow.domain.policy import Environment
+from tagflow.domain.policy import Environment, find_environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import (
     ImageLookup,
@@ -40,7 +40,6 @@ from tagflow.domain.snapshot import (
     Snapshot,
     TagLookup,
     Target,
-    find_environment,
     left_out,
     refuse_broken,
     target_of,

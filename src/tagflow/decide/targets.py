@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagflow.domain.next_version import looks_like_a_version
-from tagflow.domain.policy import Image
+from tagflow.domain.policy import Image, find_image
 from tagflow.domain.reference import Repository, is_digest, is_tag
-from tagflow.domain.snapshot import find_image
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, TagflowError, UsageError, combine, suggestion

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tagflow.domain.keys import Signer
 from tagflow.domain.reference import Digest, Registry, Repository, digest_of
+from tagflow.errors import NotFound, UsageError, suggestion
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -130,6 +131,32 @@ class Policy:
     def history_repository(self, image: Image, environment: Environment) -> Repository:
         """Where the records of ``image`` in ``environment`` live."""
         return environment.registry.repository(self.history.replace("{repository}", image.path))
+
+
+def find_environment(policy: Policy, name: str) -> Environment:
+    """The environment of that name.
+
+    :raises NotFound: ``environment.not_found``.
+    """
+    if not name.strip():
+        raise UsageError("target.missing", "the ENV is empty", hint="An unset variable? Name an environment.")
+    known = {environment.name: environment for environment in policy.environments}
+    if name not in known:
+        hint = suggestion(name, known) or f"Environments of this policy: {', '.join(known)}."
+        raise NotFound("environment.not_found", f"there is no environment {name!r}", hint=hint)
+    return known[name]
+
+
+def find_image(policy: Policy, name: str) -> Image:
+    """The image of that name.
+
+    :raises NotFound: ``image.not_found``.
+    """
+    known = {image.name: image for image in policy.images}
+    if name not in known:
+        hint = suggestion(name, known) or f"Images of this policy: {', '.join(known)}."
+        raise NotFound("image.not_found", f"there is no image {name!r}", hint=hint)
+    return known[name]
 
 
 def policy_digest(policy: Policy) -> Digest:

@@ -10,12 +10,12 @@ from typing import Literal
 from tagflow.domain.counting import Doubtful
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
-from tagflow.domain.policy import Environment, Image, Policy
+from tagflow.domain.policy import Environment, Image, Policy, find_environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.standing import Broken, Standing
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
-from tagflow.errors import NotFound, TagflowError, UsageError, combine, suggestion
+from tagflow.errors import TagflowError, combine
 
 
 @dataclass(frozen=True)
@@ -209,32 +209,6 @@ def target_of(policy: Policy, image: Image, environment: Environment) -> Target:
     return Target(
         image, environment, policy.repository(image, environment), policy.history_repository(image, environment)
     )
-
-
-def find_environment(policy: Policy, name: str) -> Environment:
-    """The environment of that name.
-
-    :raises NotFound: ``environment.not_found``.
-    """
-    if not name.strip():
-        raise UsageError("target.missing", "the ENV is empty", hint="An unset variable? Name an environment.")
-    known = {environment.name: environment for environment in policy.environments}
-    if name not in known:
-        hint = suggestion(name, known) or f"Environments of this policy: {', '.join(known)}."
-        raise NotFound("environment.not_found", f"there is no environment {name!r}", hint=hint)
-    return known[name]
-
-
-def find_image(policy: Policy, name: str) -> Image:
-    """The image of that name.
-
-    :raises NotFound: ``image.not_found``.
-    """
-    known = {image.name: image for image in policy.images}
-    if name not in known:
-        hint = suggestion(name, known) or f"Images of this policy: {', '.join(known)}."
-        raise NotFound("image.not_found", f"there is no image {name!r}", hint=hint)
-    return known[name]
 
 
 def refuse_broken(observations: Collection[Observation]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tagflow.context import Context
-from tagflow.domain.next_version import Following, TagList, following
 from tagflow.domain.tagging import ComputedTag
 from tagflow.domain.versions import Part
+
+if TYPE_CHECKING:
+    from tagflow.domain.next_version import Following
 
 _TOLD = 5
 """Tags that a note names; of more, it says how many."""
@@ -37,7 +40,9 @@ def next_version(context: Context, part: Part | None = None, images: Sequence[st
     :raises NotFound: ``image.not_found``.
     :raises UsageError: ``version.order``.
     """
-    from tagflow.observe.observer import Observer  # only here: `tags` asks nobody, and is to be instant
+    # Only here: `tags` asks nobody, and is to be instant.
+    from tagflow.domain.next_version import TagList, following
+    from tagflow.observe.observer import Observer
 
     scheme, observer = context.scheme, Observer(context)
     chosen = [context.image(name) for name in dict.fromkeys(images)] or context.policy.images
