@@ -32,9 +32,11 @@ demo: $(READY) ## Promote a small application from dev to prod and back, on disk
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo/demo.sh demo
 
 test: $(READY) ## Run the tests (seven minutes); those that need a server which is not installed say so.
+	$(compile)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
 test-all: $(READY) pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.
+	$(compile)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m long $(PYTEST_ARGS)
 
 pulp: $(PULP)/.ready ## Install Pulp for the tests, where PostgreSQL and nginx are there for it (200 MB).
@@ -96,6 +98,10 @@ clean: ## Remove everything that was made here: .venv, ./demo, caches.
 	rm -rf $(VENV) $(PULP) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	[ ! -e demo/.made-by-demo ] || rm -rf demo
 	find src tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The tests start tagflow thousands of times: where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile
+# all of it again.
+compile = $(BIN)/python -m compileall -q src tests
 
 # Where an index does not have one of those versions, the newest allowed ones are better than nothing; it is told.
 pip = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
