@@ -19,7 +19,8 @@ from tagflow.domain.policy import Policy, policy_digest
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, target_of
 from tagflow.errors import TagflowError
-from tagflow.observe.observer import Observer, record_tags
+from tagflow.observe.histories import record_tags
+from tagflow.observe.observer import Observer
 from tagflow.verbs import release
 from tagflow.verbs.apply import propose_apply
 from tagflow.verbs.notes import freeze, hold

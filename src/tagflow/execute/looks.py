@@ -12,7 +12,8 @@ from tagflow.domain.history import RELEASES, Entry, Release
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, TagLookup
-from tagflow.observe.observer import Observer, record_tags
+from tagflow.observe.histories import record_tags
+from tagflow.observe.observer import Observer
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypedDict
 
 from tagflow.context import Context
-from tagflow.domain.counting import Doubtful, Read, as_doubtful, counting, find_counting_heads
-from tagflow.domain.history import Entry, find_heads
-from tagflow.domain.own_tags import RecordTag, parse_record_tag
-from tagflow.domain.policy import Environment
+from tagflow.domain.history import Entry
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import (
     ImageLookup,
@@ -21,24 +18,14 @@ from tagflow.domain.snapshot import (
     Snapshot,
     TagLookup,
     Target,
-    named_by,
-    target_of,
 )
 from tagflow.domain.standing import Empty, Recorded, Standing
 from tagflow.domain.tagging import TagScheme
-from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
-from tagflow.observe.records import Signatures, fetch, fetch_signed
+from tagflow.errors import NotFound, TagflowError
+from tagflow.observe.histories import Histories
 from tagflow.stores.port import Manifest, Store
 from tagflow.stores.transfer.copy import ContentCheck, labels, platforms
 from tagflow.workers import each, run_all
-
-
-class _Signed(TypedDict, total=False):
-    """The fields of an observation that only a signed history has."""
-
-    named: frozenset[tuple[str, Digest]]
-    doubtful: tuple[Doubtful, ...]
-
 
 Wanted = Callable[[Snapshot], Iterable[Lookup]]
 """The lookups of a request, as far as a snapshot tells: first by tag lists alone, then by standings too."""
@@ -59,11 +46,8 @@ class Observer:
         self._context = context
         self._opened = dict(opened or {})
         self._tags: dict[Repository, frozenset[str]] = {}
-        self._recorded: dict[Repository, Mapping[str, frozenset[RecordTag]]] = {}
         self._digests: dict[tuple[Repository, str], Digest | None] = {}
-        self._entries: dict[tuple[Repository, RecordTag], Entry] = {}
-        self._doubtful: dict[tuple[Repository, RecordTag], Doubtful] = {}
-        self._unread: dict[tuple[Repository, RecordTag], TagflowError] = {}
+        self._histories = Histories(context, self._store)
         self._manifests: dict[tuple[Repository, Digest], Manifest] = {}
         self._platforms: dict[tuple[Repository, Digest], frozenset[str]] = {}
         self._labels: dict[tuple[Repository, Digest], tuple[Mapping[str, str], ...]] = {}
@@ -73,8 +57,6 @@ class Observer:
         """What tags were seen to stand at: the medium has these manifests."""
         self._check = ContentCheck(context.threads, context.questions)
         self._known: set[Lookup] = set()
-        self._signed = {it.name: it for it in context.policy.environments if it.signed_by}
-        """The environments whose records are signed."""
 
     @property
     def threads(self) -> int:
@@ -84,18 +66,16 @@ class Observer:
     def again(self) -> Observer:
         """An observer that asks anew for everything that can change, and remembers what cannot."""
         other = Observer(self._context, self._opened)
-        other._entries, other._doubtful, other._manifests = self._entries, self._doubtful, self._manifests
-        other._platforms, other._labels = self._platforms, self._labels
+        other._histories = self._histories.again(other._store)
+        other._manifests, other._platforms, other._labels = self._manifests, self._platforms, self._labels
         other._gone, other._unreadable, other._check = self._gone, self._unreadable, self._check
         other._known = {it for it in self._known if isinstance(it, ImageLookup)}
         return other
 
     def continue_from(self, other: Observer) -> Observer:
         """Take over everything that another observer of the same run was told."""
-        self._tags, self._recorded, self._digests = other._tags, other._recorded, other._digests
-        self._entries, self._doubtful = other._entries, other._doubtful
-        self._unread, self._manifests = other._unread, other._manifests
-        self._known = other._known
+        self._tags, self._digests, self._histories = other._tags, other._digests, other._histories
+        self._manifests, self._known = other._manifests, other._known
         return self
 
     def observe(
@@ -113,7 +93,7 @@ class Observer:
         strange = [it for it in targets if not self._is_settled(it)]
         if strange:
             self._look_again(strange)
-        self._prove(targets)
+        self._histories.prove(targets, self._tags)
         return self._settled(targets, wanted)
 
     def look(self, targets: Sequence[Target], beside: Iterable[TagLookup] = ()) -> None:
@@ -134,8 +114,7 @@ class Observer:
 
     def learn(self, repository: Repository, entries: Iterable[Entry]) -> None:
         """Take records that were just written as read."""
-        for entry in entries:
-            self._entries[repository, entry.tag] = entry
+        self._histories.learn(repository, entries)
 
     def assume(self, repository: Repository, tag: str, digest: Digest | None) -> None:
         """Take a tag that never moves to stand where it was seen, or put, in this run."""
@@ -145,16 +124,16 @@ class Observer:
     def snapshot(self, targets: Sequence[Target], wanted: Wanted = nothing) -> Snapshot:
         """A snapshot from what was listed and seen last; only what is not known yet is asked for."""
         self._fetch([], heads=targets)
-        self._prove(targets)
+        self._histories.prove(targets, self._tags)
         return self._settled(targets, wanted)
 
     def records(self, target: Target) -> frozenset[RecordTag]:
         """The tags of a target's records, as they were listed last."""
-        return self._records(target)
+        return self._histories.records(target)
 
     def has_listed(self, target: Target) -> bool:
         """Whether the tags of a target's records have been listed."""
-        return target.history in self._recorded
+        return self._histories.has_listed(target)
 
     def digest(self, target: Target) -> Digest | None:
         """Where a target's environment tag stood when it was looked at last."""
@@ -190,8 +169,7 @@ class Observer:
         """Read records; those that are gone, no records of tagflow's, or do not count, are left out."""
         wanted = list(records)
         self._fetch([RecordLookup(repository, tag) for tag in wanted])
-        signed = {name: self._counting(repository, name, wanted) for name in {tag.environment for tag in wanted}}
-        return {tag: signed[tag.environment][tag] for tag in wanted if tag in signed[tag.environment]}
+        return self._histories.counting(repository, wanted)
 
     def read_all(self, records: Iterable[RecordLookup]) -> None:
         """Read records of any number of histories side by side, so that :meth:`read` answers at once."""
@@ -199,7 +177,7 @@ class Observer:
 
     def why_unread(self, repository: Repository, tag: RecordTag) -> TagflowError | None:
         """Why a record that was asked for could not be read."""
-        return self._unread.get((repository, tag))
+        return self._histories.why_unread(repository, tag)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -208,7 +186,7 @@ class Observer:
         elsewhere leads to the next one."""
         snapshot = self._snapshot(targets)
         for _ in range(_ROUNDS):
-            fresh = [it for it in dict.fromkeys(wanted(snapshot)) if it not in self._known]
+            fresh = [it for it in dict.fromkeys(wanted(snapshot)) if not self._is_known(it)]
             if not fresh:
                 break
             self._fetch(fresh)
@@ -221,18 +199,23 @@ class Observer:
         for lookup in lookups:
             key: object = (lookup.repository, lookup.tag) if isinstance(lookup, TagLookup) else lookup
             previous = chosen.get(key)
-            if lookup not in self._known and not (isinstance(previous, TagLookup) and previous.content):
+            if not self._is_known(lookup) and not (isinstance(previous, TagLookup) and previous.content):
                 chosen[key] = lookup
         whole = [it for it in chosen.values() if isinstance(it, ImageLookup) and it.what == "parts"]
         rest = [it for it in chosen.values() if not (isinstance(it, ImageLookup) and it.what == "parts")]
         if rest:
             self._context.questions.expect(len(rest))
         tasks: list[Callable[[], object]] = [partial(self._ask_counted, lookup) for lookup in rest]
-        tasks += [partial(self._heads, target) for target in heads]
+        tasks += [partial(self._histories.heads, target) for target in heads]
         if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
             tasks.append(partial(self._look_whether_whole, whole))
         run_all(tasks, threads=self._context.threads)
-        self._known.update(chosen.values())
+        self._known.update(it for it in chosen.values() if not isinstance(it, RecordLookup))
+
+    def _is_known(self, lookup: Lookup) -> bool:
+        if isinstance(lookup, RecordLookup):
+            return self._histories.is_asked(lookup.repository, lookup.tag)
+        return lookup in self._known
 
     def _look_again(self, targets: Sequence[Target]) -> None:
         """Look at tags again that were not where the heads said: another run may just be moving them.
@@ -242,11 +225,11 @@ class Observer:
         """
         moved = list(targets)
         for _ in range(_ROUNDS):
-            before = {it: self._records(it) for it in moved}
+            before = {it: self.records(it) for it in moved}
             each(lambda it: self._resolve(it.repository, it.environment.name), moved, threads=self._context.threads)
             self.list_again(moved)
-            each(self._heads, moved, threads=self._context.threads)
-            moved = [it for it in moved if self._records(it) != before[it] and not self._is_settled(it)]
+            each(self._histories.heads, moved, threads=self._context.threads)
+            moved = [it for it in moved if self.records(it) != before[it] and not self._is_settled(it)]
             if not moved:
                 return
 
@@ -262,7 +245,7 @@ class Observer:
             case TagLookup(repository, tag, content):
                 self._ask_tag(repository, tag, content=content)
             case RecordLookup(repository, record):
-                self._read(repository, record)
+                self._histories.ask(repository, record)
             case ImageLookup(repository, digest, what):
                 self._examine(repository, digest, what)
 
@@ -285,39 +268,6 @@ class Observer:
         digest = self._digests[repository, tag] = self._store(repository).resolve(tag)
         if digest is not None:
             self._stood.add((repository, digest))
-
-    def _read(self, repository: Repository, tag: RecordTag) -> None:
-        if (repository, tag) in self._entries or (repository, tag) in self._doubtful:
-            return
-        try:
-            found = self._fetch_record(repository, tag)
-            if isinstance(found, Entry):
-                self._entries[repository, tag] = found
-            else:
-                self._doubtful[repository, tag] = found
-        except NotFound:
-            return
-        except (HistoryBroken, HistoryNewer) as error:
-            self._unread[repository, tag] = error
-        except StoreError as error:
-            if not error.code.startswith("manifest."):
-                raise
-            self._unread[repository, tag] = HistoryBroken(str(repository), str(tag), error.message)
-
-    def _fetch_record(self, repository: Repository, tag: RecordTag) -> Read:
-        environment = self._signed.get(tag.environment)
-        store = self._store(repository)
-        if environment is None:
-            return fetch(store, tag)
-        names = self._recorded_as(environment)
-        signers = self._context.policy.signers
-        return fetch_signed(store, tag, Signatures(signers, environment.signed_by, names.get(repository, "")))
-
-    def _recorded_as(self, environment: Environment) -> Mapping[Repository, str]:
-        """What the repository of each image of an environment is called in its records, by where these are kept."""
-        policy = self._context.policy
-        targets = (target_of(policy, image, environment) for image in policy.images)
-        return {target.history: target.recorded_as for target in targets}
 
     def _examine(self, repository: Repository, digest: Digest, what: str) -> None:
         """Look into an image. What cannot be read is an error of this image, told by whoever needs to know."""
@@ -342,82 +292,14 @@ class Observer:
 
     def _list(self, repository: Repository) -> None:
         tags = self._store(repository).tags()
-        self._recorded[repository] = record_tags(tags)
+        self._histories.list(repository, tags)
         self._tags[repository] = frozenset(tags)
-
-    def _heads(self, target: Target) -> tuple[Entry, ...]:
-        """The heads of a history; what it takes to tell them is read once."""
-        if target.environment.signed_by:
-            return self._counting_heads(target)
-
-        def read(tags: Sequence[RecordTag]) -> dict[RecordTag, Entry]:
-            self._ask_for(target.history, tags)
-            return {tag: self._entries[target.history, tag] for tag in tags if (target.history, tag) in self._entries}
-
-        return find_heads(self._records(target), read)
-
-    def _counting_heads(self, target: Target) -> tuple[Entry, ...]:
-        def read(tags: Sequence[RecordTag]) -> dict[RecordTag, Read]:
-            self._ask_for(target.history, tags)
-            return {it.tag: it for tag in tags for it in self._found(target.history, tag)}
-
-        return find_counting_heads(self._records(target), read)
-
-    def _ask_for(self, repository: Repository, tags: Iterable[RecordTag]) -> None:
-        fresh = [RecordLookup(repository, tag) for tag in tags]
-        each(self._ask, [it for it in fresh if it not in self._known], threads=self._context.threads)
-        self._known.update(fresh)
-
-    def _found(self, repository: Repository, tag: RecordTag) -> list[Read]:
-        found: Read | None = self._entries.get((repository, tag)) or self._doubtful.get((repository, tag))
-        return [] if found is None else [found]
-
-    def _counting(
-        self, repository: Repository, environment: str, asked: Iterable[RecordTag] = ()
-    ) -> Mapping[RecordTag, Entry]:
-        """The records that were read and count: of those of an environment that are listed, and those ``asked`` for."""
-        own = [tag for tag in asked if tag.environment == environment]
-        if environment not in self._signed:
-            return {tag: self._entries[repository, tag] for tag in own if (repository, tag) in self._entries}
-        listed = self._recorded.get(repository, {}).get(environment, frozenset())
-        read = [it for tag in listed.union(own) for it in self._found(repository, tag)]
-        known = {it.tag for it in read}
-        return counting(read, whole=all(tag in known or RecordLookup(repository, tag) in self._known for tag in listed))
-
-    def _prove(self, targets: Sequence[Target]) -> None:
-        """Read the whole history of a signed environment where its heads do not name every version that has a combined
-        tag there: it was admitted long ago, or somebody else made that tag."""
-        signed = [it for it in targets if it.environment.signed_by]
-        doubted = [it for it in signed if self._unnamed(it)]
-        each(
-            self._ask,
-            [
-                lookup
-                for target in doubted
-                for tag in self._records(target)
-                if (lookup := RecordLookup(target.history, tag)) not in self._known
-            ],
-            threads=self._context.threads,
-        )
-        self._known.update(RecordLookup(it.history, tag) for it in doubted for tag in self._records(it))
-
-    def _unnamed(self, target: Target) -> bool:
-        scheme = self._context.scheme
-        known = {scheme.parse_label(label) for label, _ in named_by(self._heads(target))}
-        return any(it not in known for it in scheme.combined(self._tags[target.repository], target.environment.name))
 
     def _standing(self, target: Target) -> Standing:
         digest = self._digests.get((target.repository, target.environment.name))
-        heads = self._heads(target)
-        return standing_of(
-            target, self._context.scheme, self._tags[target.repository], digest, heads, self._broken(target, heads)
-        )
-
-    def _broken(self, target: Target, heads: Sequence[Entry]) -> TagflowError | None:
-        """Why the history cannot be believed: a tag of a record's shape that is none, and that no head sets aside."""
-        ignored = {tag for head in heads for tag in head.record.state.ignored}
-        unread = [tag for tag in self._records(target) if (target.history, tag) in self._unread and tag not in ignored]
-        return self._unread[target.history, max(unread, key=lambda tag: (tag.sequence, str(tag)))] if unread else None
+        heads = self._histories.heads(target)
+        error = self._histories.why_broken(target, heads)
+        return standing_of(target, self._context.scheme, self._tags[target.repository], digest, heads, error)
 
     def _snapshot(self, targets: Sequence[Target]) -> Snapshot:
         digests = dict(self._digests)
@@ -426,11 +308,11 @@ class Observer:
                 it,
                 self._context.scheme,
                 self._tags[it.repository],
-                self._records(it),
+                self.records(it),
                 self._standing(it),
-                is_new=not self._recorded[it.history],
+                is_new=self._histories.is_empty(it.history),
                 digests=digests,
-                **self._signatures(it),
+                **self._histories.signed(it),
             )
             for it in targets
         }
@@ -440,35 +322,12 @@ class Observer:
             observations=observations,
             tags=dict(self._tags),
             digests=digests,
-            entries=self._all_counting(),
+            entries=self._histories.all_counting(),
             platforms=dict(self._platforms),
             labels=dict(self._labels),
             gone=dict(self._gone),
             unreadable=dict(self._unreadable),
         )
-
-    def _signatures(self, target: Target) -> _Signed:
-        """What a signed history says of itself beside its heads, as far as it was read."""
-        if not target.environment.signed_by:
-            return {}
-        counted = self._counting(target.history, target.environment.name)
-        ignored = {tag for head in self._heads(target) for tag in head.record.state.ignored}
-        rest = self._records(target) - counted.keys() - ignored
-        doubtful = [as_doubtful(it) for tag in sorted(rest, key=str) for it in self._found(target.history, tag)]
-        return {"named": named_by(counted.values()), "doubtful": tuple(doubtful)}
-
-    def _all_counting(self) -> dict[tuple[Repository, RecordTag], Entry]:
-        """All records that were read, without those of signed histories that do not count."""
-        if not self._signed:
-            return dict(self._entries)
-        found = {key: entry for key, entry in self._entries.items() if key[1].environment not in self._signed}
-        for repository in self._recorded:
-            for name in self._signed:
-                found |= {(repository, tag): it for tag, it in self._counting(repository, name).items()}
-        return found
-
-    def _records(self, target: Target) -> frozenset[RecordTag]:
-        return self._recorded[target.history].get(target.environment.name, frozenset())
 
     def _store(self, repository: Repository) -> Store:
         return self._opened.get(repository) or self._context.stores(repository)
@@ -491,13 +350,3 @@ def standing_of(
     version = scheme.parse_label(head.record.version) if head.record.action in ("push", "promote") else None
     arrived = version is None or version in scheme.combined(tags, target.environment.name)
     return standing if arrived else replace(standing, vain=True)
-
-
-def record_tags(tags: Iterable[str]) -> Mapping[str, frozenset[RecordTag]]:
-    """The records of each environment among the tags of a repository."""
-    found: dict[str, set[RecordTag]] = {}
-    for tag in tags:
-        record = parse_record_tag(tag)
-        if record is not None:
-            found.setdefault(record.environment, set()).add(record)
-    return {environment: frozenset(records) for environment, records in found.items()}
