@@ -15,6 +15,7 @@ from benchmarks.report import Report, ms, times
 from benchmarks.work import Place
 
 STARTS, RUNS = 20, 5
+_BARE = "`python -c pass`"
 DELAYS = (0, 20, 50, 100)
 _ENVIRONMENTS = "environments:\n  dev: {}\n  test: {}\n  prod: {}\n"
 
@@ -24,9 +25,10 @@ def start_up(place: Place, report: Report) -> None:
     yard = Yard(place.server, "start", ("app",), place.path / "start")
     yard.write_policy()
     commands = {
-        "`python -c pass`": "exec python -c pass",
+        _BARE: "exec python -c pass",
         "`tagflow --version`": "exec tagflow --version",
         "`tagflow --help`": "exec tagflow --help",
+        "`tagflow promote --help`": "exec tagflow promote --help",
         "`tagflow tags v1.0 --env test`": "exec tagflow tags v1.0 --env test",
         "completing a command": "_TAGFLOW_COMPLETE=complete_bash COMP_WORDS='tagflow pro' COMP_CWORD=1 exec tagflow",
     }
@@ -35,8 +37,8 @@ def start_up(place: Place, report: Report) -> None:
         return place.job(line, yard)
 
     found = in_turns({name: partial(job, line) for name, line in commands.items()}, STARTS)
-    rows = [(name, ms(seconds(samples))) for name, samples in found.items()]
-    report.add("Start-up", ("whole process", "time"), rows)
+    rows = [(name, ms(seconds(it)), times(ratio(it, found[_BARE]))) for name, it in found.items()]
+    report.add("Start-up", ("whole process", "time", "as long as Python alone"), rows)
 
 
 def one_promotion(place: Place, report: Report) -> None:
