@@ -95,6 +95,7 @@ def main() -> None:
     jobs += [Job(name, None, seconds=seconds * _FOR_SAMPLES * workers / len(names)) for name in names]
     tallies = {name: Tally() for name in names}
     broken = 0
+    # Each worker lives to the end: one more would find no core in the queue.
     with multiprocessing.Pool(workers, _settle, (cores,)) as pool:
         for job, tally, told in pool.imap_unordered(explore, jobs, chunksize=1):
             tallies[job.case] += tally

@@ -29,9 +29,9 @@ def look_again(run: Underway) -> None:
         raise (endings.partly(run, error) if run.ledger.changed else error) from error
     steps = {step.image: step for step in run.plan.steps}
     found = {image: arrive(ballot, steps[image], run.after(image), run.waived) for image, ballot in ballots.items()}
-    lost = {image: it.taken_back for image, it in found.items() if it.taken_back is not None}
-    if lost:
-        back.give_way(run, ballots, lost)
+    undone = {image: it.taken_back for image, it in found.items() if it.taken_back is not None}
+    if undone:
+        back.give_way(run, ballots, undone)
     if not run.abandons:
         anchors.read_back(run)
     moved = [image for image, it in found.items() if it.tag_moved]
@@ -104,9 +104,9 @@ def _look_at_the_end(run: Underway, last: Observer) -> None:
     if not news:
         return
     ballots = run.lookout.ballots(news, since_election=True)
-    lost = {image: by for image, ballot in ballots.items() if (by := taken_back(ballot)) is not None}
-    if lost:
-        back.give_way(run, ballots, lost)
+    undone = {image: by for image, ballot in ballots.items() if (by := taken_back(ballot)) is not None}
+    if undone:
+        back.give_way(run, ballots, undone)
 
 
 def _own_entries(run: Underway) -> dict[Repository, list[Entry]]:

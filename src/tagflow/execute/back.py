@@ -18,14 +18,14 @@ from tagflow.stores.port import TagMoved
 from tagflow.workers import attempt
 
 
-def give_way(run: Underway, ballots: Mapping[str, Ballot], lost: Mapping[str, Entry]) -> NoReturn:
+def give_way(run: Underway, ballots: Mapping[str, Ballot], undone: Mapping[str, Entry]) -> NoReturn:
     """Somebody took this release back in some images, having seen no more of it: it goes back in all of them."""
-    stays = {image for image in lost if not _restore(run, image, ballots[image])}
-    for image in lost.keys() - stays:
+    stays = {image for image in undone if not _restore(run, image, ballots[image])}
+    for image in undone.keys() - stays:
         _leave(run, image)
-    run.written -= lost.keys()
-    first = next(iter(lost))
-    error = endings.overtaken(run, Outcome(Verdict.STOP, lost[first], first), changed=bool(stays))
+    run.written -= undone.keys()
+    first = next(iter(undone))
+    error = endings.overtaken(run, Outcome(Verdict.STOP, undone[first], first), changed=bool(stays))
     if run.written:
         give_back(run, error)
     raise endings.partly(run, error) if stays else error

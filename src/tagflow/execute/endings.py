@@ -71,7 +71,7 @@ def _ways_out(run: Underway, cause: TagflowError | None) -> str:
 
 
 def too_late(run: Underway, image: str) -> StoreError:
-    """Whatever was sent came too late after its look."""
+    """No write could be sent soon enough after a look, however often it was looked."""
     return StoreError(
         "run.timeout",
         f"{run.repository(image)}: no write came through in time after a look",
