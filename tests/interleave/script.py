@@ -38,7 +38,8 @@ class Played:
 
 def play(case: World, *stages: tuple[str, str], seed: str = "-0") -> Played:
     """Carry one schedule out. Each stage is a run and the request before which it stops, a pattern of method and tag:
-    ``("ann", "put prod")``. Who ends or waits is passed over; the last stage goes on until all have ended."""
+    ``("ann", "put prod")``, or ``("ann", "put web:prod")`` where there are several images. Who ends or waits is passed
+    over; the last stage goes on until all have ended."""
     script = _Script(list(stages))
     script.execution = Execution(
         case.registry(), case.commands, {}, _PLENTY, seed=seed, everywhere=True, every_order=True, choose=script
@@ -71,4 +72,8 @@ class _Script:
         call = run.pending
         if run.ended or run.asleep_until is not None:
             return True
-        return call is not None and re.fullmatch(until, f"{call.kind} {call.tag}".strip()) is not None
+        if call is None:
+            return False
+        image = call.repository.path.rpartition("/")[2]
+        said = (f"{call.kind} {call.tag}".strip(), f"{call.kind} {image}:{call.tag}")
+        return any(re.fullmatch(until, it) for it in said)

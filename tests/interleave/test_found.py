@@ -281,3 +281,22 @@ def test_hold_beside_an_abandonment() -> None:
     snapshot = played.execution.snapshot()
     heads = snapshot.history(case.places[-1]).heads
     assert "v1.2.0" in {version for it in heads for version in it.holds}, played.told
+
+
+@pytest.mark.parametrize("seed", ["-0", "-1", "-2", "-3"])
+def test_two_finish_and_one_saw_the_other_in_one_image_only(seed: str) -> None:
+    """ann lists one image before bob has announced that he finishes the release, and the other one afterwards: there
+    she builds on him. It is decided where they are rivals, for both images: else each would leave one to the other."""
+    played = play(
+        CASES["two images: finish, repair"](),
+        ("ann", "head api:prod"),
+        ("ann", "list api:"),
+        ("ann", "list web:"),
+        ("bob", RECORD),
+        ("bob", "list api:"),
+        ("ann", END),
+        ("bob", END),
+        seed=seed,
+    )
+    assert not played.wrongs, played.told
+    assert sorted(played.statuses.values()) in ([0, 0], [0, 5]), played.told

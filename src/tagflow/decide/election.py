@@ -87,16 +87,17 @@ def elect(ballots: Mapping[str, Ballot], *, again: bool = False) -> Outcome:
 
 def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: bool) -> Outcome:
     taken = taken_over(ballot)
-    if taken is not None:
-        took = (it for it in (taken, *_successors(ballot)) if again or not _is_mistaken(it, ballot))
-        if (taker := next(took, None)) is not None:
-            return Outcome(Verdict.STOP, taker, image)
+    for taker in (taken, *_successors(ballot)) if taken is not None else ():
+        if _is_contested(taker, image, ballots) or (not again and _is_mistaken(taker, ballot)):
+            continue
+        half = not again and _is_half_announced(taker, image, ballots)
+        return Outcome(Verdict.WAIT if half else Verdict.STOP, taker, image)
     aborts = [entry for entry in ballot.unseen.values() if entry.record.action == "abort"]
     for abort in aborts:
         if abort.record.abandons or ballot.known.intersection(abort.record.aborts):
             return Outcome(Verdict.YIELD, abort, image)
     rivals = [entry for entry in ballot.unseen.values() if is_open(entry, ballot.unseen)]
-    if taken is not None and taken in rivals:
+    if taken is not None and taken in rivals and not again:
         return Outcome(Verdict.WAIT, taken, image)
     for rival in rivals:
         arrived = ballot.digest == rival.record.digest and ballot.digest != ballot.before
@@ -114,12 +115,42 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: boo
     return Outcome(Verdict.YIELD, None, image, tag_moved=True)
 
 
+def _is_contested(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
+    """Whether a run that is to finish this release saw this run in this image, and not in another one, where both are
+    rivals: there it is decided who gives way. To hand over here would leave both to the other."""
+    if not _finishes_this(taker, ballots[image]):
+        return False
+    for name, ballot in ballots.items():
+        above = {entry.tag for entry in _successors(ballot)}
+        found = (it for it in ballot.unseen.values() if _finishes_this(it, ballot))
+        if name != image and any(it.tag not in above for it in found):
+            return True
+    return False
+
+
+def _is_half_announced(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
+    """Whether a run that is to finish this release has not announced that in all images yet: see what it saw there."""
+    return _finishes_this(taker, ballots[image]) and any(
+        taker.record.intent.has(name) and not any(_finishes_this(it, ballot) for it in ballot.unseen.values())
+        for name, ballot in ballots.items()
+    )
+
+
+def _finishes_this(entry: Entry, ballot: Ballot) -> bool:
+    record = entry.record
+    is_release = record.action in RELEASES and record.finishes
+    return is_release and record.release.id == ballot.announcement.record.release.id
+
+
 def _is_mistaken(successor: Entry, ballot: Ballot) -> bool:
     """Whether a release was built on this one as on one that is complete, before this one has moved anything: the tag
-    stood at the same digest once before. It finds the tag elsewhere, and gives way."""
+    stood at the same digest once before. It finds the tag elsewhere, and gives way. So it is as well with a run that
+    was to finish this release, and gave way."""
     record = ballot.announcement.record
-    if successor.record.action == "abort" or successor.record.finishes:
+    if successor.record.action == "abort":
         return False
+    if successor.record.finishes:
+        return _finishes_this(successor, ballot) and not is_open(successor, ballot.unseen)
     # Nobody else moves the tag for this release, unless others have announced it as well.
     return not record.finishes and ballot.digest == ballot.before != record.digest
 
@@ -215,6 +246,28 @@ def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
         other.record.action == "abort" and entry.tag in other.record.aborts and not other.record.abandons
         for other in unseen.values()
     )
+
+
+def given_up(ballots: Mapping[str, Ballot]) -> dict[str, frozenset[RecordTag]]:
+    """By image, the releases that have no run any more: their own run took them back in another of these images, and a
+    release goes back in all of its images. Where a run had left an image to another one that was to finish its release,
+    and that gave way as well, no abort there says so.
+
+    What another run announced to finish such a release does count, here and there.
+    """
+    ids: set[str] = set()
+    for ballot in ballots.values():
+        announced = [entry for entry in ballot.unseen.values() if entry.record.action in RELEASES]
+        own = {entry.record.release.id for entry in announced if not entry.record.finishes}
+        ids |= own.difference(it.record.release.id for it in announced if is_open(it, ballot.unseen))
+    return {
+        image: frozenset(
+            tag
+            for tag, entry in ballot.unseen.items()
+            if entry.record.action in RELEASES and entry.record.release.id in ids and not entry.record.finishes
+        )
+        for image, ballot in ballots.items()
+    }
 
 
 def _has_successor(rival: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
