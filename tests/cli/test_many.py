@@ -58,6 +58,7 @@ class Cell:
     state: str = "recorded"
     found: str | None = None
     wanted: str | None = None
+    way_on: str = ""
     holds: tuple[str, ...] = ()
     digest: str | None = None
     since: datetime = NOW - timedelta(hours=3)

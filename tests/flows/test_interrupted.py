@@ -769,6 +769,79 @@ class TestCtrlC:
         assert "no environment or floating tag differs" in caught[0].message
 
 
+def is_finished_by(world: World, image: str) -> str:
+    """The command by which, as `status` says, an unfinished release is finished."""
+    return world.cell(image, "prod").way_on
+
+
+class TestWaysOn:
+    """What is printed to finish a release does it."""
+
+    def test_what_status_says_finishes_a_promotion(self) -> None:
+        for write, world in crashes(before_promote, lambda world: world.promote("v1.1.0", to="prod")):
+            waiting = [image for image in IMAGES if world.cell(image, "prod").state == "interrupted"]
+            commands = {is_finished_by(world, image) for image in waiting}
+            assert {bool(is_finished_by(world, image)) for image in set(IMAGES).difference(waiting)} <= {False}
+            for command in commands:
+                _, verb, *targets, _, environment = shlex.split(command)
+                assert verb == "promote"
+                world.promote(*targets, to=environment)
+                assert stands(world) == ALL_NEW, write
+            assert len(commands) == bool(waiting), write
+
+    def test_what_status_says_finishes_a_push(self) -> None:
+        """Before its version tag is there, nobody can name it: `verify --repair` finishes it out of its records."""
+
+        def push(world: World) -> object:
+            return world.push("v1.2.0", *(f"{image}=docker://{world.repository(image)}:ci-1" for image in IMAGES))
+
+        def before() -> World:
+            world = before_promote()
+            world.build("ci-1")
+            return world
+
+        said = set()
+        for write, world in crashes(before, push):
+            commands = {cell.way_on for image in IMAGES if (cell := world.cell(image, "dev")).state == "interrupted"}
+            assert len(commands) <= 1, write
+            for command in filter(None, commands):
+                _, verb, *targets = shlex.split(command)
+                said.add(verb)
+                assert all(len(world.records(image, "dev")) == 3 for image in IMAGES), write
+                if verb == "verify":
+                    repair(world.context(), ["dev"])
+                else:
+                    world.promote(*targets[:-2], to="dev")
+                assert set(world.runs("dev").values()) == {"v1.2.0"}, write
+        assert said == {"verify", "promote"}
+
+    def test_a_rollback_is_finished_by_rollback(self) -> None:
+        for write, world in crashes(before_rollback, lambda world: world.rollback("prod")):
+            waiting = [image for image in IMAGES if world.cell(image, "prod").state == "interrupted"]
+            assert {is_finished_by(world, image) for image in waiting} <= {"tagflow rollback prod"}, write
+
+    def test_two_with_members_in_common_are_settled_by_rollback_alone(self) -> None:
+        """Neither saw the other, and both died: to finish one of them would be to pass over the other."""
+        world = before_promote()
+        world.through("v1.2.0", "dev", "test")
+        all_of_it = world.propose_promote("v1.1.0", to="prod")
+        world.hold("prod", "worker=v1.2.0")
+        one_of_it = world.propose_promote("worker=v1.2.0", to="prod", override=("hold",), reason="mended")
+        assert world.crash(lambda: world.carry_out(one_of_it), 2)
+        assert world.crash(lambda: world.carry_out(all_of_it), 4)
+        assert set(world.states("prod").values()) == {"interrupted"}
+        assert {is_finished_by(world, image) for image in IMAGES} == {""}
+        for targets in (["v1.1.0"], ["worker=v1.2.0"]):
+            with fails("release.interrupted", 5) as caught:
+                world.promote(*targets, to="prod")
+            assert "`tagflow rollback prod` abandons it" in caught[0].hint
+            assert "finishes it" not in caught[0].hint
+        for _ in range(2):
+            world.rollback("prod")
+        assert stands(world) == ALL_OLD
+        assert verify(world.context(), ["prod"]) == []
+
+
 def execution(proposal: Proposal) -> Execution:
     return Execution(proposal.decision, proposal.observer, proposal.opened, proposal.recheck)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tagflow.domain.history import Entry
@@ -24,18 +24,29 @@ _NAMED = 3
 class Unfinished:
     """One release. ``entries`` are its records, by image; ``open`` the images that have not arrived; ``wanted`` where
     it wants each member (version tag, digest, or empty), of those whose records were never written, too. ``beside``
-    are its records of versions that enter beside what runs: no tag shows whether these have arrived."""
+    are its records of versions that enter beside what runs: no tag shows whether these have arrived. ``is_tangled``:
+    another release is not finished either that has members in common with it, so that neither can be finished before
+    the other is out of the way. ``is_nameless``: it was pushed, and died before its version tag was there: no command
+    can name its version yet.
+    """
 
     environment: Environment
     entries: Mapping[str, Entry]
     open: frozenset[str]
     wanted: Mapping[str, str]
     beside: Mapping[str, Entry] = field(default_factory=dict)
+    is_tangled: bool = False
+    is_nameless: bool = False
 
     @property
     def entry(self) -> Entry:
         """A record of it that says all that is common to them."""
         return next(iter(self.entries.values()))
+
+    @property
+    def is_for_its_source(self) -> bool:
+        """Whether only the same push finishes it: what becomes of members without a record is known to nobody else."""
+        return self.is_nameless and not self.wanted.keys() <= self.entries.keys()
 
     @property
     def goes_back(self) -> bool:
@@ -72,8 +83,13 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
             for head in seen.standing.heads
             if head.record.action == "admit" and head.record.release.id == key[0]
         }
-        releases.append(Unfinished(environment, members, waiting, wanted, beside))
-    return releases
+        nameless = any(
+            members[seen.image].record.action == "push" and members[seen.image].record.version not in seen.tags
+            for seen in observations
+            if seen.image in members
+        )
+        releases.append(Unfinished(environment, members, waiting, wanted, beside, is_nameless=nameless))
+    return [replace(it, is_tangled=len(concerning(releases, it.wanted)) > 1) for it in releases]
 
 
 def announcement(snapshot: Snapshot, seen: Observation) -> Entry | None:
@@ -112,10 +128,12 @@ def _targets(wanted: Mapping[str, str]) -> list[str]:
 
 
 def way_on(release: Unfinished) -> str:
-    """The command that finishes a release."""
+    """The command that finishes a release, or abandons it where no command can be told that finishes it."""
     record = release.entry.record
-    if release.goes_back:
+    if release.goes_back or release.is_tangled or release.is_for_its_source:
         return f"tagflow rollback {release.environment.name}"
+    if release.is_nameless:
+        return f"tagflow verify {release.environment.name} --repair"
     return finish_command(release.environment.name, release.wanted, record.overrides, record.reason)
 
 
@@ -129,7 +147,11 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
     images = sorted(release.open) or sorted(release.entries)
     names = ", ".join(images) if len(images) <= _NAMED else f"{len(images)} images"
     out = f"`{way_on(release)}` finishes it"
-    if not release.goes_back:
+    if release.is_tangled and not release.goes_back:
+        out = f"`{way_on(release)}` abandons it: it cannot be finished, for another release of its images is not either"
+    elif release.is_for_its_source:
+        out = f"The same push finishes it, `{way_on(release)}` abandons it"
+    elif not release.goes_back:
         out += f", `tagflow rollback {environment}` abandons it"
     if age < YOUNG:
         out = f"Wait for it: the same command with --wait 5m. If it died: {out}"

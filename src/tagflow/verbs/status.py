@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tagflow.context import Context
 from tagflow.decide.finish import before_lookups, standing_before
-from tagflow.decide.interrupted import announcement, announcement_lookups, unfinished
+from tagflow.decide.interrupted import Unfinished, announcement, announcement_lookups, unfinished, way_on
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import Freeze, Hold, Proof, State
 from tagflow.domain.policy import Environment, Image
@@ -30,10 +30,11 @@ class Cell:
 
     ``holds`` are the versions that are held here, ``held`` says by whom and why; ``frozen`` the freeze that somebody
     ordered, while it lasts. ``wanted`` is the version that an unfinished release wants, or that was recorded before
-    somebody moved the tag by hand; ``found`` the version of a digest that no record tells of; ``beside`` the releases
-    that were announced by somebody who had not seen the one that runs, as ``v1.2.0 by ann``; ``detail`` says what is
-    wrong where a record can't be read. Where records are signed, ``proof`` is that of the head, ``doubtful`` how many
-    records do not count.
+    somebody moved the tag by hand; ``way_on`` the command that finishes an unfinished release, empty where none can
+    be told; ``found`` the version of a digest that no record tells of; ``beside``
+    the releases that were announced by somebody who had not seen the one that runs, as ``v1.2.0 by ann``; ``detail``
+    says what is wrong where a record can't be read. Where records are signed, ``proof`` is that of the head,
+    ``doubtful`` how many records do not count.
     """
 
     environment: str
@@ -46,6 +47,7 @@ class Cell:
     held: tuple[Hold, ...] = ()
     frozen: Freeze | None = None
     wanted: str | None = None
+    way_on: str = ""
     found: str | None = None
     detail: str = ""
     heads: int = 1
@@ -140,9 +142,10 @@ def _rows(
     targets = [target_of(context.policy, image, environment) for image in images for environment in environments]
     snapshot = observer.observe(targets, status_lookups)
     now = context.now()
+    releases = [release for environment in environments for release in unfinished(snapshot, environment)]
     rows = []
     for image in images:
-        cells = [_cell(snapshot, snapshot.of(image, environment), now) for environment in environments]
+        cells = [_cell(snapshot, snapshot.of(image, environment), releases, now) for environment in environments]
         kept = tuple(cell for cell in cells if matches(context, narrow, cell))
         if kept or not narrow.narrows_cells:
             rows.append(Row(image.name, kept))
@@ -161,7 +164,7 @@ def status_lookups(snapshot: Snapshot) -> Iterator[Lookup]:
             yield from before_lookups(snapshot, release)
 
 
-def _cell(snapshot: Snapshot, seen: Observation, now: datetime) -> Cell:
+def _cell(snapshot: Snapshot, seen: Observation, releases: Iterable[Unfinished], now: datetime) -> Cell:
     standing = seen.standing
     position, state = standing.position, standing.state
     tells = _telling(snapshot, seen)
@@ -181,6 +184,7 @@ def _cell(snapshot: Snapshot, seen: Observation, now: datetime) -> Cell:
         held=tuple(sorted(state.holds, key=lambda hold: hold.version)),
         frozen=frozen,
         wanted=wanted,
+        way_on=_way_on(seen, releases),
         found=_found(snapshot, seen),
         detail=position.error.message if isinstance(position, Broken) else "",
         heads=len(standing.heads),
@@ -188,6 +192,12 @@ def _cell(snapshot: Snapshot, seen: Observation, now: datetime) -> Cell:
         proof=standing.head.proof if standing.head else None,
         doubtful=len(seen.doubtful),
     )
+
+
+def _way_on(seen: Observation, releases: Iterable[Unfinished]) -> str:
+    environment = seen.target.environment
+    here = (it for it in releases if it.environment == environment and seen.image in it.open)
+    return next(("" if it.is_tangled or it.is_for_its_source else way_on(it) for it in here), "")
 
 
 def _found(snapshot: Snapshot, seen: Observation) -> str | None:

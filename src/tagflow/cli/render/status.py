@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tagflow.cli.hints import shorter
-from tagflow.cli.line import Line, Option
+from tagflow.cli.line import Line, Option, read
 from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
 from tagflow.cli.render.releases import short
 from tagflow.cli.text import FEW, age, columns, counted, hung, is_fancy, listed, minute, styled, table
@@ -47,7 +48,7 @@ def notes(rows: Sequence[Row], policy: Policy, now: datetime) -> list[Note]:
 def _odd(
     environment: Environment, cells: Sequence[tuple[str, Cell]], names: Sequence[str], now: datetime
 ) -> Iterator[Note]:
-    groups: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[str, Cell]]] = {}
     held: dict[str, list[str]] = {}
     forked: dict[str, list[str]] = {}
     frozen = None
@@ -56,13 +57,13 @@ def _odd(
         unsigned += [image] if cell.proof is not None and not cell.proof.good else []
         doubted += [image] if cell.doubtful else []
         if cell.state not in ("recorded", "empty"):
-            groups.setdefault((cell.state, _said(cell)), []).append((image, cell))
+            groups.setdefault((cell.state, _said(cell), cell.way_on), []).append((image, cell))
         for label in cell.holds:
             held.setdefault(label, []).append(image)
         for release in cell.beside:
             forked.setdefault(release, []).append(image)
         frozen = frozen or cell.frozen
-    for (state, said), members in groups.items():
+    for (state, said, _), members in groups.items():
         told = full(members[0][1]) if len(members) == 1 else said
         images = tuple(image for image, _ in members)
         style = "yellow" if state == "unrecorded" else "red"
@@ -97,11 +98,12 @@ def _ways_out(
     environment: str, state: str, cells: Sequence[Cell], images: Sequence[str], names: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     if state == "interrupted":
-        wanted = [f"{image}={wanted}" for image, cell in zip(images, cells, strict=True)
-                  if (wanted := cell.wanted)]  # fmt: skip
-        if len(wanted) == len(images):
-            yield str(shorter(Line("promote", tuple(wanted), (Option("--to", environment),)), names)), "finishes it"
-        yield str(Line("rollback", (environment,))), "abandons it"
+        way_on, rollback = read(shlex.split(cells[0].way_on)[1:]), str(Line("rollback", (environment,)))
+        if way_on.command not in ("", "rollback"):
+            yield str(shorter(way_on, names)), "finishes it"
+            yield rollback, "abandons it"
+        else:
+            yield rollback, "finishes it" if way_on.command else "settles it"
     elif state == "unrecorded":
         known = [f"{image}={version(cell)}" for image, cell in zip(images, cells, strict=True)
                  if cell.found]  # fmt: skip
