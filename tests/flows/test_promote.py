@@ -459,6 +459,17 @@ class TestRegistries:
             world.rollback("prod")
         assert set(world.runs("prod").values()) == {"v1.0.0"}
 
+    def test_a_version_that_was_there_before_runs_again(self, world: World) -> None:
+        """Its image is there: nothing travels, and the tag moves all the same."""
+        for version in ("v1.0.0", "v1.1.0"):
+            world.through(version, "dev", "prod")
+        assert world.promote("v1.0.0", to="prod").applied
+        assert set(world.runs("prod").values()) == {"v1.0.0"}
+        world.become(FAR.replace("downgrades: allow, ", ""))
+        world.promote("v1.1.0", to="prod")
+        with fails("promotion.downgrade", 3):
+            world.promote("v1.0.0", to="prod")
+
     def test_a_second_time_nothing_travels(self, world: World) -> None:
         world.through("v1.0.0", "dev", "prod")
         with world.unchanged():

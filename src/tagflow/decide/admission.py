@@ -60,7 +60,7 @@ class Admission:
         told = list(notes)
         for choice in choices:
             try:
-                again = choice.image in origins and resumes is None and self._is_behind(choice)
+                again = choice.image in origins and resumes is None and self._is_sent_again(choice)
                 beside = again or self._is_beside(choice, besides)
                 step, prospect = self._beside(choice) if beside else self._step(choice, resumes)
                 moves += self._moves(choice, beside=beside)
@@ -141,9 +141,15 @@ class Admission:
             and standing.version == choice.label
         )
 
-    def _is_behind(self, choice: Choice) -> bool:
-        """Whether a version was here already: what is missing of it is sent again, and nothing moves back to it."""
-        if choice.bringing or not _is_admitted(self.snapshot, choice) or self._is_there(choice):
+    def _is_sent_again(self, choice: Choice) -> bool:
+        """Whether a version is pushed that was here already: what is missing of it is sent again, and nothing moves
+        back to it. Whoever promotes it wants it to run, wherever its content comes from."""
+        if (
+            self.request.command != "push"
+            or choice.bringing
+            or not _is_admitted(self.snapshot, choice)
+            or self._is_there(choice)
+        ):
             return False
         return is_behind(self.snapshot, choice.seen, choice.version)
 
