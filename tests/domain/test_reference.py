@@ -63,6 +63,7 @@ def test_the_short_form_of_none() -> None:
         ("localhost:5000", "localhost:5000", ""), ("127.0.0.1:5000/a/b", "127.0.0.1:5000", "a/b"),
         ("[::1]:5000/a", "[::1]:5000", "a"), ("r.test/a__b/c-d/e.f", "r.test", "a__b/c-d/e.f"),
         ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/acme", "123456789012.dkr.ecr.eu-west-1.amazonaws.com", "acme"),
+        ("localhost:1", "localhost:1", ""), ("localhost:65535/a", "localhost:65535", "a"),
     ],
 )  # fmt: skip
 def test_registries(text: str, host: str, namespace: str) -> None:
@@ -72,7 +73,8 @@ def test_registries(text: str, host: str, namespace: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "https://ghcr.io", "ghcr.io/", "ghcr.io//a", "ghcr.io/A", "ghcr.io/a_", "ghcr.io/a b", "-x.test/a",
-     "a_b/c", "r.test:port/a", "r.test:1234567/a", "user:pass@r.test/a", "r.test/../a", "oci:", "oci:a\0b"],
+     "a_b/c", "r.test:port/a", "r.test:1234567/a", "r.test:0/a", "r.test:00000", "r.test:65536/a", "localhost:99999/a", "[::1]:70000/a",
+     "[::1::]/a", "[1.2.3.4]/a", "user:pass@r.test/a", "r.test/../a", "oci:", "oci:a\0b"],
 )  # fmt: skip
 def test_what_is_no_registry(text: str) -> None:
     with pytest.raises(UsageError) as caught:

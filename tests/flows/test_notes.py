@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tagflow.errors import Conflict
@@ -140,3 +142,11 @@ def test_of_two_releases_announced_at_once_each_is_told_of(world: World, version
     with pytest.raises(Conflict, match="is still under way, or died"):
         one.hold("prod", version)
     assert version in held(one, "frontend")
+
+
+@pytest.mark.parametrize(
+    "until", [datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC), datetime(2099, 1, 1)]
+)
+def test_the_end_of_a_freeze_is_one_to_come_that_can_be_read_again(world: World, until: datetime) -> None:
+    with world.unchanged(), fails("time.invalid", 2):
+        world.freeze("prod", until=until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from threading import Event
@@ -52,6 +53,56 @@ def test_a_webhook_gets_a_text_and_the_same_as_data() -> None:
     ]
     assert told["images"][0]["digest"] == world.tag("web", "prod")
     assert world.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("login", "sent"),
+    [
+        ("bob:pw", "bob:pw"),
+        ("bob", "bob:"),
+        ("bob:", "bob:"),
+        (":pw", ":pw"),
+        ("b%40b:p%3Aw%2F", "b@b:p:w/"),
+        ("b@b:p:w", "b@b:p:w"),
+        ("jürgen:grün", "jürgen:grün"),
+    ],
+)
+def test_a_login_in_the_address_is_sent_as_basic_authentication(login: str, sent: str) -> None:
+    asked: list[Asked] = []
+
+    def script(request: Asked) -> Say:
+        asked.append(request)
+        assert request.body
+        return Say()
+
+    with standin(script) as server:
+        world = world_of(f"{{webhook: 'http://{login}@{server.host}/T0/secret?a=b'}}")
+        assert world.promote("v1.0.0", to="prod").applied
+    (request,) = asked
+    assert base64.b64decode(request.authorization.removeprefix("Basic ")).decode() == sent
+    assert (request.target, request.headers["Host"]) == ("/T0/secret?a=b", server.host)
+    assert world.warnings == []
+
+
+@pytest.mark.parametrize("address", ["http://@{host}/x", "http://{host}/x"])
+def test_without_a_login_none_is_sent(address: str) -> None:
+    asked: list[Asked] = []
+
+    def script(request: Asked) -> Say:
+        asked.append(request)
+        assert request.body
+        return Say()
+
+    with standin(script) as server:
+        assert telling._post(address.format(host=server.host), b"{}") == ""
+    assert asked[0].authorization == ""
+
+
+def test_no_warning_repeats_a_login() -> None:
+    with standin(lambda _: Say(403)) as server:
+        world = world_of(f"{{webhook: 'http://bob:hunter2@{server.host}/T0/secret'}}")
+        assert world.promote("v1.0.0", to="prod").applied
+    assert world.warnings == ["warning: the webhook at 127.0.0.1 answered 403"]
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def webhook(text: str) -> str:
     hint = "Write an address that begins with https:// or http://."
     try:
         parts = urlsplit(text)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError as exc:
         raise UsageError(INVALID, "this is not a URL", hint=hint) from exc
     if not valid or re.search(r"[\s\x00-\x1f]", text):

@@ -27,6 +27,7 @@ from tagflow.domain.snapshot import (
 )
 from tagflow.domain.standing import Broken
 from tagflow.domain.tagging import TagScheme
+from tagflow.domain.times import kept_moment
 from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError
 
@@ -76,14 +77,28 @@ def read_hold(scheme: TagScheme, request: Request, actor: str, *, lift: bool) ->
     return Note(request, environment, actor, lift, wanted=tuple(wanted))
 
 
-def read_freeze(scheme: TagScheme, request: Request, actor: str, *, lift: bool, until: datetime | None) -> Note:
+def read_freeze(
+    scheme: TagScheme, request: Request, actor: str, now: datetime, *, lift: bool, until: datetime | None
+) -> Note:
     """Read a request to freeze an environment, or to end that.
 
-    :raises UsageError: ``reason.missing``.
+    :raises UsageError: ``reason.missing``; ``time.invalid`` for an end that is not to come, or that no record may name.
     """
     environment = find_environment(scheme.policy, request.environment)
     _need_reason(request)
-    return Note(request, environment, actor, lift, until)
+    return Note(request, environment, actor, lift, None if until is None else _to_come(until, now))
+
+
+def _to_come(until: datetime, now: datetime) -> datetime:
+    """The end of a freeze: one that has passed would freeze nothing, and say that it did."""
+    end = kept_moment(until)
+    if end <= now:
+        raise UsageError(
+            "time.invalid",
+            f"a freeze cannot end at {end:%Y-%m-%d %H:%M:%S}Z: that is not to come",
+            hint="Write a later time (a date is its first moment, in UTC), or how long: 90m, 3d.",
+        )
+    return end
 
 
 def note_lookups(snapshot: Snapshot, note: Note) -> Iterator[Lookup]:

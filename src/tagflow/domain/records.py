@@ -6,6 +6,7 @@ The names are those of the contract; ``docs/history.md`` lists them. Records of 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from tagflow.domain.history import ACTIONS, Entry, Freeze, Hold, Parent, Record,
 from tagflow.domain.intent import Intent, parse_intent
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.reference import Digest, is_digest
+from tagflow.domain.times import YEARS
 from tagflow.errors import HistoryBroken, HistoryNewer
 
 ARTIFACT_TYPE = "application/vnd.tagflow.record.v1+json"
@@ -26,8 +28,6 @@ FORMAT = 1
 """The format that is written. A record with a higher ``format``, or a later artifact type, stops writes."""
 
 _NEWER_TYPE = re.compile(r"application/vnd\.tagflow\.record\.v([0-9]{1,6})\+json")
-_YEARS = range(1971, 9000)
-"""Years that leave room for adding a soak or a time zone; a record that names another is not believed."""
 _MOST = 10**15
 """No release number is higher: what a registry serves must not become an integer of a million digits."""
 
@@ -149,7 +149,11 @@ def _encode_state(state: State) -> str:
         freeze=_encode_freeze(state.freeze),
         ignored=sorted(map(str, state.ignored)),
     )
-    return msgspec.json.encode(document).decode()
+    try:
+        return msgspec.json.encode(document).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair becomes a question mark, as in other fields
+        text = json.dumps(msgspec.to_builtins(document), ensure_ascii=False, separators=(",", ":"))
+        return text.encode(errors="replace").decode()
 
 
 def _stack_entry(entry: StackEntry) -> _StackEntry:
@@ -269,9 +273,11 @@ def _digest(text: str) -> Digest | None:
 
 
 def _moment(moment: datetime) -> datetime:
-    if moment.tzinfo is None or moment.year not in _YEARS:
+    """In UTC, as it will be written again; a record that names a year that no command writes is not believed."""
+    found = moment.astimezone(UTC)
+    if moment.tzinfo is None or found.year not in YEARS:
         raise ValueError(str(moment))
-    return moment.astimezone(UTC)
+    return found
 
 
 def _need(value: Any) -> Any:

@@ -23,7 +23,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])"
-    r"(?::[0-9]{1,5})?"
+    r"(?::(?P<port>[0-9]{1,5}))?"
 )
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -109,12 +109,14 @@ def parse_registry(text: str, *, base: str = "") -> Registry:
     if text.startswith(LAYOUT):
         return Registry(LAYOUT + _absolute(text.removeprefix(LAYOUT), base))
     host, _, namespace = text.partition("/")
-    if _HOST.fullmatch(host) is None:
+    match = _HOST.fullmatch(host)
+    if match is None:
         raise UsageError(
             "reference.invalid",
             f"{text!r} is not a registry",
             hint="Write HOST[:PORT][/NAMESPACE] without a scheme, or oci:DIR.",
         )
+    _check_address(host, match["port"])
     if namespace and _PATH.fullmatch(namespace) is None:
         raise UsageError("reference.invalid", f"{namespace!r} is not a namespace of repositories")
     if text.endswith("/"):
@@ -151,6 +153,23 @@ def parse_reference(text: str) -> Reference:
     if ":" in name and not tag and name.endswith(":"):
         raise UsageError("reference.invalid", f"{text!r} has an empty tag")
     return Reference(parse_registry(host).repository(path), digest or tag or "latest")
+
+
+def _check_address(host: str, port: str | None) -> None:
+    """Refuse what has the shape of a host and can be no address: whoever connects to it would fail."""
+    if port is not None and not 0 < int(port) < 1 << 16:
+        hint = "A port is a number from 1 to 65535."
+        raise UsageError("reference.invalid", f"{port} is no port", hint=hint)
+    if host.startswith("["):
+        from ipaddress import AddressValueError, IPv6Address  # rarely needed, and it takes a while to import
+
+        name = host[: host.index("]") + 1]
+        try:
+            IPv6Address(name[1:-1])
+        except AddressValueError as exc:
+            raise UsageError(
+                "reference.invalid", f"{name!r} is no IPv6 address", hint="For example [::1]:5000."
+            ) from exc
 
 
 def _normalise_host(host: str) -> str:

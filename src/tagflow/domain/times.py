@@ -13,6 +13,9 @@ PATTERN = r"^(?=[0-9])([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$"
 LONGEST = timedelta(days=3650)
 """Longer than any rule needs, and short enough to be subtracted from any date."""
 
+YEARS = range(1970, 9000)
+"""Years, in UTC, of the moments that are written and read back: they leave room for adding a soak or a time zone."""
+
 _SHAPE = re.compile(PATTERN)
 
 
@@ -53,24 +56,46 @@ def parse_moment(text: str, now: datetime, *, ahead: bool) -> datetime:
     """Read a TIME, or a DURATION: from ``now`` on (``ahead``), or that long ago.
 
     :returns: an aware datetime in UTC; a date is its first moment.
-    :raises UsageError: ``time.invalid``.
+    :raises UsageError: ``time.invalid``; ``duration.invalid`` for a duration of more than ten years.
     """
-    try:
+    if _SHAPE.fullmatch(text):
         span = parse_duration(text)
-    except UsageError:
-        pass
-    else:
         return (now + span if ahead else now - span).astimezone(UTC)
+    moment = _read_moment(text)
+    if moment is None:
+        raise UsageError(
+            "time.invalid",
+            f"{text[:40]!r} is not a time",
+            hint="Write 2026-12-20T18:00:00Z, 2026-12-20 (UTC), or a duration: 90m, 3d.",
+        )
+    return kept_moment(moment, text)
+
+
+def _read_moment(text: str) -> datetime | None:
+    """An aware datetime, or a date's first moment in UTC; None where the text is neither."""
     try:
         if len(text) == len("2026-12-20"):
             return datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC)
         moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise UsageError(
-        "time.invalid",
-        f"{text[:40]!r} is not a time",
-        hint="Write 2026-12-20T18:00:00Z, 2026-12-20 (UTC), or a duration: 90m, 3d.",
-    )
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def kept_moment(moment: datetime, text: str = "") -> datetime:
+    """A moment in UTC, if a record may name it: what is written must be readable ever after. ``text`` is how it was
+    written.
+
+    :raises UsageError: ``time.invalid`` for a year outside :data:`YEARS`, and where the time zone is missing.
+    """
+    told = repr(text[:40] or moment.isoformat())
+    if moment.tzinfo is None:
+        raise UsageError("time.invalid", f"{told} has no time zone", hint="Give an aware datetime.")
+    try:
+        found = moment.astimezone(UTC)
+    except OverflowError:
+        found = None
+    if found is None or found.year not in YEARS:
+        span = f"from {YEARS.start} to {YEARS.stop - 1}"
+        raise UsageError("time.invalid", f"{told} is too far away", hint=f"Write a year {span}.")
+    return found

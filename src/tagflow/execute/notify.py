@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import urllib.error
@@ -9,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome, Step
@@ -108,8 +109,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _post(address: str, body: bytes) -> str:
     """What went wrong; empty where nothing did."""
     try:
+        bare, login = _without_login(address)
+        headers = {"Content-Type": "application/json", "User-Agent": "tagflow", **login}
         request = urllib.request.Request(  # noqa: S310 - the policy lets http and https through, nothing else
-            address, data=body, headers={"Content-Type": "application/json", "User-Agent": "tagflow"}, method="POST"
+            bare, data=body, headers=headers, method="POST"
         )
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_LIMIT):
             return ""
@@ -121,6 +124,18 @@ def _post(address: str, body: bytes) -> str:
     except (OSError, ValueError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         return f"could not be reached: {type(cause).__name__}"
+
+
+def _without_login(address: str) -> tuple[str, dict[str, str]]:
+    """An address without the login in it, and the header that carries that login (RFC 7617): urllib would take both
+    together for the name of a host, and ask the name servers for it."""
+    parts = urlsplit(address)
+    login, _, host = parts.netloc.rpartition("@")
+    if not login:
+        return parts._replace(netloc=host).geturl(), {}
+    user, _, password = login.partition(":")
+    secret = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {secret}"}
 
 
 def _host(address: str) -> str:

@@ -28,10 +28,11 @@ def hold(context: Context, request: Request, *, lift: bool = False) -> Outcome:
 def freeze(context: Context, request: Request, *, lift: bool = False, until: datetime | None = None) -> Outcome:
     """Let nothing be promoted to an environment (``until``: an aware datetime), or end that.
 
-    :raises TagflowError: ``reason.missing``, …; ``release.interrupted`` where a release stayed under way: the freeze
-        stands, from now on.
+    :raises TagflowError: ``reason.missing``, ``time.invalid`` for an end that is not to come, …;
+        ``release.interrupted`` where a release stayed under way: the freeze stands, from now on.
     """
-    return _note(context, read_freeze(context.scheme, request, context.actor, lift=lift, until=until))
+    note = read_freeze(context.scheme, request, context.actor, context.now(), lift=lift, until=until)
+    return _note(context, note)
 
 
 def _note(context: Context, note: Note) -> Outcome:
