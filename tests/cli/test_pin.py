@@ -73,6 +73,14 @@ def test_check_says_what_differs_and_ends_with_five(pinned: Desk) -> None:
     pinned.act("pin", "prod", "compose.yaml", "--check")
 
 
+@pytest.mark.parametrize("form", ["digest", "tag"])
+def test_what_writes_it_writes_the_form_that_was_checked(pinned: Desk, form: str) -> None:
+    done = pinned.quickly("pin", "prod", "compose.yaml", "--form", form, "--check")
+    assert f"hint: `tagflow pin prod compose.yaml --form {form}` writes it." in done.err.splitlines()
+    pinned.act("pin", "prod", "compose.yaml", "--form", form)
+    pinned.act("pin", "prod", "compose.yaml", "--form", form, "--check")
+
+
 def test_a_diff_that_git_applies(pinned: Desk) -> None:
     (pinned.path / "crlf.yaml").write_bytes(b"image: frontend:v0.9\r\nlast: line")
     (pinned.path / "last.yaml").write_bytes(b"image: frontend:v0.9")

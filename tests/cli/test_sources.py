@@ -52,6 +52,11 @@ def refused(desk: Desk, source: str, code: str, status: int) -> dict[str, Any]:
     return error
 
 
+@pytest.mark.parametrize("host", ["localhost:99999", "localhost:0", "r.test:65536", "[::1::]:5000"])
+def test_a_registry_at_no_address(desk: Desk, host: str) -> None:
+    refused(desk, f"docker://{host}/x:1", "reference.invalid", 2)
+
+
 BUILDX = {CONTAINERD_NAME: "docker.io/library/app:v7", REF_NAME: "v7"}
 FULL = {REF_NAME: "registry.example:5000/team/app:v7"}
 

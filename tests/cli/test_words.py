@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tagflow.domain.reference import Repository
+from tagflow.stores.layout.store import LayoutStore
+from tests import images
 from tests.cli.runner import POLICY, Desk
 
 FOUR = POLICY.replace("  prod: {floating", "  staging: {}\n  prod: {floating")
@@ -26,14 +29,20 @@ ORDER = [
     ("promote frontend@v1.1 test", "promote frontend=v1.1 --to test"),
     ("promote frontend test", "promote frontend --to test"),
     ("promote test --all", "promote --to test --all"),
+    ("promote --all v1.1 --to test", "promote v1.1 --to test"),
+    ("promote v1.1 frontend=v1.1 test --all", "promote v1.1 frontend=v1.1 --to test"),
+    ("push v2.0 oci:build/frontend:v2.0", "push v2.0 frontend=oci:build/frontend:v2.0"),
+    ("push v2.0 frontend=build/frontend", "push v2.0 frontend=oci:build/frontend"),
+    ("push v2.0 frontend=build/frontend:v2.0", "push v2.0 frontend=oci:build/frontend:v2.0"),
+    ("push v2.0 build/frontend", "push v2.0 frontend=oci:build/frontend"),
     ("promote v1.1 test --reason 'it is time'", "promote v1.1 --to test --reason 'it is time'"),
     ("rollback prod --to v1.0", "rollback prod v1.0"),
     ("rollback v1.0 prod", "rollback prod v1.0"),
     ("rollback --to prod", "rollback prod"),
     ("rollback prod to v1.0", "rollback prod v1.0"),
     ("rollback prod frontend:v1.0", "rollback prod frontend=v1.0"),
-    ("push frontend=oci:build:v2.0 v2.0", "push v2.0 frontend=oci:build:v2.0"),
-    ("push frontend=oci:build:v2.0 v2.0 --to dev", "push v2.0 frontend=oci:build:v2.0"),
+    ("push frontend=oci:build/frontend:v2.0 v2.0", "push v2.0 frontend=oci:build/frontend:v2.0"),
+    ("push frontend=oci:build/frontend:v2.0 v2.0 --to dev", "push v2.0 frontend=oci:build/frontend:v2.0"),
     ("history frontend", "history prod frontend"),
     ("history frontend prod", "history prod frontend"),
     ("tags v1.0 prod", "tags v1.0 --env prod"),
@@ -77,8 +86,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     for version in ("v1.0", "v1.1"):
         desk.through(version, "dev", "test", "staging", "prod")
     (desk.path / "compose.yaml").write_text("services: {}\n")
-    desk.build("v2.0", "frontend")
-    shutil.copytree(desk.path / "registry" / "frontend", desk.path / "build")
+    images.index(LayoutStore(Repository(f"oci:{desk.path}/build", "frontend")), seed="v2.0", tag="v2.0")
     return desk
 
 
@@ -172,12 +180,63 @@ def test_a_registry_without_a_host_is_on_docker_hub(tmp_path: Path) -> None:
         ("push v2.0 frontend=./build", "push v2.0 frontend=oci:./build"),
         ("push v2.0 frontend=out/app.tar", "push v2.0 frontend=docker-archive:out/app.tar"),
         ("push v2.0 ghcr.io/acme/frontend:v2", "push v2.0 frontend=docker://ghcr.io/acme/frontend:v2"),
+        ("push v2.0 docker://ghcr.io/acme/frontend:v2", "push v2.0 frontend=docker://ghcr.io/acme/frontend:v2"),
+        ("push v2.0 docker-daemon:frontend:build", "push v2.0 frontend=docker-daemon:frontend:build"),
+        ("push v2.0 docker-archive:out/frontend.tar", "push v2.0 frontend=docker-archive:out/frontend.tar"),
+        ("push v2.0 frontend=oci-archive:out/app.tar", "push v2.0 frontend=docker-archive:out/app.tar"),
+        ("push v2.0 frontend=out/frontend", "push v2.0 frontend=docker-daemon:out/frontend"),
     ],
 )
 def test_a_build_that_is_no_source_keeps_its_tag_and_the_version(desk: Desk, typed: str, answer: str) -> None:
     done = desk.quickly(*shlex.split(typed))
     assert done.status == 2
     assert f"`tagflow {answer}`" in done.err
+
+
+@pytest.mark.parametrize(
+    "source", ["build/frontend", "podman:foo", "containers-storage:foo", "dir:foo", "foo", "oci-archive:x.tar"]
+)
+def test_a_source_without_a_known_transport_is_told_which_there_are(desk: Desk, source: str) -> None:
+    error = desk.json("push", "v2.0", f"frontend={source}")["error"]
+    assert error["code"] == "source.invalid"
+    for transport in ("docker-daemon:NAME", "docker://HOST/REPO", "oci:DIR", "docker-archive:FILE"):
+        assert transport in error["message"]
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "a\0b"])
+def test_what_is_no_path_is_no_layout(desk: Desk, source: str) -> None:
+    assert desk.json("push", "v2.0", f"frontend={source}")["error"]["code"] == "source.invalid"
+
+
+@pytest.mark.parametrize("source", ["podman:foo", "containers-storage:foo", "dir:foo"])
+def test_a_transport_of_other_tools_is_not_taken_for_a_name(desk: Desk, source: str) -> None:
+    assert "docker-daemon:podman" not in desk.quickly("push", "v2.0", f"frontend={source}").err
+    assert "`tagflow push" not in desk.quickly("push", "v2.0", f"frontend={source}").err
+
+
+def test_all_beside_a_name_is_no_guess(desk: Desk) -> None:
+    done = desk.quickly("promote", "--all", "frontend", "--to", "test")
+    assert done.status == 2
+    assert "hint: Name targets, or use --all." in done.err.splitlines()
+
+
+def test_commands_that_are_hinted_name_the_policy_that_was_named(desk: Desk) -> None:
+    (desk.path / "promotion.yaml").rename(desk.path / "my pol.yaml")
+    done = desk.quickly("promote", "frontend=v1.1", "--to", "dev", "-f", "my pol.yaml")
+    assert done.status == 0
+    done = desk.quickly("promote", "v9.0", "--to", "prod", "-f", "my pol.yaml")
+    for command in re.findall(r"`(tagflow [^`]*)`", done.err):
+        assert command.startswith("tagflow -f 'my pol.yaml' "), command
+    assert "`tagflow -f 'my pol.yaml' push v9.0 " in done.err
+    done = desk.quickly("--policy", "my pol.yaml", "rollback", "prod", "--save-plan", "p l.json")
+    assert "Carry it out with `tagflow -f 'my pol.yaml' apply 'p l.json'`." in done.err
+    desk.act("-f", "my pol.yaml", "apply", "p l.json")
+
+
+def test_a_command_that_names_its_policy_or_needs_none_stays(desk: Desk) -> None:
+    done = desk.quickly("promote", "v1.1", "test", "-f", "promotion.yaml")
+    assert "`tagflow promote v1.1 --to test -f promotion.yaml`" in done.err
+    assert "`tagflow promote --help`" in desk.quickly("-f", "promotion.yaml", "help", "promote").err
 
 
 def test_how_versions_are_written_is_no_list_of_those_that_exist(desk: Desk) -> None:

@@ -265,7 +265,7 @@ class TestPush:
         with world.unchanged(), fails("source.invalid", 2) as caught:
             world.push("v1.0.0", "frontend=frontend:latest")
         for transport in ("docker-daemon:", "docker://", "oci:", "docker-archive:"):
-            assert transport in caught[0].hint
+            assert transport in caught[0].message
         with world.unchanged(), fails("image.not_found", 4):
             world.push("v1.0.0", "nothing=docker://builds.test/ci/frontend:build-1")
 

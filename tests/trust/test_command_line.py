@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import sys
 from base64 import b64encode
@@ -99,6 +101,15 @@ def test_approve_as_json(office: Office, plan: str, tmp_path: Path) -> None:
         "reference": str(out),
         "missing": [],
     }
+
+
+def test_an_approval_goes_where_a_link_leads(office: Office, plan: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "bob.json"
+    link.symlink_to("folder/bob.json")
+    office.well("bob", "approve", plan, "--out", str(link))
+    assert link.is_symlink()
+    assert "signatures" in json.loads((tmp_path / "folder/bob.json").read_text())
 
 
 def test_approve_as_text(office: Office, plan: str) -> None:
@@ -435,3 +446,17 @@ def test_status_marks_what_is_not_signed_and_what_does_not_count(office: Office,
     page = tmp_path / "page.html"
     office.well("ci", "status", "--html", str(page), key="")
     assert "1 record does not count" in page.read_text()
+
+
+def test_the_way_to_a_plan_names_the_policy_and_quotes_the_file(office: Office) -> None:
+    folder = office.desk("ci").path
+    (folder / "promotion.yaml").rename(folder / "my pol.yaml")
+    done = office.run("ci", "promote", "v1.1", "--to", "prod", "-f", "my pol.yaml")
+    commands = re.findall(r"`tagflow ([^`]*)`", done.err)
+    assert commands[0] == "-f 'my pol.yaml' promote v1.1 --to prod --save-plan plan.json"
+    assert all(it.startswith("-f 'my pol.yaml' ") for it in commands)
+    office.well("ci", *shlex.split(commands[0]))
+    saved = office.run("ci", "promote", "v1.1", "--to", "prod", "-f", "my pol.yaml", "--save-plan", "p l.json", key="")
+    told = saved.out + saved.err
+    assert "`tagflow -f 'my pol.yaml' approve 'p l.json'`" in told
+    assert "`tagflow -f 'my pol.yaml' apply 'p l.json'`" in told

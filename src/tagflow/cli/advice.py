@@ -54,6 +54,9 @@ _FILLERS = frozenset({"to", "in", "into", "from", "at", "on", "->", "→", "of"}
 _JOINING = ("=", ":", "@", "-", "/", "_")
 """What people write between a name and a version."""
 _TRANSPORT = re.compile(r"docker-daemon:|docker://|oci:|docker-archive:")
+_FOREIGN = re.compile(r"podman:|containers-storage:|dir:|ostree:|sif:|tarball:|docker-image:|docker:(?!//)|type=")
+"""What other tools write before a source, and tagflow does not read: no name of an image."""
+_ARCHIVE = (".tar", ".tar.gz", ".tgz")
 _EMPTY = 'An argument is empty. An unset variable? In a script "${VERSION:?}" stops there.'
 
 
@@ -64,6 +67,7 @@ class _Names:
     environments: tuple[str, ...]
     images: tuple[str, ...]
     is_version: Callable[[str], bool]
+    is_layout: Callable[[str], bool]
 
     def environment(self, word: str) -> str | None:
         """The environment that a word names, in any letter case."""
@@ -104,15 +108,18 @@ class _Names:
         return f"{image}={source}" if image and _TRANSPORT.match(source) else None
 
 
-def advise(line: Line, policy: Policy | None) -> str:
-    """A hint with what should have been typed; empty where the words do not tell."""
+def advise(line: Line, policy: Policy | None, is_layout: Callable[[str], bool] = lambda _directory: False) -> str:
+    """A hint with what should have been typed; empty where the words do not tell.
+
+    ``is_layout`` says of a path whether an OCI image layout lies there.
+    """
     if line.command and line.command not in COMMANDS:
-        return _lead_on(line, policy)
+        return _lead_on(line, policy, is_layout)
     if any(not word.strip() for word in (*line.words, *(it.value for it in line.options if it.value is not None))):
         return _EMPTY
     if policy is None:
         return ""
-    better = _better(line, _names(policy))
+    better = _better(line, _names(policy, is_layout))
     if better is None or str(better) == str(line):
         return ""
     return f"Type `{better}`." if _shifted(line, better) else f"Did you mean `{better}`?"
@@ -128,16 +135,17 @@ def _shifted(line: Line, better: Line) -> bool:
     return bag(line) == bag(better)
 
 
-def _names(policy: Policy) -> _Names:
+def _names(policy: Policy, is_layout: Callable[[str], bool]) -> _Names:
     scheme = TagScheme(policy)
     return _Names(
         tuple(it.name for it in policy.environments),
         tuple(it.name for it in policy.images),
         lambda word: scheme.find_version(word) is not None,
+        is_layout,
     )
 
 
-def _lead_on(line: Line, policy: Policy | None) -> str:
+def _lead_on(line: Line, policy: Policy | None, is_layout: Callable[[str], bool]) -> str:
     """From a command that there is not to the one that is meant."""
     word = line.command.lower()
     if word == "tagflow":
@@ -149,7 +157,7 @@ def _lead_on(line: Line, policy: Policy | None) -> str:
         return f"`tagflow {meant or '--help'}` {_tells(meant)}"
     if policy is not None:
         given = line.saying(meant, line.words, line.options)
-        better = _better(given, _names(policy)) or _alone(given, policy)
+        better = _better(given, _names(policy, is_layout)) or _alone(given, policy)
         if better is not None:
             return f"Did you mean `{better}`?"
     return f"Did you mean `tagflow {meant}`? `tagflow {meant} --help` shows how."
@@ -196,11 +204,14 @@ def _promote(line: Line, names: _Names) -> Line | None:
     environments = [*(it for it in given if it), *environments]
     if targets is None or len(set(environments)) != 1:
         return None
-    if not targets and not any(it.name == "--all" for it in line.options):
-        return None
+    everything = any(it.name == "--all" for it in line.options)
+    whole = any(names.version(it) for it in targets)
+    if everything == bool(targets) and not whole:
+        return None  # nothing says what to move, or two things do
     source = next(iter(sources), None) or _near(line.value("--from"), names.environments)
     options = [Option("--to", environments[0]), *([Option("--from", source)] if source else [])]
-    return line.saying("promote", targets, [*options, *line.without("--to", "--from")])
+    left_out = ("--to", "--from", *(["--all"] if whole else []))  # a VERSION is of every image already
+    return line.saying("promote", targets, [*options, *line.without(*left_out)])
 
 
 def _rollback(line: Line, names: _Names) -> Line | None:
@@ -228,17 +239,30 @@ def _push(line: Line, names: _Names) -> Line | None:
 def _as_delivery(word: str, names: _Names) -> str | None:
     """NAME=SOURCE of a word that is only one of both, ``frontend:build``, or whose SOURCE says no transport."""
     name, equals, text = word.partition("=")
-    source = text if equals else word
-    image = names.image(name) if equals else names.image(source.partition("@")[0].rpartition("/")[2].partition(":")[0])
-    if not image or not source or _is_version(source, names):
+    source = (text if equals else word).removeprefix("oci-archive:")
+    image = names.image(name if equals else _last_name(source))
+    if not image or not source or _FOREIGN.match(source) or _is_version(source, names):
         return None
-    if source.endswith((".tar", ".tar.gz", ".tgz")):
-        return f"{image}=docker-archive:{source}"
-    if source.startswith((".", "/")):
-        return f"{image}=oci:{source}"
+    return f"{image}={_transport(source, names)}{source}"
+
+
+def _last_name(source: str) -> str:
+    """What an image is called by its source alone: ``frontend`` of ``oci:build/frontend:v1.0``."""
+    name = _TRANSPORT.sub("", source, count=1).partition("@")[0].rpartition("/")[2].partition(":")[0]
+    ending = next((it for it in _ARCHIVE if name.endswith(it)), "")
+    return name.removesuffix(ending)
+
+
+def _transport(source: str, names: _Names) -> str:
+    """What a source that says no transport begins with; nothing before one that does."""
+    if _TRANSPORT.match(source):
+        return ""
+    if source.endswith(_ARCHIVE):
+        return "docker-archive:"
+    if source.startswith((".", "/")) or names.is_layout(source):
+        return "oci:"
     host, slash, _ = source.partition("/")
-    remote = bool(slash) and ("." in host or ":" in host or host == "localhost")
-    return f"{image}={'docker://' if remote else 'docker-daemon:'}{source}"
+    return "docker://" if slash and ("." in host or ":" in host or host == "localhost") else "docker-daemon:"
 
 
 def _is_version(text: str, names: _Names) -> bool:

@@ -18,7 +18,7 @@ from tagflow import __version__
 from tagflow.cli.commands import COMMANDS
 from tagflow.cli.completion import words
 from tagflow.cli.line import read
-from tagflow.cli.session import Session, within
+from tagflow.cli.session import Session, output, within
 from tagflow.errors import Interrupted, UsageError
 
 PolicyFile = Annotated[
@@ -42,7 +42,25 @@ Timeout = Annotated[
 _GLOBALS: dict[str, Any] = {"policy_file": PolicyFile, "output": Output, "verbose": Verbose, "timeout": Timeout}
 
 
-class _Command(TyperCommand):
+class _Helpful:
+    """Shows its help as every command shows its result: whoever closes standard output, or fills the disk, is told."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option, with what is done for it."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+def _show_help(context: Any, _option: Any, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        with output():
+            print(context.get_help(), flush=True)
+        raise typer.Exit
+
+
+class _Command(_Helpful, TyperCommand):
     """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``, and takes one value once."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -160,7 +178,7 @@ NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why
 Lift = Annotated[bool, typer.Option("--lift", help="End it.")]
 
 
-class _Commands(TyperGroup):
+class _Commands(_Helpful, TyperGroup):
     """Knows the names of all commands, and builds the one that is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is click's

@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from tagflow.cli import advice
-from tagflow.cli.line import Line, Option, read
+from tagflow.cli.line import POLICY, Line, Option, read, under
 from tagflow.cli.text import fold
 from tagflow.domain.policy import Policy
 from tagflow.errors import TagflowError
@@ -159,11 +160,12 @@ def put(error: TagflowError, arguments: Sequence[str], environ: Mapping[str, str
     line = read(arguments)
     policy = _policy(line, environ)
     error.message = fold(error.message, names(policy))
-    error.hint = _hint(error, line, policy)
+    named = _named(line)
+    error.hint = under(named[-1] if named else None, _hint(error, line, policy))
 
 
 def _hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
-    advised = advice.advise(line, policy) if error.code in advice.CODES else ""
+    advised = advice.advise(line, policy, _is_layout) if error.code in advice.CODES else ""
     told = advised or hint(error, line, policy)
     if error.code.partition(".")[0] in ("registry", "auth", "doctor") and policy is not None:
         return "\n".join(filter(None, (_no_host(policy), told)))
@@ -179,6 +181,19 @@ def _no_host(policy: Policy) -> str:
     return ""
 
 
+def _named(line: Line) -> list[str | None]:
+    """The policies that a command line names; the last one counts."""
+    return [it.value for it in (*line.before, *line.options) if it.name in POLICY]
+
+
+def _is_layout(source: str) -> bool:
+    """Whether ``DIR[:TAG|@DIGEST]`` names a directory that is an OCI image layout."""
+    whole, directory, plain = source, source.rpartition(":")[0], source.partition("@")[0]
+    with suppress(OSError, ValueError):  # what is no path at all
+        return any((Path(it) / "oci-layout").is_file() for it in (whole, directory, plain) if it)
+    return False
+
+
 def names(policy: Policy | None) -> tuple[str, ...]:
     """The names of the images."""
     return tuple(image.name for image in policy.images) if policy else ()
@@ -189,7 +204,7 @@ def _policy(line: Line, environ: Mapping[str, str]) -> Policy | None:
     from tagflow.config.load import load_policy
     from tagflow.wiring import policy_path
 
-    named = [it.value for it in (*line.before, *line.options) if it.name in ("-f", "--policy")]
+    named = _named(line)
     with suppress(TagflowError, OSError):
         return load_policy(policy_path(named[-1] if named else None, environ))
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,9 @@ _VALUED = frozenset(
      "--form", "--env", "--image", "--registry", "-f", "-o", "-n"}
 )  # fmt: skip
 """Options that take a value, of whichever command: a command that does not know one is corrected, too."""
+POLICY = ("-f", "--policy")
+"""What names the policy."""
+_COMMAND = re.compile(r"`(tagflow [^`]*)`")
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,22 @@ def _options(word: str, rest: Iterator[str]) -> Iterator[Option]:
             yield Option(name, word[position:] or next(rest, None))
             return
         yield Option(name)
+
+
+def under(policy: str | None, text: str) -> str:
+    """A text in which each command in backticks names the policy that the user named: without it, another would be
+    found, or none."""
+    if not policy:
+        return text
+
+    def name(match: re.Match[str]) -> str:
+        try:
+            line = read(shlex.split(match[1])[1:])
+        except ValueError:  # a command that is cut has quotes that do not close
+            line = Line()
+        options = {it.name for it in (*line.before, *line.options)}
+        if options.intersection((*POLICY, "--help", "--version")):
+            return match[0]
+        return match[0].replace("tagflow", f"tagflow -f {shlex.quote(policy)}", 1)
+
+    return _COMMAND.sub(name, text)

@@ -7,12 +7,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from io import TextIOWrapper
+from typing import TextIO
 
 from tagflow.cli.commands import RELEASES
-from tagflow.cli.session import ReaderGone, Session, signals
+from tagflow.cli.session import ReaderGone, Session, output, signals, tell
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
 
 _VALUED = ("--policy", "--timeout")
@@ -65,21 +67,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
+            with suppress(OSError):  # what it still holds cannot be written: the next write tells
+                stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
     signals.install()
     status = run(given)
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError) and status == 0:
-            status = READER_GONE
+    # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
+    if isinstance(_flushed(sys.stdout), BrokenPipeError) and status == 0:
+        status = READER_GONE
+    _flushed(sys.stderr)  # where that fails, the result of the command is the same
     if threading.active_count() > 1:
         # Requests that still wait for an answer after an interrupt must not keep the process.
-        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _flushed(stream: TextIO) -> OSError | None:
+    """Write what a stream still holds; what cannot be written is thrown away, or Python would end with 120 for it."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def _open_closed_streams() -> None:
@@ -102,10 +111,7 @@ def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> 
             from tagflow.cli.ci import tell_failure
 
             tell_failure(error, session.environ, session.note)
-        try:
-            return session.fail(error, _result(error))
-        except BrokenPipeError:
-            return error.exit_status
+        return session.fail(error, _result(error))
     except ReaderGone:
         return READER_GONE
     except KeyboardInterrupt:
@@ -129,9 +135,10 @@ def _run(arguments: Sequence[str], session: Session) -> int:
         if serve(arguments):
             return 0
     try:
-        status = command.main(args=list(arguments), prog_name="tagflow", standalone_mode=False, obj=session)
+        with output() if "_TAGFLOW_COMPLETE" in os.environ else nullcontext():
+            status = command.main(args=list(arguments), prog_name="tagflow", standalone_mode=False, obj=session)
     except NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "", file=sys.stderr)
+        tell(error.ctx.get_help() if error.ctx else "")
         return UsageError.exit_status
     except ClickException as error:
         raise _usage(error) from error

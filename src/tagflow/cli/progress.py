@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
 
@@ -44,7 +44,10 @@ def counter(what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Pr
 
 
 class _Counter:
-    """Rich's bar, made when something has been waited for; it goes when all is answered."""
+    """Rich's bar, made when something has been waited for; it goes when all is answered.
+
+    A terminal that is gone takes no work with it.
+    """
 
     def __init__(self, what: str, now: Callable[[], float]) -> None:
         self._lock = Lock()
@@ -61,7 +64,7 @@ class _Counter:
 
     def advance(self, size: int) -> None:
         """That many were answered."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._done += size
             if self._bar is None and self._now() - self._begin > _MOMENT:
                 self._bar = _make_counter()
@@ -72,7 +75,7 @@ class _Counter:
 
     def close(self) -> None:
         """Take the bar away."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             if self._bar is not None:
                 self._bar.stop()
                 self._bar = None
@@ -89,7 +92,10 @@ def _make_counter() -> Any:
 
 
 class _Bar:
-    """Rich's bar, made when the first bytes are announced: most commands move none."""
+    """Rich's bar, made when the first bytes are announced: most commands move none.
+
+    A terminal that is gone takes no work with it.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -99,7 +105,7 @@ class _Bar:
 
     def expect(self, size: int) -> None:
         """That many bytes more will travel."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._total += size
             if self._bar is None:
                 self._bar = _make()
@@ -109,13 +115,13 @@ class _Bar:
 
     def advance(self, size: int) -> None:
         """That many bytes have travelled."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             if self._bar is not None:
                 self._bar.advance(self._task, size)
 
     def close(self) -> None:
         """Take the bar away."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             if self._bar is not None:
                 self._bar.stop()
                 self._bar = None

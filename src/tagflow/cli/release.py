@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import select
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from tagflow.cli import ci, documents
 from tagflow.cli.render import releases
-from tagflow.cli.session import Session
+from tagflow.cli.session import Session, tell
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome
 from tagflow.domain.times import parse_duration
-from tagflow.errors import Interrupted, TagflowError
+from tagflow.errors import Interrupted, StoreError, TagflowError
+from tagflow.verbs.complete import moved, unfinished, unwritten
 from tagflow.verbs.release import Options
 
 if TYPE_CHECKING:
@@ -52,10 +54,28 @@ def carry_out(
         receipt=receipt,
     )
     outcome = verb(options)
-    if save is not None:
-        session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {save}`.")
-    ci.tell(outcome, session.environ, session.note)
-    session.emit(documents.outcome(outcome), lambda: _told(context, outcome))
+    with _reporting(outcome):
+        if save is not None:
+            session.note(f"Plan saved to {save}. Carry it out with `tagflow apply {shlex.quote(str(save))}`.")
+        ci.tell(outcome, session.environ, session.note)
+        session.emit(documents.outcome(outcome), lambda: _told(context, outcome))
+
+
+@contextmanager
+def _reporting(outcome: Outcome) -> Iterator[None]:
+    """Report on what was carried out. What fails here undoes nothing, and is not to be told as if it had.
+
+    :raises PartlyApplied: ``output.unwritable`` where an environment or floating tag differs from before.
+    :raises Interrupted: with the same message.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise unwritten(outcome, error) from error
+    except KeyboardInterrupt:
+        if not moved(outcome).changed:
+            raise
+        raise unfinished(outcome) from None
 
 
 def _told(context: Context | None, outcome: Outcome) -> str:
@@ -80,7 +100,7 @@ def confirmation(question: str) -> Callable[[Outcome], None] | None:
 
     def ask(planned: Outcome) -> None:
         for note in planned.notes:
-            print(f"note: {note}", file=sys.stderr)
+            tell(f"note: {note}")
         _confirm(None, planned, question)
 
     return ask if _is_interactive() else None
@@ -100,7 +120,7 @@ def _is_interactive() -> bool:
 
 def _confirm(context: Context | None, planned: Outcome, question: str = "") -> None:
     told = _goes_in(context, planned)
-    print(*filter(None, [told and f"{told}\n", releases.plan(planned.plan)]), sep="\n", file=sys.stderr)
+    tell("\n".join(filter(None, [told and f"{told}\n", releases.plan(planned.plan)])))
     if _answer(question or releases.question(planned.plan)) in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
@@ -116,10 +136,10 @@ def _answer(question: str) -> str:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         _wait_for_input()
         line = sys.stdin.readline()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # a question that cannot be shown has no answer
         line = ""
     if not line:
-        print(file=sys.stderr)
+        tell("")
     return line.strip().lower()
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from tagflow.cli.line import under
 from tagflow.cli.text import clean, columns, escaped, is_fancy, styled, wrap
 from tagflow.domain.times import parse_duration
 from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError, UsageError
@@ -127,6 +128,33 @@ class ReaderGone(Exception):
     """Whoever read standard output has closed it. Not an OSError: Typer would end with 1 for that."""
 
 
+def tell(text: str, end: str = "\n") -> None:
+    """Write to standard error. Where that cannot be written, nobody can be told so: what runs goes on all the same."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}{end}")  # at one stroke: several threads tell
+        sys.stderr.flush()
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Write to standard output within, and no more than that.
+
+    :raises StoreError: ``output.unwritable``.
+    :raises ReaderGone: where nobody reads it.
+    """
+    try:
+        with signals.speaking():
+            yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as exc:
+        raise StoreError(
+            "output.unwritable",
+            f"standard output cannot be written: {exc.strerror}",
+            hint="What the command did is done; `tagflow status` shows what runs where.",
+        ) from exc
+
+
 @dataclass(frozen=True)
 class Session:
     """The options that every command takes."""
@@ -172,21 +200,12 @@ class Session:
         shown = self._document(result, None, 0) if self.is_json else text()
         if not shown:
             return
-        try:
-            with signals.speaking():
-                print(shown, flush=True)
-        except BrokenPipeError:
-            raise ReaderGone from None
-        except OSError as exc:
-            raise StoreError(
-                "output.unwritable",
-                f"standard output cannot be written: {exc.strerror}",
-                hint="What the command did is done; `tagflow status` shows what runs where.",
-            ) from exc
+        with output():
+            print(shown, flush=True)
 
     def note(self, message: str) -> None:
         """Tell the user something beside the result, on standard error."""
-        print(clean(message), file=sys.stderr)
+        tell(clean(under(self.policy_file, message)))
 
     def fail(self, error: TagflowError, result: object = None) -> int:
         """Tell of an error, and say the exit status."""
@@ -203,7 +222,7 @@ class Session:
         if self.environ.get("GITHUB_ACTIONS") == "true":
             lines = [_COMMAND.sub(r"\1: :", line) for line in lines]
             lines.append(annotation(error))
-        print("\n".join(lines), file=sys.stderr)
+        tell("\n".join(lines))
         return error.exit_status
 
     def _document(self, result: object, error: TagflowError | None, status: int) -> str:

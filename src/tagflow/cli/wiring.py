@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tagflow import wiring
-from tagflow.cli.session import Session
+from tagflow.cli.session import Session, tell
 from tagflow.context import Context
 from tagflow.domain.policy import Policy
 from tagflow.stores.port import Progress, Silence
@@ -35,13 +34,9 @@ def _surroundings(session: Session, writes: bool, progress: Progress) -> wiring.
     return wiring.Surroundings(
         environ=session.environ,
         warn=session.note,
-        trace=_trace if session.verbose else lambda _line: None,
+        trace=tell if session.verbose else lambda _line: None,
         seconds=session.patience,
         writes=writes,
         progress=progress,
         now=session.now or wiring.utc_now,
     )
-
-
-def _trace(line: str) -> None:
-    sys.stderr.write(f"{line}\n")  # at one stroke: several threads tell

@@ -13,7 +13,7 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +21,8 @@ LOCK_SECONDS = 60.0
 """A lock is held for one write; who holds it for longer hangs, or is stopped."""
 _YOUNG_SECONDS = 60.0
 """A file that is written aside is not taken for a leftover before this age: its writer may not hold its lock yet."""
+_SHOWN = 48
+"""Characters of a name that the file written aside bears too: with all of them its own may be too long."""
 _ASIDE = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}")
 
 
@@ -55,9 +57,71 @@ def publish(path: Path, chunks: Iterable[bytes], *, durable: bool = True) -> Non
         os.close(descriptor)
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write a file that a user names for what a command makes: by :func:`publish`, but for what is no file of its own.
+
+    A symbolic link keeps pointing at its file. A pipe or a device is written into: to put a file in its place would
+    take ``/dev/stdout`` or ``/dev/null`` from everybody.
+
+    :raises OSError: it cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return publish(target, [content])
+    with ExitStack() as opened:
+        stream = _standard_stream(found)
+        if stream is not None:
+            file = opened.enter_context(open(os.dup(stream), "wb"))
+        elif stat.S_ISREG(found.st_mode) and _is_at(target, found):
+            return publish(target, [content])
+        else:
+            flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY
+            file = opened.enter_context(open(os.open(path, flags), "wb"))
+        file.write(content)
+    return None
+
+
+def why_unwritable(path: Path) -> str:
+    """Why :func:`put` would fail, as far as that can be seen without touching anything; empty where nothing is seen."""
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        found = None
+    except OSError as exc:
+        return exc.strerror or "the system refuses"
+    if not os.path.isdir(folder) and found is None:
+        return "there is no such folder"
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        return "it is a folder"
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        return "" if os.access(path, os.W_OK) else "it cannot be written to"
+    return "" if os.access(folder, os.W_OK) else "its folder cannot be written to"
+
+
+def _standard_stream(found: os.stat_result) -> int | None:
+    """Standard output or standard error, where that is what was found: what else is written there stays, and follows.
+    Their names in ``/dev`` lead to whatever file the shell has put there."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(found, os.fstat(stream)):
+                return stream
+    return None
+
+
+def _is_at(target: Path, found: os.stat_result) -> bool:
+    """Whether a file has a name at all: one that is only open, as ``/dev/fd/3``, may have lost it."""
+    try:
+        return os.path.samestat(found, os.stat(target))
+    except OSError:
+        return False
+
+
 def publish_in(directory: int, name: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
     """As :func:`publish`, for a name in an open directory."""
-    aside = f".{name}.{os.getpid()}-{os.urandom(4).hex()}"
+    aside = f".{name[:_SHOWN]}.{os.getpid()}-{os.urandom(4).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         with open(os.open(aside, flags, 0o666, dir_fd=directory), "wb") as file:

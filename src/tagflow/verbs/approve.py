@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome
 from tagflow.domain.policy import Environment
 from tagflow.errors import Refused, StoreError, TagflowError, UsageError
-from tagflow.stores.files import publish
+from tagflow.stores.files import put
 from tagflow.trust.approvals import Tally, approve, document_digest, evaluate
 from tagflow.trust.crypto import VARIABLE, missing_key
 from tagflow.trust.signing import SigningKey
@@ -43,7 +44,9 @@ def approve_plan(
     environment = context.environment(plan.request.environment)
     if plan.request.command == "rollback":
         raise UsageError(
-            "approval.invalid", "a rollback needs no approval", hint=f"Carry it out: `tagflow apply {path}`."
+            "approval.invalid",
+            "a rollback needs no approval",
+            hint=f"Carry it out: `tagflow apply {quote(str(path))}`.",
         )
     key, signer = _key(context, environment)
     if confirm is not None:
@@ -99,7 +102,7 @@ def _told(refusals: tuple[TagflowError, ...]) -> tuple[str, ...]:
 
 def _write(path: Path, document: str) -> None:
     try:
-        publish(path, [document.encode(), b"\n"])
+        put(path, f"{document}\n".encode())
     except OSError as exc:
         raise StoreError(
             "file.unwritable", f"cannot write {path}: {exc.strerror}", hint="Choose another file."

@@ -49,7 +49,7 @@ def read_files(paths: Sequence[Path]) -> Mapping[Path, bytes]:
             found[path] = _read(path)
         except OSError as exc:
             why = exc.strerror or "the system refuses"
-            hint = "Name the files in it." if path.is_dir() else "Check the name and its permissions."
+            hint = "Name the files in it." if os.path.isdir(path) else "Check the name and its permissions."
             errors.append(UsageError("file.unreadable", f"cannot read {path}: {why}", hint=hint))
     if errors:
         raise combine(errors)
@@ -159,6 +159,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 Mode = Literal["write", "check", "show"]
+_FORM: Form = "tag@digest"
 _FEW = 5
 """So many files are named in a command."""
 
@@ -191,7 +192,7 @@ class Pinning:
 
 
 def pin_files(
-    context: Context, environment: str, files: Sequence[Path], form: Form = "tag@digest", mode: Mode = "write"
+    context: Context, environment: str, files: Sequence[Path], form: Form = _FORM, mode: Mode = "write"
 ) -> Pinning:
     """Put what an environment runs into files: all of them, or none. ``check`` and ``show`` change nothing.
 
@@ -218,7 +219,7 @@ def pin_files(
         message=commit_message(environment, [change for it in changed.values() for change in it.changes], runs),
     )
     if mode == "check" and changed:
-        raise _differs(result)
+        raise _differs(result, form)
     return result
 
 
@@ -289,10 +290,11 @@ def _file(path: Path, it: Pinned) -> PinnedFile:
     return PinnedFile(str(path), it.changes, it.references, it.templates, unified_diff(str(path), it))
 
 
-def _differs(result: Pinning) -> Conflict:
+def _differs(result: Pinning, form: Form) -> Conflict:
     files = result.differing
     who = f"{files[0]} does" if len(files) == 1 else f"{len(files)} of {len(result.files)} files do"
     named = shlex.join(files) if len(files) <= _FEW else "FILE…"
+    named += "" if form == _FORM else f" --form {form}"
     error = Conflict(
         "pin.differs",
         f"{who} not say what {result.environment} runs",

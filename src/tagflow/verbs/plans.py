@@ -21,7 +21,7 @@ from tagflow.errors import StoreError, UsageError
 from tagflow.execute.run import Result
 from tagflow.execute.underway import Recheck
 from tagflow.observe.observer import Observer
-from tagflow.stores.files import publish
+from tagflow.stores.files import put, why_unwritable
 from tagflow.stores.port import Store
 
 if TYPE_CHECKING:
@@ -91,10 +91,7 @@ def save_plan(plan: Plan, path: Path) -> None:
     document = {"tagflow-plan": FORMAT, "id": plan.id, "plan": plan.document()}
     content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
-        if path.exists() and not path.is_file():  # a pipe or a terminal: nothing to be replaced
-            path.write_text(content, encoding="utf-8", errors="replace")
-        else:
-            publish(path, [content.encode(errors="replace")])
+        put(path, content.encode(errors="replace"))
     except OSError as exc:
         raise StoreError(
             "plan.unwritable", f"cannot write {path}: {exc.strerror}", hint="Choose another file."
@@ -137,8 +134,9 @@ def check_writable(path: Path) -> None:
 
     :raises StoreError: ``file.unwritable``.
     """
-    if not path.parent.is_dir() or path.is_dir():
-        raise StoreError("file.unwritable", f"cannot write {path}", hint="Choose another file.")
+    why = why_unwritable(path)
+    if why:
+        raise StoreError("file.unwritable", f"cannot write {path}: {why}", hint="Choose another file.")
 
 
 def write_receipt(context: Context, proposal: Proposal, result: Result, path: Path) -> None:
@@ -160,7 +158,7 @@ def write_receipt(context: Context, proposal: Proposal, result: Result, path: Pa
             heads.append(Left(target.image.name, _name(target.history), str(entry.tag), entry.digest))
     receipt = Receipt(environment.name, result.release or "", tuple(heads))
     try:
-        publish(path, [encode_receipt(receipt).encode(errors="replace")])
+        put(path, encode_receipt(receipt).encode(errors="replace"))
     except OSError as exc:
         raise StoreError(
             "file.unwritable",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tagflow.context import Context
@@ -21,6 +22,7 @@ from tagflow.execute.run import Result, execute
 from tagflow.execute.sign import need_key
 from tagflow.execute.underway import Execution
 from tagflow.stores.transfer.copy import Copier
+from tagflow.verbs.complete import unfinished, unreceipted
 from tagflow.verbs.plans import Proposal, check_writable, save_plan, write_receipt
 from tagflow.workers import attempt
 
@@ -119,7 +121,8 @@ def _approved(
     if not proposal.plan_id:
         evaluation = approvals.nothing(environment)
         if options.save_plan is not None:
-            told = tuple(f"{tally}: `tagflow approve {options.save_plan}`" for tally in evaluation.missing)
+            file = quote(str(options.save_plan))
+            told = tuple(f"{tally}: `tagflow approve {file}`" for tally in evaluation.missing)
             return replace(planned, notes=(*planned.notes, *told)), []
         return planned, [approvals.refuse_missing(environment, evaluation, approvals.way_to_save(plan.request))]
     finishes = plan.resumes is not None
@@ -175,13 +178,27 @@ def carry_out(context: Context, proposal: Proposal, planned: Outcome, receipt: P
             error.result = _outcome(planned, error.result)
         raise
     outcome = _outcome(planned, result)
-    if receipt is not None:
-        write_receipt(context, proposal, result, receipt)
+    failure = None if receipt is None else _write_receipt(context, proposal, result, outcome, receipt)
     if context.policy.notify:
         from tagflow.execute.notify import notify  # brings an HTTP client along
 
         notify(context, outcome)
+    if failure is not None:
+        raise failure
     return outcome
+
+
+def _write_receipt(
+    context: Context, proposal: Proposal, result: Result, outcome: Outcome, path: Path
+) -> TagflowError | None:
+    """Write a receipt; what is to be raised where that fails, once whoever waits for the release was told of it."""
+    try:
+        write_receipt(context, proposal, result, path)
+    except TagflowError as error:
+        return unreceipted(outcome, error)
+    except KeyboardInterrupt:
+        return unfinished(outcome)
+    return None
 
 
 def _outcome(planned: Outcome, result: Result) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,14 @@ def parse_source(text: str) -> Source:
         if text.startswith(transport):
             rest = text.removeprefix(transport)
             if not rest:
-                raise _invalid(f"{text!r} names nothing")
+                hint = f"Write one of: {', '.join(TRANSPORTS)}."
+                raise UsageError("source.invalid", f"{text!r} names nothing", hint=hint)
             return Source(transport, rest)
-    raise _invalid(f"{text!r} is no SOURCE: it has no transport")
-
-
-def _invalid(message: str) -> UsageError:
-    return UsageError("source.invalid", message, hint="Write one of: " + ", ".join(TRANSPORTS) + ".")
+    raise UsageError(
+        "source.invalid",
+        f"{text!r} is no SOURCE: it begins with no transport. There is {', '.join(TRANSPORTS)}",
+        hint="Write the transport first, and what it names behind it.",
+    )
 
 
 def open_source(context: Context, source: Source, base: Path) -> OpenedSource:
@@ -68,7 +70,7 @@ def open_source(context: Context, source: Source, base: Path) -> OpenedSource:
     if digest is not None:
         return archive(base / whole, digest=digest)
     first, _, name = source.text.partition(":")
-    if name and not (base / source.text).exists() and (base / first).is_file():
+    if name and not _found((base / source.text).exists) and _found((base / first).is_file):
         return archive(base / first, name)
     return archive(base / source.text)
 
@@ -95,7 +97,7 @@ def _layout(source: Source, base: Path) -> OpenedSource:
 
     whole, wanted = _with_digest(source.text, base)
     path, name = _place(source.text, base) if wanted is None else ((base / whole).resolve(), "")
-    if not path.is_dir():
+    if not _found(path.is_dir):
         raise _no_layout(source, path)
     store = LayoutStore(Repository(f"oci:{path.parent}", path.name), path)
     return OpenedSource(store, store.choose(name) if wanted is None else store.choose_digest(wanted))
@@ -104,7 +106,7 @@ def _layout(source: Source, base: Path) -> OpenedSource:
 def _with_digest(text: str, base: Path) -> tuple[str, Digest | None]:
     """The path in ``PATH@DIGEST``, and the digest; None where it names none, or a file is called so."""
     path, _, digest = text.rpartition("@")
-    if not path or not is_digest(digest) or (base / text).exists():
+    if not path or not is_digest(digest) or _found((base / text).exists):
         return text, None
     return path, Digest(digest)
 
@@ -115,13 +117,21 @@ def _place(text: str, base: Path) -> tuple[Path, str]:
     directory, _, tag = text.rpartition(":")
     with_tag = bool(directory) and is_tag(tag)
     first, _, rest = text.partition(":")
-    if rest and not (with_tag and (base / directory).is_dir()) and (base / first).is_dir():
+    if rest and not (with_tag and _found((base / directory).is_dir)) and _found((base / first).is_dir):
         return (base / first).resolve(), rest
     return ((base / directory).resolve(), tag) if with_tag else ((base / text).resolve(), "")
 
 
+def _found(look: Callable[[], bool]) -> bool:
+    """Whether a look at the disk finds something. A name that is too long fails there: nothing is called so."""
+    try:
+        return look()
+    except OSError:
+        return False
+
+
 def _no_layout(source: Source, path: Path) -> NotFound:
     hint = "oci:DIR[:TAG|@DIGEST] names a layout."
-    if path.is_file():
+    if _found(path.is_file):
         hint = f"It is a file: docker-archive:{source.text} reads an OCI layout in a tar too."
     return NotFound("source.not_found", f"there is no directory {path}", hint=hint)

@@ -8,6 +8,7 @@ import typer
 
 from tagflow.cli.app import Names, VersionText, command
 from tagflow.cli.completion import words
+from tagflow.cli.line import under
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 
@@ -25,7 +26,8 @@ def init(
 
     path, images = write_policy(session, registry, image or [], env or [], force=force)
     sources = " ".join(f"{name}=SOURCE" for name in images[:3]) + (" …" if len(images) > 3 else "")
-    session.emit({"path": str(path)}, lambda: f"Wrote {path}. Next: `tagflow push VERSION {sources}`.")
+    following = under(session.policy_file, f"`tagflow push VERSION {sources}`")
+    session.emit({"path": str(path)}, lambda: f"Wrote {path}. Next: {following}.")
 
 
 @command("tags")

@@ -16,6 +16,7 @@ from typing import Any
 from typer import _completion_shared
 from typer._click.shell_completion import CompletionItem, ShellComplete, add_completion_class, split_arg_string
 
+from tagflow.cli.session import output
 from tagflow.errors import StoreError, UsageError
 
 _VARIABLE = "_TAGFLOW_COMPLETE"
@@ -50,14 +51,16 @@ def serve(arguments: Sequence[str]) -> bool:
     if shell not in _completion_shared._completion_scripts:
         raise UsageError("usage.invalid", f"{shell!r} is no shell that is known", hint=f"Use {', '.join(SHELLS)}.")
     if option == "--show-completion":
-        print(_completion_shared.get_completion_script(prog_name="tagflow", complete_var=_VARIABLE, shell=shell))
+        told = _completion_shared.get_completion_script(prog_name="tagflow", complete_var=_VARIABLE, shell=shell)
     else:
         try:
             _, path = _completion_shared.install(shell=shell, prog_name="tagflow")
         except OSError as exc:
-            told = f"cannot write {exc.filename}: {exc.strerror}"
-            raise StoreError("file.unwritable", told, hint="`--show-completion` prints the script.") from exc
-        print(f"Installed {path}. A new {shell} completes tagflow.")
+            why = f"cannot write {exc.filename}: {exc.strerror}"
+            raise StoreError("file.unwritable", why, hint="`--show-completion` prints the script.") from exc
+        told = f"Installed {path}. A new {shell} completes tagflow."
+    with output():
+        print(told, flush=True)
     return True
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from tagflow.cli.report.timeline import SIGNS, meanings, moment, timeline
 from tagflow.cli.session import Session
 from tagflow.context import Context
 from tagflow.errors import StoreError, UsageError
-from tagflow.stores.files import publish
+from tagflow.stores.files import put, why_unwritable
 from tagflow.verbs.report import Report, report
 from tagflow.verbs.status import Row
 
@@ -29,15 +28,9 @@ def check_writable(path: Path) -> None:
 
     :raises StoreError: ``file.unwritable``.
     """
-    target = path.resolve()
-    if not target.parent.is_dir():
-        raise _unwritable(path, "there is no such folder")
-    if target.is_dir():
-        raise _unwritable(path, "it is a folder")
-    if target.exists() and not target.is_file():
-        raise _unwritable(path, "it is no regular file")
-    if not os.access(target.parent, os.W_OK):
-        raise _unwritable(path, "its folder cannot be written to")
+    why = why_unwritable(path)
+    if why:
+        raise _unwritable(path, why)
 
 
 def write(path: Path, content: str) -> None:
@@ -46,7 +39,7 @@ def write(path: Path, content: str) -> None:
     :raises StoreError: ``file.unwritable``.
     """
     try:
-        publish(path.resolve(), [content.encode(errors="backslashreplace")])
+        put(path, content.encode(errors="backslashreplace"))
     except OSError as exc:
         raise _unwritable(path, exc.strerror or "the system refuses") from exc
 

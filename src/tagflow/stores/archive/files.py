@@ -280,7 +280,7 @@ class ArchiveFiles:
         try:
             yield
         except OSError as exc:
-            hint = f"It is a directory: oci:{self.path} reads an OCI layout in it." if self.path.is_dir() else ""
+            hint = f"It is a directory: oci:{self.path} reads an OCI layout in it." if os.path.isdir(self.path) else ""
             message = f"{self.path}: cannot be read: {exc.strerror or exc}"
             raise StoreError("archive.unreadable", message, hint=hint) from exc
 

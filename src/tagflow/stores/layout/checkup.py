@@ -20,7 +20,7 @@ def examine(host: str, repositories: Sequence[Repository]) -> Checkup:
 
 
 def _checks(root: Path, repositories: Sequence[Repository]) -> Iterator[Check]:
-    there = next((path for path in (root, *root.parents) if path.exists()), root)
+    there = next((path for path in (root, *root.parents) if os.path.exists(path)), root)
     detail = str(root) if there == root else f"{root} is created by the first push"
     yield Check("directory", there.is_dir(), detail if there.is_dir() else f"{there} is no directory", essential=True)
     if not there.is_dir():

@@ -1,0 +1,59 @@
+"""The errors in which a release ends that is complete, and of which only the report or the receipt is missing."""
+
+from __future__ import annotations
+
+from tagflow.domain.plan import Outcome
+from tagflow.errors import Interrupted, PartlyApplied, TagflowError
+from tagflow.execute.ledger import Ledger, differing, told
+
+
+def moved(outcome: Outcome) -> Ledger:
+    """The environment and floating tags that a release which is complete has moved."""
+    ledger = Ledger()
+    for move in outcome.plan.moves:
+        if outcome.applied and move.kind in ("environment", "floating") and move.action != "keep":
+            ledger.done(move)
+    return ledger
+
+
+def unwritten(outcome: Outcome, cause: TagflowError) -> TagflowError:
+    """Nobody could be told what the release came to. Where no name differs from before, the cause says enough."""
+    ledger = moved(outcome)
+    error = cause
+    if ledger.changed:
+        error = PartlyApplied(
+            "output.unwritable",
+            f"the release is complete, but its report could not be written: {cause.message}\n{told(ledger)}",
+            hint=f"Nothing is left to do: `tagflow status {outcome.environment}` shows what runs there.",
+            details=differing(ledger),
+        )
+    error.result = outcome
+    return error
+
+
+def unreceipted(outcome: Outcome, cause: TagflowError) -> TagflowError:
+    """The receipt could not be written after the release."""
+    ledger = moved(outcome)
+    error = cause
+    if ledger.changed:
+        error = PartlyApplied(
+            "file.unwritable",
+            f"{cause.message}\n{told(ledger)}",
+            hint=cause.hint,
+            details=[*cause.details, *differing(ledger)],
+        )
+    error.result = outcome
+    return error
+
+
+def unfinished(outcome: Outcome) -> Interrupted:
+    """Ctrl-C after the release, while it was being told of."""
+    ledger = moved(outcome)
+    error = Interrupted(
+        "run.interrupted",
+        f"interrupted: the release is complete; only what tells of it is missing\n{told(ledger)}",
+        hint=f"`tagflow status {outcome.environment}` shows what runs there.",
+        details=differing(ledger),
+    )
+    error.result = outcome
+    return error
