@@ -22,7 +22,7 @@ CONSTRAINTS := constraints.txt
 # written where all ran; crane, skopeo, regctl and ab come in where they are on the PATH.
 BENCHMARKS :=
 
-.PHONY: help demo test test-all pulp coverage bench check lint types docs reference pictures dist format hooks \
+.PHONY: help demo compiled test test-all pulp coverage bench check lint types docs reference pictures dist format hooks \
 	constraints reliability interleave race soak fuzz clean
 
 help: ## Show this list.
@@ -31,17 +31,20 @@ help: ## Show this list.
 demo: $(READY) ## Promote a small application from dev to prod and back, on disk, in ./demo.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo/demo.sh demo
 
-test: $(READY) ## Run the tests (seven minutes); those that need a server which is not installed say so.
-	$(compile)
+# The tests start tagflow thousands of times: where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile
+# all of it again.
+compiled: $(READY)
+	@$(BIN)/python -m compileall -q src tests
+
+test: $(READY) compiled ## Run the tests (seven minutes); those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
-test-all: $(READY) pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.
-	$(compile)
+test-all: $(READY) compiled pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m long $(PYTEST_ARGS)
 
 pulp: $(PULP)/.ready ## Install Pulp for the tests, where PostgreSQL and nginx are there for it (200 MB).
 
-coverage: $(READY) ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
+coverage: $(READY) compiled ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
 	$(BIN)/pytest --cov -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" $(PYTEST_ARGS) \
 	  tests/cli tests/config tests/domain tests/flows tests/interleave tests/trust
 
@@ -98,10 +101,6 @@ clean: ## Remove everything that was made here: .venv, ./demo, caches.
 	rm -rf $(VENV) $(PULP) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	[ ! -e demo/.made-by-demo ] || rm -rf demo
 	find src tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# The tests start tagflow thousands of times: where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile
-# all of it again.
-compile = $(BIN)/python -m compileall -q src tests
 
 # Where an index does not have one of those versions, the newest allowed ones are better than nothing; it is told.
 pip = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input

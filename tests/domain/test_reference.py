@@ -73,8 +73,9 @@ def test_registries(text: str, host: str, namespace: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "https://ghcr.io", "ghcr.io/", "ghcr.io//a", "ghcr.io/A", "ghcr.io/a_", "ghcr.io/a b", "-x.test/a",
-     "a_b/c", "r.test:port/a", "r.test:1234567/a", "r.test:0/a", "r.test:00000", "r.test:65536/a", "localhost:99999/a", "[::1]:70000/a",
-     "[::1::]/a", "[1.2.3.4]/a", "user:pass@r.test/a", "r.test/../a", "oci:", "oci:a\0b"],
+     "a_b/c", "r.test:port/a", "r.test:1234567/a", "r.test:0/a", "r.test:00000", "r.test:65536/a",
+     "localhost:99999/a", "[::1]:70000/a", "[::1::]/a", "[1.2.3.4]/a", "user:pass@r.test/a",
+     "r.test/../a", "oci:", "oci:a\0b"],
 )  # fmt: skip
 def test_what_is_no_registry(text: str) -> None:
     with pytest.raises(UsageError) as caught:
