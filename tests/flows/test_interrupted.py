@@ -820,6 +820,31 @@ class TestWaysOn:
             waiting = [image for image in IMAGES if world.cell(image, "prod").state == "interrupted"]
             assert {is_finished_by(world, image) for image in waiting} <= {"tagflow rollback prod"}, write
 
+    def test_what_was_put_on_hold_since_is_not_finished(self) -> None:
+        """Neither by a promotion nor by a repair, which may run by itself every night."""
+        world = before_promote()
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 6)
+        with fails("release.interrupted", 5):
+            world.hold("prod", "v1.1.0")
+        told = [it for it in verify(world.context(), ["prod"]) if it.problem == "interrupted"]
+        assert {it.repair for it in told} == {"tagflow rollback prod"}
+        assert not [line for line in repair(world.context(), ["prod"]).done if "finished" in line]
+        assert stands(world) == ALL_OLD
+        assert {is_finished_by(world, image) for image in IMAGES} == {""}
+        world.rollback("prod")
+        assert stands(world) == ALL_OLD
+        assert {it.problem for it in verify(world.context(), ["prod"])} <= {"floating.wrong"}
+
+    def test_verify_names_what_finishes_what_was_half_announced(self) -> None:
+        world = before_promote()
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 2)
+        told = [it.repair for it in verify(world.context(), ["prod"]) if it.problem == "interrupted"]
+        (command,) = told
+        _, verb, *targets, _, environment = shlex.split(command)
+        assert verb == "promote"
+        world.promote(*targets, to=environment)
+        assert stands(world) == ALL_NEW
+
     def test_two_with_members_in_common_are_settled_by_rollback_alone(self) -> None:
         """Neither saw the other, and both died: to finish one of them would be to pass over the other."""
         world = before_promote()

@@ -27,7 +27,7 @@ class Unfinished:
     are its records of versions that enter beside what runs: no tag shows whether these have arrived. ``is_tangled``:
     another release is not finished either that has members in common with it, so that neither can be finished before
     the other is out of the way. ``is_nameless``: it was pushed, and died before its version tag was there: no command
-    can name its version yet.
+    can name its version yet. ``is_held``: what it brings in was put on hold since.
     """
 
     environment: Environment
@@ -37,6 +37,7 @@ class Unfinished:
     beside: Mapping[str, Entry] = field(default_factory=dict)
     is_tangled: bool = False
     is_nameless: bool = False
+    is_held: bool = False
 
     @property
     def entry(self) -> Entry:
@@ -44,9 +45,14 @@ class Unfinished:
         return next(iter(self.entries.values()))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every member has a record: then it can be finished out of these alone."""
+        return self.wanted.keys() <= {*self.entries, *self.beside}
+
+    @property
     def is_for_its_source(self) -> bool:
         """Whether only the same push finishes it: what becomes of members without a record is known to nobody else."""
-        return self.is_nameless and not self.wanted.keys() <= self.entries.keys()
+        return self.is_nameless and not self.is_whole
 
     @property
     def goes_back(self) -> bool:
@@ -88,8 +94,16 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
             for seen in observations
             if seen.image in members
         )
-        releases.append(Unfinished(environment, members, waiting, wanted, beside, is_nameless=nameless))
+        held = any(seen.image in waiting and _is_held(seen, members[seen.image]) for seen in observations)
+        one = Unfinished(environment, members, waiting, wanted, beside, is_nameless=nameless, is_held=held)
+        releases.append(one)
     return [replace(it, is_tangled=len(concerning(releases, it.wanted)) > 1) for it in releases]
+
+
+def _is_held(seen: Observation, entry: Entry) -> bool:
+    record = entry.record
+    enters = record.action in ("push", "promote") and "hold" not in record.overrides
+    return enters and seen.standing.state.held(record.version, record.digest) is not None
 
 
 def announcement(snapshot: Snapshot, seen: Observation) -> Entry | None:
@@ -130,7 +144,7 @@ def _targets(wanted: Mapping[str, str]) -> list[str]:
 def way_on(release: Unfinished) -> str:
     """The command that finishes a release, or abandons it where no command can be told that finishes it."""
     record = release.entry.record
-    if release.goes_back or release.is_tangled or release.is_for_its_source:
+    if release.goes_back or release.is_tangled or release.is_for_its_source or release.is_held:
         return f"tagflow rollback {release.environment.name}"
     if release.is_nameless:
         return f"tagflow verify {release.environment.name} --repair"
@@ -149,6 +163,8 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
     out = f"`{way_on(release)}` finishes it"
     if release.is_tangled and not release.goes_back:
         out = f"`{way_on(release)}` abandons it: it cannot be finished, for another release of its images is not either"
+    elif release.is_held and not release.goes_back:
+        out = f"`{way_on(release)}` abandons it: what it brings in was put on hold since"
     elif release.is_for_its_source:
         out = f"The same push finishes it, `{way_on(release)}` abandons it"
     elif not release.goes_back:

@@ -155,7 +155,7 @@ def _finish(context: Context, environment: Environment) -> list[str]:
     snapshot, observer = _observe(context, environment)
     done = []
     for release in unfinished(snapshot, environment):
-        if {*release.entries, *release.beside} != set(release.wanted):
+        if not release.is_whole or release.is_held:
             continue
         changes = finishing(snapshot, release)
         request = Request("rollback" if release.goes_back else "promote", environment.name)

@@ -197,7 +197,7 @@ def _cell(snapshot: Snapshot, seen: Observation, releases: Iterable[Unfinished],
 def _way_on(seen: Observation, releases: Iterable[Unfinished]) -> str:
     environment = seen.target.environment
     here = (it for it in releases if it.environment == environment and seen.image in it.open)
-    return next(("" if it.is_tangled or it.is_for_its_source else way_on(it) for it in here), "")
+    return next(("" if it.is_tangled or it.is_for_its_source or it.is_held else way_on(it) for it in here), "")
 
 
 def _found(snapshot: Snapshot, seen: Observation) -> str | None:

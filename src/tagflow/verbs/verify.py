@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tagflow.context import Context
 from tagflow.decide.audit import Finding, audit, audit_lookups, older_images
+from tagflow.decide.interrupted import unfinished, way_on
 from tagflow.domain.snapshot import Snapshot, Target, target_of
 from tagflow.errors import Conflict
 from tagflow.observe.observer import Observer
@@ -45,9 +46,18 @@ def check(context: Context, names: Sequence[str], expect: Path | None = None, *,
     observer = Observer(context)
     snapshot = observer.observe(targets, lambda known: audit_lookups(known, targets, deep=deep))
     unread = {target: _unread(observer, snapshot, target) for target in targets}
-    findings = audit(snapshot, targets, unread, deep=deep)
+    findings = [_with_way_on(context, snapshot, it) for it in audit(snapshot, targets, unread, deep=deep)]
     lost = [] if receipt is None else what_is_lost(receipt, snapshot, str(expect))
     return Verified([*lost, *findings], 0 if deep else older_images(snapshot, targets))
+
+
+def _with_way_on(context: Context, snapshot: Snapshot, finding: Finding) -> Finding:
+    """An unfinished release that ``--repair`` does not finish is named with the command that leads on."""
+    if finding.problem != "interrupted":
+        return finding
+    releases = unfinished(snapshot, context.environment(finding.environment))
+    here = next((it for it in releases if finding.image in it.open), None)
+    return finding if here is None or (here.is_whole and not here.is_held) else replace(finding, repair=way_on(here))
 
 
 def refuse(findings: Sequence[Finding], result: object, *, repaired: bool = False) -> Conflict:
