@@ -186,10 +186,13 @@ class MemoryStore:
             current = self._content.tags.get(tag)
             if current != expected:
                 raise TagMoved(self.repository, tag, expected, current)
-            if self._registry.undeletable:
-                raise StoreError("tag.undeletable", f"{self.repository}:{tag} cannot be deleted")
+            self.refuse_untag(tag)
             del self._content.tags[tag]
         self._end("untag", tag)
+
+    def refuse_untag(self, tag: str) -> None:
+        if self._registry.undeletable:
+            raise StoreError("tag.undeletable", f"{self.repository}:{tag} cannot be deleted")
 
     def has_blob(self, digest: Digest) -> bool:
         self._begin("has_blob", digest)

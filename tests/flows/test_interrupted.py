@@ -639,6 +639,26 @@ class TestCompensation:
         for image in left:
             assert f"{world.repository(image)}:prod" in caught[0].message
 
+    def test_a_release_that_cannot_be_abandoned_can_still_be_finished(self) -> None:
+        """The abandonment is not announced where it would have to remove a tag that stays: nothing would lead on."""
+        world = World()
+        world.through("v1.1.0", "dev", "test")
+        for write in range(1, 100):
+            died = world.copy()
+            died.memory.undeletable = True
+            if not died.crash(lambda: died.promote("v1.1.0", to="prod"), write):  # noqa: B023
+                break
+            if not 0 < list(stands(died).values()).count("v1.1.0") < len(IMAGES):
+                continue
+            with died.unchanged(), fails("tag.undeletable", 6):
+                died.rollback("prod")
+            died.promote("v1.1.0", to="prod")
+            assert stands(died) == ALL_NEW
+            assert verify(died.context(), ["prod"]) == []
+            break
+        else:
+            raise AssertionError("no tag was ever there before the others")
+
     def test_no_answer_once_the_tags_have_moved(self) -> None:
         """They differ from before, so it is no 6; the same command ends what is left to do."""
         world = before_promote()

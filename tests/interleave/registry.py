@@ -238,6 +238,9 @@ class OneStore:
         call = Call("delete", self.repository, tag)
         self._ask(call, lambda: self.registry.change(call))
 
+    def refuse_untag(self, tag: str) -> None:
+        """Nothing: any tag can be removed."""
+
     # --- what is addressed by its hash: no order of requests makes a difference ------------------------------------
 
     def has(self, digest: Digest) -> bool:

@@ -32,6 +32,17 @@ def bring(run: Underway) -> None:
         each(copier.send, prepared, threads=run.context.threads)
 
 
+def see_removals(run: Underway) -> None:
+    """See that every tag can be removed that is to be: once an abandonment is announced that cannot be carried out,
+    there is no way on and no way back.
+
+    :raises StoreError: ``tag.undeletable``.
+    """
+    for move in run.pending("environment"):
+        if move.after is None and move.before is not None:
+            run.store(move.image).refuse_untag(move.tag)
+
+
 def get_manifests(run: Underway) -> None:
     """Have every manifest at hand that a tag will move to, before anything is announced."""
     wanted = {(move.image, move.after) for move in run.plan.moves if move.action != "keep" and move.after is not None}

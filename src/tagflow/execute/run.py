@@ -53,6 +53,7 @@ def _carry_out(run: Underway) -> None:
     """All phases, in their order."""
     objects.bring(run)
     objects.get_manifests(run)
+    objects.see_removals(run)
     _or_abort(run, announce.announce)
     if run.abandons:
         _or_abort(run, abandon.wait)

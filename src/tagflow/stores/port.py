@@ -132,6 +132,12 @@ class Store(Protocol):
         :raises StoreError: ``tag.undeletable`` where the medium cannot do that.
         """
 
+    def refuse_untag(self, tag: str) -> None:
+        """Whether a tag could be removed, before anything depends on it.
+
+        :raises StoreError: ``tag.undeletable`` where the medium cannot do that.
+        """
+
     def has_blob(self, digest: Digest) -> bool:
         """Whether a blob is there."""
 

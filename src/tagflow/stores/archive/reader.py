@@ -97,6 +97,9 @@ class ArchiveStore(LayoutReader):
     def untag(self, *_: object, **__: object) -> None:
         self._refuse()
 
+    def refuse_untag(self, *_: object) -> None:
+        self._refuse()
+
     def write_blob(self, *_: object, **__: object) -> None:
         self._refuse()
 

@@ -71,6 +71,9 @@ class LayoutStore(LayoutReader):
                 raise TagMoved(self._repository, tag, expected, current)
             self._files.publish_index(index.without_name(tag))
 
+    def refuse_untag(self, tag: str) -> None:
+        """Nothing: under its lock a layout removes any tag."""
+
     def write_blob(self, blob: Descriptor, content: Chunks) -> None:
         if self._files.size(blob.digest) != blob.size:
             self._files.write(blob.digest, verified(blob, content(), str(self._repository)))

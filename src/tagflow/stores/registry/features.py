@@ -104,7 +104,7 @@ def undeletable(repository: Repository, tag: str, reason: str) -> StoreError:
     return StoreError(
         "tag.undeletable",
         f"{repository}: the registry does not remove tags; {tag} stays ({reason})",
-        hint="Remove it with the registry's own tools, or leave it.",
+        hint="Remove it with the registry's own tools, or finish its release: `tagflow status` shows how.",
     )
 
 

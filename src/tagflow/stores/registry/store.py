@@ -162,8 +162,7 @@ class RegistryStore:
         actual = self.resolve(tag)
         if actual != expected:
             raise TagMoved(self._repository, tag, expected, actual)
-        if reason := self._features.deletion.refusal(self, self._session):
-            raise undeletable(self._repository, tag, reason)
+        self.refuse_untag(tag)
         try:
             answer = self._session.remove(tag)
         except Transient as failure:
@@ -172,6 +171,11 @@ class RegistryStore:
             raise failure.error from failure
         if self.resolve(tag) is not None:
             raise undeletable(self._repository, tag, f"HTTP {answer.status}")
+
+    def refuse_untag(self, tag: str) -> None:
+        """As any store; the first call tries it, under tags of its own."""
+        if reason := self._features.deletion.refusal(self, self._session):
+            raise undeletable(self._repository, tag, reason)
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether a blob is there. A registry that refuses to say so is an error, never "not there"."""
