@@ -101,6 +101,7 @@ class Admission:
             tuple(choices),
             tuple(refusals),
             tuple(told),
+            tuple(resumes.entries.values()) if resumes else (),
         )
 
     def _intent(self, steps: Sequence[Step], resumes: Unfinished | None) -> Intent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tagflow.decide.selection import Choice
-from tagflow.domain.history import Hold, Release, StackEntry, State
+from tagflow.domain.history import Entry, Hold, Release, StackEntry, State
 from tagflow.domain.plan import Plan
 from tagflow.domain.reference import Repository
 from tagflow.domain.snapshot import Observation
@@ -64,7 +64,8 @@ class Decision:
     """A plan, how to carry it out, and every reason why it must not be (``refusals``).
 
     ``number`` is the highest release number of the environment; ``choices`` what was chosen for each image,
-    ``entering`` those of them that are not there yet: rules and gates are asked about these.
+    ``entering`` those of them that are not there yet: rules and gates are asked about these. ``begun`` are the records
+    that announced the unfinished release which the plan finishes: they tell whose it is, which a note on top does not.
     """
 
     plan: Plan
@@ -75,6 +76,7 @@ class Decision:
     choices: tuple[Choice, ...] = ()
     refusals: tuple[TagflowError, ...] = ()
     notes: tuple[str, ...] = ()
+    begun: tuple[Entry, ...] = ()
 
 
 def highest_number(observations: list[Observation]) -> int:

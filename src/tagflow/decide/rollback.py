@@ -143,7 +143,8 @@ def decision_of(
     plan = Plan(request, policy_digest, tuple(steps), tuple(moves), release, intent)
     number = highest_number(snapshot.all_in(environment))
     prospects = {step.image: prospect for step, prospect in steps.items()}
-    return Decision(plan, number, prospects, notes=tuple(notes))
+    begun = tuple(resumes.entries.values()) if resumes else ()
+    return Decision(plan, number, prospects, notes=tuple(notes), begun=begun)
 
 
 def _changes(

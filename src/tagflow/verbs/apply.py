@@ -58,8 +58,7 @@ def propose_apply(context: Context, path: Path) -> Proposal:
 
 def _began(proposal: Proposal, saved: SavedPlan) -> bool:
     """Whether the unfinished release that a proposal finishes is the one that this plan began."""
-    prospects = proposal.decision.prospects.values()
-    return any(head.record.plan == saved.id for it in prospects for head in it.seen.standing.heads)
+    return any(entry.record.plan == saved.id for entry in proposal.decision.begun)
 
 
 def _done(context: Context, saved: SavedPlan) -> str:

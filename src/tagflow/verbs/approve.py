@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome
@@ -21,13 +21,17 @@ from tagflow.verbs.approvals import kept_in, read_kept, write_kept
 
 @dataclass(frozen=True)
 class Approved:
-    """An approval that was written: of which plan, by whom, where it is, and the rules that it leaves unmet."""
+    """An approval that was written: of which plan, by whom, where it is, and the rules that it leaves unmet.
+
+    ``apply`` is the command that carries the plan out once none is left: nobody finds an approval in a file by itself.
+    """
 
     plan: str
     environment: str
     signer: str
     reference: str
     missing: tuple[Tally, ...]
+    apply: str = ""
 
 
 def approve_plan(
@@ -70,7 +74,15 @@ def approve_plan(
         reference = str(out)
     else:
         reference = write_kept(context, proposal.observer, repository, plan_id, kept)
-    return Approved(plan_id, environment.name, signer, reference, evaluation.missing)
+    return Approved(plan_id, environment.name, signer, reference, evaluation.missing, _apply(path, out))
+
+
+def _apply(path: Path, out: Path | None) -> str:
+    """The command that carries a plan out. What went into a pipe is in a file only where its reader puts it."""
+    words = ["tagflow", "apply", str(path)]
+    if out is not None:
+        words += ["--approval", str(out) if out.is_file() else "FILE"]
+    return join(words)
 
 
 def _key(context: Context, environment: Environment) -> tuple[SigningKey, str]:

@@ -130,7 +130,7 @@ def _approved(
     counted = approvals.names_of(evaluation.counted)
     if evaluation.missing and finishes and environment.signed_by:
         # They counted when the release began: a record says so that somebody who may has signed.
-        begun = [head.record for it in proposal.decision.prospects.values() for head in it.seen.standing.heads]
+        begun = (entry.record for entry in proposal.decision.begun)
         counted = next((it.approvals for it in begun if it.plan == proposal.plan_id), ())
         evaluation = approvals.nothing(environment) if not counted else approvals.ENOUGH
     if evaluation.missing:

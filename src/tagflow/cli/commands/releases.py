@@ -197,13 +197,14 @@ def approve(
 ) -> None:
     """Look at a saved plan, and sign it: an approval."""
     from tagflow.cli import documents, wiring
+    from tagflow.cli.line import under
     from tagflow.cli.release import confirmation
     from tagflow.cli.render.releases import approved as text
     from tagflow.verbs.approve import approve_plan
 
     context = wiring.context(session, writes=out is None)
     done = approve_plan(context, file, out, confirmation("Approve it?") if not yes else None)
-    session.emit(documents.approved(done), lambda: text(done))
+    session.emit(documents.approved(done), lambda: under(session.policy_file, text(done)))
 
 
 @command("hold")

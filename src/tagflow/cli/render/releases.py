@@ -197,4 +197,5 @@ def approved(it: Approved) -> str:
     done = f"{styled('✓', 'green', fancy)} approved for {one_line(it.environment)} by {one_line(it.signer)}: "
     lines = [done + one_line(it.reference)]
     lines += [f"{styled('!', 'yellow', fancy)} {one_line(str(tally))}" for tally in it.missing]
-    return "\n".join(lines if it.missing else [*lines, "Nothing more is needed: `tagflow apply` carries it out."])
+    lines += [] if it.missing else [f"Nothing more is needed: `{one_line(it.apply)}` carries it out."]
+    return "\n".join(lines)
