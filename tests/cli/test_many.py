@@ -102,7 +102,8 @@ def mess(image: str, environment: str) -> dict[str, Any]:
         case "cart", "prod-us":
             return {"version": "v1.1"}
         case (("ledger" | "wallet"), "prod-eu"):
-            return {"version": None, "state": "interrupted", "found": "v1.2", "wanted": "v1.3"}
+            way_on = "tagflow promote ledger=v1.3 wallet=v1.3 --to prod-eu"
+            return {"version": None, "state": "interrupted", "found": "v1.2", "wanted": "v1.3", "way_on": way_on}
         case "search", "prod-us":
             return {"version": None, "state": "unrecorded", "found": "v1.2", "wanted": "v1.1"}
         case "stock", "prod-us":
