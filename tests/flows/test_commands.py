@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -47,6 +48,14 @@ def test_much_output_is_cut_in_the_message_and_whole_in_the_details(tmp_path: Pa
     assert caught[0].message.count("exit status 1\n[…] ") == 11
     assert caught[0].message.count("line 399") == 11
     assert all("line 100\n" in str(it["message"]) for it in caught[0].details)
+
+
+def test_a_gate_that_the_end_of_the_run_cuts_off_has_refused_nothing() -> None:
+    world = world_of("sleep 60")
+    context = replace(world.context(), deadline=0.0)
+    proposed = world.propose_promote("v1.0.0", to="prod").decision.entering
+    with fails("run.timeout", 6):
+        run_gates(context, Request("promote", "prod", ("v1.0.0",)), proposed)
 
 
 def test_an_interrupt_ends_the_gates_that_run_and_begins_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from tagflow.decide.selection import Choice
 from tagflow.domain.plan import GateResult, Request
 from tagflow.domain.policy import Gate
 from tagflow.domain.times import format_duration
-from tagflow.errors import Refused
+from tagflow.errors import Refused, StoreError
 
 if TYPE_CHECKING:
     from tagflow.execute.commands import Ended
@@ -32,7 +32,10 @@ _PASSED = 120
 
 
 def run_gates(context: Context, request: Request, choices: Sequence[Choice]) -> tuple[GateResult, ...]:
-    """Run every gate of the environment on every choice; a gate that cannot start has failed.
+    """Run every gate of the environment on every choice; a gate that cannot start has failed. One that the end of the
+    time for the whole run cuts off has said neither yes nor no.
+
+    :raises StoreError: ``run.timeout`` where that is so.
 
     An interrupt ends those that run, with everything that they have started, before it is passed on.
     """
@@ -85,6 +88,9 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: E
         ended = run_command(command, seconds=seconds, keep=_KEPT, deadline=context.deadline, stop=stop)
     except OSError as error:
         return GateResult(choice.image, gate.name, False, f"cannot start {argv[0]!r}: {error.strerror or error}")
+    if ended.status is None and ended.limit < seconds and not stop.is_set():
+        message = f"{choice.image}: the time for the whole run was over before gate {gate.name} had ended"
+        raise StoreError("run.timeout", message, hint="Allow more time with --timeout.")
     return GateResult(choice.image, gate.name, ended.status == 0, _described(ended))
 
 
