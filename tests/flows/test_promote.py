@@ -407,6 +407,21 @@ class TestAdoption:
         assert world.cell("frontend", "prod").state in ("unrecorded", "interrupted")
 
 
+def test_floating_tags_that_leave_what_is_held_are_in_the_plan() -> None:
+    """What runs was put on hold: to promote it again brings nothing in, and is no "nothing to do" either."""
+    world = World()
+    for version in ("v1.0.0", "v1.1.0"):
+        world.through(version, "dev", "test", "prod")
+    world.hold("prod", "v1.1.0")
+    outcome = world.promote("v1.1.0", to="prod")
+    moved = {(move.tag, move.after) for move in outcome.plan.moves if move.action != "keep" and move.image == "worker"}
+    assert moved == {(tag, world.tag("worker", "v1.0.0")) for tag in ("latest", "v1")}
+    assert world.tag("worker", "latest") == world.tag("worker", "v1.0.0")
+    assert set(world.runs("prod").values()) == {"v1.1.0"}
+    with world.unchanged():
+        world.promote("v1.1.0", to="prod")
+
+
 class TestRegistries:
     """An environment may live in a registry of its own."""
 

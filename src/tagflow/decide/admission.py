@@ -228,12 +228,11 @@ class Admission:
     def _moves(self, choice: Choice, *, beside: bool) -> list[Move]:
         moves = TagMoves(self.snapshot, choice.seen)
         target = choice.seen.standing.digest if beside else choice.digest
-        admitted: set[Version] = set(choice.seen.admitted) | {choice.version}
         return [
             *moves.anchors(choice.version, choice.digest),
             *moves.pins(target),
             moves.environment(target),
-            *moves.floating([choice.version], admitted, {choice.version: choice.digest}),
+            *moves.floating([choice.version], _admitted(choice), {choice.version: choice.digest}),
         ]
 
 
@@ -268,6 +267,12 @@ def _by_its_suffix(version: Version) -> str:
     return f"a pre-release to {version.scheme.title}, by its -{suffix}" if suffix else "a pre-release"
 
 
+def _admitted(choice: Choice) -> set[Version]:
+    """What is admitted afterwards. What runs already enters no more: where it is held, floating tags leave it, and the
+    plan says so."""
+    return {*choice.seen.admitted, *(() if Admission._is_there(choice) else (choice.version,))}
+
+
 def _is_admitted(snapshot: Snapshot, choice: Choice) -> bool:
     """Whether a version is admitted already, at the digest that was chosen."""
     seen = choice.seen
@@ -282,7 +287,6 @@ def admission_lookups(
 ) -> Iterator[Lookup]:
     """What :meth:`Admission.decide` asks about some choices."""
     for choice in choices:
-        admitted = {*choice.seen.admitted, choice.version}
-        yield from move_lookups(snapshot, choice.seen, [choice.version], admitted, choice.version)
+        yield from move_lookups(snapshot, choice.seen, [choice.version], _admitted(choice), choice.version)
     going = [choice for choice in choices if not Admission._is_there(choice)]
     yield from rule_lookups(snapshot, environment, going, now)
