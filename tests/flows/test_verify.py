@@ -64,6 +64,82 @@ def test_what_no_record_tells_of_is_adopted_by_the_command_that_is_told() -> Non
     assert world.records("frontend", "dev") == [("adopt", "v1.0.0", None)]
 
 
+class TestNotesAlone:
+    """A history of nothing but notes tells of nothing that ran: what other tools made is judged as without records."""
+
+    @pytest.fixture
+    def foreign_prod(self) -> World:
+        """Another tool let v1.0.0 and v1.1.0 into prod, with every name that a release would have made."""
+        world = World()
+        for version in ("v1.0.0", "v1.1.0"):
+            world.through(version, "dev", "test")
+            for image in ("frontend", "backend", "worker"):
+                digest = world.tag(image, version)
+                assert digest is not None
+                for tag in ("prod", f"{version}-prod", "latest", "v1", version[:4]):
+                    world.hand_move(image, tag, digest)
+        return world
+
+    def test_of_a_freeze_change_no_finding(self, foreign_prod: World) -> None:
+        before = check(foreign_prod)
+        assert {(it.problem, it.repair) for it in before if it.image == "frontend"} == {
+            ("drift", "tagflow promote frontend=v1.1.0 --to prod")
+        }
+        admitted = foreign_prod.seen("frontend", "prod").admitted
+        foreign_prod.freeze("prod")
+        assert check(foreign_prod) == before
+        foreign_prod.freeze("prod", lift=True)
+        assert check(foreign_prod) == before
+        assert foreign_prod.seen("frontend", "prod").admitted == admitted
+        tags = foreign_prod.tags("frontend")
+        mend(foreign_prod)
+        assert foreign_prod.tags("frontend") == tags
+
+    def test_of_a_hold_that_was_lifted_change_no_finding(self, foreign_prod: World) -> None:
+        before = check(foreign_prod)
+        foreign_prod.hold("prod", "v1.1.0")
+        foreign_prod.hold("prod", "v1.1.0", lift=True)
+        assert check(foreign_prod) == before
+
+    def test_of_a_hold_of_an_older_version_make_only_its_line_stale(self, foreign_prod: World) -> None:
+        before = check(foreign_prod)
+        foreign_prod.hold("prod", "v1.0.0")
+        found = check(foreign_prod)
+        assert [it for it in found if it in before] == before
+        assert {(it.problem, it.tag) for it in found if it not in before} == {("floating.stale", "v1.0")}
+
+    def test_of_a_hold_of_what_runs_name_a_way_that_works(self, foreign_prod: World) -> None:
+        """A promotion of it would be refused, and nothing that ran before is told of: the target must be named."""
+        foreign_prod.hold("prod", "v1.1.0")
+        found = [it for it in check(foreign_prod) if it.image == "frontend"]
+        assert "anchor.moved" not in {it.problem for it in found}
+        repairs = {it.problem: it.repair for it in found}
+        assert repairs["drift"] == repairs["running.held"] == "tagflow rollback prod frontend=v1.0.0"
+        foreign_prod.rollback("prod", "frontend=v1.0.0")
+        assert foreign_prod.tag("frontend", "prod") == foreign_prod.tag("frontend", "v1.0.0")
+
+    def test_of_holds_of_all_that_is_there_ask_for_another_version(self, foreign_prod: World) -> None:
+        foreign_prod.hold("prod", "v1.0.0")
+        foreign_prod.hold("prod", "v1.1.0")
+        repairs = {it.problem: it.repair for it in check(foreign_prod) if it.image == "frontend"}
+        assert repairs["drift"] == repairs["running.held"] == "tagflow promote frontend=VERSION --to prod"
+
+    def test_before_the_first_release_change_nothing_of_what_it_adopts(self, foreign_prod: World) -> None:
+        noted = foreign_prod.copy()
+        noted.freeze("prod")
+        noted.freeze("prod", lift=True)
+        for world in (foreign_prod, noted):
+            world.through("v1.2.0", "dev", "test", "prod")
+        assert noted.stack("frontend", "prod") == ["v1.1.0", "v1.2.0"]
+        assert noted.seen("frontend", "prod").admitted == foreign_prod.seen("frontend", "prod").admitted
+        assert check(noted) == check(foreign_prod)
+
+    def test_on_top_of_releases_hide_no_forged_anchor(self, world: World) -> None:
+        world.freeze("prod")
+        world.hand_move("frontend", "v9.0.0-prod", foreign(world, "frontend"))
+        assert [(it.problem, it.tag) for it in check(world)] == [("anchor.moved", "v9.0.0-prod")]
+
+
 def test_a_tag_that_was_removed_comes_back_by_the_command_that_is_told(world: World) -> None:
     digest = world.tag("frontend", "prod")
     world.hand_remove("frontend", "prod")

@@ -146,6 +146,11 @@ class TargetAudit:
             and (entry.record.action == "admit" or entry.tag not in pending)
         ]
 
+    @cached_property
+    def _has_told(self) -> bool:
+        """Whether the history tells what ran here."""
+        return any(entry.record.tells for entry in self.entries)
+
     def lookups(self) -> Iterator[Lookup]:
         """Where which tags stand, as far as the audit asks."""
         repository, combined, scheme = self.target.repository, self.seen.combined, self.seen.scheme
@@ -262,7 +267,8 @@ class TargetAudit:
                     "drift", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
                 )
             case Unrecorded(head):
-                detail = "moved by hand; the next promotion adopts what runs" if head else "no record tells of it yet"
+                told = head is not None and self._has_told
+                detail = "moved by hand; the next promotion adopts what runs" if told else "no record tells of it yet"
                 if standing.digest is None:
                     detail = "removed by hand: nothing stands there"
                 expected = head.record.digest if head else None
@@ -272,14 +278,27 @@ class TargetAudit:
         """The command that brings an environment tag and its history together again."""
         environment, image, standing = self.target.environment.name, self.seen.image, self.seen.standing
         head = standing.head
-        if head is None:
+        if head is None or (standing.digest is not None and not self._has_told):
             version = identify(self.snapshot, self.seen)
+            if standing.state.held(version, standing.digest):
+                return self._away()  # a promotion of what is held is refused
             return f"tagflow promote {image}={version or 'VERSION'} --to {environment}"
         if standing.digest is not None:
             return f"tagflow rollback {environment} {image}"
         if standing.wanted:
             return f"tagflow rollback {environment} {image}={standing.wanted}"
         return f"a person must put {self.target.repository}:{environment} back at {head.record.digest}"
+
+    def _away(self) -> str:
+        """The command that leaves what runs. Where the history tells of nothing that ran, a rollback has to be told
+        where to: to the highest version that other tools let in."""
+        environment, image, seen = self.target.environment.name, self.seen.image, self.seen
+        if self._has_told:
+            return f"tagflow rollback {environment} {image}"
+        others = [it for it in seen.admitted if self.digest(seen.combined[it]) not in (None, seen.standing.digest)]
+        if others:
+            return f"tagflow rollback {environment} {image}={seen.scheme.version_tag(max(others))}"
+        return f"tagflow promote {image}=VERSION --to {environment}"
 
     def _running(self) -> Iterator[Finding]:
         """What runs must be neither held nor another image than its version's combined tag says."""
@@ -290,8 +309,7 @@ class TargetAudit:
         hold = standing.state.held(label, standing.digest)
         if hold is not None:
             detail = f"{hold.version} is held" + (f" by {hold.by}: {hold.reason}" if hold.by else "")
-            repair = f"tagflow rollback {environment} {self.seen.image}"
-            yield self.finding("running.held", None, standing.digest, repair, tag=environment, detail=detail)
+            yield self.finding("running.held", None, standing.digest, self._away(), tag=environment, detail=detail)
         version = scheme.parse_label(label)
         combined = self.seen.combined.get(version) if version is not None else None
         anchored = self.digest(combined) if combined is not None else None
@@ -314,7 +332,7 @@ class TargetAudit:
         yield from self._forged()
 
     def _forged(self) -> Iterator[Finding]:
-        """A combined tag that no record speaks of, in an environment that has records."""
+        """A combined tag that no record speaks of, in an environment whose records tell what ran."""
         for version in self._untold:
             tag = self.seen.combined[version]
             detail = "no record tells how it came here"
@@ -323,8 +341,9 @@ class TargetAudit:
 
     @cached_property
     def _untold(self) -> list[Version]:
-        """The versions with a combined tag that no record speaks of, in an environment that has records."""
-        if not self.entries or self.unread:
+        """The versions with a combined tag that no record speaks of, in an environment whose records tell what ran.
+        Where there are none yet, or nothing but notes, the combined tag alone counts: other tools made it."""
+        if not self._has_told or self.unread:
             return []
         scheme = self.seen.scheme
         labels = {

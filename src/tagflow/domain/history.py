@@ -287,6 +287,14 @@ class Record:
         """Whether it announces no move of its own, but keeps what it follows as it is."""
         return self.action in NOTES or self.follows is not None
 
+    @property
+    def tells(self) -> bool:
+        """Whether it tells what ran, itself or by what it carries on. A note on an environment of other tools does not,
+        nor does what takes such a note back: what stands there is as it was before the note."""
+        if self.digest is not None or self.state.stack:
+            return True
+        return self.action not in NOTES and self.action != "abort"
+
 
 @dataclass(frozen=True)
 class Entry:
