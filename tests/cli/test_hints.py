@@ -470,7 +470,6 @@ ELSEWHERE = {
     "tagflow {} …": "test_words.py types it",
     "tagflow --help": "test_words.py types it",
     "tagflow apply {}": "tests/trust: a plan of an environment with approvals",
-    "tagflow apply": "tests/trust: a plan of an environment with approvals",
     "tagflow approve FILE": "tests/trust",
     "tagflow approve {}": "tests/trust",
     "tagflow approve FILE --out": "tests/trust",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tagflow.domain.reference import Repository
-from tagflow.errors import TagflowError, UsageError
+from tagflow.errors import StoreError, TagflowError, UsageError
 from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tagflow.verbs.verify import verify
 from tests import images
@@ -65,6 +65,62 @@ class TestSavedPlans:
         with world.unchanged(), fails("plan.stale", 5) as caught:
             world.apply(plan)
         assert "carried out already, by ann" in caught[0].message
+
+    @pytest.mark.parametrize("write", [4, 5, 7, 8])
+    @pytest.mark.parametrize("note", ["hold", "freeze", "both", "lift"])
+    def test_begun_and_not_finished_is_finished_whatever_was_noted_since(
+        self, world: World, plan: Path, write: int, note: str
+    ) -> None:
+        """A hold or freeze on top names no plan: whose release it is says the record that it carries on."""
+        assert world.crash(lambda: world.apply(plan), write)
+        if note != "freeze":
+            world.hold("prod", "v1.0.0")
+        if note == "lift":
+            world.hold("prod", "v1.0.0", lift=True)
+        if note in ("freeze", "both"):
+            with fails("release.interrupted", 5):  # written down all the same
+                world.freeze("prod")
+        world.apply(plan)
+        assert world.runs("prod") == dict.fromkeys(IMAGES, "v1.1.0")
+        # v1.0 is left where the only version of its line is held.
+        assert [it for it in verify(world.context(), []) if it.problem != "floating.stale"] == []
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "carried out already, by ann" in caught[0].message
+
+    def test_carried_out_is_told_below_a_note_too(self, world: World, plan: Path) -> None:
+        world.apply(plan)
+        world.hold("prod", "v1.0.0")
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "carried out already, by ann" in caught[0].message
+
+    def test_put_back_is_not_carried_out(self, world: World, plan: Path) -> None:
+        def refuse(operation: str, repository: Repository, detail: str) -> None:
+            if operation == "move" and detail == "prod":
+                raise StoreError("registry.denied", "no", hint="no")
+
+        with world.hooked(refuse), pytest.raises(StoreError):
+            world.apply(plan)
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "carried out" not in caught[0].message
+
+    def test_a_rollback_begun_and_not_finished_below_a_note(self, world: World, tmp_path: Path) -> None:
+        world.promote("v1.1.0", to="prod")
+        plan = world.save(world.propose_rollback("prod"), tmp_path / "plan.json")
+        assert world.crash(lambda: world.apply(plan), 4)
+        world.hold("prod", "v1.0.0")
+        world.hold("prod", "v1.0.0", lift=True)
+        world.apply(plan)
+        assert world.runs("prod") == dict.fromkeys(IMAGES, "v1.0.0")
+
+    def test_another_plan_does_not_finish_it_below_a_note(self, world: World, plan: Path, tmp_path: Path) -> None:
+        other = world.save(world.propose_promote("v1.1.0", to="prod", reason="another"), tmp_path / "other.json")
+        assert world.crash(lambda: world.apply(plan), 5)
+        world.hold("prod", "v1.0.0")
+        with world.unchanged(), fails("plan.stale", 5):
+            world.apply(other)
 
     def test_another_release_begun_and_not_finished(self, world: World, plan: Path) -> None:
         assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)

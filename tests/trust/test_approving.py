@@ -490,6 +490,19 @@ def test_what_an_approved_plan_began_is_finished_with_the_approvals_of_its_recor
     assert [it for it in world.verify() if it.problem != "floating.wrong"] == []
 
 
+def test_a_note_on_top_hides_no_approvals(world: SignedWorld, plan: Path) -> None:
+    """The record that the hold carries on names them."""
+    for name in ("alice", "bob"):
+        world.approve(plan, name)
+    assert world.crash(lambda: world.applying(plan), 5)
+    world.hold("prod", "v1.0")
+    for tag in kept(world):
+        world.hand_remove("app", tag, "prod")
+    world.applying(plan)
+    assert world.runs("prod") == {"app": "v1.1", "api": "v1.1"}
+    assert [it for it in world.verify() if it.problem != "floating.wrong"] == []
+
+
 @pytest.mark.parametrize("finish", ["apply", "repair"])
 def test_what_is_announced_a_second_time_has_the_approvals_too(tmp_path: Path, finish: str) -> None:
     """Where a soak is measured by its record, a release that is finished later is announced anew."""

@@ -117,8 +117,22 @@ def test_approve_as_text(office: Office, plan: str) -> None:
     assert first.startswith("✓ approved for prod by alice: oci:")
     assert "! 2 of alice, bob, carol must approve: alice approved, bob and carol did not" in first
     second = office.well("bob", "approve", plan).out
-    assert "Nothing more is needed" in second
-    assert "tagflow apply" in second
+    assert f"Nothing more is needed: `tagflow apply {plan}` carries it out." in second
+
+
+def test_approve_tells_the_command_that_finds_a_file(office: Office, plan: str, tmp_path: Path) -> None:
+    """An approval in a file is in no registry: without its name, nothing finds it."""
+    office.well("alice", "approve", plan)
+    spaced, out = tmp_path / "the plan.json", tmp_path / "bob's.json"
+    spaced.write_bytes(Path(plan).read_bytes())
+    policy = str(office.desk("bob").path / "promotion.yaml")
+    told = office.well("bob", "-f", policy, "approve", str(spaced), "--out", str(out), "--yes").out
+    found = re.search(r"Nothing more is needed: `(.*)` carries it out", told)
+    assert found
+    command = shlex.split(found[1])
+    assert command == ["tagflow", "-f", policy, "apply", str(spaced), "--approval", str(out)]
+    office.well("ci", *command[1:])
+    assert office.runs() == BOTH
 
 
 def test_apply_with_a_file(office: Office, plan: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tagflow.context import Context
 from tagflow.domain.history import Entry
 from tagflow.domain.plan import Outcome
 from tagflow.domain.snapshot import Target, target_of
+from tagflow.domain.standing import Interrupted
 from tagflow.errors import Conflict, ReleaseInterrupted, StoreError, TagflowError, UsageError
 from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import Proposal, SavedPlan, read_plan
@@ -63,13 +64,15 @@ def _began(proposal: Proposal, saved: SavedPlan) -> bool:
 
 def _done(context: Context, saved: SavedPlan) -> str:
     """That the plan was carried out already, and by whom; empty where the heads do not tell of it."""
-    for head in _heads(context, saved):
-        if head.record.plan == saved.id:
-            return f"{_CARRIED_OUT}, by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z"
+    for entry in _arrived(context, saved):
+        # An abort of this plan's own run names it, too: that one was put back.
+        if entry.record.plan == saved.id and entry.record.action != "abort":
+            return f"{_CARRIED_OUT}, by {entry.record.actor} at {entry.record.at:%Y-%m-%d %H:%M}Z"
     return ""
 
 
-def _heads(context: Context, saved: SavedPlan) -> Iterator[Entry]:
+def _arrived(context: Context, saved: SavedPlan) -> Iterator[Entry]:
+    """The heads of what is not under way any more, and what they carry on: a note names no plan."""
     environment = context.environment(saved.request.environment)
     observer = Observer(context)
     targets: list[Target] = [target_of(context.policy, image, environment) for image in context.policy.images]
@@ -78,7 +81,12 @@ def _heads(context: Context, saved: SavedPlan) -> Iterator[Entry]:
     except TagflowError:
         return
     for seen in snapshot.all_in(environment):
-        yield from seen.standing.heads
+        if isinstance(seen.standing.position, Interrupted):
+            continue
+        for head in seen.standing.heads:
+            yield head
+            if head.record.follows is not None:
+                yield from observer.read(seen.target.history, [head.record.follows]).values()
 
 
 def _moved(saved: SavedPlan, proposal: Proposal) -> str:

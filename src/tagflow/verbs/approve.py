@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import join, quote
+from shlex import join
 
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome
@@ -50,9 +50,9 @@ def approve_plan(
         raise UsageError(
             "approval.invalid",
             "a rollback needs no approval",
-            hint=f"Carry it out: `tagflow apply {quote(str(path))}`.",
+            hint=f"Carry it out: `{_apply(path, None)}`.",
         )
-    key, signer = _key(context, environment)
+    key, signer = _key(context, environment, path)
     if confirm is not None:
         confirm(Outcome(environment.name, plan, notes=_told(proposal.decision.refusals)))
     now = context.now()
@@ -85,14 +85,14 @@ def _apply(path: Path, out: Path | None) -> str:
     return join(words)
 
 
-def _key(context: Context, environment: Environment) -> tuple[SigningKey, str]:
+def _key(context: Context, environment: Environment, path: Path) -> tuple[SigningKey, str]:
     """The key of this run, and the name under which it is asked."""
     asked = list(dict.fromkeys(name for rule in environment.approvals for name in rule.of))
     if not asked:
         raise Refused(
             "approval.not_a_signer",
             f"the policy asks for no approvals of plans for {environment.name}",
-            hint="Carry the plan out with `tagflow apply`.",
+            hint=f"Carry it out: `{_apply(path, None)}`.",
         )
     key = context.signing_key()
     if key is None:
