@@ -300,3 +300,21 @@ def test_two_finish_and_one_saw_the_other_in_one_image_only(seed: str) -> None:
     )
     assert not played.wrongs, played.told
     assert sorted(played.statuses.values()) in ([0, 0], [0, 5]), played.told
+
+
+def test_two_finish_and_one_saw_the_other_in_the_first_image_only() -> None:
+    """The mirror of that: what bob sees in the first image is that ann builds on him, and he hands over at once. She
+    waits for one look."""
+    played = play(
+        CASES["two images: finish, repair"](),
+        ("ann", "head api:prod"),
+        ("ann", "list api:"),
+        ("bob", r"put web:_tagflow.*"),
+        ("ann", RECORD),
+        ("bob", "list api:"),
+        ("ann", END),
+        ("bob", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 5}
+    assert played.execution.clock <= 10, "one look, not the whole wait"

@@ -116,22 +116,27 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: boo
 
 
 def _is_contested(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
-    """Whether a run that is to finish this release saw this run in this image, and not in another one, where both are
-    rivals: there it is decided who gives way. To hand over here would leave both to the other."""
+    """Whether a run that is to finish this release saw this run in this image, and not in the first one that both
+    announce it in: there they are rivals, and it is decided who gives way. To hand over here would leave both to the
+    other."""
     if not _finishes_this(taker, ballots[image]):
         return False
-    for name, ballot in ballots.items():
-        above = {entry.tag for entry in _successors(ballot)}
-        found = (it for it in ballot.unseen.values() if _finishes_this(it, ballot))
-        if name != image and any(it.tag not in above for it in found):
-            return True
+    for name in sorted(ballots):
+        ballot = ballots[name]
+        found = {it.tag for it in ballot.unseen.values() if _finishes_this(it, ballot)}
+        if found:
+            return found.isdisjoint(entry.tag for entry in _successors(ballot))
     return False
 
 
 def _is_half_announced(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
-    """Whether a run that is to finish this release has not announced that in all images yet: see what it saw there."""
+    """Whether a run that is to finish this release may still announce that in an image that comes first, and decides.
+    Where this run's own tag stands already, there is nothing to announce."""
     return _finishes_this(taker, ballots[image]) and any(
-        taker.record.intent.has(name) and not any(_finishes_this(it, ballot) for it in ballot.unseen.values())
+        name < image
+        and taker.record.intent.has(name)
+        and ballot.digest != ballot.announcement.record.digest
+        and not any(_finishes_this(it, ballot) for it in ballot.unseen.values())
         for name, ballot in ballots.items()
     )
 
@@ -144,13 +149,10 @@ def _finishes_this(entry: Entry, ballot: Ballot) -> bool:
 
 def _is_mistaken(successor: Entry, ballot: Ballot) -> bool:
     """Whether a release was built on this one as on one that is complete, before this one has moved anything: the tag
-    stood at the same digest once before. It finds the tag elsewhere, and gives way. So it is as well with a run that
-    was to finish this release, and gave way."""
+    stood at the same digest once before. It finds the tag elsewhere, and gives way."""
     record = ballot.announcement.record
-    if successor.record.action == "abort":
+    if successor.record.action == "abort" or successor.record.finishes:
         return False
-    if successor.record.finishes:
-        return _finishes_this(successor, ballot) and not is_open(successor, ballot.unseen)
     # Nobody else moves the tag for this release, unless others have announced it as well.
     return not record.finishes and ballot.digest == ballot.before != record.digest
 
