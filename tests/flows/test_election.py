@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tagflow.decide.election import Ballot, Verdict, elect, given_up, hides_abandonment
+from tagflow.decide.election import Ballot, Verdict, elect, hides_abandonment
 from tagflow.domain.history import Action
 from tests.flows.test_writer import announced
 from tests.flows.world import World
@@ -53,37 +53,3 @@ def test_an_adoption_above_an_abandonment_hides_it(world: World, action: Action)
     for entry, hides in ((above, action == "adopt"), (below, False)):
         ballot = Ballot((mine,), seen.records, seen.standing.digest, {entry.tag: entry}, seen.standing.digest)
         assert hides_abandonment(ballot) is hides
-
-
-def test_what_its_own_run_took_back_in_one_image_has_no_run_in_any(world: World) -> None:
-    """Where the run left an image to another one, which was to finish its release and gave way as well, no abort says
-    so; somebody who is still finishing it counts."""
-    ballots = {}
-    for image in ("frontend", "backend"):
-        seen = world.seen(image, "prod")
-        entries = {
-            by: announced(world, seen, version, by)[2].entry
-            for by, version in (("ann", "v1.4.0"), ("bob", "v1.5.0"), ("cid", "v1.6.0"))
-        }
-        abort = replace(entries["cid"].record, action="abort", aborts=(entries["ann"].tag,))
-        entries["cid"] = replace(entries["cid"], record=abort)
-        if image == "backend":
-            del entries["cid"]
-        mine = announced(world, seen, "v1.7.0", "dan")[2].entry
-        unseen = {entry.tag: entry for entry in entries.values()}
-        ballots[image] = Ballot((mine,), seen.records, seen.standing.digest, unseen, seen.standing.digest)
-        ann, bob = entries["ann"], entries["bob"]
-        if image == "frontend":
-            shared = ann.record.release
-    theirs = dict(ballots["backend"].unseen)
-    theirs[ann.tag] = replace(ann, record=replace(ann.record, release=shared))
-    ballots["backend"] = replace(ballots["backend"], unseen=theirs)
-    assert given_up(ballots)["backend"] == {ann.tag}
-    finishing = replace(bob, record=replace(bob.record, release=shared, finishes=True))
-    ballots["backend"] = replace(ballots["backend"], unseen={**theirs, bob.tag: finishing})
-    assert given_up(ballots)["backend"] == {ann.tag}
-    frontend = dict(ballots["frontend"].unseen)
-    still = next(it for it in frontend.values() if it.record.version == "v1.5.0")
-    frontend[still.tag] = replace(still, record=replace(still.record, release=shared, finishes=True))
-    ballots["frontend"] = replace(ballots["frontend"], unseen=frontend)
-    assert given_up(ballots)["backend"] == frozenset()

@@ -7,16 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-from tagflow.decide.election import (
-    Ballot,
-    Outcome,
-    Verdict,
-    built_on,
-    carries_on_what_is_gone,
-    given_up,
-    taken_back,
-    taken_over,
-)
+from tagflow.decide.election import Ballot, Outcome, Verdict, built_on, carries_on_what_is_gone, taken_back, taken_over
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.errors import StoreError, TagflowError, combine
@@ -77,28 +68,24 @@ def abort_all(run: Underway, moved: frozenset[str]) -> dict[str, Ballot]:
     except TagflowError as error:
         run.context.warn(f"the abort could not be written: {error.message}")
         return {}
-    gone = given_up(ballots)
     for image, ballot in list(ballots.items()):
         if taken_over(ballot) is None or (image in moved and taken_back(ballot) is not None):
             continue
         # Somebody built on it there, or took it back before anything moved: no longer this run's to take back.
         _leave(run, image)
         del ballots[image]
-    failed = _write_aborts(run, ballots, moved, gone)
+    failed = _write_aborts(run, ballots, moved)
     ballots = {image: ballot for image, ballot in ballots.items() if image not in failed}
     untangle(run, ballots.keys(), moved)
     return ballots
 
 
-def _write_aborts(
-    run: Underway, ballots: Mapping[str, Ballot], moved: frozenset[str], gone: Mapping[str, frozenset[RecordTag]]
-) -> set[str]:
-    """Write this run's own abort in each image; the images where that failed, each told. ``gone``: releases in each
-    that have no run any more, and are not carried on."""
+def _write_aborts(run: Underway, ballots: Mapping[str, Ballot], moved: frozenset[str]) -> set[str]:
+    """Write this run's own abort in each image; the images where that failed, each told."""
 
     def abort(image: str) -> None:
         announced, ballot = run.announced[image], ballots[image]
-        lost = run.lookout.lost(announced, ballot) | gone[image]
+        lost = run.lookout.lost(announced, ballot)
         written = run.writer.compose_abort(ballot, announced.prospect, moved=image in moved, lost=lost)
         run.writer.write(announced.prospect.seen.target, written, first=False)
 
@@ -121,7 +108,7 @@ def untangle(run: Underway, images: Collection[str], moved: frozenset[str]) -> N
         except TagflowError:
             return
         tangled = {image: ballot for image, ballot in ballots.items() if carries_on_what_is_gone(ballot)}
-        if not tangled or _write_aborts(run, tangled, moved, given_up(ballots)):
+        if not tangled or _write_aborts(run, tangled, moved):
             return
 
 
