@@ -17,31 +17,24 @@ def moved(outcome: Outcome) -> Ledger:
 
 
 def unwritten(outcome: Outcome, cause: TagflowError) -> TagflowError:
-    """Nobody could be told what the release came to. Where no name differs from before, the cause says enough."""
-    ledger = moved(outcome)
-    error = cause
-    if ledger.changed:
-        error = PartlyApplied(
-            "output.unwritable",
-            f"the release is complete, but its report could not be written: {cause.message}\n{told(ledger)}",
-            hint=f"Nothing is left to do: `tagflow status {outcome.environment}` shows what runs there.",
-            details=differing(ledger),
-        )
-    error.result = outcome
-    return error
+    """Nobody could be told what the release came to."""
+    message = f"the release is complete, but its report could not be written: {cause.message}"
+    hint = f"Nothing is left to do: `tagflow status {outcome.environment}` shows what runs there."
+    return _after(outcome, cause, "output.unwritable", message, hint)
 
 
 def unreceipted(outcome: Outcome, cause: TagflowError) -> TagflowError:
     """The receipt could not be written after the release."""
+    return _after(outcome, cause, "file.unwritable", cause.message, cause.hint)
+
+
+def _after(outcome: Outcome, cause: TagflowError, code: str, message: str, hint: str) -> TagflowError:
+    """With each name that differs from before; where none does, the cause says enough."""
     ledger = moved(outcome)
     error = cause
     if ledger.changed:
-        error = PartlyApplied(
-            "file.unwritable",
-            f"{cause.message}\n{told(ledger)}",
-            hint=cause.hint,
-            details=[*cause.details, *differing(ledger)],
-        )
+        details = [*cause.details, *differing(ledger)]
+        error = PartlyApplied(code, f"{message}\n{told(ledger)}", hint=hint, details=details)
     error.result = outcome
     return error
 
