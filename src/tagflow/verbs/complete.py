@@ -20,21 +20,22 @@ def unwritten(outcome: Outcome, cause: TagflowError) -> TagflowError:
     """Nobody could be told what the release came to."""
     message = f"the release is complete, but its report could not be written: {cause.message}"
     hint = f"Nothing is left to do: `tagflow status {outcome.environment}` shows what runs there."
-    return _after(outcome, cause, "output.unwritable", message, hint)
+    return _after(outcome, cause, PartlyApplied("output.unwritable", message, hint=hint))
 
 
 def unreceipted(outcome: Outcome, cause: TagflowError) -> TagflowError:
     """The receipt could not be written after the release."""
-    return _after(outcome, cause, "file.unwritable", cause.message, cause.hint)
+    return _after(outcome, cause, PartlyApplied("file.unwritable", cause.message, hint=cause.hint))
 
 
-def _after(outcome: Outcome, cause: TagflowError, code: str, message: str, hint: str) -> TagflowError:
+def _after(outcome: Outcome, cause: TagflowError, partly: PartlyApplied) -> TagflowError:
     """With each name that differs from before; where none does, the cause says enough."""
     ledger = moved(outcome)
     error = cause
     if ledger.changed:
-        details = [*cause.details, *differing(ledger)]
-        error = PartlyApplied(code, f"{message}\n{told(ledger)}", hint=hint, details=details)
+        partly.message += f"\n{told(ledger)}"
+        partly.details = (*cause.details, *differing(ledger))
+        error = partly
     error.result = outcome
     return error
 
