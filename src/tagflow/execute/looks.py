@@ -96,8 +96,9 @@ class Lookout:
         return frozenset(it.tag for it in rivals if not self._is_above(seen.target.history, it, base))
 
     def _release_below(self, seen: Observation, digest: Digest | None) -> Entry | None:
-        """The latest release among what a decision has seen, below notes and aborts, if it is of this digest."""
-        todo = {entry.tag: entry for entry in seen.standing.heads}
+        """The latest release among what a decision has seen, below notes and aborts, if it is of this digest. Where it
+        saw a fork, what the tag shows is what runs, whatever else was announced beside it."""
+        todo = _showing(seen.standing.heads, digest)
         taken_back: set[RecordTag] = set()
         while todo:
             entry = todo.pop(max(todo, key=lambda tag: todo[tag].rank))
@@ -105,7 +106,8 @@ class Lookout:
             if record.action in RELEASES and entry.tag not in taken_back:
                 return entry if record.digest == digest else None
             taken_back.update(record.aborts)
-            todo |= self.observer.read(seen.target.history, [parent.tag for parent in record.parents])
+            parents = self.observer.read(seen.target.history, [parent.tag for parent in record.parents])
+            todo |= _showing([it for it in parents.values() if it.tag not in taken_back], digest) or parents
         return None
 
     def _is_above(self, history: Repository, entry: Entry, base: Entry) -> bool:
@@ -164,6 +166,12 @@ class Lookout:
         entries = observer.read(target.history, sorted(fresh, key=str))
         passed = self._passed.get(image, frozenset())
         return Ballot(it.mine, known | taken_in, it.before, entries, observer.digest(target), listed & own, passed)
+
+
+def _showing(entries: Iterable[Entry], digest: Digest | None) -> dict[RecordTag, Entry]:
+    """Those of several entries that say what a tag shows; all of them where none does."""
+    known = {entry.tag: entry for entry in entries}
+    return {tag: entry for tag, entry in known.items() if entry.record.digest == digest} or known
 
 
 def open_releases(ballots: Mapping[str, Ballot]) -> Sequence[Entry]:
