@@ -42,11 +42,13 @@ STAGES = (
     Stage(Budget(1)),
     Stage(Budget(0, 1)),
     Stage(Budget(2)),
-    Stage(Budget(3)),
     Stage(Budget(1, 1), Limits(brief=True)),
+    Stage(Budget(3)),
 )
-"""One after the other by `make interleave`, as far as its time goes. The last one leaves out pauses and networks that
-are gone for good: a fault alone has them."""
+"""One after the other by `make interleave`, as far as its time goes. A fault beside a switch leaves out pauses and
+networks that are gone for good: a fault alone has them."""
+DEEP = STAGES[3:]
+"""Those that take long."""
 BEYOND = Budget(5, 2)
 """What samples may have."""
 
@@ -96,6 +98,7 @@ def first_by_kind(failures: Iterator[Failure]) -> Mapping[str, Failure]:
 __all__ = [
     "BEYOND",
     "CASES",
+    "DEEP",
     "LITTLE",
     "MORE",
     "PAIRS",
