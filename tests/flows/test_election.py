@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
-from tagflow.decide.election import Ballot, Verdict, elect, hides_abandonment
-from tagflow.domain.history import Action
+from tagflow.decide.election import Ballot, Verdict, elect, given_up, hides_abandonment, left_to_a_finisher
+from tagflow.domain.history import Action, Entry, Parent
+from tagflow.domain.intent import Intent
 from tests.flows.test_writer import announced
 from tests.flows.world import World
 
@@ -53,3 +55,128 @@ def test_an_adoption_above_an_abandonment_hides_it(world: World, action: Action)
     for entry, hides in ((above, action == "adopt"), (below, False)):
         ballot = Ballot((mine,), seen.records, seen.standing.digest, {entry.tag: entry}, seen.standing.digest)
         assert hides_abandonment(ballot) is hides
+
+
+def test_what_its_own_run_took_back_in_one_image_has_no_run_in_any(world: World) -> None:
+    """Where the run left an image to another one, which was to finish its release and gave way as well, no abort says
+    so; somebody who is still finishing it counts."""
+    ballots = {}
+    for image in ("frontend", "backend"):
+        seen = world.seen(image, "prod")
+        entries = {
+            by: announced(world, seen, version, by)[2].entry
+            for by, version in (("ann", "v1.4.0"), ("bob", "v1.5.0"), ("cid", "v1.6.0"))
+        }
+        abort = replace(entries["cid"].record, action="abort", aborts=(entries["ann"].tag,))
+        entries["cid"] = replace(entries["cid"], record=abort)
+        if image == "backend":
+            del entries["cid"]
+        mine = announced(world, seen, "v1.7.0", "dan")[2].entry
+        unseen = {entry.tag: entry for entry in entries.values()}
+        ballots[image] = Ballot((mine,), seen.records, seen.standing.digest, unseen, seen.standing.digest)
+        ann, bob = entries["ann"], entries["bob"]
+        if image == "frontend":
+            shared = ann.record.release
+    theirs = dict(ballots["backend"].unseen)
+    theirs[ann.tag] = replace(ann, record=replace(ann.record, release=shared))
+    ballots["backend"] = replace(ballots["backend"], unseen=theirs)
+    assert given_up(ballots)["backend"] == {ann.tag}
+    finishing = replace(bob, record=replace(bob.record, release=shared, finishes=True))
+    ballots["backend"] = replace(ballots["backend"], unseen={**theirs, bob.tag: finishing})
+    assert given_up(ballots)["backend"] == {ann.tag}
+    frontend = dict(ballots["frontend"].unseen)
+    still = next(it for it in frontend.values() if it.record.version == "v1.5.0")
+    frontend[still.tag] = replace(still, record=replace(still.record, release=shared, finishes=True))
+    ballots["frontend"] = replace(ballots["frontend"], unseen=frontend)
+    assert given_up(ballots)["backend"] == frozenset()
+
+
+@pytest.fixture
+def finishers(world: World) -> dict[str, Ballot]:
+    """Of ann, who finishes a release of two images, and has seen nothing of bob, who is to finish it as well."""
+    intent = Intent((("backend", "v1.4.0"), ("frontend", "v1.4.0")))
+    ballots = {}
+    for image in ("backend", "frontend"):
+        seen = world.seen(image, "prod")
+        mine = announced(world, seen, "v1.4.0", "ann")[2].entry
+        mine = replace(mine, record=replace(mine.record, finishes=True, intent=intent))
+        before = seen.standing.digest
+        ballots[image] = Ballot((mine,), seen.records, before, {}, before, frozenset({mine.tag}))
+    return ballots
+
+
+def finishing(ballot: Ballot, *, above: bool, first: bool = False) -> Entry:
+    """What bob announces of the same release, ``above`` what ann has announced or not."""
+    mine = ballot.announcement
+    parents = (Parent(mine.tag, mine.digest),) if above else mine.record.parents
+    tag = replace(mine.tag, sequence=mine.tag.sequence + (-1 if first else 1))
+    return replace(mine, tag=tag, record=replace(mine.record, parents=parents, actor="bob"))
+
+
+def with_news(ballots: Mapping[str, Ballot], news: Mapping[str, Sequence[Entry]]) -> dict[str, Ballot]:
+    return {
+        image: replace(ballot, unseen={entry.tag: entry for entry in news.get(image, ())})
+        for image, ballot in ballots.items()
+    }
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("bob_first", [False, True])
+def test_two_finishers_are_rivals_where_the_first_image_says_so(
+    finishers: Mapping[str, Ballot], again: bool, bob_first: bool
+) -> None:
+    """bob saw ann in the second image alone."""
+    one, two = finishers.values()
+    news = {"backend": [finishing(one, above=False, first=bob_first)], "frontend": [finishing(two, above=True)]}
+    outcome = elect(with_news(finishers, news), again=again)
+    assert outcome.verdict is (Verdict.WON if again else Verdict.YIELD if bob_first else Verdict.WAIT)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_finisher_takes_over_where_the_first_image_says_so(finishers: Mapping[str, Ballot], again: bool) -> None:
+    """bob saw ann there; what he is to announce in the second image is still to come."""
+    one, two = finishers.values()
+    ballots = with_news(finishers, {"backend": [finishing(one, above=True)]})
+    assert elect(ballots, again=again).verdict is Verdict.STOP
+    ballots = with_news(finishers, {"backend": [finishing(one, above=True)], "frontend": [finishing(two, above=False)]})
+    assert elect(ballots, again=again).verdict is Verdict.STOP
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_a_finisher_has_not_announced_yet_is_waited_for(finishers: Mapping[str, Ballot], again: bool) -> None:
+    """In the first image, which decides; not where the tag stands and there is nothing to announce, unless this run
+    has put it there."""
+    _, two = finishers.values()
+    ballots = with_news(finishers, {"frontend": [finishing(two, above=True)]})
+    assert elect(ballots, again=again).verdict is Verdict.WAIT
+    wanted = two.announcement.record.digest
+    ballots["backend"] = replace(ballots["backend"], digest=wanted)
+    assert elect(ballots, again=again).verdict is (Verdict.WAIT if again else Verdict.STOP)
+    ballots["frontend"] = replace(ballots["frontend"], digest=wanted)
+    assert elect(ballots, again=again).verdict is Verdict.STOP
+
+
+def test_what_a_finisher_found_there_stays(finishers: Mapping[str, Ballot]) -> None:
+    """He announces nothing in such an image: to take it back would undo what he relies on."""
+    one, two = finishers.values()
+    wanted = one.announcement.record.digest
+    stands = {**finishers, "backend": replace(one, digest=wanted)}
+    assert left_to_a_finisher(stands) == frozenset()
+    ballots = with_news(stands, {"frontend": [finishing(two, above=True)]})
+    assert left_to_a_finisher(ballots) == {"backend"}
+    back = finishing(one, above=True)
+    record = replace(back.record, action="abort", abandons=True, finishes=False, aborts=(one.announcement.tag,))
+    ballots = with_news(stands, {"backend": [replace(back, record=record)], "frontend": [finishing(two, above=True)]})
+    assert left_to_a_finisher(ballots) == frozenset(), "somebody abandons it there"
+
+
+def test_what_another_finisher_moved_and_puts_back_has_not_arrived(finishers: Mapping[str, Ballot]) -> None:
+    """He gave way after he had moved the tag: where it stands it does not stay."""
+    one = finishers["backend"]
+    bob = finishing(one, above=False)
+    back = replace(bob.record, action="abort", finishes=False, aborts=(bob.tag,))
+    gave_way = replace(bob, tag=replace(bob.tag, sequence=bob.tag.sequence + 1), record=back)
+    ballots = with_news(finishers, {"backend": [bob, gave_way]})
+    assert elect(ballots).verdict is Verdict.WON
+    ballots["backend"] = replace(ballots["backend"], digest=one.announcement.record.digest)
+    assert elect(ballots).verdict is Verdict.WAIT

@@ -15,6 +15,11 @@ from tests.interleave.world import World
 END = "(ends)"
 DIES = "(dies)"
 """Goes on until its next PUT, and dies before that is sent."""
+DIES_LATE = "(dies, and its PUT is on its way)"
+"""The same, but what it sent arrives later."""
+LANDS = "(arrives)"
+"""Goes on until the first request to which what is on its way makes a difference; there it arrives."""
+_FATES = {DIES: Choice("kill"), DIES_LATE: Choice("kill", how="late")}
 _PLENTY = Budget(1000, 1000)
 
 
@@ -58,16 +63,21 @@ class _Script:
     def __call__(self, choices: Sequence[Choice]) -> Choice | None:
         while len(self.stages) > 1 and self._is_over(*self.stages[0]):
             del self.stages[0]
-        chosen = self._run(self.stages[0][0])
+        name, until = self.stages[0]
+        if until == LANDS:
+            return next((it for it in choices if it.kind == "land"), None)
+        chosen = self._run(name)
         turn = next((it for it in choices if it.kind in ("run", "next") and it.index == chosen), None)
-        if turn is None and self.stages[0][1] == DIES:  # it is at it already
-            return next((it for it in choices if it == Choice("kill")), None)
+        if turn is None and until in _FATES:  # it is at it already
+            return next((it for it in choices if it == _FATES[until]), None)
         return turn
 
     def _run(self, name: str) -> int:
         return next(it.index for it in self.execution.runs if it.command.name == name)
 
     def _is_over(self, name: str, until: str) -> bool:
+        if until == LANDS:
+            return not self.execution.flying
         run = self.execution.runs[self._run(name)]
         call = run.pending
         if run.ended or run.asleep_until is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.interleave.cases import CASES
 from tests.interleave.reader import FENCE
-from tests.interleave.script import DIES, END, play
+from tests.interleave.script import DIES, DIES_LATE, END, LANDS, play
 from tests.interleave.world import Told, World, hold, promote, repair, rollback
 
 
@@ -281,3 +281,83 @@ def test_hold_beside_an_abandonment() -> None:
     snapshot = played.execution.snapshot()
     heads = snapshot.history(case.places[-1]).heads
     assert "v1.2.0" in {version for it in heads for version in it.holds}, played.told
+
+
+@pytest.mark.parametrize("seed", ["-0", "-1", "-2", "-3"])
+def test_two_finish_and_one_saw_the_other_in_one_image_only(seed: str) -> None:
+    """ann lists one image before bob has announced that he finishes the release, and the other one afterwards: there
+    she builds on him. It is decided where they are rivals, for both images: else each would leave one to the other."""
+    played = play(
+        CASES["two images: finish, repair"](),
+        ("ann", "head api:prod"),
+        ("ann", "list api:"),
+        ("ann", "list web:"),
+        ("bob", RECORD),
+        ("bob", "list api:"),
+        ("ann", END),
+        ("bob", END),
+        seed=seed,
+    )
+    assert not played.wrongs, played.told
+    assert sorted(played.statuses.values()) in ([0, 0], [0, 5]), played.told
+
+
+def test_two_finish_and_one_saw_the_other_in_the_first_image_only() -> None:
+    """The mirror of that: what bob sees in the first image is that ann builds on him, and he hands over at once. She
+    waits for one look."""
+    played = play(
+        CASES["two images: finish, repair"](),
+        ("ann", "head api:prod"),
+        ("ann", "list api:"),
+        ("bob", r"put web:_tagflow.*"),
+        ("ann", RECORD),
+        ("bob", "list api:"),
+        ("ann", END),
+        ("bob", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 5}
+    assert played.execution.clock <= 10, "one look, not the whole wait"
+
+
+def test_abort_of_what_was_built_on_a_fork() -> None:
+    """ann's promotion runs, and bob's rollback, which she had not seen, is announced beside it; dan is built on both
+    and gives way to cid, who was announced too late and dies. Nobody is to take cid's release for under way."""
+    first = CASES["three: promote, rollback, rollback"]()
+    dan = Told("dan", "rollback prod", rollback())
+    for seed in range(4):
+        played = play(
+            World("promote, three rollbacks", first.images, first.setup, (*first.runs, dan)),
+            ("ann", RECORD),
+            ("bob", RECORD),
+            ("cid", RECORD),
+            ("ann", "put v1.2.0-prod"),
+            ("bob", "list"),
+            ("ann", END),
+            ("dan", RECORD),
+            ("cid", "list"),
+            ("dan", "list"),
+            ("dan", RECORD),
+            ("cid", DIES),
+            ("bob", END),
+            ("dan", END),
+            seed=f"-{seed}",
+        )
+        assert not played.wrongs, played.told
+        assert played.statuses == {"ann": 0, "bob": 5, "cid": -1, "dan": 5}
+
+
+def test_abandonment_that_arrives_while_the_release_goes_back() -> None:
+    """bob dies while he abandons ann's release of two images: what he wrote of the second one arrives when she is
+    putting back what she has moved. Nobody else is there to do it."""
+    played = play(
+        CASES["two images: promote, abandon"](),
+        ("ann", "put api:v1.1.0-prod"),
+        ("bob", r"put web:_tagflow\.prod.*"),
+        ("bob", DIES_LATE),
+        ("ann", r"put api:_tagflow\.prod.*"),
+        ("ann", LANDS),
+        ("ann", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 5, "bob": -1}

@@ -87,16 +87,17 @@ def elect(ballots: Mapping[str, Ballot], *, again: bool = False) -> Outcome:
 
 def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: bool) -> Outcome:
     taken = taken_over(ballot)
-    if taken is not None:
-        took = (it for it in (taken, *_successors(ballot)) if again or not _is_mistaken(it, ballot))
-        if (taker := next(took, None)) is not None:
-            return Outcome(Verdict.STOP, taker, image)
+    for taker in (taken, *_successors(ballot)) if taken is not None else ():
+        if _is_contested(taker, image, ballots) or (not again and _is_mistaken(taker, ballot)):
+            continue
+        half = _is_half_announced(taker, image, ballots, again)
+        return Outcome(Verdict.WAIT if half else Verdict.STOP, taker, image)
     aborts = [entry for entry in ballot.unseen.values() if entry.record.action == "abort"]
     for abort in aborts:
         if abort.record.abandons or ballot.known.intersection(abort.record.aborts):
             return Outcome(Verdict.YIELD, abort, image)
     rivals = [entry for entry in ballot.unseen.values() if is_open(entry, ballot.unseen)]
-    if taken is not None and taken in rivals:
+    if taken is not None and taken in rivals and not again:
         return Outcome(Verdict.WAIT, taken, image)
     for rival in rivals:
         arrived = ballot.digest == rival.record.digest and ballot.digest != ballot.before
@@ -109,9 +110,70 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: boo
         return Outcome(Verdict.WON, None, image)
     # The tag is on its way back: its release has announced that it puts it back.
     coming_back = [abort for abort in aborts if abort.record.previous_digest == ballot.digest]
+    if ballot.announcement.record.finishes and ballot.digest == ballot.announcement.record.digest:
+        coming_back += [abort for abort in aborts if not abort.record.abandons]
     if coming_back:
         return Outcome(Verdict.WAIT, coming_back[0], image, tag_moved=True)
     return Outcome(Verdict.YIELD, None, image, tag_moved=True)
+
+
+def _is_contested(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
+    """Whether a run that is to finish this release saw this run in this image, and not in the first one that both
+    announce it in: there they are rivals, and it is decided who gives way. To hand over here would leave both to the
+    other."""
+    if not _finishes_this(taker, ballots[image]):
+        return False
+    for name in sorted(ballots):
+        ballot = ballots[name]
+        found = {it.tag for it in ballot.unseen.values() if _finishes_this(it, ballot)}
+        if found:
+            return found.isdisjoint(entry.tag for entry in _successors(ballot))
+    return False
+
+
+def _is_half_announced(taker: Entry, image: str, ballots: Mapping[str, Ballot], again: bool) -> bool:
+    """Whether a run that is to finish this release may still announce that in an image that comes first, and decides.
+
+    Where this run's own tag stands already, there is nothing to announce; but for a tag that this run has moved since
+    (``again``), as long as not all stand.
+    """
+    if not _finishes_this(taker, ballots[image]):
+        return False
+    stands = {name for name, ballot in ballots.items() if ballot.digest == ballot.announcement.record.digest}
+    if again:
+        stands = stands if stands == ballots.keys() else set()
+    return any(
+        name < image
+        and taker.record.intent.has(name)
+        and name not in stands
+        and not any(_finishes_this(it, ballot) for it in ballot.unseen.values())
+        for name, ballot in ballots.items()
+    )
+
+
+def is_finished_by(outcome: Outcome, ballots: Mapping[str, Ballot]) -> bool:
+    """Whether a release stops because another run is to finish it, and was seen in one image: what that means is said
+    by all of them."""
+    return (
+        outcome.verdict is Verdict.STOP
+        and outcome.because is not None
+        and (_finishes_this(outcome.because, ballots[outcome.image]))
+    )
+
+
+def left_to_a_finisher(ballots: Mapping[str, Ballot]) -> frozenset[str]:
+    """The images in which the tag stands where this release puts it, and which another run that finishes this release
+    has found so, perhaps: it announces nothing there, and relies on it."""
+    if not any(_finishes_this(it, ballot) for ballot in ballots.values() for it in _successors(ballot)):
+        return frozenset()
+    stands = {image for image, ballot in ballots.items() if ballot.digest == ballot.announcement.record.digest}
+    return frozenset(image for image in stands if taken_back(ballots[image]) is None)
+
+
+def _finishes_this(entry: Entry, ballot: Ballot) -> bool:
+    record = entry.record
+    is_release = record.action in RELEASES and record.finishes
+    return is_release and record.release.id == ballot.announcement.record.release.id
 
 
 def _is_mistaken(successor: Entry, ballot: Ballot) -> bool:
@@ -133,9 +195,12 @@ def mistaken(ballot: Ballot) -> frozenset[RecordTag]:
 
 
 def has_arrived(ballot: Ballot) -> bool:
-    """Whether the run whose release is finished here has moved the tag by itself meanwhile."""
+    """Whether the run whose release is finished here has moved the tag by itself meanwhile. Where another one that was
+    to finish it gave way, the tag may be on its way back."""
     record = ballot.announcement.record
-    return record.finishes and ballot.digest == record.digest and ballot.digest != ballot.before
+    if not record.finishes or ballot.digest != record.digest or ballot.digest == ballot.before:
+        return False
+    return all(is_open(it, ballot.unseen) for it in ballot.unseen.values() if _finishes_this(it, ballot))
 
 
 def taken_over(ballot: Ballot) -> Entry | None:
@@ -215,6 +280,28 @@ def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
         other.record.action == "abort" and entry.tag in other.record.aborts and not other.record.abandons
         for other in unseen.values()
     )
+
+
+def given_up(ballots: Mapping[str, Ballot]) -> dict[str, frozenset[RecordTag]]:
+    """By image, the releases that have no run any more: their own run took them back in another of these images, and a
+    release goes back in all of its images. Where a run had left an image to another one that was to finish its release,
+    and that gave way as well, no abort there says so.
+
+    What another run announced to finish such a release does count, here and there.
+    """
+    ids: set[str] = set()
+    for ballot in ballots.values():
+        announced = [entry for entry in ballot.unseen.values() if entry.record.action in RELEASES]
+        own = {entry.record.release.id for entry in announced if not entry.record.finishes}
+        ids |= own.difference(it.record.release.id for it in announced if is_open(it, ballot.unseen))
+    return {
+        image: frozenset(
+            tag
+            for tag, entry in ballot.unseen.items()
+            if entry.record.action in RELEASES and entry.record.release.id in ids and not entry.record.finishes
+        )
+        for image, ballot in ballots.items()
+    }
 
 
 def _has_successor(rival: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:

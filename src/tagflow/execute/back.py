@@ -7,7 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-from tagflow.decide.election import Ballot, Outcome, Verdict, built_on, carries_on_what_is_gone, taken_back, taken_over
+from tagflow.decide.election import (
+    Ballot,
+    Outcome,
+    Verdict,
+    built_on,
+    carries_on_what_is_gone,
+    given_up,
+    left_to_a_finisher,
+    taken_back,
+    taken_over,
+)
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.errors import StoreError, TagflowError, combine
@@ -68,24 +78,29 @@ def abort_all(run: Underway, moved: frozenset[str]) -> dict[str, Ballot]:
     except TagflowError as error:
         run.context.warn(f"the abort could not be written: {error.message}")
         return {}
+    gone, left = given_up(ballots), left_to_a_finisher(ballots)
     for image, ballot in list(ballots.items()):
-        if taken_over(ballot) is None or (image in moved and taken_back(ballot) is not None):
+        over = taken_over(ballot)
+        if image not in left and (over is None or (image in moved and taken_back(ballot) is not None)):
             continue
         # Somebody built on it there, or took it back before anything moved: no longer this run's to take back.
         _leave(run, image)
         del ballots[image]
-    failed = _write_aborts(run, ballots, moved)
+    failed = _write_aborts(run, ballots, moved, gone)
     ballots = {image: ballot for image, ballot in ballots.items() if image not in failed}
     untangle(run, ballots.keys(), moved)
     return ballots
 
 
-def _write_aborts(run: Underway, ballots: Mapping[str, Ballot], moved: frozenset[str]) -> set[str]:
-    """Write this run's own abort in each image; the images where that failed, each told."""
+def _write_aborts(
+    run: Underway, ballots: Mapping[str, Ballot], moved: frozenset[str], gone: Mapping[str, frozenset[RecordTag]]
+) -> set[str]:
+    """Write this run's own abort in each image; the images where that failed, each told. ``gone``: releases in each
+    that have no run any more, and are not carried on."""
 
     def abort(image: str) -> None:
         announced, ballot = run.announced[image], ballots[image]
-        lost = run.lookout.lost(announced, ballot)
+        lost = run.lookout.lost(announced, ballot) | gone[image]
         written = run.writer.compose_abort(ballot, announced.prospect, moved=image in moved, lost=lost)
         run.writer.write(announced.prospect.seen.target, written, first=False)
 
@@ -108,7 +123,7 @@ def untangle(run: Underway, images: Collection[str], moved: frozenset[str]) -> N
         except TagflowError:
             return
         tangled = {image: ballot for image, ballot in ballots.items() if carries_on_what_is_gone(ballot)}
-        if not tangled or _write_aborts(run, tangled, moved):
+        if not tangled or _write_aborts(run, tangled, moved, given_up(ballots)):
             return
 
 
@@ -139,7 +154,10 @@ def put_back_if_mine(run: Underway, image: str) -> None:
         looked_at = run.context.elapsed()
         ballot = _look(run, announced)[image]
         if taken_back(ballot) is not None:
-            return _leave(run, image)
+            if ballot.digest != ballot.announcement.record.digest:
+                return _leave(run, image)
+            if open_releases({image: ballot}):
+                return None
         successor = built_on(ballot)
         if successor is None or not open_releases({image: replace(ballot, unseen=_only(ballot, successor))}):
             try:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tagflow.decide.election import Ballot, Verdict, elect, has_arrived, stopped_by, taken_over
+from tagflow.decide.election import (
+    Ballot,
+    Outcome,
+    Verdict,
+    elect,
+    has_arrived,
+    is_finished_by,
+    left_to_a_finisher,
+    stopped_by,
+    taken_over,
+)
 from tagflow.errors import TagflowError, combine
 from tagflow.execute import anchors, endings
 from tagflow.execute.underway import Underway
@@ -31,6 +41,7 @@ def win(run: Underway) -> None:
     if outcome.verdict is not Verdict.WON:
         # Hands off what others took over: what becomes of it is for them. The other images give way.
         run.written -= {image for image, ballot in ballots.items() if taken_over(ballot) is not None}
+        run.written -= left_to_a_finisher(ballots)
         raise endings.overtaken(run, outcome)
     refuse_stopped(run, ballots)
     errors = _decide_again(run)
@@ -41,6 +52,28 @@ def win(run: Underway) -> None:
     _keep_what_arrived(run, ballots)
     for move in run.pending("environment"):
         run.ledger.look(move)
+
+
+def elect_again(run: Underway, ballots: Mapping[str, Ballot]) -> Outcome:
+    """Judge this release once more by a look at some of its images, after it has won.
+
+    Another run that is to finish the same release may have built on this one in one image, and not in another: all of
+    them are looked at then, and its record in the first is waited for.
+    """
+    outcome = elect(ballots, again=True)
+    if not is_finished_by(outcome, ballots) or ballots.keys() == run.announced.keys():
+        return outcome
+    moved = {move.image for move in run.ledger.changed if move.kind == "environment"}
+    patience = run.context.elapsed() + run.context.timing.wait
+    while True:
+        everywhere = {
+            image: replace(ballot, before=ballot.digest) if image in moved else ballot
+            for image, ballot in run.lookout.unseen(run.lookout.ballots(run.announced)).items()
+        }
+        outcome = elect(everywhere, again=True)
+        if outcome.verdict is not Verdict.WAIT or outcome.tag_moved or run.context.elapsed() >= patience:
+            return outcome
+        run.context.sleep(run.context.timing.poll)
 
 
 def _keep_what_arrived(run: Underway, ballots: Mapping[str, Ballot]) -> None:
