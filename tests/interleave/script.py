@@ -19,7 +19,9 @@ DIES_LATE = "(dies, and its PUT is on its way)"
 """The same, but what it sent arrives later."""
 LANDS = "(arrives)"
 """Goes on until the first request to which what is on its way makes a difference; there it arrives."""
-_FATES = {DIES: Choice("kill"), DIES_LATE: Choice("kill", how="late")}
+NO_ANSWER = "(gets no answer)"
+"""Its next PUT, which arrives later."""
+_FATES = {DIES: Choice("kill"), DIES_LATE: Choice("kill", how="late"), NO_ANSWER: Choice("lost", how="late")}
 _PLENTY = Budget(1000, 1000)
 
 
@@ -69,7 +71,9 @@ class _Script:
         chosen = self._run(name)
         turn = next((it for it in choices if it.kind in ("run", "next") and it.index == chosen), None)
         if turn is None and until in _FATES:  # it is at it already
-            return next((it for it in choices if it == _FATES[until]), None)
+            turn = next((it for it in choices if it == _FATES[until]), None)
+            if turn is not None:
+                del self.stages[0]
         return turn
 
     def _run(self, name: str) -> int:

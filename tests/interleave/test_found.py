@@ -6,7 +6,7 @@ import pytest
 
 from tests.interleave.cases import CASES
 from tests.interleave.reader import FENCE
-from tests.interleave.script import DIES, DIES_LATE, END, LANDS, play
+from tests.interleave.script import DIES, DIES_LATE, END, LANDS, NO_ANSWER, play
 from tests.interleave.world import Told, World, hold, promote, repair, rollback
 
 
@@ -361,3 +361,19 @@ def test_abandonment_that_arrives_while_the_release_goes_back() -> None:
     )
     assert not played.wrongs, played.told
     assert played.statuses == {"ann": 5, "bob": -1}
+
+
+def test_what_a_finisher_that_gave_way_saw_is_no_arrival() -> None:
+    """ann's PUT of the second image got no answer. bob, who was to finish the same release, has built on her record
+    there, and gives way to her: that does not say that her tag stands."""
+    lists = ("list web:", "list api:")
+    played = play(
+        CASES["two images: finish, repair"](),
+        *(("bob", lists[number % 2]) for number in range(7)),
+        ("ann", "put web:prod"),
+        ("ann", NO_ANSWER),
+        ("bob", END),
+        ("ann", END),
+    )
+    assert not played.wrongs, played.told
+    assert played.statuses == {"ann": 0, "bob": 5}

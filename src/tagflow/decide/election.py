@@ -218,12 +218,14 @@ def built_on(ballot: Ballot) -> Entry | None:
 
 
 def _successors(ballot: Ballot) -> Iterator[Entry]:
-    """The releases that have this one among their ancestors, the lowest first."""
+    """The releases that have this one among their ancestors, the lowest first. One that was to finish it, and gave way,
+    has left it to this run again."""
     below = set(ballot.own_tags)
     for entry in sorted(ballot.unseen.values(), key=lambda entry: entry.rank):
         if any(parent.tag in below for parent in entry.record.parents):
             below.add(entry.tag)
-            if entry.record.action in RELEASES and entry.tag not in ballot.passed:
+            left = _finishes_this(entry, ballot) and not is_open(entry, ballot.unseen)
+            if entry.record.action in RELEASES and entry.tag not in ballot.passed and not left:
                 yield entry
 
 
