@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tagflow.decide.election import Ballot, Verdict, elect, given_up, hides_abandonment, left_to_a_finisher
+from tagflow.decide.ballot import Ballot, given_up, hides_abandonment, left_to_a_finisher
+from tagflow.decide.election import Verdict, elect
 from tagflow.domain.history import Action, Entry, Parent
 from tagflow.domain.intent import Intent
 from tests.flows.test_writer import announced
@@ -180,3 +181,26 @@ def test_what_another_finisher_moved_and_puts_back_has_not_arrived(finishers: Ma
     assert elect(ballots).verdict is Verdict.WON
     ballots["backend"] = replace(ballots["backend"], digest=one.announcement.record.digest)
     assert elect(ballots).verdict is Verdict.WAIT
+    assert elect(ballots, waited=True).verdict is Verdict.WON, "nobody has put it back"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_finisher_that_gave_way_is_none(finishers: Mapping[str, Ballot], again: bool) -> None:
+    """It had built on this release in one image, where the tag stood in the other."""
+    one, two = finishers.values()
+    bob = finishing(two, above=True)
+    record = replace(bob.record, action="abort", finishes=False, aborts=(bob.tag,))
+    gave_way = replace(bob, tag=replace(bob.tag, sequence=bob.tag.sequence + 1), record=record)
+    ballots = with_news(finishers, {"frontend": [bob, gave_way]})
+    assert elect(ballots, again=again).verdict is Verdict.WON
+    ballots["backend"] = replace(one, digest=one.announcement.record.digest)
+    assert left_to_a_finisher(ballots) == frozenset()
+
+
+def test_who_announces_nothing_where_the_tag_stands_is_judged_where_it_does(finishers: Mapping[str, Ballot]) -> None:
+    """Each has to know that; else the first waits for a record that never comes."""
+    one, two = finishers.values()
+    stands = {**finishers, "backend": replace(one, digest=one.announcement.record.digest)}
+    for first, verdict in ((True, Verdict.YIELD), (False, Verdict.WAIT)):
+        ballots = with_news(stands, {"frontend": [finishing(two, above=False, first=first)]})
+        assert elect(ballots).verdict is verdict

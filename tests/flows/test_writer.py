@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from tagflow.decide.ballot import Ballot
 from tagflow.decide.decision import Prospect
-from tagflow.decide.election import Ballot
 from tagflow.domain.history import Entry, Freeze, Hold, Release, StackEntry, State
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.snapshot import Observation

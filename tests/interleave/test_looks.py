@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tagflow.context import Context
-from tagflow.decide.election import Ballot
+from tagflow.decide.ballot import Ballot
 from tagflow.domain.reference import Digest, Repository
 from tagflow.execute import abandon, anchors, arrival, back, commit, floating, rivals
 from tagflow.execute.commit import Commit

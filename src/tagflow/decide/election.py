@@ -12,10 +12,22 @@ Only a run's *own* abort frees the way: counting a foreign one would let an aban
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tagflow.decide.ballot import (
+    Ballot,
+    built_on,
+    finishers,
+    finishes,
+    has_arrived,
+    is_mistaken,
+    is_open,
+    successors,
+    taken_back,
+    taken_over,
+)
 from tagflow.domain.history import RELEASES, Entry, Hold
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Step
@@ -32,36 +44,6 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Ballot:
-    """One image in an election.
-
-    ``mine`` are this run's own records here, the announcement last; ``known`` the record tags that the decision had
-    seen; ``before`` where the environment tag was to be found (``late``: a digest to which a PUT put it late);
-    ``unseen`` what has been listed since, by tag; ``digest`` where the environment tag stands now; ``listed`` those of
-    this run's own records that are in the list: one whose PUT failed may never be; ``passed`` releases that were built
-    on this one by mistake, and gave way: they do not count.
-    """
-
-    mine: tuple[Entry, ...]
-    known: frozenset[RecordTag]
-    before: Digest | None
-    unseen: Mapping[RecordTag, Entry]
-    digest: Digest | None
-    listed: frozenset[RecordTag] = frozenset()
-    passed: frozenset[RecordTag] = frozenset()
-
-    @property
-    def announcement(self) -> Entry:
-        """The record that announces the change."""
-        return self.mine[-1]
-
-    @property
-    def own_tags(self) -> frozenset[RecordTag]:
-        """The tags of this run's records."""
-        return frozenset(entry.tag for entry in self.mine)
-
-
-@dataclass(frozen=True)
 class Outcome:
     """The verdict, and the record because of which it is not ``WON``."""
 
@@ -75,20 +57,21 @@ _WON = Outcome(Verdict.WON)
 _RANK = (Verdict.STOP, Verdict.YIELD, Verdict.WAIT, Verdict.WON)
 
 
-def elect(ballots: Mapping[str, Ballot], *, again: bool = False) -> Outcome:
+def elect(ballots: Mapping[str, Ballot], *, again: bool = False, waited: bool = False) -> Outcome:
     """Judge a release over all its images: the gravest verdict of any of them counts for all.
 
     ``again``: it has won already, and looks once more. A release that it sees only now was announced after that, and
-    sees this one: whichever sorts first, the other gives way.
+    sees this one: whichever sorts first, the other gives way. ``waited``: it has waited as long as it may, and where
+    the tag stands then it stays.
     """
-    outcomes = [_elect(image, ballot, ballots, again) for image, ballot in sorted(ballots.items())]
+    outcomes = [_elect(image, ballot, ballots, again, waited) for image, ballot in sorted(ballots.items())]
     return min(outcomes, key=lambda outcome: _RANK.index(outcome.verdict), default=_WON)
 
 
-def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: bool) -> Outcome:
+def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: bool, waited: bool) -> Outcome:
     taken = taken_over(ballot)
-    for taker in (taken, *_successors(ballot)) if taken is not None else ():
-        if _is_contested(taker, image, ballots) or (not again and _is_mistaken(taker, ballot)):
+    for taker in (taken, *successors(ballot)) if taken is not None else ():
+        if _is_contested(taker, image, ballots) or (not again and is_mistaken(taker, ballot)):
             continue
         half = _is_half_announced(taker, image, ballots, again)
         return Outcome(Verdict.WAIT if half else Verdict.STOP, taker, image)
@@ -106,7 +89,7 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: boo
             return Outcome(Verdict.YIELD, rival, image)
     if rivals and not again:
         return Outcome(Verdict.WAIT, rivals[0], image)
-    if ballot.digest == ballot.before or has_arrived(ballot):
+    if ballot.digest == ballot.before or has_arrived(ballot, waited=waited):
         return Outcome(Verdict.WON, None, image)
     # The tag is on its way back: its release has announced that it puts it back.
     coming_back = [abort for abort in aborts if abort.record.previous_digest == ballot.digest]
@@ -121,13 +104,13 @@ def _is_contested(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bo
     """Whether a run that is to finish this release saw this run in this image, and not in the first one that both
     announce it in: there they are rivals, and it is decided who gives way. To hand over here would leave both to the
     other."""
-    if not _finishes_this(taker, ballots[image]):
+    if not finishes(taker, ballots[image]):
         return False
     for name in sorted(ballots):
         ballot = ballots[name]
-        found = {it.tag for it in ballot.unseen.values() if _finishes_this(it, ballot)}
+        found = {it.tag for it in finishers(ballot)}
         if found:
-            return found.isdisjoint(entry.tag for entry in _successors(ballot))
+            return found.isdisjoint(entry.tag for entry in successors(ballot))
     return False
 
 
@@ -137,103 +120,20 @@ def _is_half_announced(taker: Entry, image: str, ballots: Mapping[str, Ballot], 
     Where this run's own tag stands already, there is nothing to announce; but for a tag that this run has moved since
     (``again``), as long as not all stand.
     """
-    if not _finishes_this(taker, ballots[image]):
+    if not finishes(taker, ballots[image]):
         return False
-    stands = {name for name, ballot in ballots.items() if ballot.digest == ballot.announcement.record.digest}
+    stands = {name for name, ballot in ballots.items() if _stands(ballot)}
     if again:
         stands = stands if stands == ballots.keys() else set()
     return any(
-        name < image
-        and taker.record.intent.has(name)
-        and name not in stands
-        and not any(_finishes_this(it, ballot) for it in ballot.unseen.values())
+        name < image and taker.record.intent.has(name) and name not in stands and not finishers(ballot)
         for name, ballot in ballots.items()
     )
 
 
-def is_finished_by(outcome: Outcome, ballots: Mapping[str, Ballot]) -> bool:
-    """Whether a release stops because another run is to finish it, and was seen in one image: what that means is said
-    by all of them."""
-    return (
-        outcome.verdict is Verdict.STOP
-        and outcome.because is not None
-        and (_finishes_this(outcome.because, ballots[outcome.image]))
-    )
-
-
-def left_to_a_finisher(ballots: Mapping[str, Ballot]) -> frozenset[str]:
-    """The images in which the tag stands where this release puts it, and which another run that finishes this release
-    has found so, perhaps: it announces nothing there, and relies on it."""
-    if not any(_finishes_this(it, ballot) for ballot in ballots.values() for it in _successors(ballot)):
-        return frozenset()
-    stands = {image for image, ballot in ballots.items() if ballot.digest == ballot.announcement.record.digest}
-    return frozenset(image for image in stands if taken_back(ballots[image]) is None)
-
-
-def _finishes_this(entry: Entry, ballot: Ballot) -> bool:
-    record = entry.record
-    is_release = record.action in RELEASES and record.finishes
-    return is_release and record.release.id == ballot.announcement.record.release.id
-
-
-def _is_mistaken(successor: Entry, ballot: Ballot) -> bool:
-    """Whether a release was built on this one as on one that is complete, before this one has moved anything: the tag
-    stood at the same digest once before. It finds the tag elsewhere, and gives way."""
-    record = ballot.announcement.record
-    if successor.record.action == "abort" or successor.record.finishes:
-        return False
-    # Nobody else moves the tag for this release, unless others have announced it as well.
-    return not record.finishes and ballot.digest == ballot.before != record.digest
-
-
-def mistaken(ballot: Ballot) -> frozenset[RecordTag]:
-    """The releases that were built on this one by mistake and gave way, where no other was."""
-    found = list(_successors(ballot))
-    if any(not _is_mistaken(it, ballot) or is_open(it, ballot.unseen) for it in found):
-        return ballot.passed
-    return ballot.passed.union(it.tag for it in found)
-
-
-def has_arrived(ballot: Ballot) -> bool:
-    """Whether the run whose release is finished here has moved the tag by itself meanwhile. Where another one that was
-    to finish it gave way, the tag may be on its way back."""
-    record = ballot.announcement.record
-    if not record.finishes or ballot.digest != record.digest or ballot.digest == ballot.before:
-        return False
-    return all(is_open(it, ballot.unseen) for it in ballot.unseen.values() if _finishes_this(it, ballot))
-
-
-def taken_over(ballot: Ballot) -> Entry | None:
-    """Somebody else's abort of this run's records, or a release built on them."""
-    own = ballot.own_tags
-    for entry in ballot.unseen.values():
-        if entry.record.abandons and own.intersection(entry.record.aborts):
-            return entry
-    return built_on(ballot)
-
-
-def built_on(ballot: Ballot) -> Entry | None:
-    """A release that another run built on this one: its decision had seen this one's record."""
-    return next(_successors(ballot), None)
-
-
-def _successors(ballot: Ballot) -> Iterator[Entry]:
-    """The releases that have this one among their ancestors, the lowest first. One that was to finish it, and gave way,
-    has left it to this run again."""
-    below = set(ballot.own_tags)
-    for entry in sorted(ballot.unseen.values(), key=lambda entry: entry.rank):
-        if any(parent.tag in below for parent in entry.record.parents):
-            below.add(entry.tag)
-            left = _finishes_this(entry, ballot) and not is_open(entry, ballot.unseen)
-            if entry.record.action in RELEASES and entry.tag not in ballot.passed and not left:
-                yield entry
-
-
-def taken_back(ballot: Ballot) -> Entry | None:
-    """Somebody else's abort of this run's records."""
-    own = ballot.own_tags
-    found = (entry for entry in ballot.unseen.values() if own.intersection(entry.record.aborts))
-    return next((entry for entry in found if entry.record.abandons), None)
+def _stands(ballot: Ballot) -> bool:
+    """Whether the tag stands where this release puts it."""
+    return ballot.digest == ballot.announcement.record.digest
 
 
 def stopped_by(step: Step, unseen: Iterable[Entry], waived: Iterable[str] = ()) -> Entry | None:
@@ -250,60 +150,6 @@ def stopped_by(step: Step, unseen: Iterable[Entry], waived: Iterable[str] = ()) 
         if record.action == "freeze" and enters and "freeze" not in waived:
             return entry
     return None
-
-
-def gone(ballot: Ballot) -> frozenset[RecordTag]:
-    """The records that were taken back since the decision, by whomever."""
-    return frozenset(tag for entry in ballot.unseen.values() for tag in entry.record.aborts)
-
-
-def carries_on_what_is_gone(ballot: Ballot) -> bool:
-    """Whether a record on top carries on a release that was taken back meanwhile. Two that give way at the same moment
-    leave that, each having seen the other's release under way; so does a note of somebody who saw it."""
-    entries = {entry.tag: entry for entry in (*ballot.mine, *ballot.unseen.values())}
-    named = {parent.tag for entry in entries.values() for parent in entry.record.parents}
-    followed = {entry.record.follows for tag, entry in entries.items() if tag not in named}
-    taken = gone(ballot).union(*(entry.record.aborts for entry in ballot.mine))
-    return not taken.isdisjoint(followed - {None})
-
-
-def hides_abandonment(ballot: Ballot) -> bool:
-    """Whether something on top of an abandonment says otherwise: carries on what it takes back, or, written by a repair
-    that saw no release on its way, adopts where the tag stands until it is put back."""
-    on_top = (entry for entry in ballot.unseen.values() if entry.rank > ballot.announcement.rank)
-    return carries_on_what_is_gone(ballot) or any(entry.record.action == "adopt" for entry in on_top)
-
-
-def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
-    """Whether an unseen record announces a release that its own run has not taken back."""
-    if entry.record.action not in RELEASES:
-        return False
-    return not any(
-        other.record.action == "abort" and entry.tag in other.record.aborts and not other.record.abandons
-        for other in unseen.values()
-    )
-
-
-def given_up(ballots: Mapping[str, Ballot]) -> dict[str, frozenset[RecordTag]]:
-    """By image, the releases that have no run any more: their own run took them back in another of these images, and a
-    release goes back in all of its images. Where a run had left an image to another one that was to finish its release,
-    and that gave way as well, no abort there says so.
-
-    What another run announced to finish such a release does count, here and there.
-    """
-    ids: set[str] = set()
-    for ballot in ballots.values():
-        announced = [entry for entry in ballot.unseen.values() if entry.record.action in RELEASES]
-        own = {entry.record.release.id for entry in announced if not entry.record.finishes}
-        ids |= own.difference(it.record.release.id for it in announced if is_open(it, ballot.unseen))
-    return {
-        image: frozenset(
-            tag
-            for tag, entry in ballot.unseen.items()
-            if entry.record.action in RELEASES and entry.record.release.id in ids and not entry.record.finishes
-        )
-        for image, ballot in ballots.items()
-    }
 
 
 def _has_successor(rival: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
@@ -328,6 +174,8 @@ def _comes_first(rival: Entry, image: str, ballots: Mapping[str, Ballot]) -> boo
         announced = [entry for entry in there if entry.record.action in RELEASES]
         if name == image:
             announced = announced or [rival]
+        if not announced and finishes(rival, ballots[image]) and _stands(ballots[name]):
+            continue  # it has nothing to announce there
         if not announced:
             return False
         return min(entry.rank for entry in announced) < ballots[name].announcement.rank

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tagflow.decide.election import Ballot, Outcome, Verdict, hides_abandonment
+from tagflow.decide.ballot import Ballot, hides_abandonment
+from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
 from tagflow.domain.plan import Move
 from tagflow.execute import endings, rivals

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tagflow.decide.election import Ballot, arrive, built_on, taken_back
+from tagflow.decide.ballot import Ballot, built_on, taken_back
+from tagflow.decide.election import arrive
 from tagflow.domain.history import Entry
 from tagflow.domain.plan import Move
 from tagflow.domain.reference import Digest, Repository

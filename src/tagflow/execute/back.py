@@ -7,10 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-from tagflow.decide.election import (
+from tagflow.decide.ballot import (
     Ballot,
-    Outcome,
-    Verdict,
     built_on,
     carries_on_what_is_gone,
     given_up,
@@ -18,6 +16,7 @@ from tagflow.decide.election import (
     taken_back,
     taken_over,
 )
+from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.errors import StoreError, TagflowError, combine
@@ -146,7 +145,8 @@ def give_back(run: Underway, error: TagflowError) -> None:
 
 
 def put_back_if_mine(run: Underway, image: str) -> None:
-    """Look at what was announced since; hands off where somebody took this release back, or built on it."""
+    """Look at what was announced since; hands off where somebody built on this release, or took it back, unless the tag
+    still stands at what this run put there: whoever did so may be dead."""
     announced = {image: run.announced[image]}
     patience = run.context.elapsed() + run.context.timing.wait
     tries = LOOKS

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from functools import partial
 from threading import Lock
 
-from tagflow.decide.election import Ballot, Verdict, built_on, has_arrived, taken_back
+from tagflow.decide.ballot import Ballot, built_on, has_arrived, taken_back
+from tagflow.decide.election import Verdict
 from tagflow.domain.plan import Move
 from tagflow.errors import StoreError, TagflowError, combine
 from tagflow.execute import back, endings, rivals
@@ -112,10 +113,10 @@ class Commit:
             if self._has_arrived(move, ballots.get(image)):
                 raise _Arrived
             if not self._run.abandons:
-                outcome = rivals.elect_again(self._run, ballots)
+                outcome, ballots = rivals.elect_again(self._run, ballots)
                 if outcome.verdict is not Verdict.WON:
                     raise endings.overtaken(self._run, outcome)
-                if image in ballots and has_arrived(ballots[image]):
+                if image in ballots and has_arrived(ballots[image], waited=True):
                     raise _Arrived
                 rivals.refuse_stopped(self._run, ballots)
             self._run.lookout.take_in(ballots)

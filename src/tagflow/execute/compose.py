@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
+from tagflow.decide.ballot import Ballot, gone, taken_back
 from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
-from tagflow.decide.election import Ballot, gone, taken_back
 from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.plan import Plan, Step

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tagflow.context import Context
+from tagflow.decide.ballot import Ballot, gone, is_open, mistaken
 from tagflow.decide.decision import Prospect
-from tagflow.decide.election import Ballot, gone, is_open, mistaken
 from tagflow.domain.history import RELEASES, Entry, Release
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest, Repository

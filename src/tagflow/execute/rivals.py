@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tagflow.decide.election import (
-    Ballot,
-    Outcome,
-    Verdict,
-    elect,
-    has_arrived,
-    is_finished_by,
-    left_to_a_finisher,
-    stopped_by,
-    taken_over,
-)
+from tagflow.decide.ballot import Ballot, finishes, has_arrived, left_to_a_finisher, taken_over
+from tagflow.decide.election import Outcome, Verdict, elect, stopped_by
 from tagflow.errors import TagflowError, combine
 from tagflow.execute import anchors, endings
 from tagflow.execute.underway import Underway
@@ -32,12 +23,12 @@ def win(run: Underway) -> None:
     while True:
         looked_at = run.context.elapsed()
         ballots = look(run)
-        outcome = elect(ballots)
+        waited = run.context.elapsed() >= patience
+        outcome = elect(ballots, waited=waited)
         ballots = run.lookout.pass_over(ballots)
-        if outcome.verdict is Verdict.WAIT and run.context.elapsed() < patience:
-            run.context.sleep(run.context.timing.poll)
-            continue
-        break
+        if outcome.verdict is not Verdict.WAIT or waited:
+            break
+        run.context.sleep(run.context.timing.poll)
     if outcome.verdict is not Verdict.WON:
         # Hands off what others took over: what becomes of it is for them. The other images give way.
         run.written -= {image for image, ballot in ballots.items() if taken_over(ballot) is not None}
@@ -54,31 +45,35 @@ def win(run: Underway) -> None:
         run.ledger.look(move)
 
 
-def elect_again(run: Underway, ballots: Mapping[str, Ballot]) -> Outcome:
-    """Judge this release once more by a look at some of its images, after it has won.
+def elect_again(run: Underway, ballots: dict[str, Ballot]) -> tuple[Outcome, dict[str, Ballot]]:
+    """Judge this release once more by a look at some of its images, after it has won; and what was looked at last.
 
     Another run that is to finish the same release may have built on this one in one image, and not in another: all of
-    them are looked at then, and its record in the first is waited for.
+    them are looked at then, and its record in the first is waited for; and so is what one that gave way puts back.
     """
     outcome = elect(ballots, again=True)
-    if not is_finished_by(outcome, ballots) or ballots.keys() == run.announced.keys():
-        return outcome
-    moved = {move.image for move in run.ledger.changed if move.kind == "environment"}
+    others = any(finishes(it, ballot) for ballot in ballots.values() for it in ballot.unseen.values())
+    if outcome.verdict not in (Verdict.STOP, Verdict.WAIT) or not others:
+        return outcome, ballots
+    moves = (move for move in (*run.ledger.changed, *run.ledger.doubtful) if move.kind == "environment")
+    moved = {move.image: move.after for move in moves}
     patience = run.context.elapsed() + run.context.timing.wait
     while True:
+        looked = run.lookout.unseen(run.lookout.ballots(run.announced))
         everywhere = {
-            image: replace(ballot, before=ballot.digest) if image in moved else ballot
-            for image, ballot in run.lookout.unseen(run.lookout.ballots(run.announced)).items()
+            image: replace(it, before=it.digest) if image in moved and moved[image] == it.digest else it
+            for image, it in looked.items()
         }
-        outcome = elect(everywhere, again=True)
-        if outcome.verdict is not Verdict.WAIT or outcome.tag_moved or run.context.elapsed() >= patience:
-            return outcome
+        waited = run.context.elapsed() >= patience
+        outcome = elect(everywhere, again=True, waited=waited)
+        if outcome.verdict is not Verdict.WAIT or waited:
+            return outcome, {image: looked[image] for image in ballots}
         run.context.sleep(run.context.timing.poll)
 
 
 def _keep_what_arrived(run: Underway, ballots: Mapping[str, Ballot]) -> None:
     """Where the run whose release is finished here has moved the tag by itself meanwhile, it is not moved again."""
-    there = {image: ballot.digest for image, ballot in ballots.items() if has_arrived(ballot)}
+    there = {image: ballot.digest for image, ballot in ballots.items() if has_arrived(ballot, waited=True)}
     for image, digest in there.items():
         run.announced[image] = replace(run.announced[image], before=digest)
     run.plan = replace(
