@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
@@ -64,12 +65,25 @@ class Storm:
             self._note(done, ("verify", "--repair"))
             # What is left to a person's judgement: the person does what is said.
             said = [str(it["repair"] or "") for it in done.document["result"]["findings"]]
-            for command in dict.fromkeys(tuple(shlex.split(it, comments=True)[1:]) for it in said):
-                if command and command != ("verify", "--repair"):
+            for command in dict.fromkeys(map(self._typed, filter(None, said))):
+                if command != ("verify", "--repair"):
                     self._note(self.site.tagflow(*command), command)
         done = self.site.tagflow("verify")
         assert done.status == 0, done.out
         return self._judged(finished=True)
+
+    def _typed(self, said: str) -> tuple[str, ...]:
+        """What a person types who is told that. Where a floating tag is left and no version of its line is
+        admitted, the advice is to remove it, or to promote one."""
+        words = shlex.split(said, comments=True)
+        if words[0] == "tagflow":
+            return tuple(words[1:])
+        assert "promote a version of its line" in said, said
+        return self._promote("v1.2.0", self.site.names)
+
+    def _promote(self, version: str, names: Iterable[str]) -> tuple[str, ...]:
+        targets = [f"{name}={version}" for name in names]
+        return ("promote", *targets, "--to", "prod", "--override", "hold", "--reason", "storm", "--yes")
 
     def _start(self, command: tuple[str, ...], spot: str | None) -> Running:
         if spot is None:
@@ -104,8 +118,7 @@ class Storm:
             return "push", "v1.5.0", self.site.source(self._dice.choice(self.site.names), self._dice.choice("ab"))
         version = self._dice.choice(("v1.0.0", "v1.1.0", "v1.2.0"))
         names = self._dice.choice((self.site.names, self.site.names, (self._dice.choice(self.site.names),)))
-        targets = [f"{name}={version}" for name in names]
-        return ("promote", *targets, "--to", "prod", "--override", "hold", "--reason", "storm", "--yes")
+        return self._promote(version, names)
 
     def _note(self, done: Done, command: tuple[str, ...], run: Running | None = None) -> None:
         self.site.kills += done.status == DIED
