@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from tagflow.cli.app import app, build
 from tagflow.cli.commands import COMMANDS as COMMAND_NAMES
+from tagflow.cli.completion.shells import Zsh, prepare
 from tagflow.config.document import schema
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "tagflow" / "cli"
@@ -143,6 +144,7 @@ def pages() -> dict[Path, str]:
     path, codes = DOCS / "policy.md", DOCS / "errors.md"
     return {
         SOURCE / "help_text.py": help_text(),
+        SOURCE / "completion" / "table.py": completions(),
         DOCS / "commands.md": commands(),
         path: policy(path.read_text()),
         codes: anchored(codes.read_text()),
@@ -150,12 +152,54 @@ def pages() -> dict[Path, str]:
 
 
 def help_text() -> str:
-    """The module that answers `tagflow --help` without the command line being built."""
+    """The module that answers `--help` without the command line being built."""
     group: Any = get_command(app)
     context = typer.Context(group, info_name="tagflow", terminal_width=78, help_option_names=["-h", "--help"])
-    told = group.get_help(context)
-    head = '"""What `tagflow --help` prints; made from the commands by `make reference`."""'
-    return f'{head}\n\nTEXT = """\\\n{told}"""\n'
+    told = {"": group.get_help(context)}
+    for name in COMMAND_NAMES:
+        command = build(name)
+        told[name] = command.get_help(typer.Context(command, info_name=name, parent=context, terminal_width=78))
+    texts = "".join(f'    "{name}": """\\\n{text}""",\n' for name, text in told.items())
+    return (
+        '"""What `tagflow --help` and `tagflow COMMAND --help` print; made from the commands by `make reference`."""\n'
+        f"\nTEXTS = {{\n{texts}}}\n"
+    )
+
+
+def completions() -> str:
+    """The table by which Tab offers commands and options without the command line being built."""
+    prepare()
+    group: Any = get_command(app)
+    asked = Zsh(group, {}, "tagflow", "_TAGFLOW_COMPLETE")
+    commands = {str(it.value): it.help or "" for it in asked.get_completions([], "")}
+    options = {}
+    context = typer.Context(group, info_name="tagflow", help_option_names=["-h", "--help"])
+    for name in ("", *commands):
+        command = build(name) if name else group
+        parameters = command.get_params(typer.Context(command, info_name=name, parent=context) if name else context)
+        told = {str(it.value): it.help or "" for it in asked.get_completions([name] if name else [], "-")}
+        options[name] = [
+            (
+                # Of help click has the names in no order.
+                tuple(sorted(opts, key=len) if it.name == "help" else opts),
+                " ".join(told[opts[0]].split()),
+                not (it.is_flag or it.count),
+                it.multiple,
+            )
+            for it in parameters
+            if it.param_type_name == "option" and (opts := [*it.opts, *it.secondary_opts])[0] in told
+        ]
+    named = "".join(f"    {json.dumps(name)}: {json.dumps(text)},\n" for name, text in commands.items())
+    rows = "".join(
+        f"    {json.dumps(name)}: (\n" + "".join(f"        {row!r},\n" for row in found) + "    ),\n"
+        for name, found in options.items()
+    )
+    return (
+        '"""What Tab offers; made from the commands by `make reference`. An option: its names, what it means, whether\n'
+        'a value follows, whether it may be given several times."""\n'
+        "\n# fmt: off\n"
+        f"COMMANDS = {{\n{named}}}\nOPTIONS = {{\n{rows}}}\n"
+    )
 
 
 def anchored(page: str) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from tagflow.cli.completion.shells import joined
+from tagflow.cli.app import app
+from tagflow.cli.commands import COMMANDS
+from tagflow.cli.completion.quick import answer, joined
+from tagflow.cli.completion.shells import Bash, Fish, Zsh
+from tagflow.cli.session import Session
 from tests import warm
 from tests.cli.runner import Desk, surroundings
 from tests.servers import RegistryServer, require
@@ -135,6 +141,62 @@ def test_versions_from_the_cache_without_the_network(tmp_path: Path, registry: R
     done = desk.tagflow(_TAGFLOW_COMPLETE="complete_fish", _TYPER_COMPLETE_ARGS="tagflow promote app=")
     assert done.out == "app=v1.0\n"
     assert len(registry.requests()) == before
+
+
+LINES = [
+    "",
+    "-",
+    "--",
+    "--ver",
+    "-v ",
+    "--verbose --ver",
+    "-f promotion.yaml ",
+    "-f ",
+    "--policy=promotion.yaml -",
+    "pro",
+    "nonsense ",
+    "nonsense -",
+    "-v promote v1.1 --to prod -",
+    "promote v1.1 --to prod --",
+    "promote --to=prod --",
+    "promote frontend=v1.1 --",
+    "promote --override soak --over",
+    "promote --reason -- --",
+    "promote -- -",
+    "promote -o json -",
+    "promote -y -",
+    "promote -vy -",
+    "promote --to",
+    "promote --to ",
+    "promote --to p",
+    "promote --nonsense -",
+    "promote --help -",
+    "promote 'a b' --",
+    *(f"{name} --" for name in COMMANDS),
+    *(f"{name} -" for name in COMMANDS),
+]
+
+
+@pytest.mark.parametrize("kind", [Bash, Zsh, Fish])
+def test_what_is_known_at_once_is_what_the_commands_say(
+    desk: Desk, kind: type[Bash | Zsh | Fish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is asked first; what it does not tell is built."""
+    monkeypatch.chdir(desk.path)
+    monkeypatch.setenv("_TAGFLOW_COMPLETE", f"complete_{kind.name}")
+    built = kind(get_command(app), {"obj": Session()}, "tagflow", "_TAGFLOW_COMPLETE")
+    quick = 0
+    for line in LINES:
+        words = f"tagflow {line}"
+        pieces = words.replace("=", " = ").split()
+        monkeypatch.setenv("_TYPER_COMPLETE_ARGS", words)
+        monkeypatch.setenv("COMP_WORDS", " ".join(pieces))
+        monkeypatch.setenv("COMP_CWORD", str(len(pieces) - (not words.endswith(" "))))
+        told = answer(os.environ)
+        quick += told is not None
+        # click has the names of its help in no order.
+        assert told is None or sorted(told.split("\n")) == sorted(built.complete().split("\n")), line
+    assert quick > len(LINES) / 2
 
 
 def test_words_that_bash_cut() -> None:

@@ -17,11 +17,9 @@ _ROOMY = 80
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run tagflow and end the process with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given in (["--help"], ["-h"]) and _asks_for_help_alone():
-        from tagflow.cli.help_text import TEXT
-
+    if (told := _known(given)) is not None:
         try:
-            print(TEXT, flush=True)
+            print(told, flush=True)
         except OSError:
             pass  # told below, in the way of every other command
         else:
@@ -38,10 +36,23 @@ def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> 
     return whole(arguments, now)
 
 
-def _asks_for_help_alone() -> bool:
-    """Whether nobody completes a word, and the text fits as it is."""
-    if "_TAGFLOW_COMPLETE" in os.environ or sys.stdout is None:
-        return False
+def _known(given: Sequence[str]) -> str | None:
+    """What is to be printed, where no command has to be built to know it: help, and most words that complete one."""
+    if sys.stdout is None:
+        return None
+    if "_TAGFLOW_COMPLETE" in os.environ:
+        from tagflow.cli.completion.quick import answer
+
+        return answer(os.environ)
+    if given and given[-1] in ("--help", "-h") and len(given) <= 2 and _is_roomy():
+        from tagflow.cli.help_text import TEXTS
+
+        return TEXTS.get(given[0] if len(given) == 2 else "")
+    return None
+
+
+def _is_roomy() -> bool:
+    """Whether the text fits as it is."""
     try:
         columns = int(os.environ.get("COLUMNS", "")) or _ROOMY
     except ValueError:

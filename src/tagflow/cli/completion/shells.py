@@ -7,8 +7,7 @@ cuts words at ``=`` and ``:``, and what a shell shows beside a word comes withou
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
@@ -16,13 +15,13 @@ from typing import Any
 from typer import _completion_shared
 from typer._click.shell_completion import CompletionItem, ShellComplete, add_completion_class, split_arg_string
 
+from tagflow.cli.completion.quick import joined
 from tagflow.cli.session import output
 from tagflow.errors import StoreError, UsageError
 
 _VARIABLE = "_TAGFLOW_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 _OPTIONS = ("--show-completion", "--install-completion")
-_BREAK = re.compile(r"[=:]+")
 
 
 def prepare() -> None:
@@ -139,21 +138,3 @@ class Bash(_Shell):
     def format_completion(self, item: CompletionItem) -> str:
         """One line."""
         return str(item.value)
-
-
-def joined(pieces: Iterable[str]) -> list[str]:
-    """Words as they were typed, from the pieces into which bash cut them.
-
-    >>> joined(["tagflow", "push", "v1.0", "app", "=", "oci", ":", "build"])
-    ['tagflow', 'push', 'v1.0', 'app=oci:build']
-    """
-    words: list[str] = []
-    glue = False
-    for piece in pieces:
-        is_break = _BREAK.fullmatch(piece) is not None
-        if words and (glue or is_break):
-            words[-1] += piece
-        else:
-            words.append(piece)
-        glue = is_break
-    return words
