@@ -37,13 +37,18 @@ def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> 
 
 
 def _known(given: Sequence[str]) -> str | None:
-    """What is to be printed, where no command has to be built to know it: help, and most words that complete one."""
+    """What is to be printed, where no command has to be built to know it: help, the version, and most words that
+    complete a line."""
     if sys.stdout is None:
         return None
     if "_TAGFLOW_COMPLETE" in os.environ:
         from tagflow.cli.completion.quick import answer
 
         return answer(os.environ)
+    if list(given) == ["--version"]:
+        from tagflow import __version__
+
+        return f"tagflow {__version__}"
     if given and given[-1] in ("--help", "-h") and len(given) <= 2 and _is_roomy():
         from tagflow.cli.help_text import TEXTS
 
