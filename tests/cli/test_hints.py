@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -100,6 +100,17 @@ def by_hand(image: str, version: str, tag: str) -> Callable[[Desk], None]:
     def play(desk: Desk) -> None:
         store = _store(desk, image)
         store.put(store.get(version), tag)
+
+    return play
+
+
+def same_build(version: str, other: str) -> Callable[[Desk], None]:
+    """The images of a version are brought in under another one, too."""
+
+    def play(desk: Desk) -> None:
+        for image in ("frontend", "back_end"):
+            by_hand(image, version, other)(desk)
+        desk.act("promote", other, "--to", "dev")
 
     return play
 
@@ -309,6 +320,24 @@ SCENES = {
         "promote v1.2 --to prod",
         "promotion.order",
         ("hold test v1.2 --lift --reason WHY",),
+    ),
+    "named without a version, and held in the environment before": Scene(
+        then(READY, "hold test v1.2 --reason 'it leaks'"),
+        "promote frontend --to prod",
+        "promotion.order",
+        ("hold test frontend=v1.2 --lift --reason WHY",),
+    ),
+    "all, and held in the environment before": Scene(
+        then(READY, "hold test v1.2 --reason 'it leaks'"),
+        "promote --all --to prod",
+        "promotion.order",
+        ("hold test frontend=v1.2 backend=v1.2 --lift --reason WHY",),
+    ),
+    "held in the environment before under another version": Scene(
+        then(READY, same_build("v1.2", "v1.3"), "promote v1.3 --to test", "hold test v1.2 --reason 'it leaks'"),
+        "promote v1.3 --to prod",
+        "promotion.order",
+        ("hold test frontend=v1.2 backend=v1.2 --lift --reason WHY",),
     ),
     "a hold of nothing": Scene(READY, "hold prod --reason x", "target.missing", ("hold prod VERSION",)),
     "a hold of what does not exist": Scene(
@@ -524,6 +553,51 @@ def test_equal_reasons_of_many_images_are_one_line(tmp_path: Path) -> None:
     assert told[1] == f"  {', '.join(NAMES)}"
     assert len(told) == 4
     assert len(desk.json("promote", "v1.1", "--to", "prod")["error"]["details"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [
+        ("{prereleases: deny}", [released("v1.3.0-rc.1", to="test")]),
+        ("{soak: 1h}", [released("v1.3", to="test")]),
+        ("{freeze: [{days: [mon, tue, wed, thu, fri, sat, sun]}]}", [released("v1.3", to="test")]),
+        ("{}", [same_build("v1.1", "v1.3"), "promote v1.3 --to test"]),
+    ],
+)
+def test_status_prints_no_promotion_that_is_refused(
+    tmp_path: Path, rule: str, steps: Sequence[Callable[[Desk], None] | str]
+) -> None:
+    """By a rule of the policy, or as the same bytes as what was rolled back."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    then(released("v1.0", "v1.1"), "rollback prod", *steps)(desk)
+    desk.write(POLICY.replace("{floating: [latest]}", rule))
+    assert desk.quickly("promote", "--all", "--to", "prod").status == 3
+    assert "--to prod" not in desk.quickly("status").out
+
+
+def test_a_hold_tells_of_no_combined_tag_how_it_came(tmp_path: Path) -> None:
+    """Neither does its end: nothing is put at a version that was never promoted."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    then(released("v1.0"), built("frontend", tag="v9.0"), by_hand("frontend", "v9.0", "v9.0-prod"))(desk)
+    for step in ("", "hold prod frontend=v9.0 --reason odd", "hold prod frontend=v9.0 --lift --reason why"):
+        if step:
+            desk.act(*shlex.split(step))
+        done = desk.quickly("verify", "prod", "-o", "json")
+        assert [it["problem"] for it in done.document["result"]["findings"]] == ["anchor.moved"], step
+
+
+def test_what_runs_and_is_held_leads_to_what_is_below_it_if_anything_is(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    then(released("v1.0"), "hold prod v1.0 --reason leaks")(desk)
+    told = desk.quickly("verify", "prod").out
+    assert "tagflow promote frontend=VERSION --to prod" in told
+    assert "rollback" not in told
+    then(released("v1.1"), "hold prod v1.1 --reason leaks, too".replace(", ", "-"))(desk)
+    assert "tagflow rollback prod frontend" in desk.quickly("verify", "prod").out
+    desk.act("rollback", "prod")
 
 
 def test_a_combined_tag_that_nobody_promoted_is_found_and_no_repair_is_promised(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
         return ""
     held = {str(name) for cause in causes for detail in cause.details for name in _texts(detail.get("held"))}
     if "promotion.order" in codes and len(held) == 1:
-        lift = Line("hold", (*held, *line.words), (Option("--lift"), Option("--reason", "WHY")), line.before)
+        words = (*held, *_held(causes, line, policy))
+        lift = Line("hold", words, (Option("--lift"), Option("--reason", "WHY")), line.before)
         return f"It is held there: `{lift}` lets it in again."
     if "promotion.order" in codes:
         first = {to for cause in causes for to in re.findall(r"^First `[^`]* --to ([^` ]+)", cause.hint)}
@@ -74,6 +75,15 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
             f"To keep an older line alive beside what runs: `lines: minor` for {environment.name} in the policy"
         )
     return f"{'. '.join(ways)}."
+
+
+def _held(causes: Iterable[TagflowError], line: Line, policy: Policy) -> Sequence[str]:
+    """What is held, as ``hold`` takes it: as it was typed where that names the version that the hold names."""
+    found = [detail for cause in causes for detail in cause.details if detail.get("held")]
+    names = {image.name for image in policy.images}
+    if line.words and names.isdisjoint(line.words) and all(it.get("held_as") == it.get("version") for it in found):
+        return line.words
+    return [f"{it.get('image')}={it.get('held_as')}" for it in found]
 
 
 def _texts(value: object) -> list[str]:

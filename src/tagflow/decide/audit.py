@@ -293,7 +293,8 @@ class TargetAudit:
         """The command that leaves what runs. Where the history tells of nothing that ran, a rollback has to be told
         where to: to the highest version that other tools let in."""
         environment, image, seen = self.target.environment.name, self.seen.image, self.seen
-        if self._has_told:
+        by_hand = isinstance(seen.standing.position, Unrecorded)
+        if self._has_told and len(seen.standing.state.stack) > (0 if by_hand else 1):
             return f"tagflow rollback {environment} {image}"
         others = [it for it in seen.admitted if self.digest(seen.combined[it]) not in (None, seen.standing.digest)]
         if others:
@@ -349,9 +350,11 @@ class TargetAudit:
         labels = {
             it.version for entry in self.entries for it in (*entry.record.state.stack, *entry.record.state.admitted)
         }
-        labels |= {label for entry in self.entries for label in (entry.record.version, entry.record.previous_version)}
-        told = {scheme.parse_label(label) for label in labels}
-        return sorted(version for version in self.seen.combined if version not in told)
+        # A hold names whatever somebody wrote: it lets nothing in, and neither does its end.
+        told = (entry.record for entry in self.entries if entry.record.action not in ("hold", "unhold"))
+        labels |= {label for record in told for label in (record.version, record.previous_version)}
+        known = {scheme.parse_label(label) for label in labels}
+        return sorted(version for version in self.seen.combined if version not in known)
 
     def _expected_anchors(self) -> Iterator[tuple[str, Digest]]:
         """Version and combined tag of everything that entered, and the pin of everything that left without one."""

@@ -173,6 +173,9 @@ class Route:
                 or f"Look at `tagflow status {image}`; a new build comes in by `tagflow push {tag} {image}=SOURCE`.",
             )
         reasons = [self._reason(seen, version) for seen in self.sources]
+        held = {
+            name: hold for seen, name in zip(self.sources, sources, strict=True) if (hold := self._hold(seen, version))
+        }
         message = f"{image} {tag} cannot go to {environment}: {'; '.join(reasons)}"
         return Refused(
             "promotion.order",
@@ -185,15 +188,17 @@ class Route:
                     "message": message,
                     "version": tag,
                     "from": sources,
-                    "held": [
-                        name for seen, name in zip(self.sources, sources, strict=True) if self._is_held(seen, version)
-                    ],
+                    "held": [*held],
+                    "held_as": next((hold.version for hold in held.values()), None),
                 }
             ],
         )
 
-    def _is_held(self, seen: Observation, version: Version) -> bool:
-        return version in seen.combined and seen.excludes(version) == "held"
+    def _hold(self, seen: Observation, version: Version) -> Hold | None:
+        """The hold because of which a version, or another one of the same bytes, is not admitted to an environment."""
+        if version not in seen.combined or seen.excludes(version) != "held":
+            return None
+        return hold_of(seen, version, self.snapshot.digest(seen.target.repository, seen.combined[version]))
 
     def _written_otherwise(self, version: Version) -> str:
         """The build that stands there under the same version, written otherwise than the policy writes it; or empty."""
@@ -214,8 +219,10 @@ class Route:
     def _reason(self, seen: Observation, version: Version) -> str:
         name = seen.target.environment.name
         excluded = seen.excludes(version) if version in seen.combined else ""
-        hold = hold_of(seen, version) if excluded == "held" else None
+        hold = self._hold(seen, version) if excluded == "held" else None
         why = f": {hold.reason}, by {hold.by}" if hold and hold.by else ": it was rolled back there"
+        if hold is not None and seen.scheme.parse_label(hold.version) != version:
+            name += f" as {hold.version}, which is the same bytes"
         return {
             "held": f"it is held in {name}{why}",
             "void": f"its release to {name} was abandoned",

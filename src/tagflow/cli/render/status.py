@@ -16,6 +16,7 @@ from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
 from tagflow.cli.render.releases import short
 from tagflow.cli.text import FEW, age, columns, counted, hung, is_fancy, listed, minute, styled, table
 from tagflow.cli.text import cell as one_line
+from tagflow.domain.rules import is_frozen
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import TagflowError
 
@@ -42,7 +43,7 @@ def notes(rows: Sequence[Row], policy: Policy, now: datetime) -> list[Note]:
     for environment in policy.environments:
         cells = [(row.image, cell) for row in rows for cell in row.environments if cell.environment == environment.name]
         found += _odd(environment, cells, names, now)
-    return [*found, *_ahead(rows, policy, names)]
+    return [*found, *_ahead(rows, policy, names, now)]
 
 
 def _odd(
@@ -118,18 +119,18 @@ def _ways_out(
         yield str(Line("verify", (environment,))), "tells more"
 
 
-def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str]) -> Iterator[Note]:
+def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str], now: datetime) -> Iterator[Note]:
     """Releases that wait in the environment before: the promotion that takes them on."""
     scheme = TagScheme(policy)
     for environment in policy.environments:
-        if len(environment.sources) != 1:
+        if len(environment.sources) != 1 or any(is_frozen(window, now) for window in environment.freeze):
             continue
         source = environment.sources[0]
         waiting: dict[str, list[str]] = {}
         for row in rows:
             cells = {cell.environment: cell for cell in row.environments}
             before, here = cells.get(source), cells.get(environment.name)
-            if before is not None and here is not None and _goes_on(scheme, before, here):
+            if before is not None and here is not None and _goes_on(scheme, environment, before, here, now):
                 waiting.setdefault(str(before.version), []).append(row.image)
         targets = {image: label for label, images in waiting.items() for image in images}
         if not targets:
@@ -150,16 +151,26 @@ def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str]) -> Iterato
 _FEW_TARGETS = 3
 
 
-def _goes_on(scheme: TagScheme, before: Cell, here: Cell) -> bool:
-    """Whether a promotion would bring something new: recorded before, higher than here, and not held here."""
+def _goes_on(scheme: TagScheme, environment: Environment, before: Cell, here: Cell, now: datetime) -> bool:
+    """Whether a promotion would bring something new: recorded before, higher than here, and nothing that is seen here
+    refuses it: no hold of it or of its bytes, no soak that is not over, no rule about pre-releases."""
     if before.state != "recorded" or here.state not in ("recorded", "empty") or not before.version:
         return False
     if before.digest == here.digest or before.version in here.holds or here.frozen:
         return False
+    if before.digest in {hold.digest for hold in here.held} or _soaks(environment, before, now):
+        return False
     with suppress(TagflowError, TypeError):
         there, running = scheme.parse_label(before.version), scheme.parse_label(here.version)
+        if there is not None and there.is_prerelease and not environment.prereleases:
+            return False
         return there is None or running is None or there > running
     return False
+
+
+def _soaks(environment: Environment, before: Cell, now: datetime) -> bool:
+    """Whether what runs in the environment before has to stay there for some more time."""
+    return environment.soak is not None and before.since is not None and now - before.since < environment.soak
 
 
 _ASIDE = 20
