@@ -576,6 +576,56 @@ def test_status_prints_no_promotion_that_is_refused(
     assert "--to prod" not in desk.quickly("status").out
 
 
+def test_status_prints_no_promotion_beside_a_release_that_is_not_finished(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    then(released("v1.0"), released("v1.1", to="test"), died(1, "promote v1.1 --to prod"))(desk)
+    then(released("v1.2", to="test"))(desk)
+    told = desk.quickly("status").out
+    assert "tagflow promote v1.1 --to prod" in told
+    assert "v1.2 --to prod" not in told
+
+
+def test_a_hold_of_what_was_abandoned_makes_no_target_of_it(tmp_path: Path) -> None:
+    """It has never been let in: a rollback does not lead there."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    then(released("v1.0"), released("v1.1", to="test"), died(0, "promote v1.1 --to prod"), "rollback prod")(desk)
+    for before in ("tagflow", "hold prod v1.1 --reason stop"):
+        if before != "tagflow":
+            desk.act(*shlex.split(before))
+        done = desk.quickly("rollback", "prod", "v1.1")
+        assert done.status == 4, done.err
+    assert desk.tag("frontend", "prod") == desk.tag("frontend", "v1.0")
+
+
+def test_a_hold_for_another_reason_is_written_down_and_makes_plans_stale(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("floating: [latest]", "overrides: [hold]"))
+    then(released("v1.0"), released("v1.1", to="test"), "hold prod v1.1 --reason flaky")(desk)
+    desk.act("promote", "v1.1", "--to", "prod", "--override", "hold", "--reason", "ok", "--save-plan", "plan.json")
+    assert "Nothing to do." in desk.quickly("hold", "prod", "v1.1", "--reason", "flaky").out
+    desk.act_with(["hold", "prod", "v1.1", "--reason", "CVE"], TAGFLOW_ACTOR="eve")
+    assert "error[plan.stale]" in desk.quickly("apply", "plan.json").err
+    assert "by eve" in desk.quickly("promote", "v1.1", "--to", "prod").err
+
+
+def test_an_override_that_is_denied_is_not_advised(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("floating: [latest]", "overrides: []"))
+    then(released("v1.0", "v1.1"), "rollback prod")(desk)
+    done = desk.quickly("promote", "v1.1", "--to", "prod", "--override", "hold", "--reason", "x")
+    assert done.status == 3
+    assert "--override hold --reason TEXT" not in done.err
+
+
+def test_one_image_of_two_versions_is_told_with_both(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    then(released("v1.1"), same_build("v1.1", "v1.2"))(desk)
+    assert "the same: frontend, backend (v1.2 and v1.1)" in desk.quickly("diff", "dev", "prod").out
+
+
 def test_a_hold_tells_of_no_combined_tag_how_it_came(tmp_path: Path) -> None:
     """Neither does its end: nothing is put at a version that was never promoted."""
     desk = Desk(tmp_path)

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -221,15 +222,31 @@ class TestPlacesOfOptions:
     def test_version_as_a_document(self, desk: Desk) -> None:
         from tagflow import __version__
 
-        for arguments in (["--version", "-o", "json"], ["-o", "json", "--version"]):
+        for arguments in (
+            ["--version", "-o", "json"],
+            ["-o", "json", "--version"],
+            ["tags", "--version", "-o", "json"],
+            ["-o", "json", "status", "prod", "--version"],
+        ):
             assert desk.quickly(*arguments).document["result"] == {"version": __version__}
 
     def test_version(self, desk: Desk) -> None:
         from tagflow import __version__
 
-        done = desk.tagflow("--version")
-        assert done.status == 0
-        assert __version__ in done.out
+        for arguments in (["--version"], ["status", "--version"]):
+            done = desk.tagflow(*arguments)
+            assert (done.status, done.out, done.err) == (0, f"tagflow {__version__}\n", "")
+
+    @pytest.mark.parametrize(
+        "line",
+        ["verify --running ''", "-f '' status", "status -f ''", "status --at ''", "promote v1.0 --to prod --wait ''",
+         "history prod --since ''", "promote v1.0 --to prod --from ''", "--timeout '' status", "tags v1.0 --env ''"],
+    )  # fmt: skip
+    def test_a_value_that_a_script_has_lost(self, desk: Desk, line: str) -> None:
+        """What it asks for would be left out in silence: `verify --running "$PODS"` would look at nothing."""
+        done = desk.quickly(*shlex.split(line))
+        assert done.status == 2
+        assert "has an empty value" in done.err
 
     @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["promote", "--help"], ["rollback", "-h"]])
     def test_help(self, desk: Desk, arguments: list[str]) -> None:

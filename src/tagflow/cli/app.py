@@ -39,7 +39,24 @@ Timeout = Annotated[
     typer.Option("--timeout", metavar="DURATION", help="Give up after so long in all, for example 90s or 5m."),
 ]
 
-_GLOBALS: dict[str, Any] = {"policy_file": PolicyFile, "output": Output, "verbose": Verbose, "timeout": Timeout}
+
+def _version(context: typer.Context, asked: bool) -> None:
+    if asked:
+        context.obj.emit({"version": __version__}, lambda: f"tagflow {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which tagflow this is.")
+]
+
+_GLOBALS: dict[str, Any] = {
+    "policy_file": PolicyFile,
+    "output": Output,
+    "verbose": Verbose,
+    "timeout": Timeout,
+    "shows_version": Version,
+}
 
 
 class _Helpful:
@@ -66,10 +83,11 @@ class _Command(_Helpful, TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words behind the command.
 
-        :raises UsageError: ``usage.invalid`` where the last of two values would win in silence.
+        :raises UsageError: ``usage.invalid`` where the last of two values would win in silence, or a value is empty.
         """
         if not ctx.resilient_parsing:
             _refuse_twice(self.params, args)
+            _refuse_empty(args)
         return list(super().parse_args(ctx, args))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -86,6 +104,17 @@ def _refuse_twice(parameters: Iterable[Any], args: Sequence[str]) -> None:
             raise UsageError("usage.invalid", f"{it.opts[0]} is given more than once: {told}", hint="Give it once.")
 
 
+def _refuse_empty(args: Sequence[str]) -> None:
+    """An empty value is one that a script has lost: what it asks for would be left out in silence."""
+    for option in read(["command", *args]).options:
+        if option.value == "" and option.name != "--reason":
+            raise _empty(option.name)
+
+
+def _empty(name: str) -> UsageError:
+    return UsageError("usage.invalid", f"{name} has an empty value", hint="An unset variable? Leave out the option.")
+
+
 _commands: dict[str, typer.Typer] = {}
 
 
@@ -98,6 +127,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @functools.wraps(function)
         def run(**given: Any) -> None:
             globals_given = {key: given.pop(key) for key in _GLOBALS}
+            del globals_given["shows_version"]  # it acts by its callback
             session = _root().merged(command=name, **globals_given)
             session.check()
             if not gc.isenabled():
@@ -137,7 +167,7 @@ def _root() -> Session:
 
 
 def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    default = False if annotation is Verbose else None
+    default = False if annotation in (Verbose, Version) else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -225,12 +255,6 @@ app = typer.Typer(
 )
 
 
-def _version(context: typer.Context, asked: bool) -> None:
-    if asked:
-        context.obj.emit({"version": __version__}, lambda: f"tagflow {__version__}")
-        raise typer.Exit
-
-
 @app.callback(invoke_without_command=False)
 def root(
     context: typer.Context,
@@ -238,11 +262,17 @@ def root(
     output: Output = None,
     verbose: Verbose = False,
     timeout: Timeout = None,
-    version: Annotated[  # noqa: ARG001 - it acts by its callback
-        bool,
-        typer.Option("--version", is_eager=True, callback=_version, help="Say which tagflow this is."),
-    ] = False,
+    version: Version = False,  # noqa: ARG001 - it acts by its callback
 ) -> None:
     """Global options, before the command."""
-    now = context.obj.now if isinstance(context.obj, Session) else None
-    context.obj = Session(policy_file=policy_file, output=output, verbose=verbose, timeout=timeout, now=now)
+    for name, value in (("--policy", policy_file), ("--output", output), ("--timeout", timeout)):
+        if value == "":
+            raise _empty(name)
+    guessed = context.obj if isinstance(context.obj, Session) else Session()
+    context.obj = Session(
+        policy_file=policy_file,
+        output=guessed.output if output is None else output,  # `COMMAND --version -o json` asks before the rest is read
+        verbose=verbose,
+        timeout=timeout,
+        now=guessed.now,
+    )

@@ -54,6 +54,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "tags": """\
 Usage: tagflow tags [OPTIONS] VERSION
@@ -70,6 +71,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "next": """\
 Usage: tagflow next [OPTIONS] [major|minor|patch|prerelease]
@@ -87,6 +89,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "push": """\
 Usage: tagflow push [OPTIONS] VERSION [NAME=SOURCE…]
@@ -111,6 +114,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "promote": """\
 Usage: tagflow promote [OPTIONS] [TARGET…]
@@ -139,6 +143,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "rollback": """\
 Usage: tagflow rollback [OPTIONS] ENV [TARGET…]
@@ -163,6 +168,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "apply": """\
 Usage: tagflow apply [OPTIONS] FILE
@@ -183,6 +189,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "approve": """\
 Usage: tagflow approve [OPTIONS] FILE
@@ -200,6 +207,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "hold": """\
 Usage: tagflow hold [OPTIONS] ENV [TARGET…]
@@ -218,6 +226,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "freeze": """\
 Usage: tagflow freeze [OPTIONS] ENV
@@ -237,6 +246,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "status": """\
 Usage: tagflow status [OPTIONS] [ENV|NAME|VERSION|DIGEST]…
@@ -256,6 +266,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "history": """\
 Usage: tagflow history [OPTIONS] ENV [NAME]…
@@ -274,6 +285,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "verify": """\
 Usage: tagflow verify [OPTIONS] [ENV]…
@@ -297,6 +309,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "diff": """\
 Usage: tagflow diff [OPTIONS] A B [NAME]…
@@ -315,6 +328,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "pin": """\
 Usage: tagflow pin [OPTIONS] ENV FILE…
@@ -337,6 +351,7 @@ Options:
   -v, --verbose                 Show each request on standard error.
   --timeout DURATION            Give up after so long in all, for example 90s
                                 or 5m.
+  --version                     Say which tagflow this is.
   -h, --help                    Show this message and exit.""",
     "stats": """\
 Usage: tagflow stats [OPTIONS] ENV
@@ -353,6 +368,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "pull": """\
 Usage: tagflow pull [OPTIONS] ENV|VERSION [NAME]…
@@ -369,6 +385,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "doctor": """\
 Usage: tagflow doctor [OPTIONS]
@@ -381,6 +398,7 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
     "schema": """\
 Usage: tagflow schema [OPTIONS]
@@ -393,5 +411,6 @@ Options:
   -o, --output text|json  What standard output carries.
   -v, --verbose           Show each request on standard error.
   --timeout DURATION      Give up after so long in all, for example 90s or 5m.
+  --version               Say which tagflow this is.
   -h, --help              Show this message and exit.""",
 }

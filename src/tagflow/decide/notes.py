@@ -180,12 +180,14 @@ def _holds(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Pr
         seen = snapshot.of(wanted.image, note.environment)
         refuse_broken([seen])
         label, state = scheme.version_tag(version), seen.standing.state
-        listed = [hold.version for hold in state.holds if scheme.parse_label(hold.version) == version]
-        if note.lift == (not listed):
+        holds = [hold for hold in state.holds if scheme.parse_label(hold.version) == version]
+        # Somebody else's hold, or one for another reason, is told beside the first: plans that knew of that are stale.
+        known_reasons = {(hold.by, hold.reason) for hold in holds}
+        if not holds if note.lift else (note.actor, note.request.reason) in known_reasons:
             continue
         digest = _digest(snapshot, note, wanted, version)
         if note.lift:
-            pairs.append(_pair(seen, "unhold", label, state.lifted(listed), digest))
+            pairs.append(_pair(seen, "unhold", label, state.lifted([hold.version for hold in holds]), digest))
         else:
             hold = Hold(label, digest, note.actor, now, note.request.reason)
             pairs.append(_pair(seen, "hold", label, state.holding(hold), digest))

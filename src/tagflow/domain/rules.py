@@ -90,13 +90,18 @@ def _hold(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
     if hold.version != label:
         message += f", as the same bytes as {hold.version}"
     message += _who(hold.by, hold.at, hold.reason) or ": it was rolled back there"
+    ways = [f"`tagflow rollback {environment.name} {name}={label}` brings it in again"]
+    if "hold" in environment.overrides:
+        ways = [
+            f"`{_overriding(environment, candidate, 'hold')}` brings it in again, "
+            f"so does `tagflow rollback {environment.name} {name}={label}`"
+        ]
     yield Verdict(
         "promotion.held",
         name,
         message,
         rule="hold",
-        hint=f"`{_overriding(environment, candidate, 'hold')}` brings it in again, "
-        f"so does `tagflow rollback {environment.name} {name}={label}`.",
+        hint=f"{ways[0]}.",
     )
 
 

@@ -182,10 +182,10 @@ class Standing:
         """Why a version with a combined tag is not admitted here: ``held``, ``void``, ``announced`` or
         ``contradicted`` (its combined tag stands at another ``digest`` than its record says); else empty."""
         state, head = self.state, self.head
+        if state.voided(version):
+            return "void"  # a hold on top makes nothing of it that was ever let in
         if state.held(version, digest):
             return "held"
-        if state.voided(version):
-            return "void"
         announced = isinstance(self.position, Interrupted) and head is not None and head.record.version == version
         if announced and not head_carries(head) and not any(entry.version == version for entry in state.stack[:-1]):
             return "announced"

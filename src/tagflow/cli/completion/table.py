@@ -43,6 +43,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "tags": (
@@ -51,6 +52,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "next": (
@@ -59,6 +61,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "push": (
@@ -71,6 +74,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "promote": (
@@ -88,6 +92,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "rollback": (
@@ -101,6 +106,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "apply": (
@@ -112,6 +118,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "approve": (
@@ -121,6 +128,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "hold": (
@@ -130,6 +138,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "freeze": (
@@ -140,6 +149,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "status": (
@@ -149,6 +159,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "history": (
@@ -158,6 +169,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "verify": (
@@ -170,6 +182,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "diff": (
@@ -178,6 +191,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "pin": (
@@ -188,6 +202,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "stats": (
@@ -196,6 +211,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "pull": (
@@ -203,6 +219,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "doctor": (
@@ -210,6 +227,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
     "schema": (
@@ -217,6 +235,7 @@ OPTIONS = {
         (('--output', '-o'), 'What standard output carries.', True, False),
         (('--verbose', '-v'), 'Show each request on standard error.', False, False),
         (('--timeout',), 'Give up after so long in all, for example 90s or 5m.', True, False),
+        (('--version',), 'Say which tagflow this is.', False, False),
         (('-h', '--help'), 'Show this message and exit.', False, False),
     ),
 }

@@ -80,10 +80,16 @@ def differences(it: Diff) -> str:
     if not it.images:
         lines.append(f"  neither {it.before} nor {it.after} has any image")
     if same:
-        versions = dict.fromkeys(one.after.version or short(one.after.digest) for one in same)
+        versions = dict.fromkeys(_as(one) for one in same)
         told = f" ({', '.join(versions)})" if len(versions) <= FEW else ""
         lines.append(f"  {styled(f'the same: {cell(counted([one.image for one in same]) + told)}', 'dim', fancy)}")
     return "\n".join(lines)
+
+
+def _as(one: Difference) -> str:
+    """What the same image is called on either side."""
+    names = dict.fromkeys(it for it in (one.before.version, one.after.version) if it)
+    return " and ".join(names) or short(one.after.digest)
 
 
 def changes(found: Sequence[Difference], fancy: bool) -> Iterator[str]:

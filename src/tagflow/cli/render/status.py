@@ -126,6 +126,10 @@ def _ahead(rows: Sequence[Row], policy: Policy, names: Sequence[str], now: datet
         if len(environment.sources) != 1 or any(is_frozen(window, now) for window in environment.freeze):
             continue
         source = environment.sources[0]
+        if any(
+            it.state == "interrupted" for row in rows for it in row.environments if it.environment == environment.name
+        ):
+            continue  # its members may be among those that wait, and nothing else is promoted beside it
         waiting: dict[str, list[str]] = {}
         for row in rows:
             cells = {cell.environment: cell for cell in row.environments}
