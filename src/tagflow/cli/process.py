@@ -104,13 +104,9 @@ def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> 
     try:
         return _run(arguments, session)
     except TagflowError as error:
-        from tagflow.cli.hints import put
-
-        put(error, arguments, session.environ)
-        if session.command in RELEASES:
-            from tagflow.cli.ci import tell_failure
-
-            tell_failure(error, session.environ, session.note)
+        # What an interrupt found half imported cannot always be imported again: then there is no hint.
+        with suppress(Exception) if isinstance(error, Interrupted) else nullcontext():
+            _advise(error, arguments, session)
         return session.fail(error, _result(error))
     except ReaderGone:
         return READER_GONE
@@ -119,6 +115,17 @@ def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> 
         return session.fail(Interrupted("run.interrupted", message))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets one clear line too
         return session.fail(_bug(error))
+
+
+def _advise(error: TagflowError, arguments: Sequence[str], session: Session) -> None:
+    """With a hint that is made of what was typed; and told to a CI system."""
+    from tagflow.cli.hints import put
+
+    put(error, arguments, session.environ)
+    if session.command in RELEASES:
+        from tagflow.cli.ci import tell_failure
+
+        tell_failure(error, session.environ, session.note)
 
 
 def _run(arguments: Sequence[str], session: Session) -> int:

@@ -14,8 +14,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from tagflow.context import Context
-from tagflow.domain.plan import Outcome, Plan
-from tagflow.errors import Overtaken, ReleaseInterrupted, TagflowError, combine
+from tagflow.domain.plan import GateResult, Outcome, Plan
+from tagflow.errors import Interrupted, Overtaken, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
 from tagflow.execute.run import Result, execute
@@ -98,12 +98,29 @@ def settle(context: Context, proposal: Proposal, options: Options | None = None)
     ]
     if refusals:
         raise _refused(refusals, planned)
-    gates = run_gates(context, decision.plan.request, [choice for choice in decision.entering if choice.digest])
-    planned = replace(planned, gates=gates)
-    failed = refused_by(gates)
+    planned = replace(planned, gates=_gates(context, proposal, planned))
+    failed = refused_by(planned.gates)
     if failed:
         raise _refused(failed, planned)
     return planned
+
+
+def _gates(context: Context, proposal: Proposal, planned: Outcome) -> tuple[GateResult, ...]:
+    """Whatever ends the gates before they have said anything, what was planned is told."""
+    choices = [choice for choice in proposal.decision.entering if choice.digest]
+    try:
+        return run_gates(context, proposal.decision.plan.request, choices)
+    except TagflowError as error:
+        error.result = planned
+        raise
+    except KeyboardInterrupt:
+        interrupted = Interrupted(
+            "run.interrupted",
+            "interrupted: no environment or floating tag differs from before",
+            hint="Run the same command again.",
+        )
+        interrupted.result = planned
+        raise interrupted from None
 
 
 def _approved(
