@@ -219,6 +219,17 @@ class TestPlacesOfOptions:
         done = desk.quickly("tags", "--", "-o", "json")
         assert (done.status, done.out) == (2, "")
 
+    @pytest.mark.parametrize(
+        ("line", "hint"),
+        [
+            ("promote --all --to dev", "Name a VERSION: `tagflow promote VERSION --to dev`."),
+            ("-o json", "`tagflow --help` shows how."),
+            ("status --verbose=1", "`tagflow --help` shows how."),
+        ],
+    )
+    def test_no_hint_is_what_was_typed_or_half_of_a_command(self, desk: Desk, line: str, hint: str) -> None:
+        assert f"hint: {hint}\n" in desk.quickly(*shlex.split(line)).err
+
     def test_version_as_a_document(self, desk: Desk) -> None:
         from tagflow import __version__
 

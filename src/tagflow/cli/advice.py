@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from tagflow.cli.commands import COMMANDS
@@ -120,9 +120,17 @@ def advise(line: Line, policy: Policy | None, is_layout: Callable[[str], bool] =
     if policy is None:
         return ""
     better = _better(line, _names(policy, is_layout))
-    if better is None or str(better) == str(line):
+    if better is None or _is_same(line, better):
         return ""
     return f"Type `{better}`." if _shifted(line, better) else f"Did you mean `{better}`?"
+
+
+def _is_same(line: Line, better: Line) -> bool:
+    """Whether what is better says just what was typed: options may stand in any order."""
+    ordered = [
+        replace(it, options=tuple(sorted(it.options, key=lambda option: option.words()))) for it in (line, better)
+    ]
+    return str(ordered[0]) == str(ordered[1])
 
 
 def _shifted(line: Line, better: Line) -> bool:

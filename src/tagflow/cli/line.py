@@ -58,7 +58,7 @@ class Line:
         after = [word for it in self.options for word in it.words()]
         dashed = any(word.startswith("-") for word in self.words)
         words = [*after, "--", *self.words] if dashed else [*self.words, *after]
-        return shlex.join(["tagflow", *before, self.command, *words])
+        return shlex.join(["tagflow", *before, *filter(None, [self.command]), *words])
 
 
 def read(arguments: Sequence[str]) -> Line:
