@@ -60,6 +60,7 @@ class Cell:
     wanted: str | None = None
     way_on: str = ""
     holds: tuple[str, ...] = ()
+    held: tuple[Any, ...] = ()
     digest: str | None = None
     since: datetime = NOW - timedelta(hours=3)
     by: str = "ann"
