@@ -619,6 +619,21 @@ def test_an_override_that_is_denied_is_not_advised(tmp_path: Path) -> None:
     assert "--override hold --reason TEXT" not in done.err
 
 
+@pytest.mark.parametrize("back", ["promote v1.0 --to prod --override downgrades --reason back", "rollback prod v1.0"])
+def test_no_floating_tag_goes_to_bytes_that_are_held(tmp_path: Path, back: str) -> None:
+    """Under whatever other version they were let in."""
+    desk = Desk(tmp_path)
+    desk.write(POLICY.replace("floating: [latest]", "floating: [latest, major], overrides: [downgrades]"))
+    then(released("v1.0", "v1.1"), same_build("v1.1", "v1.2"), "promote v1.2 --to test", "promote v1.2 --to prod")(desk)
+    then("hold prod v1.1 --reason CVE", back)(desk)
+    good = desk.tag("frontend", "v1.0")
+    for command in ("", "verify prod --repair"):
+        if command:
+            desk.quickly(*shlex.split(command))
+        assert [desk.tag("frontend", it) for it in ("prod", "latest", "v1")] == [good] * 3, command
+    assert desk.quickly("verify", "prod").status == 0
+
+
 def test_one_image_of_two_versions_is_told_with_both(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.write(POLICY)

@@ -411,6 +411,8 @@ class TargetAudit:
         """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
         repository = self.target.repository
         seen = replace(self.seen, tags=self.seen.tags | anchors.keys(), digests={})
+        told = {tag: anchors.get(tag) or self.digest(tag) for tag in seen.combined.values()}
+        seen = replace(seen, digests={(repository, tag): it for tag, it in told.items()})
         # No name is put at what verify itself does not trust.
         trusted = seen.followed.difference(self._untold)
         for tag, line in sorted(self._lines(seen).items()):

@@ -47,9 +47,16 @@ class Change:
         state, scheme = self.prospect.state, self.seen.scheme
         labels = {hold.version for hold in state.holds} | {void.version for void in state.void}
         out = {scheme.parse_label(label) for label in labels}
+        # A hold is of the bytes, too: under whatever other version they were let in.
+        bytes_held = {hold.digest for hold in state.holds if hold.digest is not None}
+        out |= {it for it, tag in self.seen.combined.items() if self._stands(tag) in bytes_held}
         entering = {self.version} if self.version else set()
         there = (version for version in self.seen.combined if version not in out and self.seen.vouches(version))
         return frozenset(there) | entering
+
+    def _stands(self, tag: str) -> Digest | None:
+        """Where a tag stands, as far as that is known."""
+        return self.seen.digests.get((self.seen.target.repository, tag))
 
 
 def change_moves(snapshot: Snapshot, change: Change) -> list[Move]:
