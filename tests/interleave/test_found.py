@@ -347,6 +347,30 @@ def test_abort_of_what_was_built_on_a_fork() -> None:
         assert played.statuses == {"ann": 0, "bob": 5, "cid": -1, "dan": 5}
 
 
+def test_abort_beside_two_of_which_one_dies() -> None:
+    """ann has won, and has not moved anything, when bob gives way to her and to cid, who sorts before her, waits for
+    her, and dies. Whichever bob's abort carries on: what runs is found on top."""
+    met = set()
+    for seed in range(12):
+        played = play(
+            CASES["three: promote, rollback, rollback"](),
+            ("ann", RECORD),
+            ("bob", RECORD),
+            ("cid", RECORD),
+            ("ann", "put v1.2.0-prod"),
+            ("cid", "list"),
+            ("bob", "list"),
+            ("bob", END),
+            ("ann", END),
+            ("cid", DIES),
+            ("cid", END),
+            seed=f"-{seed}",
+        )
+        assert not played.wrongs, played.told
+        met.add(tuple(played.statuses.values()))
+    assert met == {(0, 5, -1)}
+
+
 def test_abandonment_that_arrives_while_the_release_goes_back() -> None:
     """bob dies while he abandons ann's release of two images: what he wrote of the second one arrives when she is
     putting back what she has moved. Nobody else is there to do it."""

@@ -100,7 +100,11 @@ class RecordWriter:
         # What was moved by hand, and is adopted, was not brought in by a release that could be taken back.
         base_gone = _taken(prospect, ballot) if len(ballot.mine) == 1 else None
         taken = taken_back(ballot) or base_gone
-        remaining = None if moved else _remaining(ballot, lost)
+        under_way = [] if moved else _remaining(ballot, lost)
+        remaining = next(iter(under_way), None)
+        # Where the tag does not say which of several goes on, the others stay on top: whichever does is found there.
+        arrived = remaining is not None and remaining.record.digest == ballot.digest
+        beside = set[RecordTag]() if arrived else {entry.tag for entry in under_way[1:]}
         if remaining is None and taken is None:
             remaining = resumed
         adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
@@ -133,7 +137,8 @@ class RecordWriter:
             if remaining == resumed:
                 return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
-        return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
+        parents = [entry for entry in _heads(prospect, ballot) if entry.tag not in beside]
+        return self._composed(draft, parents, _everything(ballot) - beside)
 
     def compose_again(self, ballot: Ballot, prospect: Prospect, late: Sequence[Entry]) -> Written:
         """This run's abandonment once more, with records that it names beside those that it took back.
@@ -144,8 +149,7 @@ class RecordWriter:
         first = next(entry.record for entry in ballot.mine if entry.record.abandons)
         aborts = tuple(dict.fromkeys((*last.aborts, *(entry.tag for entry in late))))
         draft = replace(first, aborts=aborts, previous_digest=ballot.digest, at=self.context.now())
-        remaining = _remaining(ballot, aborts)
-        if remaining is not None:
+        for remaining in _remaining(ballot, aborts)[:1]:
             draft = _carrying_on(draft, remaining, first.state)
         state = _with_notes(draft.state, ballot.unseen.values()).joined(State(void=last.state.void))
         for entry in late:
@@ -310,16 +314,15 @@ def _beside(prospect: Prospect, gone: Collection[RecordTag]) -> State:
     return state
 
 
-def _remaining(ballot: Ballot, lost: Collection[RecordTag]) -> Entry | None:
-    """Another release that is still under way, or has arrived: the one that the tag shows, else the first."""
+def _remaining(ballot: Ballot, lost: Collection[RecordTag]) -> list[Entry]:
+    """Other releases that are still under way, or have arrived: the one that the tag shows, else the first, before the
+    others. Those that another of them was built on are not among them."""
     taken = {tag for entry in ballot.unseen.values() if entry.record.action == "abort" for tag in entry.record.aborts}
     taken.update(lost)
     open_ = [it for it in ballot.unseen.values() if it.record.action in RELEASES and it.tag not in taken]
-    if not open_:
-        return None
     named = {parent.tag for entry in open_ for parent in entry.record.parents}
     latest = [entry for entry in open_ if entry.tag not in named] or open_
-    return min(latest, key=lambda entry: (entry.record.digest != ballot.digest, entry.rank))
+    return sorted(latest, key=lambda entry: (entry.record.digest != ballot.digest, entry.rank))
 
 
 def _heads(prospect: Prospect, ballot: Ballot) -> list[Entry]:
