@@ -92,6 +92,7 @@ def is_open(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> bool:
 
 
 def finishes(entry: Entry, ballot: Ballot) -> bool:
+    """Whether a record announces that another run is to finish this same release."""
     record = entry.record
     is_release = record.action in RELEASES and record.finishes
     return is_release and record.release.id == ballot.announcement.record.release.id
