@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +13,8 @@ from tagflow.decide.ballot import Ballot, given_up, hides_abandonment, left_to_a
 from tagflow.decide.election import Verdict, elect
 from tagflow.domain.history import Action, Entry, Parent
 from tagflow.domain.intent import Intent
+from tagflow.domain.own_tags import RecordTag
+from tagflow.execute.looks import Lookout
 from tests.flows.test_writer import announced
 from tests.flows.world import World
 
@@ -204,3 +208,30 @@ def test_who_announces_nothing_where_the_tag_stands_is_judged_where_it_does(fini
     for first, verdict in ((True, Verdict.YIELD), (False, Verdict.WAIT)):
         ballots = with_news(stands, {"frontend": [finishing(two, above=False, first=first)]})
         assert elect(ballots).verdict is verdict
+
+
+def test_aborts_that_name_one_another_are_each_read_once(world: World) -> None:
+    """Twenty losers at once leave a history with more ways down than anyone could walk."""
+    seen = world.seen("frontend", "prod")
+    mine = announced(world, seen, "v1.4.0", "ann")[2].entry
+    entries: dict[RecordTag, Entry] = {}
+    level: list[Entry] = []
+    for number in range(20):
+        parents = tuple(Parent(entry.tag, entry.digest) for entry in level)
+        record = replace(mine.record, action="abort", parents=parents)
+        tags = [replace(mine.tag, sequence=number, fingerprint=f"{number:06}{side:06}") for side in range(2)]
+        level = [replace(mine, tag=tag, record=record) for tag in tags]
+        entries |= {entry.tag: entry for entry in level}
+    lookups: list[RecordTag] = []
+
+    class Observer:
+        def read(self, _: object, tags: Sequence[RecordTag]) -> dict[RecordTag, Entry]:
+            lookups.extend(tags)
+            assert len(lookups) <= 2 * len(entries)
+            return {tag: entries[tag] for tag in tags}
+
+    standing = replace(seen.standing, heads=tuple(level))
+    prospect: Any = SimpleNamespace(seen=replace(seen, standing=standing))
+    lookout = Lookout(world.context(), cast(Any, Observer()))
+    assert list(lookout.ages_of_takeovers(prospect, 60.0, None)) == []
+    assert set(lookups) == entries.keys() - {entry.tag for entry in level}

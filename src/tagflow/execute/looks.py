@@ -73,8 +73,10 @@ class Lookout:
         """
         now, history = self._context.now(), prospect.seen.target.history
         below = {entry.tag: entry for entry in prospect.seen.standing.heads}
+        passed = set[RecordTag]()
         while below:
-            _, entry = below.popitem()
+            tag, entry = below.popitem()
+            passed.add(tag)
             record = entry.record
             age = abs((now - record.at).total_seconds())
             if age >= within:
@@ -82,7 +84,9 @@ class Lookout:
             if record.abandons or (record.finishes and record.release != finishing):
                 yield age
             elif record.action not in RELEASES:
-                below |= self.observer.read(history, [parent.tag for parent in record.parents])
+                # Many losers' aborts name one another: each of them is looked at once, not once for each way to it.
+                parents = {parent.tag for parent in record.parents}
+                below |= self.observer.read(history, sorted(parents - passed, key=str))
 
     def lost(self, announced: Announced, ballot: Ballot) -> frozenset[RecordTag]:
         """Of the releases among unseen records, those that can't win any more: what runs was brought in by a release on
