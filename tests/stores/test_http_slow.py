@@ -1,4 +1,4 @@
-"""Servers that drip: the head of an answer as a whole has a limit."""
+"""Servers that drip: an answer, from its status to the last byte of its content, comes at a pace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.connections import _Head, _Response
+from tagflow.stores.registry.http import receiving
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
+from tagflow.stores.registry.http.receiving import SLOW_BYTES, SLOW_SECONDS, Paced, Response
 from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Say, standin
 
@@ -62,7 +63,7 @@ def test_a_slow_head_is_read() -> None:
 
 
 def test_one_that_is_too_slow_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagflow.stores.registry.http.connections.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(receiving, "SLOW_SECONDS", 0.2)
     with dripping(0.02) as url:
         with pytest.raises(StoreError) as caught:
             send(url)
@@ -74,14 +75,6 @@ def test_nonsense_is_told(head: bytes) -> None:
     with standin(lambda _: Say(raw=head)) as server, pytest.raises(StoreError) as caught:
         send(f"http://{server.host}/v2/")
     assert caught.value.exit_status == 6
-
-
-@given(st.binary(max_size=200), st.integers(1, 50), st.integers(1, 16))
-def test_lines_are_those_of_the_library(content: bytes, limit: int, buffer: int) -> None:
-    ours, theirs = _Head(io.BufferedReader(io.BytesIO(content), buffer)), io.BytesIO(content)
-    while line := theirs.readline(limit):
-        assert ours.readline(limit) == line
-    assert ours.readline(limit) == b""
 
 
 class _Pieces(io.RawIOBase):
@@ -113,9 +106,9 @@ class _Socket:
         return io.BufferedReader(_Pieces(self._pieces), 64)
 
 
-def answer(body: list[bytes], length: int) -> _Response:
+def answer(body: list[bytes], length: int) -> Response:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
-    response = _Response(cast("socket.socket", _Socket([head, *body])))
+    response = Response(cast("socket.socket", _Socket([head, *body])))
     response.begin()
     return response
 
@@ -140,8 +133,8 @@ class TestContent:
         assert response.read1(100) == b""
 
     def test_that_only_drips_is_passed_on_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever counts the pace must see it."""
-        monkeypatch.setattr("tagflow.stores.registry.http.connections.GATHER_SECONDS", -1.0)
+        """Whoever has a deadline must see it."""
+        monkeypatch.setattr(receiving, "GATHER_SECONDS", -1.0)
         response = answer([b"a", b"b", b"c"], 3)
         assert [response.read1(100) for _ in range(4)] == [b"a", b"b", b"c", b""]
 
@@ -149,3 +142,53 @@ class TestContent:
         first, second = answer([b"one"], 3), answer([b"two"], 3)
         kept = first.read1(8)
         assert (second.read1(8), kept) == (b"two", b"one")
+
+
+class TestPace:
+    """Only waits count, from the first byte on, and bytes that came in them."""
+
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """The time, which the server lets pass."""
+        now = [0.0]
+        monkeypatch.setattr("tagflow.stores.registry.http.receiving.time.monotonic", lambda: now[0])
+        return now
+
+    def read(self, clock: list[float], sizes: Iterable[int], seconds: float) -> int:
+        """Take pieces of these sizes, for each of which the server takes so long; how many came."""
+
+        class Slow(_Pieces):
+            def readinto(self, space: WriteableBuffer) -> int:
+                clock[0] += seconds
+                return super().readinto(space)
+
+        paced = Paced(Slow([bytes(size) for size in sizes]))
+        count = 0
+        while paced.readinto(bytearray(SLOW_BYTES)):
+            count += 1
+            paced.is_head = False
+        return count
+
+    def test_a_slow_server_that_keeps_it_is_waited_for(self, clock: list[float]) -> None:
+        assert self.read(clock, [SLOW_BYTES] * 100, SLOW_SECONDS) == 100
+
+    def test_the_first_byte_is_not_counted(self, clock: list[float]) -> None:
+        """How long a registry may think before it answers is another limit."""
+        assert self.read(clock, [1], 10 * SLOW_SECONDS) == 1
+
+    def test_one_that_does_not_is_given_up(self, clock: list[float]) -> None:
+        with pytest.raises(TimeoutError):
+            self.read(clock, [100] * 1000, 1.0)
+        assert SLOW_SECONDS <= clock[0] <= SLOW_SECONDS + 3
+
+    def test_time_that_the_reader_takes_is_not_the_servers(self, clock: list[float]) -> None:
+        paced = Paced(_Pieces([b"x"] * 100))
+        for _ in range(100):
+            clock[0] += SLOW_SECONDS
+            assert paced.readinto(bytearray(1)) == 1
+
+    def test_an_end_among_the_headers_is_none(self) -> None:
+        paced = Paced(_Pieces([b"HTTP/1.1 200 OK"]))
+        assert paced.readinto(bytearray(100))
+        with pytest.raises(ConnectionResetError):
+            paced.readinto(bytearray(100))

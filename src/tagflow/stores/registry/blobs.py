@@ -15,7 +15,8 @@ from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import check_destination
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.pace import Transient
-from tagflow.stores.registry.http.transport import SLOW_BYTES, Answer, Stream
+from tagflow.stores.registry.http.receiving import SLOW_BYTES
+from tagflow.stores.registry.http.transport import Answer, Stream
 from tagflow.stores.registry.session import Session
 from tagflow.stores.stream import verified
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Callable
 from socket import socket
 from ssl import SSLWantReadError
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -21,6 +20,7 @@ from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for, speaks_tls, tls_context
 from tagflow.stores.registry.http.failures import invalid, translated
 from tagflow.stores.registry.http.pace import Settings
+from tagflow.stores.registry.http.receiving import Response
 
 T = TypeVar("T")
 
@@ -66,85 +66,6 @@ def within(work: Callable[[], T], seconds: float, discard: Callable[[T], None]) 
 CONNECT_SECONDS = 10.0
 AHEAD = 6
 """So many connections beside the first are opened ahead: what a promotion of one image asks for at once needs seven."""
-HEAD_SECONDS = 30.0
-"""The longest time for status and headers as a whole, from their first byte on."""
-
-
-class _Head:
-    """A buffered socket, read line by line, by one system call at a time."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._end: float | None = None
-        self.broke_off = False
-
-    def readline(self, limit: int) -> bytes:
-        """As :meth:`io.BufferedReader.readline`.
-
-        :raises TimeoutError: where the head takes too long.
-        """
-        line = bytearray()
-        while len(line) < limit and not line.endswith(b"\n"):
-            ready = self._file.peek(1)[: limit - len(line)]
-            now = time.monotonic()
-            self._end = self._end or now + HEAD_SECONDS
-            if now > self._end:
-                raise TimeoutError("the headers take too long")
-            if not ready:
-                self.broke_off = True
-                break
-            line += self._file.read(ready.find(b"\n") + 1 or len(ready))
-        return bytes(line)
-
-    def close(self) -> None:
-        """Close the socket's file."""
-        self._file.close()
-
-
-GATHER_SECONDS = 0.5
-"""How long content is gathered before it is passed on: who counts its pace must see a server that only drips."""
-
-
-class _Response(http.client.HTTPResponse):
-    _buffer: bytearray | None = None
-    """Where content is received. It belongs to this answer, and goes with it: no other thread can come to see it."""
-
-    def read1(self, n: int = -1) -> bytes:
-        """Content of a known length, as much of ``n`` bytes as comes soon; else as the library reads it.
-
-        TLS hands over 16 KiB at most at a time. To pass on, hash and send each of these alone takes longer than to
-        decrypt it, and a new buffer for each longer still.
-        """
-        if self.fp is None or self.chunked or not self.length or n <= 0:
-            return super().read1(n)
-        wanted = min(n, self.length)
-        if self._buffer is None or len(self._buffer) < wanted:
-            self._buffer = bytearray(wanted)
-        filled = self._fill(memoryview(self._buffer)[:wanted])
-        if not filled:
-            self.close()
-        self.length -= filled
-        return bytes(memoryview(self._buffer)[:filled])
-
-    def _fill(self, space: memoryview) -> int:
-        filled, end = 0, time.monotonic() + GATHER_SECONDS
-        while filled < len(space):
-            count = self.fp.readinto1(space[filled:])
-            filled += count
-            if not count or time.monotonic() > end:
-                break
-        return filled
-
-    def begin(self) -> None:
-        file, head = self.fp, _Head(self.fp)
-        self.fp = head  # type: ignore[assignment]
-        try:
-            super().begin()
-        finally:
-            if isinstance(self.fp, _Head):  # it may have been closed
-                self.fp = file
-        if head.broke_off:  # the library takes headers without their end for whole
-            raise ConnectionResetError("the connection broke off among the headers")
 
 
 def _connected(connection: HTTPConnection, connect: Callable[[], socket]) -> socket:
@@ -171,7 +92,7 @@ def seconds_connecting() -> float:
 
 
 class _Connection(HTTPConnection):
-    response_class = _Response
+    response_class = Response
 
     def connect(self) -> None:
         began = time.monotonic()
@@ -185,7 +106,7 @@ class _Connection(HTTPConnection):
 
 
 class _SecureConnection(HTTPSConnection):
-    response_class = _Response
+    response_class = Response
 
     def connect(self) -> None:
         began = time.monotonic()

@@ -25,8 +25,6 @@ from tagflow.stores.registry.http.pace import RateLimiter, Settings, Transient, 
 
 BODY_SECONDS = 120.0
 """The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
-SLOW_SECONDS, SLOW_BYTES = 60.0, 64 * 1024
-"""Content comes at least at this pace, counted while we wait for it, however large it is."""
 ANSWER_LIMIT = 1024 * 1024
 ERROR_LIMIT = 64 * 1024
 CHUNK = 128 * 1024
@@ -244,19 +242,12 @@ class Transport:
 
     def _chunks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """The content as it arrives; a connection that ends too early is noticed, and one that only drips."""
-        waited, received = 0.0, 0
         while True:
             self._left(url)
-            began = time.monotonic()
             with translated(url):
                 chunk = response.read1(CHUNK)
             if not chunk:
                 return
-            waited, received = waited + time.monotonic() - began, received + len(chunk)
-            if waited > SLOW_SECONDS:
-                if received < SLOW_BYTES:
-                    raise timed_out(url)
-                waited, received = 0.0, 0
             yield chunk
 
     def _drop(self, url: str, response: urllib3.BaseHTTPResponse) -> None:
