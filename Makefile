@@ -13,8 +13,9 @@ READY := $(VENV)/.ready
 # Another registry than distribution, with an environment of its own: its dependencies are not ours.
 PULP := .venv-pulp
 PULP_VERSION := 2.30.0
-# Each worker starts servers of its own; a file stays on one worker, which starts only those that it needs.
-WORKERS := auto
+# Each worker starts servers of its own; a file stays on one worker, which starts only those that it needs. One more than
+# there are processors: tests wait for servers, too.
+WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST_ARGS :=
 # The versions with which all of this is known to work; `make CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS := constraints.txt
@@ -36,7 +37,7 @@ demo: $(READY) ## Promote a small application from dev to prod and back, on disk
 compiled: $(READY)
 	@$(BIN)/python -m compileall -q src tests
 
-test: $(READY) compiled ## Run the tests (seven minutes); those that need a server which is not installed say so.
+test: $(READY) compiled ## Run the tests (four minutes); those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
 test-all: $(READY) compiled pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.

@@ -28,6 +28,7 @@ from tagflow.errors import StoreError
 from tagflow.stores.layout.store import LayoutStore
 from tests import images
 from tests.cli.runner import POLICY, Desk
+from tests.marks import mostly_long
 
 NAMES = ["adservice", "auth", "cart", "checkout", "currency", "email", "frontend", "backend"]
 MANY = POLICY.replace(
@@ -460,7 +461,7 @@ _OPEN = re.compile(r"\b[A-Z]{2,}\b(?![./])|…|docker-daemon:")
 _WRITTEN = re.compile(r"`tagflow ([^`]*)`|^  repair   tagflow (.*)$|^    tagflow (.*)$", re.M)
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", mostly_long(SCENES, *list(SCENES)[::2]))
 def test_what_a_hint_says_works_when_typed(name: str, tmp_path: Path) -> None:
     scene, desk = SCENES[name], Desk(tmp_path / "scene")
     desk.path.mkdir()

@@ -15,6 +15,7 @@ from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Manifest
 from tests import images
 from tests.cli.runner import POLICY, Desk
+from tests.marks import mostly_long
 
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
@@ -53,8 +54,11 @@ class TestOddChildren:
 
     @pytest.mark.parametrize(
         ("kind", "apart"),
-        [("sha512", False), ("sha512", True), (SCHEMA_1, False), (ARTIFACT, False), (ARTIFACT, True),
-         ("application/vnd.example.unknown+json", False), ("application/vnd.example.unknown+json", True)],
+        mostly_long(
+            [("sha512", False), ("sha512", True), (SCHEMA_1, False), (ARTIFACT, False), (ARTIFACT, True),
+             ("application/vnd.example.unknown+json", False), ("application/vnd.example.unknown+json", True)],
+            ("sha512", True), (SCHEMA_1, False), (ARTIFACT, True),
+        ),
     )  # fmt: skip
     def test_go_forward_and_back(self, desk: Desk, kind: str, apart: bool) -> None:
         policy = POLICY.replace("backend: back_end", "").replace("frontend, }", "frontend}")
@@ -87,7 +91,11 @@ class TestAbsurdRecords:
 
     @pytest.mark.parametrize(
         "created",
-["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-26T00:00:00", "10000-01-01T00:00:00Z", ""],
+        mostly_long(
+            ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-26T00:00:00",
+             "10000-01-01T00:00:00Z", ""],
+            "0001-01-01T00:00:00+14:00", "2026-11-26T00:00:00",
+        ),
     )  # fmt: skip
     @pytest.mark.parametrize("above", [False, True], ids=["the only one", "above others"])
     def test_of_times(self, desk: Desk, created: str, above: bool) -> None:

@@ -20,6 +20,7 @@ from tests import images
 from tests.browser import Page, browser
 from tests.cli.runner import Desk
 from tests.cli.test_many import ENVIRONMENTS, NAMES
+from tests.marks import LONG
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOSTILE = (
@@ -249,6 +250,7 @@ def test_light_and_dark(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 800, 1600])
+@LONG
 def test_fits_any_window(page: Page, tmp_path: Path, width: int) -> None:
     """The matrix scrolls in itself; the page never sideways."""
     page.picture(tmp_path / "shot.png", width=width, height=800)

@@ -14,6 +14,7 @@ from tagflow.stores.port import Silence, Store
 from tests.daemons import Daemon
 from tests.engine.listener import Ledger
 from tests.images import absent
+from tests.marks import LONG
 from tests.servers import PASSWORD, USERNAME, RegistryServer
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry]
@@ -180,6 +181,7 @@ def test_pull_from_a_registry_that_is_down(engine: Engine) -> None:
     assert caught.value.code == "engine.pull_failed"
 
 
+@LONG
 def test_many_pushes_side_by_side(
     daemon: Daemon, engine: Engine, registry: RegistryServer, open_registry: Open
 ) -> None:

@@ -21,6 +21,7 @@ from tagflow.verbs.plans import Proposal
 from tagflow.verbs.repair import repair
 from tagflow.verbs.verify import verify
 from tests.flows.world import Crash, World, fails
+from tests.marks import LONG
 from tests.memory import WRITES
 
 IMAGES = ("frontend", "backend", "worker")
@@ -270,6 +271,7 @@ class TestPromoteDies:
                     world.promote("v1.1.0", to="prod")
                 assert write
 
+    @LONG
     def test_abandoning_dies_too(self) -> None:
         for write in range(1, 30):
             if not self.abandon_twice(write):

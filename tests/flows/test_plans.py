@@ -14,6 +14,7 @@ from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tagflow.verbs.verify import verify
 from tests import images
 from tests.flows.world import World, fails
+from tests.marks import mostly_long
 
 IMAGES = ("frontend", "backend", "worker")
 
@@ -66,7 +67,7 @@ class TestSavedPlans:
             world.apply(plan)
         assert "carried out already, by ann" in caught[0].message
 
-    @pytest.mark.parametrize("write", [4, 5, 7, 8])
+    @pytest.mark.parametrize("write", mostly_long([4, 5, 7, 8], 4, 7))
     @pytest.mark.parametrize("note", ["hold", "freeze", "both", "lift"])
     def test_begun_and_not_finished_is_finished_whatever_was_noted_since(
         self, world: World, plan: Path, write: int, note: str

@@ -17,7 +17,7 @@ from tests.interleave.effort import (
 )
 from tests.interleave.explore import Tally
 from tests.interleave.told import tell
-from tests.marks import mostly_long
+from tests.marks import LONG, mostly_long
 
 QUICK = ("promote, promote", "push, push", "rollback, rollback", "promote, abandon", "promote, freeze")
 
@@ -58,6 +58,7 @@ def test_put_that_arrives_at_any_time_lets_no_two_win(name: str) -> None:
     assert tally.late + tally.gaps > 0
 
 
+@LONG
 def test_what_lag_leaves_is_real() -> None:
     """Where lists lag two releases may both win: the page says so, and this finds it."""
     failures = lagging(CASES["promote, promote"](), 400, Tally())

@@ -11,6 +11,7 @@ from tests import images
 from tests.cli.runner import Desk
 from tests.daemons import Daemon
 from tests.journeys.tools import Journey, asked, policy, uploaded
+from tests.marks import LONG
 from tests.servers import RegistryServer
 
 pytestmark = [pytest.mark.registry, pytest.mark.engine]
@@ -31,6 +32,7 @@ def journey(registry: RegistryServer, tmp_path: Path) -> Journey:
     return Journey(tmp_path, policy(address, THREE), address)
 
 
+@LONG
 def test_from_one_daemon_to_another(
     journey: Journey, registry: RegistryServer, builder: Daemon, production: Daemon
 ) -> None:

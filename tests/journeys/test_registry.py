@@ -15,7 +15,7 @@ from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tests import images, warm
 from tests.cli.runner import Desk, surroundings
 from tests.journeys.tools import Journey, asked, downloaded, is_record, layers, policy, skopeo, uploaded
-from tests.marks import mostly_long
+from tests.marks import LONG, mostly_long
 from tests.servers import RegistryServer, free_port, require, running_registry
 
 pytestmark = [pytest.mark.registry, pytest.mark.skopeo]
@@ -76,6 +76,7 @@ class TestForward:
         assert journey.tags("frontend") == before
 
 
+@LONG
 class TestFromRegistryToRegistry:
     @pytest.fixture
     def journey(self, registry: RegistryServer, second_registry: RegistryServer, tmp_path: Path) -> Journey:
@@ -137,6 +138,7 @@ def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Journey:
 
 
 class TestBack:
+    @LONG
     def test_on_another_machine(self, medium: Journey) -> None:
         """The release manager's night: back, back, no further; held; the override; the whole story told."""
         built = {}
@@ -223,6 +225,7 @@ class TestBack:
         medium.run("rollback", "prod")
         assert medium.runs("prod") == {"frontend": "v1.0", "backend": "v1.0"}
 
+    @LONG
     def test_moved_by_hand(self, medium: Journey) -> None:
         """skopeo puts something foreign on prod: it is told, taken over, and can be gone back to."""
         for version in ("v1.0", "v1.1"):
@@ -246,6 +249,7 @@ class TestBack:
         assert medium.tags("backend")["prod"] == medium.tags("backend")["v1.0"]
         assert medium.cells("prod")["frontend"]["state"] == "recorded"
 
+    @LONG
     def test_a_repository_that_never_saw_tagflow(self, medium: Journey) -> None:
         """Tags that others made by the same names are taken over as they stand."""
         for version in ("v1.0", "v1.1"):
@@ -272,6 +276,7 @@ def collect_garbage(server: RegistryServer) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+@LONG
 def test_garbage_collection(tmp_path: Path) -> None:
     """After ten promotions, a move by hand and a rollback: every target and every record still pulls."""
     with running_registry(tmp_path / "registry") as server:
@@ -306,6 +311,7 @@ def test_garbage_collection(tmp_path: Path) -> None:
         assert journey.runs("prod") == {"frontend": "v1.9"}
 
 
+@LONG
 class TestConcurrently:
     PROMOTERS = 20
 
@@ -367,6 +373,7 @@ class TestConcurrently:
         assert cell["version"] == (version if cell["state"] == "recorded" else None)
 
 
+@LONG
 class TestWhatAnotherToolDidToProd:
     """`verify` on a real registry after skopeo moved tags: it finds it, and a repair never moves anything to a
     build that was refused."""

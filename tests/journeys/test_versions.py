@@ -11,6 +11,7 @@ import pytest
 from tests import images
 from tests.cli.runner import Desk
 from tests.journeys.tools import Journey
+from tests.marks import LONG
 from tests.servers import RegistryServer
 
 pytestmark = pytest.mark.registry
@@ -63,6 +64,7 @@ class TestWhatIsThereUnderAnotherName:
         assert {cell["version"] for cell in journey.cells("dev").values()} == {"v1.2.3"}
 
     @pytest.mark.parametrize("target", ["app=sha-ae183bd", "app:sha-ae183bd", "app/sha-ae183bd", "app-sha-ae183bd"])
+    @LONG
     def test_a_tag_of_a_commit(self, journey: Journey, target: str) -> None:
         built = build(journey, "app", "sha-ae183bd")
         words = follow(journey.here, "promote", target, "--to", "dev")
@@ -85,6 +87,7 @@ class TestWhatIsThereUnderAnotherName:
 
 class TestAnImageAndItsVersion:
     @pytest.mark.parametrize("target", ["frontend-v1.2.1", "frontend/v1.2.1", "frontend:v1.2.1", "frontend@v1.2.1"])
+    @LONG
     def test_the_command_that_was_meant(self, journey: Journey, target: str) -> None:
         build(journey, "frontend", "v1.2.1")
         failed = journey.here.quickly("promote", target, "--to", "dev")
@@ -104,6 +107,7 @@ class TestWhatSemVerDoesNotRead:
             ("1.2.0-0603826", "write 1.2.0-g0603826"),
         ],
     )
+    @LONG
     def test_it_says_which_part_and_why(self, journey: Journey, version: str, why: str) -> None:
         build(journey, "app", version)
         for typed in (["promote", version, "--to", "dev"], ["promote", f"app={version}", "--to", "dev"]):
@@ -120,6 +124,7 @@ class TestWhatSemVerDoesNotRead:
             ("6.2.6", "6.2.6-alpine", "6.2.7"),
         ],
     )  # fmt: skip
+    @LONG
     def test_natural_does_what_its_owner_would(self, journey: Journey, older: str, newer: str, following: str) -> None:
         journey.here.write(POLICY.format(address=journey.address) + 'tags: {version: "{version}", versions: natural}\n')
         built = build(journey, "app", older, newer)
@@ -145,6 +150,7 @@ class TestStrayTags:
         assert "not counted: 6038261, 2021.12.16" in done.err
 
 
+@LONG
 class TestTwoPoliciesOverOneRepository:
     def test_each_keeps_its_latest(self, journey: Journey, tmp_path: Path) -> None:
         plain = POLICY.format(address=journey.address) + 'tags: {version: "{version}"}\n'
@@ -165,6 +171,7 @@ class TestTwoPoliciesOverOneRepository:
         assert (tags["latest"], tags["latest-alpine"]) == (built["6.2.6"], built["6.2.6-alpine"])
 
 
+@LONG
 class TestOlderLines:
     def test_beside_what_runs(self, journey: Journey) -> None:
         rules = "prod: {floating: [latest, minor], lines: minor}"

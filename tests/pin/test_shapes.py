@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.marks import LONG
 from tests.pin.shop import DIGEST, pinned
 from tests.servers import require
 
@@ -147,6 +148,7 @@ def _another_repository(shape: str) -> None:
     assert [change.image for change in back.changes] == [change.image for change in once.changes]
 
 
+@LONG
 def test_a_large_file() -> None:
     document = (SHAPES / "deployment-init-and-sidecar.yaml").read_text()
     count = 1_100_000 // len(document)

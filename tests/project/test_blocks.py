@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.marks import mostly_long
+from tests.marks import LONG, mostly_long
 from tests.project.pages import PAGES, Block, blocks
 from tests.project.reader import type_in
 from tests.project.source import ROOT
@@ -88,9 +88,8 @@ def test_the_tutorial(clone: Path, registry: RegistryServer) -> None:
 
 
 @pytest.mark.registry
-@pytest.mark.parametrize(
-    "page", mostly_long(REGISTRIES, HOWTO / "docker-hub.md", HOWTO / "distribution.md"), ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", mostly_long(REGISTRIES, HOWTO / "distribution.md"), ids=lambda page: page.stem)
+@LONG
 def test_each_registry(page: Path, built: Path, registry: RegistryServer) -> None:
     (address,) = re.findall(r"tagflow init --registry (\S+)", page.read_text())
     play(page, built, address, str(registry.fresh("howto")))
@@ -126,6 +125,7 @@ def test_the_page_on_pin(built: Path, registry: RegistryServer) -> None:
 
 
 @pytest.mark.parametrize("page", ON_DISK, ids=lambda page: page.stem)
+@LONG
 def test_pages_about_a_release_that_is_there(page: Path, built: Path) -> None:
     """v1.0 is in dev, test and prod."""
     type_in(

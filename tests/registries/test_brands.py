@@ -11,6 +11,7 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import Refused, StoreError
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
+from tests.marks import LONG
 from tests.registries.brands import BRANDS, Brand
 from tests.registries.fixtures import OpenBrand, connect
 from tests.registries.network import Network
@@ -33,6 +34,7 @@ def store(brand: Brand, host: RegistryHost) -> RegistryStore:
     return host.store(f"{brand.namespace}/app")
 
 
+@LONG
 def test_all_pages_of_tags(brand: Brand, store: RegistryStore) -> None:
     manifest = images.image(store)
     names = sorted(f"v1.{number}" for number in range(brand.registry.quirks.page * 2 + 3 if brand.name != "ecr" else 5))

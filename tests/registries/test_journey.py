@@ -26,7 +26,7 @@ environments:
 """
 
 
-@pytest.fixture(params=mostly_long(BRANDS, "docker-hub", "ecr"))
+@pytest.fixture(params=mostly_long(BRANDS, "ecr"))
 def brand(request: pytest.FixtureRequest, open_brand: OpenBrand) -> Brand:
     return open_brand(str(request.param))
 
@@ -65,7 +65,9 @@ def test_from_push_to_rollback(brand: Brand, desk: Desk, internet: Network) -> N
     assert bool(alone) == (not brand.registry.quirks.multitag)
 
 
-@pytest.mark.parametrize("brand", [name for name in BRANDS if name not in ("ghcr", "zot")], indirect=True)
+@pytest.mark.parametrize(
+    "brand", mostly_long([name for name in BRANDS if name not in ("ghcr", "zot")], "ecr"), indirect=True
+)
 def test_an_environment_tag_that_may_not_move(brand: Brand, desk: Desk) -> None:
     """A rule of the registry that leaves out no environment tag: nothing runs anywhere else than before."""
     for version in ("v1.0", "v1.1"):

@@ -18,6 +18,7 @@ from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
+from tests.marks import mostly_long
 from tests.registries import quirks
 from tests.registries.simulator import Quirks, Simulator, simulated_registry
 from tests.servers import RegistryServer, free_port
@@ -338,7 +339,7 @@ class TestRedirects:
         assert b"".join(found.store.read_blob(image.blobs[0]))
         assert len(found.store.referrers(image.digest)) == 1
 
-    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    @pytest.mark.parametrize("status", mostly_long([301, 302, 307, 308], 302, 307))
     @pytest.mark.parametrize("path", READS)
     def test_on_the_same_host(self, behind: Open, path: str, status: int) -> None:
         found = behind(quirks.redirected(path, status), quirks.hidden("NAME_UNKNOWN"), keychain=KNOWN)

@@ -11,7 +11,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 from tests import images
-from tests.marks import mostly_long
+from tests.marks import LONG, mostly_long
 from tests.registries.shop import POLICY, Shop
 from tests.servers import RegistryServer
 from tests.standin import Say, changed, instead
@@ -43,7 +43,9 @@ class TestTypes:
 
     APART = POLICY.replace("prod: {{", "prod: {{registry: {registry}/production, ")
 
-    @pytest.mark.parametrize("said", [OCI_MANIFEST, DOCKER_MANIFEST, "application/json", "text/html", ""])
+    @pytest.mark.parametrize(
+        "said", mostly_long([OCI_MANIFEST, DOCKER_MANIFEST, "application/json", "text/html", ""], OCI_MANIFEST, "")
+    )
     def test_of_an_index_that_is_served_as_an_image_once(
         self, registry: RegistryServer, tmp_path: Path, said: str
     ) -> None:
@@ -123,7 +125,7 @@ class TestLostParts:
         assert lost in str(document["error"])
         assert shop.direct.resolve("prod") is None
 
-    @pytest.mark.parametrize("part", ["platform", "layer", "all platforms"])
+    @pytest.mark.parametrize("part", mostly_long(["platform", "layer", "all platforms"], "platform"))
     def test_a_push_again_brings_them(self, shop: Shop, part: str) -> None:
         """It is what the message advises; nothing moves backwards by it."""
         built = {version: layout(shop.desk.path / "builds", version, version) for version in ("v1.0", "v1.1")}
@@ -146,7 +148,7 @@ class TestLostParts:
         assert shop.direct.resolve("prod") == shop.direct.resolve("v1.0") == index.digest
         shop.do("verify")
 
-    @pytest.mark.parametrize("status", [503, 403, 500])
+    @pytest.mark.parametrize("status", mostly_long([503, 403, 500], 503))
     @pytest.mark.parametrize("path", ["/blobs/", "/manifests/sha256:"])
     def test_a_registry_that_fails_has_lost_nothing(self, shop: Shop, status: int, path: str) -> None:
         self.released(shop, "v1.0")
@@ -193,6 +195,7 @@ class TestStrayRecords:
         shop.do("promote", "app=v1.1", "--to", "prod", "--override", "hold", "--reason", "it is good")
         assert named in shop.run("verify").out + shop.run("verify").err
 
+    @LONG
     def test_is_set_aside_where_no_tag_can_be_deleted(self, shop: Shop) -> None:
         shop.do("verify", "--repair")
         assert STRAY in shop.open("web").tags()

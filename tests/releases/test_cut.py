@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.runner import Done
-from tests.marks import mostly_long
+from tests.marks import LONG, mostly_long
 from tests.releases.outcome import Verb, finish, outcome_is_what_was_said
 from tests.releases.stage import IMAGES, NEW, OLD, STRIDE, Cutter, Stage, Tags, Way, When, forker
 from tests.servers import RegistryServer
@@ -109,6 +109,7 @@ class TestEveryRequest:
             assert each_cut(stage, VERBS[verb], "once", when, check, every=every) >= least(verb, when)
 
     @pytest.mark.parametrize(("verb", "when", "every"), some("promote", "after"))
+    @LONG
     def test_tagflow_is_killed_there(self, stage: Stage, verb: str, when: When, every: int) -> None:
         def check(before: Tags, done: Done) -> None:
             assert done.status == -9

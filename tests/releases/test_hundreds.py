@@ -64,6 +64,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Crowd:
     return crowd
 
 
+@LONG
 def test_a_release_of_three_hundred_in_memory(tmp_path: Path) -> None:
     crowd = Crowd(tmp_path, "environments:\n  dev: {}\n  prod: {floating: [latest]}\n")
     crowd.build_all("v1.0.0")
@@ -118,6 +119,7 @@ def test_different_versions_in_one_release(tmp_path: Path) -> None:
         assert crowd.runs(environment) == {name: wanted.get(name, "v2.0.0") for name in NAMES}
 
 
+@LONG
 def test_a_refusal_is_a_line_an_image_and_the_advice_is_not_repeated(crowd: Crowd) -> None:
     request = Request("promote", "prod", ("v1.0.0",))
     error = combine(propose_promote(crowd.context(), request).decision.refusals)
@@ -128,6 +130,7 @@ def test_a_refusal_is_a_line_an_image_and_the_advice_is_not_repeated(crowd: Crow
     assert {it["image"] for it in error.details} == set(NAMES)
 
 
+@LONG
 def test_a_freeze_is_told_once(tmp_path: Path) -> None:
     """It says the same of every image."""
     crowd = Crowd(tmp_path, "environments:\n  dev: {}\n  prod: {freeze: [{days: [mon], timezone: UTC}]}\n")
@@ -139,6 +142,7 @@ def test_a_freeze_is_told_once(tmp_path: Path) -> None:
     assert len(caught[0].details) == COUNT
 
 
+@LONG
 def test_one_that_is_not_there_among_three_hundred(crowd: Crowd) -> None:
     crowd.build("v1.1.0", *NAMES[:-1])
     with crowd.unchanged(), fails("version.not_found", 4) as caught:
@@ -147,6 +151,7 @@ def test_one_that_is_not_there_among_three_hundred(crowd: Crowd) -> None:
     assert NAMES[-1] in caught[0].message
 
 
+@LONG
 def test_gates_of_three_hundred_run_at_most_so_many_at_once(tmp_path: Path) -> None:
     (tmp_path / "at").mkdir()
     script = tmp_path / "gate.sh"

@@ -15,7 +15,7 @@ from tests.servers import RegistryServer
 DUELS = 4
 
 
-@pytest.mark.parametrize("runs", [20, pytest.param(60, marks=LONG)])
+@pytest.mark.parametrize("runs", [10, pytest.param(80, marks=LONG)])
 def test_two_writers_in_a_storm_lose_nothing(runs: int) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print(f"seed {seed}")
@@ -26,6 +26,7 @@ def test_two_writers_in_a_storm_lose_nothing(runs: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@LONG
 def test_a_seed_gives_the_same_run_again(seed: int) -> None:
     assert soak(seed, 5) == soak(seed, 5)
 

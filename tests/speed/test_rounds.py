@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import urllib3
 
+from tests.marks import LONG
 from tests.servers import RegistryServer
 from tests.speed.conftest import FLOATING, OpenBench
 from tests.speed.rounds import Bench, Cost, Recorder
@@ -87,6 +88,7 @@ class TestOneImage:
         within(one.run("verify"), rounds=8, requests=36)
 
 
+@LONG
 def test_rounds_do_not_grow_with_images(bench: OpenBench) -> None:
     """What is asked of four images is asked side by side, by each command."""
     costs = {}
@@ -108,6 +110,7 @@ def test_rounds_do_not_grow_with_images(bench: OpenBench) -> None:
         assert cost.twice == [], f"{command}: {cost}"
 
 
+@LONG
 def test_each_new_version_costs_the_same(bench: OpenBench) -> None:
     """The tenth promotion asks no more than the second: history that grows is not read again."""
     one = bench()
@@ -119,6 +122,7 @@ def test_each_new_version_costs_the_same(bench: OpenBench) -> None:
         assert len(cost.requests) <= 24, str(cost)
 
 
+@LONG
 def test_verify_asks_of_each_older_version_its_names_alone(bench: OpenBench) -> None:
     """Record, version tag, combined tag: no registry tells where several tags stand in one answer.
 

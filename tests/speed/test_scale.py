@@ -10,6 +10,7 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tests.flows.world import World, fails
+from tests.marks import LONG
 from tests.memory import Call
 from tests.speed.crowd import following
 
@@ -56,11 +57,13 @@ def looks(calls: list[Call]) -> int:
     return sum(not call.detail.startswith("sha256:") for call in calls)
 
 
+@LONG
 def test_status(crowded: World) -> None:
     assert crowded.runs("prod") == {"app": "v1.1.0"}
     assert operations(crowded.memory.calls) == {"tags": 1, "resolve": 1, "get": 1}
 
 
+@LONG
 def test_promote(crowded: World) -> None:
     crowded.build("v1.2.0")
     for environment in ("dev", "prod"):
@@ -69,11 +72,13 @@ def test_promote(crowded: World) -> None:
         assert looks(crowded.memory.calls) <= 17, crowded.memory.calls
 
 
+@LONG
 def test_rollback(crowded: World) -> None:
     crowded.rollback("prod", "v1.0.0")
     assert sum(operations(crowded.memory.calls).values()) <= 19, crowded.memory.calls
 
 
+@LONG
 def test_soak_is_told_by_the_newest_record() -> None:
     world = World(POLICY.replace("downgrades: allow", "soak: 1h"), threads=8)
     world.through("v1.0.0", "dev")
@@ -101,6 +106,7 @@ def test_records_of_one_release_share_what_they_say_of_all() -> None:
     assert (len(records), len(intents)) == (3, 1)
 
 
+@LONG
 def test_threads_do_not_grow_with_images() -> None:
     """Looking whether each image is whole takes threads; it is one pool that has them, not one for each image."""
     names = ", ".join(f"svc-{number}: svc-{number}" for number in range(24))

@@ -32,9 +32,12 @@ from tagflow.stores.port import (
 )
 from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
+from tests.marks import mostly_long
 from tests.stores.media import ALL_MEDIA, LOGINS, MEDIA, SIMULATED, Medium, medium
 
 EVERYWHERE = pytest.mark.everywhere
+SHORT = (*MEDIA, "token", "ecr (simulated)")
+"""The media that differ in code, one with a login, and the brand that differs most: the others take longer."""
 """For what logins and brands change: rights, pages, uploads, mounts, redirects, referrers, removal."""
 
 
@@ -44,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     given = any("place" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "place" in metafunc.fixturenames and not given:
         everywhere = metafunc.definition.get_closest_marker("everywhere") is not None
-        metafunc.parametrize("place", ALL_MEDIA if everywhere else MEDIA, indirect=True)
+        metafunc.parametrize("place", mostly_long(ALL_MEDIA, *SHORT) if everywhere else MEDIA, indirect=True)
 
 
 @pytest.fixture
@@ -479,7 +482,7 @@ def test_copies_in_all_directions(
     assert target.tags() == []
 
 
-@pytest.mark.parametrize("to", [*LOGINS, *SIMULATED])
+@pytest.mark.parametrize("to", mostly_long([*LOGINS, *SIMULATED], *SHORT))
 @pytest.mark.parametrize("place", ["layout"], indirect=True)
 def test_copies_there_and_back(place: Medium, to: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     source, target = place.fresh("source"), medium(to, request, tmp_path / "to").fresh("target")

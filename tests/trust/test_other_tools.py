@@ -16,6 +16,7 @@ import pytest
 from tagflow.stores.artifact import artifact
 from tagflow.trust.envelope import SIGNATURE
 from tagflow.trust.records import sign
+from tests.marks import LONG
 from tests.project.source import ROOT
 from tests.servers import require
 from tests.trust.desk import Office
@@ -84,6 +85,7 @@ def test_an_approval_by_openssl(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+@LONG
 def test_ssh_keygen(kind: str, tmp_path: Path) -> None:
     path = ssh_pair(tmp_path, kind)
     public = path.with_suffix(".pub")
@@ -96,6 +98,7 @@ def test_ssh_keygen(kind: str, tmp_path: Path) -> None:
     assert run(SSH, tmp_path).returncode != 0
 
 
+@LONG
 def test_securesystemslib(tmp_path: Path) -> None:
     written(tmp_path, sign(RECORDED, pair("ci").key, pair("ci").sign), pair("ci").public)
     command = [sys.executable, "-W", "ignore", "-c", PROGRAMS["python"]]
@@ -115,6 +118,7 @@ def sigstore(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["ecdsa-p256", "ed25519"])
+@LONG
 def test_sigstore(kind: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     node = require("node")
     modules = sigstore(tmp_path_factory.getbasetemp() / "npm")
