@@ -125,16 +125,16 @@ def stores(policy: Policy, around: Surroundings) -> Stores:
 def actor(environ: Mapping[str, str]) -> str:
     """Who does it: $TAGFLOW_ACTOR, else $GITHUB_ACTOR, $GITLAB_USER_LOGIN, else user@host."""
     for name in ("TAGFLOW_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
-        if environ.get(name):
-            return environ[name]
+        if named := environ.get(name, "").strip():
+            return named
     import getpass  # rarely needed, and slow to import
-    import socket
+    import platform
 
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{platform.node()}"
 
 
 class _Media:

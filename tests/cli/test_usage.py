@@ -259,6 +259,19 @@ class TestPlacesOfOptions:
         assert done.status == 2
         assert "has an empty value" in done.err
 
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("freeze prod --lift --until 2h --reason over", "--lift and --until exclude each other"),
+            ("status --at 2026-01-01 --html page.html", "--at and --html exclude each other"),
+            ("verify --dry-run", "--dry-run goes with --repair"),
+        ],
+    )
+    def test_options_of_which_one_would_be_left_out(self, desk: Desk, line: str, told: str) -> None:
+        done = desk.quickly(*shlex.split(line))
+        assert done.status == 2
+        assert told in done.err
+
     @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["promote", "--help"], ["rollback", "-h"]])
     def test_help(self, desk: Desk, arguments: list[str]) -> None:
         done = desk.quickly(*arguments)
@@ -288,6 +301,7 @@ class TestActor:
             ({"TAGFLOW_ACTOR": "ci-bot", "GITHUB_ACTOR": "octocat"}, "ci-bot"),
             ({"TAGFLOW_ACTOR": "", "GITHUB_ACTOR": "octocat", "GITLAB_USER_LOGIN": "lab"}, "octocat"),
             ({"TAGFLOW_ACTOR": "", "GITLAB_USER_LOGIN": "lab"}, "lab"),
+            ({"TAGFLOW_ACTOR": " ", "GITHUB_ACTOR": "octocat "}, "octocat"),
         ],
     )
     def test_who(self, desk: Desk, given: dict[str, str], expected: str) -> None:

@@ -81,7 +81,7 @@ def _no_look_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     look = arrival.look
 
     def blind(run: Underway) -> dict[str, Ballot]:
-        return {image: replace(it, unseen={}, digest=run.after(image)) for image, it in look(run).items()}
+        return {image: replace(it, unseen={}, digest=run.after()[image]) for image, it in look(run).items()}
 
     patch.setattr(arrival, "look", blind)
 
@@ -171,7 +171,7 @@ def _no_look_after_an_abort(patch: pytest.MonkeyPatch) -> None:
 def _no_tag_after_the_commit(patch: pytest.MonkeyPatch) -> None:
     look = arrival.look
     patch.setattr(
-        arrival, "look", lambda run: {image: replace(it, digest=run.after(image)) for image, it in look(run).items()}
+        arrival, "look", lambda run: {image: replace(it, digest=run.after()[image]) for image, it in look(run).items()}
     )
 
 

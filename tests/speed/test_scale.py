@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from tagflow.domain.reference import Repository
+from tagflow.domain.snapshot import ImageLookup
 from tests.flows.world import World, fails
 from tests.marks import LONG
 from tests.memory import Call
@@ -121,3 +122,36 @@ def test_threads_do_not_grow_with_images() -> None:
     world.memory.before = note
     world.promote("v1.0.0", to="prod")
     assert 1 <= len(workers) <= 4
+
+
+def test_a_further_look_at_one_image_costs_the_same_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a release takes longer than a look holds, each image is looked at once more before its tag moves: what is
+    known of all the others is not gone through again."""
+    touched = [0]
+    hashed = ImageLookup.__hash__
+
+    def counting(lookup: ImageLookup) -> int:
+        touched[0] += 1
+        return hashed(lookup)
+
+    monkeypatch.setattr(ImageLookup, "__hash__", counting)
+    each = {}
+    for count in (8, 64):
+        names = ", ".join(f"svc-{number}: svc-{number}" for number in range(count))
+        world = World(POLICY.replace("app: app", names))
+        world.through("v1.0.0", "dev")
+        looks: list[str] = []
+
+        def note(
+            operation: str, repository: Repository, detail: str, world: World = world, looks: list[str] = looks
+        ) -> None:
+            if operation == "move" and detail.startswith("prod"):
+                world.passed += 60 * (not looks)
+                looks.append(repository.path)
+
+        touched[0] = 0
+        with world.hooked(before=note):
+            world.promote("v1.0.0", to="prod")
+        assert len(set(looks)) == count, "or nothing was late, and this test shows nothing"
+        each[count] = touched[0] / count
+    assert each[64] <= 2 * each[8]

@@ -13,7 +13,7 @@ from tagflow.decide.finish import (
     versions,
 )
 from tagflow.decide.selection import identify
-from tagflow.domain.history import Hold, Release, StackEntry, State
+from tagflow.domain.history import Hold, Record, Release, StackEntry, State
 from tagflow.domain.plan import Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.snapshot import (
@@ -170,9 +170,10 @@ def last_release(environment: Environment, ways: Sequence[Way]) -> tuple[list[Ch
     states = {way.seen.image: way.state() for way in ways}
     depths = {way.seen.image: 0 for way in ways}
     notes: list[str] = []
+    by_hand = _ByHand.among(ways)
     while True:
         tops = [
-            (way, _release_of(way, states[way.seen.image].stack[-1 - depth], ways))
+            (way, by_hand.release_of(way, states[way.seen.image].stack[-1 - depth]))
             for way in ways
             if (depth := depths[way.seen.image]) < len(states[way.seen.image].stack)
         ]
@@ -213,16 +214,29 @@ def _refuse_ambiguous(environment: str, number: int, last: Sequence[tuple[Way, R
         )
 
 
-def _release_of(way: Way, entry: StackEntry, ways: Sequence[Way]) -> Release:
-    """The release by which an entry came. What was moved by hand is adopted by the release that died while it adopted
-    the other images, where there is one."""
-    if entry.release != UNNUMBERED:
-        return entry.release
-    heads = [other.seen.standing.head.record for other in ways if other.seen.standing.head]
-    begun = [record for record in heads if record.action == "adopt" and record.intent.has(way.seen.image)]
-    number = max((other.seen.standing.number for other in ways), default=0)
-    latest = next((record.release for record in begun if record.release.number == number), None)
-    return latest or Release("", number + 1)
+@dataclass(frozen=True)
+class _ByHand:
+    """By which release what was moved by hand counts as having come: the highest ``number`` that is known, and the
+    adoptions of that number."""
+
+    number: int
+    begun: tuple[Record, ...]
+
+    @classmethod
+    def among(cls, ways: Sequence[Way]) -> _ByHand:
+        """Of all images of one request."""
+        number = max((way.seen.standing.number for way in ways), default=0)
+        heads = (way.seen.standing.head.record for way in ways if way.seen.standing.head)
+        latest = (record for record in heads if record.action == "adopt" and record.release.number == number)
+        return cls(number, tuple({record.release: record for record in latest}.values()))
+
+    def release_of(self, way: Way, entry: StackEntry) -> Release:
+        """The release by which an entry came. What was moved by hand is adopted by the release that died while it
+        adopted the other images, where there is one."""
+        if entry.release != UNNUMBERED:
+            return entry.release
+        begun = (record.release for record in self.begun if record.intent.has(way.seen.image))
+        return next(begun, Release("", self.number + 1))
 
 
 def _no_predecessor(environment: str, without: Sequence[Way], others: Sequence[Way]) -> NotFound:

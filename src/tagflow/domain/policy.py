@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from tagflow.domain.keys import Signer
@@ -12,6 +13,7 @@ from tagflow.domain.reference import Digest, Registry, Repository, digest_of
 from tagflow.errors import NotFound, UsageError, suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from zoneinfo import ZoneInfo
 
 Line = Literal["latest", "major", "minor", "alpha", "beta", "rc", "pre", "preview", "snapshot"]
@@ -124,6 +126,11 @@ class Policy:
     notify: tuple[Notice, ...] = ()
     signers: tuple[Signer, ...] = ()
 
+    @cached_property
+    def images_by_name(self) -> Mapping[str, Image]:
+        """The images by their names, in the order of the policy."""
+        return {image.name: image for image in self.images}
+
     def repository(self, image: Image, environment: Environment) -> Repository:
         """Where the tags of ``image`` in ``environment`` live."""
         return environment.registry.repository(image.path)
@@ -152,7 +159,7 @@ def find_image(policy: Policy, name: str) -> Image:
 
     :raises NotFound: ``image.not_found``.
     """
-    known = {image.name: image for image in policy.images}
+    known = policy.images_by_name
     if name not in known:
         hint = suggestion(name, known) or f"Images of this policy: {', '.join(known)}."
         raise NotFound("image.not_found", f"there is no image {name!r}", hint=hint)

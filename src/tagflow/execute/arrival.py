@@ -28,8 +28,8 @@ def look_again(run: Underway) -> None:
     except TagflowError as error:
         # The tags are where this run put them, and nothing says that they must not be.
         raise (endings.partly(run, error) if run.ledger.changed else error) from error
-    steps = {step.image: step for step in run.plan.steps}
-    found = {image: arrive(ballot, steps[image], run.after(image), run.waived) for image, ballot in ballots.items()}
+    steps, after = {step.image: step for step in run.plan.steps}, run.after()
+    found = {image: arrive(ballot, steps[image], after[image], run.waived) for image, ballot in ballots.items()}
     undone = {image: it.taken_back for image, it in found.items() if it.taken_back is not None}
     if undone:
         back.give_way(run, ballots, undone)

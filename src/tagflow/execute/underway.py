@@ -105,10 +105,10 @@ class Underway:
         if self.is_late(looked_at):
             raise LookedTooLongAgo
 
-    def after(self, image: str) -> Digest | None:
-        """Where the environment tag of an image is to stand."""
-        moves = [move.after for move in self.plan.moves if move.kind == "environment" and move.image == image]
-        return moves[0] if moves else self.announced[image].before
+    def after(self) -> dict[str, Digest | None]:
+        """Where the environment tag of each announced image is to stand."""
+        stay = {image: it.before for image, it in self.announced.items()}
+        return stay | {move.image: move.after for move in self.plan.moves if move.kind == "environment"}
 
     @property
     def waived(self) -> frozenset[str]:

@@ -57,6 +57,9 @@ class Observer:
         """What tags were seen to stand at: the medium has these manifests."""
         self._check = ContentCheck(context.threads, context.questions)
         self._known: set[Lookup] = set()
+        """What was asked and may have changed since."""
+        self._looked_into: set[ImageLookup] = set()
+        """What was asked of images: it never changes."""
 
     @property
     def threads(self) -> int:
@@ -69,13 +72,13 @@ class Observer:
         other._histories = self._histories.again(other._store)
         other._manifests, other._platforms, other._labels = self._manifests, self._platforms, self._labels
         other._gone, other._unreadable, other._check = self._gone, self._unreadable, self._check
-        other._known = {it for it in self._known if isinstance(it, ImageLookup)}
+        other._looked_into = self._looked_into
         return other
 
     def continue_from(self, other: Observer) -> Observer:
         """Take over everything that another observer of the same run was told."""
         self._tags, self._digests, self._histories = other._tags, other._digests, other._histories
-        self._manifests, self._known = other._manifests, other._known
+        self._manifests, self._known, self._looked_into = other._manifests, other._known, other._looked_into
         return self
 
     def observe(
@@ -210,11 +213,14 @@ class Observer:
         if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
             tasks.append(partial(self._look_whether_whole, whole))
         run_all(tasks, threads=self._context.threads)
-        self._known.update(it for it in chosen.values() if not isinstance(it, RecordLookup))
+        self._known.update(it for it in chosen.values() if not isinstance(it, RecordLookup | ImageLookup))
+        self._looked_into.update(it for it in chosen.values() if isinstance(it, ImageLookup))
 
     def _is_known(self, lookup: Lookup) -> bool:
         if isinstance(lookup, RecordLookup):
             return self._histories.is_asked(lookup.repository, lookup.tag)
+        if isinstance(lookup, ImageLookup):
+            return lookup in self._looked_into
         return lookup in self._known
 
     def _look_again(self, targets: Sequence[Target]) -> None:

@@ -244,6 +244,8 @@ def freeze(
     from tagflow.domain.times import parse_moment
     from tagflow.verbs.notes import freeze as run
 
+    if lift and until is not None:
+        raise UsageError("usage.invalid", "--lift and --until exclude each other", hint="--lift ends the freeze now.")
     request = Request("freeze", environment, reason=reason)
     context = wiring.context(session, writes=True)
     end = None if until is None else parse_moment(until, context.now(), ahead=True)
