@@ -18,7 +18,7 @@ class Ballot:
     """One image in an election.
 
     ``mine`` are this run's own records here, the announcement last; ``known`` the record tags that the decision had
-    seen; ``before`` where the environment tag was to be found (``late``: a digest to which a PUT put it late);
+    seen; ``before`` where the environment tag was to be found;
     ``unseen`` what has been listed since, by tag; ``digest`` where the environment tag stands now; ``listed`` those of
     this run's own records that are in the list: one whose PUT failed may never be; ``passed`` releases that were built
     on this one by mistake, and gave way: they do not count.

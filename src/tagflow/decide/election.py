@@ -3,7 +3,7 @@
 Every release announces itself, then lists the records again. What it finds there that its decision had not seen
 decides (docs/protocol.md has the table, and why at most one wins):
 
-* somebody took this release back, or built on it: it stops, and writes nothing more;
+* somebody took this release back, or built on it: it stops, and writes nothing more there; its other images give way;
 * what it built on was taken back, or somebody abandons: it gives way;
 * another release, not taken back by its own run: the first of them waits for that, all others give way.
 
@@ -13,7 +13,7 @@ Only a run's *own* abort frees the way: counting a foreign one would let an aban
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from tagflow.decide.ballot import (
@@ -40,7 +40,7 @@ class Verdict(Enum):
     WON = "goes on"
     WAIT = "waits for others to give way"
     YIELD = "gives way: writes an abort"
-    STOP = "was taken over or taken back: writes nothing more"
+    STOP = "was taken over or taken back: writes nothing more there"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class Outcome:
     verdict: Verdict
     because: Entry | None = None
     image: str = ""
-    tag_moved: bool = False
 
 
 _WON = Outcome(Verdict.WON)
@@ -96,8 +95,8 @@ def _elect(image: str, ballot: Ballot, ballots: Mapping[str, Ballot], again: boo
     if ballot.announcement.record.finishes and ballot.digest == ballot.announcement.record.digest:
         coming_back += [abort for abort in aborts if not abort.record.abandons]
     if coming_back:
-        return Outcome(Verdict.WAIT, coming_back[0], image, tag_moved=True)
-    return Outcome(Verdict.YIELD, None, image, tag_moved=True)
+        return Outcome(Verdict.WAIT, coming_back[0], image)
+    return Outcome(Verdict.YIELD, None, image)
 
 
 def _is_contested(taker: Entry, image: str, ballots: Mapping[str, Ballot]) -> bool:
@@ -189,7 +188,6 @@ class Arrival:
     taken_back: Entry | None = None
     stopped: Entry | None = None
     tag_moved: bool = False
-    unseen: Mapping[RecordTag, Entry] = field(default_factory=dict)
 
 
 def arrive(ballot: Ballot, step: Step, after: Digest | None, waived: Iterable[str] = ()) -> Arrival:

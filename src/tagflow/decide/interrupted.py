@@ -1,4 +1,8 @@
-"""Releases that were announced and are not finished: who belongs to one, and the ways out."""
+"""Releases that were announced and are not finished: who belongs to one, and the ways out.
+
+An image is interrupted where its newest record announces a digest and the environment tag still stands where it stood
+before (:mod:`tagflow.domain.standing`). Once the tag stands at that digest, the release is complete there.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tagflow.stores.port import TagMoved
 from tagflow.workers import each
 
 _OWN: tuple[Kind, ...] = ("combined", "pin")
-"""Tags that never move and that nobody but tagflow writes."""
+"""Tags that never move and that are tagflow's alone to write."""
 
 
 def create_all(run: Underway) -> None:

@@ -126,8 +126,11 @@ def untangle(run: Underway, images: Collection[str], moved: frozenset[str]) -> N
             return
 
 
-def give_back(run: Underway, error: TagflowError) -> None:
-    """Put back what still stands at what this run wrote and what no other release was built on. Announced first."""
+def give_back(run: Underway, error: TagflowError) -> NoReturn:
+    """Put back what still stands at what this run wrote and what no other release was built on. Announced first.
+
+    :raises TagflowError: always: ``error``, or what stayed moved.
+    """
     moved = frozenset(move.image for move in run.ledger.changed if move.kind == "environment")
     if not run.announced:
         raise endings.partly(run, error) if run.ledger.changed else error

@@ -32,7 +32,7 @@ class Commit:
         self._looking = Lock()
 
     def move_all(self) -> None:
-        """Move them; where one certainly did not move, none stays moved."""
+        """Move them; where one did not move, none stays moved, unless something that was sent may still arrive."""
         moves = self._run.pending("environment")
         results = attempt(self._move_environment_tag, moves, threads=self._run.context.threads)
         errors = [result for result in results if isinstance(result, TagflowError)]

@@ -169,6 +169,7 @@ def _move_all(context: Context, ledger: Ledger, observer: Observer, moves: Seque
         repository = environment_of[move.image]
         store = context.stores(repository)
         looked = not ledger.placed(move)
+        # No fence: one that arrives late is wrong until somebody looks, and nothing else follows from it.
         try:
             store.move(move.tag, observer.manifest(repository, move.after), move.before, looked=looked)
         except TagMoved:

@@ -45,7 +45,8 @@ class Ledger:
             self._progress[move] = Progress.DONE
 
     def failed(self, move: Move) -> None:
-        """Note that a move certainly did not take place."""
+        """Note that a move did not take place, as far as a look or a refusal tells. Whether something was sent that may
+        still arrive, the run remembers."""
         with self._lock:
             self._progress.pop(move, None)
 

@@ -1,4 +1,4 @@
-"""Looks: what a run sees of others between its steps. Each is named, for each proves something (docs/protocol.md)."""
+"""Looks: what a run sees of others between its steps. docs/protocol.md says what each of them proves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tagflow.observe.observer import Observer
 
 @dataclass(frozen=True)
 class Announced:
-    """One image whose records this run has written: its prospect, and where its environment tag was to be found."""
+    """One image whose records this run writes, or has written: its prospect, and where its environment tag was to be
+    found."""
 
     prospect: Prospect
     mine: tuple[Entry, ...]
@@ -31,7 +32,6 @@ class Lookout:
     def __init__(self, context: Context, observer: Observer) -> None:
         self._context = context
         self.observer = observer
-        self._known: dict[str, frozenset[RecordTag]] = {}
         self._taken_in: dict[str, dict[RecordTag, Entry]] = {}
         self._passed: dict[str, frozenset[RecordTag]] = {}
 

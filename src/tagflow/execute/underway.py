@@ -29,8 +29,9 @@ Recheck = Callable[[Observer], Sequence[TagflowError]]
 class Execution:
     """A decision that nothing refuses, and what carrying it out needs.
 
-    ``observer`` is who observed for it; ``opened`` stores beside those of the policy; ``recheck`` decides again;
-    ``plan_id`` is the saved plan that is carried out, ``approvals`` what counted for it.
+    ``observer`` is who observed for it; ``opened`` stores beside those of the policy; ``recheck`` decides again,
+    where a decision relies on more than the election looks at; ``plan_id`` is the saved plan that is carried out,
+    ``approvals`` what counted for it.
     """
 
     decision: Decision
@@ -97,7 +98,8 @@ class Underway:
         return target.repository.is_layout and target.history == target.repository
 
     def is_late(self, looked_at: float) -> bool:
-        """Whether a look is too old for a write that relies on it."""
+        """Whether a look is too old for a write that relies on it. Who abandons a release waits for as long: what
+        its run sent before it could see that has arrived then, or never will."""
         return self.context.elapsed() - looked_at >= self.context.timing.fence
 
     def refuse_late(self, looked_at: float) -> None:

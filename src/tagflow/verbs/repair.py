@@ -48,7 +48,7 @@ def repair(
     expect: Path | None = None,
     deep: bool = False,
 ) -> Repaired:
-    """Finish interrupted releases, put back what came late, join forks, set aside what only looks like a record,
+    """Set aside what only looks like a record, finish interrupted releases, put back what came late, join forks,
     recreate anchors and put floating tags right, until nothing more can be done without judgement: two releases may be
     under way at once, and what one leaves is seen when it is finished.
 
