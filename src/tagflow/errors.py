@@ -112,6 +112,10 @@ class StoreError(TagflowError):
     exit_status = 6
 
 
+class Unanswered(StoreError):
+    """No answer, or one of something in between: what was asked for may still be carried out."""
+
+
 class PartlyApplied(TagflowError):
     """Some environment or floating tag differs from before; the message lists each."""
 

@@ -13,7 +13,7 @@ import pytest
 from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.plan import Outcome
 from tagflow.domain.reference import Digest, Repository
-from tagflow.errors import StoreError, TagflowError
+from tagflow.errors import StoreError, TagflowError, Unanswered
 from tagflow.execute import arrival, endings, objects
 from tagflow.execute.commit import Commit
 from tagflow.execute.underway import Execution, Underway
@@ -678,6 +678,26 @@ class TestCompensation:
             world.promote("v1.1.0", to="prod")
         assert stands(world) == ALL_NEW
         assert f"{world.repository('worker')}:prod" in caught[0].message
+        world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_NEW
+
+    @pytest.mark.parametrize("may_be_done", [True, False])
+    def test_what_may_still_be_carried_out_is_not_taken_back(self, may_be_done: bool) -> None:
+        """A gateway says 504 and hands the PUT on all the same: it would arrive over what followed a release that was
+        taken back."""
+        world = before_promote()
+        kind = Unanswered if may_be_done else StoreError
+
+        def cut(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod"):
+                raise kind("registry.unavailable", "HTTP 504")
+
+        with world.hooked(before=cut), fails("registry.unavailable", 6):
+            world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_OLD
+        actions = {action for image in IMAGES for action, *_ in world.records(image, "prod")[1:]}
+        assert actions == ({"promote"} if may_be_done else {"promote", "abort"})
+        assert set(world.states("prod").values()) == ({"interrupted"} if may_be_done else {"recorded"})
         world.promote("v1.1.0", to="prod")
         assert stands(world) == ALL_NEW
 

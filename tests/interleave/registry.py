@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from tagflow.domain.reference import Digest, Repository, is_digest
-from tagflow.errors import NotFound, StoreError
+from tagflow.errors import NotFound, StoreError, Unanswered
 from tagflow.stores.port import Chunks, Descriptor, Guard, Manifest, Store, TagMoved
 from tagflow.stores.stream import verified
 
@@ -147,9 +147,9 @@ class Registry:
         content.manifests[manifest.digest] = manifest
 
 
-def unreachable(call: Call) -> StoreError:
+def unreachable(call: Call) -> Unanswered:
     """What the store says when it has tried often enough."""
-    return StoreError("registry.unreachable", f"{call.repository}: no answer to {call.kind} {call.tag}")
+    return Unanswered("registry.unreachable", f"{call.repository}: no answer to {call.kind} {call.tag}")
 
 
 @dataclass

@@ -19,7 +19,7 @@ from typing import Any, cast
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Repository
-from tagflow.errors import Conflict, Refused, StoreError, TagflowError
+from tagflow.errors import Conflict, Refused, StoreError, TagflowError, Unanswered
 from tagflow.stores.port import Store
 from tagflow.verbs.history import history
 from tagflow.verbs.promote import promote
@@ -158,7 +158,7 @@ class Writer:
             raise StoreError("registry.unavailable", "the storm took it before it was done")
         answer = operation(*arguments, **options)
         if weather.strikes(weather.after * calm):
-            raise StoreError("registry.timeout", "the storm took the answer")
+            raise Unanswered("registry.timeout", "the storm took the answer")
         return answer
 
     def _context(self) -> Context:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from urllib3.connection import HTTPConnection
 
-from tagflow.errors import StoreError
+from tagflow.errors import StoreError, Unanswered
 from tagflow.stores.registry.http import connections
 from tagflow.stores.registry.http.connections import AHEAD
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
@@ -206,6 +206,16 @@ class TestAgain:
         proxy.add(status=status, times=-1)
         assert code_of(http.send, Request("GET", f"http://{proxy.host}/v2/")) == code
         assert proxy.count() == QUICK.attempts
+
+    @pytest.mark.parametrize(("status", "may_be_done"), [(429, False), (503, False), (502, True), (504, True)])
+    def test_what_a_gateway_says_is_no_answer_of_the_registry(
+        self, http: Transport, proxy: FaultProxy, status: int, may_be_done: bool
+    ) -> None:
+        """What it was asked to hand on may still be carried out."""
+        proxy.add(status=status, times=-1)
+        with pytest.raises(StoreError) as caught:
+            http.send(Request("PUT", f"http://{proxy.host}/v2/x", body=b""))
+        assert isinstance(caught.value, Unanswered) == may_be_done
 
     def test_500_for_a_write_is_not_repeated(self, http: Transport, proxy: FaultProxy) -> None:
         proxy.add(status=500)

@@ -9,15 +9,12 @@ from threading import Lock
 from tagflow.decide.ballot import Ballot, built_on, has_arrived, taken_back
 from tagflow.decide.election import Verdict
 from tagflow.domain.plan import Move
-from tagflow.errors import StoreError, TagflowError, combine
+from tagflow.errors import StoreError, TagflowError, Unanswered, combine
 from tagflow.execute import back, endings, rivals
 from tagflow.execute.looks import not_abandoned
 from tagflow.execute.underway import LOOKS, LookedTooLongAgo, Underway
 from tagflow.stores.port import TagMoved
 from tagflow.workers import attempt
-
-_UNANSWERED = ("registry.timeout", "registry.unreachable", "run.timeout")
-"""Errors of writes that may still be carried out."""
 
 
 class Commit:
@@ -77,7 +74,7 @@ class Commit:
             self._run.ledger.done(move)
             return
         self._run.ledger.failed(move)
-        self._run.unanswered |= _is_unanswered(error)
+        self._run.unanswered |= isinstance(error, Unanswered)
         raise error
 
     def _is_built_on(self, image: str) -> bool:
@@ -166,8 +163,3 @@ class Commit:
 
 class _Arrived(Exception):
     """What was sent has moved the tag, though no answer said so."""
-
-
-def _is_unanswered(error: StoreError) -> bool:
-    """Whether a write that failed so may still be carried out: no answer came, or only that of something in between."""
-    return error.code in _UNANSWERED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
 from tagflow.domain.plan import Step
-from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, StoreError, TagflowError
+from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, TagflowError, Unanswered
 from tagflow.execute.ledger import differing, told, ways_out
 from tagflow.execute.underway import Underway
 
@@ -70,9 +70,9 @@ def _ways_out(run: Underway, cause: TagflowError | None) -> str:
     return ways_out(run.context, run.plan, run.ledger, cause, begun=begun)
 
 
-def too_late(run: Underway, image: str) -> StoreError:
+def too_late(run: Underway, image: str) -> Unanswered:
     """No write could be sent soon enough after a look, however often it was looked."""
-    return StoreError(
+    return Unanswered(
         "run.timeout",
         f"{run.repository(image)}: no write came through in time after a look",
         hint="Run the same command again.",

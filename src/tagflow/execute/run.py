@@ -3,7 +3,7 @@
 1. objects; 2. for all images their records, the intent written ahead; 3. look again, and elect; 4. version tags, then
 combined and pin tags; 5. the environment tags, each the commit point of its image; 6. look again; 7. floating tags,
 from what then stands. Each phase ends before the next begins. An abandonment waits in the place of 3 and 4. Where a
-look is too old for a commit, that image is looked at and elected once more. docs/protocol.md says why each look is there.
+look is too old for a commit, that image is looked at and elected once more. docs/protocol.md says why there are looks.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from urllib3 import exceptions as problems
 
-from tagflow.errors import StoreError
+from tagflow.errors import StoreError, Unanswered
 from tagflow.stores.registry.http.pace import Transient
 
+_OF_GATEWAYS = (502, 504)
+"""Said by what stands before a registry, which may still do what it was asked (RFC 9110, 15.6.3 and 15.6.5)."""
 _REFUSED_TRIES = 3
 """Where nobody listens, that seldom changes within a minute: about half a second of waits."""
 
@@ -53,8 +55,8 @@ def invalid(url: str, what: str) -> StoreError:
     )
 
 
-def timed_out(url: str) -> StoreError:
-    return StoreError(
+def timed_out(url: str) -> Unanswered:
+    return Unanswered(
         "registry.timeout",
         f"{_host(url)} did not answer in time",
         hint="Try again later; `tagflow doctor` looks closer.",
@@ -65,7 +67,7 @@ def _unreachable(url: str, exc: Exception) -> StoreError:
     host = _host(url)
     reason = _reason(exc)
     hint = f"Check the network, the address {host}, and the proxy variables; `tagflow doctor` looks closer."
-    return StoreError("registry.unreachable", f"cannot reach {host}: {reason}", hint=hint)
+    return Unanswered("registry.unreachable", f"cannot reach {host}: {reason}", hint=hint)
 
 
 def _reason(exc: BaseException) -> str:
@@ -107,4 +109,5 @@ def unavailable(url: str, status: int) -> StoreError:
     if status == 429:
         hint = "Try again later; logged in users usually have a higher limit (docker login)."
         return StoreError("registry.throttled", f"{host} has had too many requests (HTTP 429)", hint=hint)
-    return StoreError("registry.unavailable", f"{host} fails with HTTP {status}", hint="Try again later.")
+    kind = Unanswered if status in _OF_GATEWAYS else StoreError
+    return kind("registry.unavailable", f"{host} fails with HTTP {status}", hint="Try again later.")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Condition, Lock
 
-from tagflow.errors import StoreError, TagflowError
+from tagflow.errors import TagflowError
 
 
 class Transient(Exception):
@@ -80,7 +80,7 @@ class RetryBudget:
 def _too_long(failure: Transient, seconds: float) -> TagflowError:
     if failure.after is None:
         return failure.error
-    return StoreError(
+    return type(failure.error)(
         failure.error.code,
         f"{failure.error.message}; the registry asks to wait {seconds:.0f} s, which is longer than tagflow waits",
         hint=f"Run the command again in {seconds:.0f} s.",
