@@ -36,9 +36,9 @@ from tests.marks import mostly_long
 from tests.stores.media import ALL_MEDIA, LOGINS, MEDIA, SIMULATED, Medium, medium
 
 EVERYWHERE = pytest.mark.everywhere
+"""For what logins and brands change: rights, pages, uploads, mounts, redirects, referrers, removal."""
 SHORT = (*MEDIA, "token", "ecr (simulated)")
 """The media that differ in code, one with a login, and the brand that differs most: the others take longer."""
-"""For what logins and brands change: rights, pages, uploads, mounts, redirects, referrers, removal."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tagflow.errors import StoreError
 from tagflow.stores.registry.http import receiving
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
-from tagflow.stores.registry.http.receiving import SLOW_BYTES, SLOW_SECONDS, Paced, Response
+from tagflow.stores.registry.http.receiving import HEAD_SECONDS, SLOW_BYTES, SLOW_SECONDS, Paced, Response
 from tagflow.stores.registry.http.transport import Request, Transport
 from tests.standin import Say, standin
 
@@ -154,7 +154,7 @@ class TestPace:
         monkeypatch.setattr("tagflow.stores.registry.http.receiving.time.monotonic", lambda: now[0])
         return now
 
-    def read(self, clock: list[float], sizes: Iterable[int], seconds: float) -> int:
+    def read(self, clock: list[float], sizes: Iterable[int], seconds: float, *, is_head: bool = False) -> int:
         """Take pieces of these sizes, for each of which the server takes so long; how many came."""
 
         class Slow(_Pieces):
@@ -166,7 +166,7 @@ class TestPace:
         count = 0
         while paced.readinto(bytearray(SLOW_BYTES)):
             count += 1
-            paced.is_head = False
+            paced.is_head = is_head
         return count
 
     def test_a_slow_server_that_keeps_it_is_waited_for(self, clock: list[float]) -> None:
@@ -180,6 +180,11 @@ class TestPace:
         with pytest.raises(TimeoutError):
             self.read(clock, [100] * 1000, 1.0)
         assert SLOW_SECONDS <= clock[0] <= SLOW_SECONDS + 3
+
+    def test_headers_without_end_are_given_up_however_fast_they_come(self, clock: list[float]) -> None:
+        with pytest.raises(TimeoutError):
+            self.read(clock, [SLOW_BYTES] * 1000, 1.0, is_head=True)
+        assert clock[0] <= HEAD_SECONDS + 3
 
     def test_time_that_the_reader_takes_is_not_the_servers(self, clock: list[float]) -> None:
         paced = Paced(_Pieces([b"x"] * 100))

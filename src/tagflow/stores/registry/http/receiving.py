@@ -9,6 +9,8 @@ from typing import Any
 
 SLOW_SECONDS, SLOW_BYTES = 60.0, 64 * 1024
 """An answer comes at least at this pace, counted while it is waited for: status, headers and content, however long."""
+HEAD_SECONDS = 30.0
+"""The longest wait for status and headers as a whole, from their first byte on, however fast they come."""
 GATHER_SECONDS = 0.5
 """How long content is gathered before it is passed on: whoever has a deadline looks at the clock in between."""
 
@@ -47,6 +49,8 @@ class Paced(io.RawIOBase):
             return count
         self._waited += time.monotonic() - began
         self._received += count
+        if self.is_head and self._waited > HEAD_SECONDS:
+            raise TimeoutError("the headers take too long")
         if self._waited > SLOW_SECONDS:
             if self._received < SLOW_BYTES:
                 raise TimeoutError("the answer takes too long")
