@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 
+from tagflow.domain.history import Hold, State
+from tagflow.domain.reference import Repository
 from tagflow.errors import Conflict
+from tagflow.verbs.repair import repair
 from tests.flows.world import World, fails
+from tests.memory import WRITES
 
 
 @pytest.fixture
@@ -19,8 +25,12 @@ def world() -> World:
     return world
 
 
+def names(holds: Iterable[Hold]) -> set[str]:
+    return {hold.version for hold in holds}
+
+
 def held(world: World, image: str, environment: str = "prod") -> set[str]:
-    return {hold.version for hold in world.seen(image, environment).standing.state.holds}
+    return names(world.seen(image, environment).standing.state.holds)
 
 
 def test_each_needs_a_reason(world: World) -> None:
@@ -150,3 +160,91 @@ def test_of_two_releases_announced_at_once_each_is_told_of(world: World, version
 def test_the_end_of_a_freeze_is_one_to_come_that_can_be_read_again(world: World, until: datetime) -> None:
     with world.unchanged(), fails("time.invalid", 2):
         world.freeze("prod", until=until)
+
+
+@contextmanager
+def meanwhile(world: World, action: Callable[[], object]) -> Iterator[None]:
+    """Somebody else acts at the moment when the block begins to write."""
+    waiting = [action]
+
+    def before(operation: str, _repository: Repository, _detail: str) -> None:
+        if operation in WRITES and waiting:
+            with world.hooked(before=lambda *_: None):
+                waiting.pop()()
+
+    with world.hooked(before):
+        yield
+    assert not waiting
+
+
+class TestWhatOneLiftsWhileAnotherWrites:
+    """A lift is known by what its record's parents had and it has not: it holds though another record, written at the
+    same moment, still has what was lifted."""
+
+    @pytest.fixture(autouse=True)
+    def noted(self, world: World) -> None:
+        for version in ("v1.2.0", "v1.3.0"):
+            world.through(version, "dev", "test")
+        world.hold("prod", "v1.2.0")
+        world.freeze("dev")
+        world.later(hours=1)
+
+    def state(self, world: World, environment: str = "prod") -> State:
+        return world.seen("frontend", environment).standing.state
+
+    def heads(self, world: World, environment: str = "prod") -> int:
+        return len(world.seen("frontend", environment).standing.heads)
+
+    def test_a_hold(self, world: World) -> None:
+        with meanwhile(world, lambda: world.hold("prod", "v1.2.0", lift=True)):
+            world.freeze("prod")
+        assert self.heads(world) == 2
+        assert not held(world, "frontend")
+        world.freeze("prod", lift=True)
+        assert (self.heads(world), self.state(world).holds, self.state(world).freeze) == (1, frozenset(), None)
+        assert world.promote("v1.2.0", to="prod").applied
+
+    def test_a_freeze(self, world: World) -> None:
+        with meanwhile(world, lambda: world.freeze("dev", lift=True)):
+            world.hold("dev", "v1.1.0")
+        assert self.heads(world, "dev") == 2
+        assert (held(world, "frontend", "dev"), self.state(world, "dev").freeze) == ({"v1.1.0"}, None)
+        assert world.promote("v1.0.0", to="dev").applied
+
+    def test_a_hold_that_is_made_anew_stands(self, world: World) -> None:
+        with meanwhile(world, lambda: world.hold("prod", "v1.2.0", lift=True)):
+            world.hold("prod", "v1.2.0", reason="worse than we thought")
+        assert self.heads(world) == 2
+        assert {hold.reason for hold in self.state(world).holds} == {"worse than we thought"}
+
+    def test_a_freeze_that_is_made_anew_stands(self, world: World) -> None:
+        with meanwhile(world, lambda: world.freeze("dev", lift=True)):
+            world.freeze("dev", reason="the fair goes on")
+        freeze = self.state(world, "dev").freeze
+        assert self.heads(world, "dev") == 2
+        assert freeze is not None
+        assert freeze.reason == "the fair goes on"
+
+    def test_a_promotion_that_wins(self, world: World) -> None:
+        """The promotion lets the version in again; who lost, and died, had the hold still."""
+        two = World(memory=world.memory, actor="two")
+        winner = world.propose_promote("frontend=v1.2.0", to="prod", override=("hold",), reason="mended elsewhere")
+        loser = two.propose_promote("frontend=v1.3.0", to="prod")
+        world.carry_out(winner)
+        assert two.crash(lambda: two.carry_out(loser), 2)
+        assert self.heads(world) == 2
+        assert not held(world, "frontend")
+        assert repair(world.context(), []).left == ()
+        assert (self.heads(world), world.runs("prod")["frontend"]) == (1, "v1.2.0")
+        assert not held(world, "frontend")
+
+    def test_a_promotion_that_loses(self, world: World) -> None:
+        """It lifted the hold for itself, and did not arrive."""
+        two = World(memory=world.memory, actor="two")
+        winner = world.propose_promote("frontend=v1.3.0", to="prod")
+        loser = two.propose_promote("frontend=v1.2.0", to="prod", override=("hold",), reason="mended elsewhere")
+        world.carry_out(winner)
+        assert two.crash(lambda: two.carry_out(loser), 2)
+        assert (self.heads(world), held(world, "frontend")) == (2, {"v1.2.0"})
+        assert repair(world.context(), []).left == ()
+        assert (self.heads(world), held(world, "frontend")) == (1, {"v1.2.0"})

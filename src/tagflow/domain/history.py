@@ -121,6 +121,20 @@ class Freeze:
 
 
 @dataclass(frozen=True)
+class Lifts:
+    """The holds and freezes that a record's parents had, and it has not: it lifted them, and knew what it did."""
+
+    holds: frozenset[Hold] = frozenset()
+    freezes: frozenset[Freeze] = frozenset()
+
+    def __or__(self, other: Lifts) -> Lifts:
+        return Lifts(self.holds | other.holds, self.freezes | other.freezes)
+
+
+NO_LIFTS = Lifts()
+
+
+@dataclass(frozen=True)
 class State:
     """The checkpoint in a record: what holds once the change that it announces is made.
 
@@ -202,23 +216,32 @@ class State:
         """After `hold --lift`."""
         return replace(self, holds=frozenset(hold for hold in self.holds if hold.version not in spellings))
 
-    def joined(self, other: State) -> State:
+    def joined(self, other: State, lifts: Lifts = NO_LIFTS) -> State:
         """With what another branch of the history noted: its holds, what was void or admitted there, and its freeze.
 
-        What is on the stack, or was admitted, is not void for what another branch says.
+        What is on the stack, or was admitted, is not void for what another branch says; and what one branch lifted
+        does not come back because the other one had not seen that.
         """
         held = {hold.version for hold in self.holds}
         ran = {entry.version for entry in (*self.stack, *self.admitted)}
         gone = {void.version for void in self.void} | ran
         names = {entry.version for entry in self.admitted}
+        freezes = (it for it in (self.freeze, other.freeze) if it not in lifts.freezes)
         return replace(
             self,
-            holds=self.holds | {hold for hold in other.holds if hold.version not in held},
+            holds=(self.holds | {hold for hold in other.holds if hold.version not in held}) - lifts.holds,
             void=self.void | {void for void in other.void if void.version not in gone},
             admitted=(*self.admitted, *(entry for entry in other.admitted if entry.version not in names)),
-            freeze=self.freeze or other.freeze,
+            freeze=next(filter(None, freezes), None),
             ignored=self.ignored | other.ignored,
         )
+
+    def lifts(self, before: Iterable[State]) -> Lifts:
+        """What the states before had and this one has not."""
+        known = list(before)
+        holds = frozenset[Hold]().union(*(state.holds for state in known))
+        freezes = frozenset(state.freeze for state in known if state.freeze is not None)
+        return Lifts(holds - self.holds, freezes - {self.freeze})
 
     def depth_of(self, matches: Callable[[StackEntry], bool]) -> int | None:
         """How far below the top the latest matching entry stands; None where none does."""

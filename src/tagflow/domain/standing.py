@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from tagflow.domain.history import RELEASES, Entry, Record, State
+from tagflow.domain.history import NO_LIFTS, NOTES, RELEASES, Entry, Lifts, Record, State
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.errors import TagflowError
@@ -74,11 +74,13 @@ class Standing:
 
     ``vain``: what the head announced certainly never arrived, and somebody has moved the tag by hand since.
     ``error`` says why the history cannot be read. ``settled``: what is only
-    announced beside what stands holds nothing that ran.
+    announced beside what stands holds nothing that ran. ``parents``: the records that several heads name, which tell
+    what a head lifted that another one still has.
     """
 
     digest: Digest | None
     heads: tuple[Entry, ...] = ()
+    parents: tuple[Entry, ...] = ()
     vain: bool = False
     error: TagflowError | None = None
     settled: bool = False
@@ -167,11 +169,23 @@ class Standing:
         others = [entry for entry in self.heads if entry is not head]
         for entry in others:
             announced = self.settled and self.is_pending(entry)
-            state = state.joined(_without_holds(entry.record.state, state) if announced else entry.record.state)
+            noted = _without_holds(entry.record.state, state) if announced else entry.record.state
+            state = state.joined(noted, self._lifts)
         for other in (entry.record for entry in others):
             if other.action in RELEASES and other.action != "rollback":
                 state = state.aborted(other.version, other.digest)
         return state
+
+    @cached_property
+    def _lifts(self) -> Lifts:
+        """What the effective head lifted, and what notes beside it did; what a rival lifts that lost is not lifted."""
+        known = {entry.tag: entry.record.state for entry in self.parents}
+        lifts = NO_LIFTS
+        for entry in self.heads:
+            if entry is self.head or entry.record.action in NOTES:
+                before = (known[parent.tag] for parent in entry.record.parents if parent.tag in known)
+                lifts |= entry.record.state.lifts(before)
+        return lifts
 
     @property
     def number(self) -> int:

@@ -304,8 +304,9 @@ class Observer:
     def _standing(self, target: Target) -> Standing:
         digest = self._digests.get((target.repository, target.environment.name))
         heads = self._histories.heads(target)
-        error = self._histories.why_broken(target, heads)
-        return standing_of(target, self._context.scheme, self._tags[target.repository], digest, heads, error)
+        parents = self._histories.parents(target, heads)
+        standing = Standing(digest, heads, parents, error=self._histories.why_broken(target, heads))
+        return _unless_vain(standing, target, self._context.scheme, self._tags[target.repository])
 
     def _snapshot(self, targets: Sequence[Target]) -> Snapshot:
         digests = dict(self._digests)
@@ -339,19 +340,11 @@ class Observer:
         return self._opened.get(repository) or self._context.stores(repository)
 
 
-def standing_of(
-    target: Target,
-    scheme: TagScheme,
-    tags: frozenset[str],
-    digest: Digest | None,
-    heads: tuple[Entry, ...],
-    error: TagflowError | None = None,
-) -> Standing:
-    """Where a target stands. A combined tag is written before its environment tag moves: where there is none, and
-    somebody moved the environment tag by hand, what was announced last never ran."""
-    standing = Standing(digest, heads, error=error)
+def _unless_vain(standing: Standing, target: Target, scheme: TagScheme, tags: frozenset[str]) -> Standing:
+    """A standing, as the tags of its repository leave it. A combined tag is written before its environment tag moves:
+    where there is none, and somebody moved the environment tag by hand, what was announced last never ran."""
     head = standing.head
-    if error is not None or head is None or digest is None or standing.condition != "unrecorded":
+    if standing.error is not None or head is None or standing.digest is None or standing.condition != "unrecorded":
         return standing
     version = scheme.parse_label(head.record.version) if head.record.action in ("push", "promote") else None
     arrived = version is None or version in scheme.combined(tags, target.environment.name)
