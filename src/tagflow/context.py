@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from tagflow.domain.policy import Environment, Image, Policy, find_environment, find_image
 from tagflow.domain.tagging import TagScheme
@@ -32,8 +33,7 @@ def elapsed() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """How long runs wait for one another, in seconds (docs/protocol.md).
 
     ``fence``: a run moves a name within so long of its last look, and abandoning waits so long for what may still
@@ -48,8 +48,7 @@ class Timing:
     poll: float = 0.5
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Struct, frozen=True, dict=True):
     """Handed to every verb. Clocks, the actor and the names of releases come in from outside, for tests' sake.
 
     ``now`` is the wall clock, to be written down; ``elapsed`` a clock that only goes forward, in seconds, to measure

@@ -6,10 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
+
+from msgspec import Struct, field
 
 from tagflow.config.load import find_policy, load_policy
 from tagflow.context import Context
@@ -31,8 +32,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What the outside world gives to one run: for the command line, or for a program that uses tagflow as a library.
 
     ``seconds`` is the time for the whole run (None: no limit); ``trace`` is told each request; ``writes`` asks for the

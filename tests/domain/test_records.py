@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from tagflow.domain.history import Freeze, Hold, Parent, Record, Release, StackEntry, State, Void
 from tagflow.domain.intent import Intent

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tagflow.decide.ballot import Ballot, given_up, hides_abandonment, left_to_a_finisher
 from tagflow.decide.election import Verdict, elect

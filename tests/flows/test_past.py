@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tagflow.domain.history import Parent, Record, Release, StackEntry, State, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag

@@ -85,7 +85,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "urllib3": ("stores/registry/", "stores/docker/sdk.py"),
     "yaml": ("config/nodes.py", "pin/"),
 }
-"""Where each library is known; a folder stands for all of its files."""
+"""Where each library is known; a folder stands for all of its files. What is parsed, is parsed by msgspec there."""
+VALUES = {"msgspec.Struct", "msgspec.field", "msgspec.to_builtins", "msgspec.structs", "msgspec.structs.replace"}
+"""What values are made of, everywhere (docs/adr/0022-structs.md)."""
 
 CLOSING = {"tagflow.domain.versions.version": "tagflow.domain.versions.semver"}
 """Imports inside a function that close a circle, and are known: none should be added."""
@@ -182,9 +184,26 @@ def test_media_are_opened_late() -> None:
 def test_each_library_has_its_place() -> None:
     def elsewhere(module: Module) -> Iterable[str]:
         foreign = _tops(module) - sys.stdlib_module_names - {"tagflow"}
+        if _names_from(module, "msgspec") <= VALUES:
+            foreign -= {"msgspec"}
         return [name for name in foreign if not module.place.startswith(LIBRARIES.get(name, ()))]
 
     assert breaking(elsewhere) == {}
+
+
+def test_structs_are_all_struct() -> None:
+    """A default of another library's would be its value, and a comparison of their own leaves them the other ones."""
+
+    def odd(module: Module) -> Iterable[str]:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and "Struct" in map(ast.unparse, node.bases):
+                made = {it.name for it in node.body if isinstance(it, ast.FunctionDef)}
+                yield from made & {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__"}
+                fields = any(ast.unparse(it.func) == "field" for it in ast.walk(node) if isinstance(it, ast.Call))
+                if fields and "msgspec.field" not in _names_from(module, "msgspec"):
+                    yield f"{node.name}: field() of another library"
+
+    assert breaking(odd) == {}
 
 
 def test_private_modules_of_others_are_known() -> None:
@@ -271,6 +290,17 @@ def _within(name: str, packages: Iterable[str]) -> bool:
 def _tops(module: Module) -> set[str]:
     # urllib.parse takes text apart, and asks nobody.
     return {it.module.partition(".")[0] for it in module.imports if it.module != "urllib.parse"}
+
+
+def _names_from(module: Module, library: str) -> set[str]:
+    """What is imported of a library, by its full name."""
+    found: set[str] = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            found |= {it.name for it in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{it.name}" for it in node.names}
+    return {name for name in found if name.partition(".")[0] == library}
 
 
 def _calls(module: Module) -> set[str]:

@@ -31,13 +31,15 @@ def warm_up() -> None:
 
 def _be_impatient(silence: float) -> None:
     """Let the registry client wait milliseconds where it would wait seconds, and runs for each other as little."""
-    from tagflow.context import Timing
+    from tagflow import wiring
+    from tagflow.context import Context, Timing
     from tagflow.stores.registry.http import pace
     from tagflow.stores.registry.http.pace import RetryPolicy
 
     quick = partial(pace.Settings, retry=RetryPolicy(first=0.001), silence=silence)
     pace.Settings = quick  # type: ignore[assignment,misc]
-    Timing.__init__.__defaults__ = (2.0, 0.5, 3.0, 0.05)
+    hasty = partial(Context, timing=Timing(fence=2.0, skew=0.5, wait=3.0, poll=0.05))
+    wiring.Context = hasty  # type: ignore[attr-defined,assignment]
 
 
 def serve() -> None:

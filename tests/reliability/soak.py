@@ -13,8 +13,10 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome, Request

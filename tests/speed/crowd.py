@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tagflow.domain.history import Entry, Parent, Release, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag

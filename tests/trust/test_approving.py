@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tagflow.domain.own_tags import approval_tag, approves
 from tagflow.stores.artifact import artifact

@@ -8,10 +8,10 @@ import shlex
 import shutil
 import sys
 from base64 import b64encode
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tests.cli.runner import Desk

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.cli.commands import COMMANDS
 from tagflow.cli.line import Line, Option
@@ -60,8 +62,7 @@ _ARCHIVE = (".tar", ".tar.gz", ".tgz")
 _EMPTY = 'An argument is empty. An unset variable? In a script "${VERSION:?}" stops there.'
 
 
-@dataclass(frozen=True)
-class _Names:
+class _Names(Struct, frozen=True):
     """What the words of a command can be, under a policy."""
 
     environments: tuple[str, ...]

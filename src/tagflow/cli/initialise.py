@@ -9,9 +9,11 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow import wiring
 from tagflow.cli.propose import NAMES, Built, Clues, Custom, compose_trouble, custom, propose, read_compose, read_pulled
@@ -80,8 +82,7 @@ def _output(command: list[str], environ: Mapping[str, str]) -> list[str]:
     return []
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What the file is to say; what is empty is left to the template."""
 
     registry: str = ""

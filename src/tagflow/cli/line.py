@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _VALUED = frozenset(
     {"--policy", "--output", "--timeout", "--to", "--from", "--reason", "--override", "--save-plan", "--wait",
@@ -18,8 +20,7 @@ POLICY = ("-f", "--policy")
 _COMMAND = re.compile(r"`(tagflow [^`]*)`")
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Struct, frozen=True):
     """An option, and its value; None of a flag."""
 
     name: str
@@ -30,8 +31,7 @@ class Option:
         return (self.name,) if self.value is None else (self.name, self.value)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """``before`` are the global options before ``command``; ``words`` the arguments, without options; ``options``
     those behind the command."""
 

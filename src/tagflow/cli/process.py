@@ -8,10 +8,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from datetime import datetime
 from io import TextIOWrapper
 from typing import TextIO
+
+from msgspec.structs import replace
 
 from tagflow.cli.commands import RELEASES
 from tagflow.cli.session import ReaderGone, Session, output, signals, tell

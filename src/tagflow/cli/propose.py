@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from msgspec import Struct
+
 from tagflow.config.nodes import Mark, Mistakes, Node, Pairs, Scalar, parse
 from tagflow.domain.reference import parse_reference
 from tagflow.errors import UsageError
@@ -80,8 +82,7 @@ _REMOTE = re.compile(r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[^/:@]+)(?::\d+)?[:/]+(?P
 _REGISTRIES = {"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}
 
 
-@dataclass(frozen=True)
-class Clues:
+class Clues(Struct, frozen=True):
     """What lies around: the services of a compose file, the address of git's remote, repositories of the daemon.
 
     ``trouble`` says why the compose file could not be read; ``pulled`` are its services that are not built here.
@@ -95,8 +96,7 @@ class Clues:
     pulled: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """What to write; empty: nothing is known. ``because`` says where each guess comes from, ``left_out`` what was not
     taken and why, a line each."""
 

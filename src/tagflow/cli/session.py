@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.cli.line import under
 from tagflow.cli.text import clean, columns, escaped, is_fancy, styled, wrap
@@ -155,8 +157,7 @@ def output() -> Iterator[None]:
         ) from exc
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Struct, frozen=True):
     """The options that every command takes."""
 
     command: str = ""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec import inspect as shapes
 
 from tagflow.config.nodes import Items, Mark, Mistakes, Node, Pairs, Scalar
@@ -22,8 +21,7 @@ _BROKEN = object()
 _TRUE = ("true", "yes", "on")
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where every value, and the key before it, stands.
 
     A path is made of keys as written, and of indices in the typed lists (where what was wrong is left out).
@@ -47,8 +45,7 @@ class Places:
         return path in self.keys
 
 
-@dataclass(frozen=True)
-class Checked(Generic[S]):
+class Checked(Struct, Generic[S], frozen=True):
     """A typed value, without whatever was wrong in the file, and its places."""
 
     value: S

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar, get_args
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from tagflow.config import values
 from tagflow.config.check import Checked, Places
@@ -16,7 +15,17 @@ from tagflow.config.environment import ApprovalEntry, Day, EnvironmentEntry, Fre
 from tagflow.config.nodes import Mark, Mistakes
 from tagflow.config.values import suggestion
 from tagflow.domain.keys import Signer, parse_ssh
-from tagflow.domain.policy import ApprovalRule, Environment, Freeze, Gate, Image, Notice, Policy, Templates
+from tagflow.domain.policy import (
+    GATE_TIMEOUT,
+    ApprovalRule,
+    Environment,
+    Freeze,
+    Gate,
+    Image,
+    Notice,
+    Policy,
+    Templates,
+)
 from tagflow.domain.reference import Registry
 from tagflow.domain.times import parse_duration
 from tagflow.errors import UsageError
@@ -29,8 +38,7 @@ NOWHERE = Registry("")
 _DAYS: tuple[Day, ...] = get_args(Day)
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """An image as some file lists it."""
 
     image: Image
@@ -81,12 +89,13 @@ class _Reader:
         combined = self._read(
             ("tags", "combined"), lambda text: values.template(text, "version", "environment"), tags.combined
         )
-        written = version or Templates.version
-        floating = Templates.floating + written.partition("{version}")[2]
+        usual = Templates()
+        written = version or usual.version
+        floating = usual.floating + written.partition("{version}")[2]
         if tags.floating is not UNSET:
             read = self._read(("tags", "floating"), lambda text: values.template(text, "floating"), tags.floating)
             floating = read or floating
-        return Templates(written, combined or Templates.combined, floating, tags.versions)
+        return Templates(written, combined or usual.combined, floating, tags.versions)
 
     def _environments(self, registry: Registry) -> tuple[Environment, ...]:
         found: list[Environment] = []
@@ -225,7 +234,7 @@ class _Reader:
             self._mistakes.add(
                 self._places.value(*path, "timeout"), "a gate needs some time", "Write, for example, 5m."
             )
-        return Gate(entry.name, argv, timeout or Gate.timeout)
+        return Gate(entry.name, argv, timeout or GATE_TIMEOUT)
 
     def _notice(self, entry: NotifyEntry, path: tuple[str | int, ...]) -> Notice | None:
         written = [key for key in ("webhook", "run") if self._places.has(*path, key)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+
+from msgspec import Struct
 
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, adopting, highest_number
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
@@ -21,8 +23,7 @@ from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, UsageError
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """What deciding about an environment's next release needs to know."""
 
     snapshot: Snapshot

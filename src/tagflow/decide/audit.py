@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import RELEASES, Entry
@@ -109,8 +112,7 @@ def older_images(snapshot: Snapshot, targets: Iterable[Target]) -> int:
     return len(known - looked_at)
 
 
-@dataclass(frozen=True)
-class TargetAudit:
+class TargetAudit(Struct, frozen=True, dict=True):
     """The audit of one target."""
 
     snapshot: Snapshot

@@ -6,15 +6,15 @@ Of the records that it had not seen when it decided: who built on its release, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 
 
-@dataclass(frozen=True)
-class Ballot:
+class Ballot(Struct, frozen=True):
     """One image in an election.
 
     ``mine`` are this run's own records here, the announcement last; ``known`` the record tags that the decision had

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from tagflow.decide.selection import Choice
 from tagflow.domain.history import Entry, Hold, Release, StackEntry, State
@@ -37,16 +38,14 @@ UNNUMBERED = Release("", 0)
 """Stands in a prospect until the release gets its name and number, at execution."""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where content comes from that is not in the target repository yet; ``reference`` is a tag or digest there."""
 
     repository: Repository
     reference: str
 
 
-@dataclass(frozen=True)
-class Prospect:
+class Prospect(Struct, frozen=True):
     """What becomes of one image's history: the state after its record, and the version that is adopted before it.
 
     ``since`` and ``by`` say when the stay of the digest began, and by whom, where the record does not end it.
@@ -59,8 +58,7 @@ class Prospect:
     by: str = ""
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A plan, how to carry it out, and every reason why it must not be (``refusals``).
 
     ``number`` is the highest release number of the environment; ``choices`` what was chosen for each image,

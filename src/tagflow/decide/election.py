@@ -13,8 +13,9 @@ Only a run's *own* abort frees the way: counting a foreign one would let an aban
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from tagflow.decide.ballot import (
     Ballot,
@@ -43,8 +44,7 @@ class Verdict(Enum):
     STOP = "was taken over or taken back: writes nothing more there"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The verdict, and the record because of which it is not ``WON``."""
 
     verdict: Verdict
@@ -181,8 +181,7 @@ def _comes_first(rival: Entry, image: str, ballots: Mapping[str, Ballot]) -> boo
     return rival.rank < ballots[image].announcement.rank
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """What the look after the environment tags found, for one image."""
 
     taken_back: Entry | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.decide.decision import Prospect
 from tagflow.decide.interrupted import Unfinished, announcement
@@ -16,8 +18,7 @@ from tagflow.domain.standing import Interrupted, Recorded, Standing
 from tagflow.domain.versions import Version
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes of one image: the record, the state after it, and the versions whose floating tags may change.
 
     ``step`` is None where no record is written and only floating tags are put right. ``entering``: version and

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow.domain.history import Entry
 from tagflow.domain.policy import Environment
@@ -24,8 +26,7 @@ _NAMED = 3
 """So many images are named in a message; of more, only how many there are."""
 
 
-@dataclass(frozen=True)
-class Unfinished:
+class Unfinished(Struct, frozen=True):
     """One release. ``entries`` are its records, by image; ``open`` the images that have not arrived; ``wanted`` where
     it wants each member (version tag, digest, or empty), of those whose records were never written, too. ``beside``
     are its records of versions that enter beside what runs: no tag shows whether these have arrived. ``is_tangled``:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import get_args
+
+from msgspec.structs import replace
 
 from tagflow.decide.selection import Choice, hold_of, identify
 from tagflow.domain.lines import enters_beside

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.own_tags import pin_tag
@@ -15,8 +16,7 @@ from tagflow.domain.versions import Version
 from tagflow.errors import Refused
 
 
-@dataclass(frozen=True)
-class TagMoves:
+class TagMoves(Struct, frozen=True):
     """Computes the moves of one target's tags."""
 
     snapshot: Snapshot

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.decide.decision import Decision, Prospect, highest_number
 from tagflow.decide.finish import names
@@ -32,8 +34,7 @@ from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct, frozen=True):
     """What is to be written down: a hold or its lifting, a freeze or its end. ``wanted`` is empty for a freeze."""
 
     request: Request

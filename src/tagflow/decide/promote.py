@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from tagflow.decide.admission import Admission, admission_lookups
 from tagflow.decide.decision import Decision, Origin
@@ -20,8 +21,7 @@ from tagflow.domain.tagging import TagScheme
 from tagflow.errors import NotFound, Refused, TagflowError, UsageError, combine
 
 
-@dataclass(frozen=True)
-class Promotion:
+class Promotion(Struct, frozen=True):
     """A request to promote, read against the policy: what is wanted, and where it may come from.
 
     ``wrong`` is the refusal where the user names a source that the policy does not promote from.

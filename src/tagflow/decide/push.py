@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from tagflow.decide.admission import Admission, admission_lookups
 from tagflow.decide.decision import Decision, Origin
@@ -23,8 +24,7 @@ UNKNOWN = Digest("")
 """The digest of an image that the daemon has not pushed yet."""
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(Struct, frozen=True):
     """One build that is to come in.
 
     ``digest`` is empty where only pushing it tells. ``origin`` is where its content can be copied from. ``same`` are
@@ -39,8 +39,7 @@ class Build:
     name: str = ""
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """A request to push, read against the policy."""
 
     request: Request

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.decide.decision import Decision, highest_number
 from tagflow.decide.finish import (
@@ -51,8 +53,7 @@ from tagflow.domain.versions import Version
 from tagflow.errors import ContentMissing, TagflowError, combine
 
 
-@dataclass(frozen=True)
-class Reversal:
+class Reversal(Struct, frozen=True):
     """A request to roll back, read against the policy. ``actor`` is who holds from now on what is popped."""
 
     request: Request

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.decide.targets import Wanted, source_of
 from tagflow.domain.history import Hold
@@ -50,8 +51,7 @@ def _candidates(seen: Observation) -> list[tuple[Version, str]]:
     return sorted(seen.combined.items(), reverse=True)[:_MOST] + seen.scheme.versions(seen.tags)[:_MOST]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One image's version, as it is spelt in the registry, its digest, and the repository that has it.
 
     ``bringing``: its content comes from elsewhere, and is not in the target's registry yet.
@@ -74,8 +74,7 @@ class Choice:
         return self.seen.image
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """One image on its way into one environment: what was observed of its target, and of each source."""
 
     snapshot: Snapshot

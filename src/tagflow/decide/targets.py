@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.domain.next_version import looks_like_a_version
 from tagflow.domain.policy import Image, find_image
@@ -16,8 +17,7 @@ _FEW = 3
 """Images that a hint names one by one."""
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """One image, and the version wanted of it; None where the user leaves the version to tagflow."""
 
     image: Image

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
 from tagflow.decide.finish import (
@@ -25,8 +27,7 @@ from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, NotFound
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(Struct, frozen=True):
     """The ways back for one image: the stack as it is once what was moved by hand has been adopted."""
 
     snapshot: Snapshot
@@ -214,8 +215,7 @@ def _refuse_ambiguous(environment: str, number: int, last: Sequence[tuple[Way, R
         )
 
 
-@dataclass(frozen=True)
-class _ByHand:
+class _ByHand(Struct, frozen=True):
     """By which release what was moved by hand counts as having come: the highest ``number`` that is known, and the
     adoptions of that number."""
 

@@ -8,16 +8,16 @@ nothing and stops nobody. Until a history holds a signature, all of its records 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+from msgspec import Struct
 
 from tagflow.domain.history import Entry, Parent, Proof, find_heads, fingerprint
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 
 
-@dataclass(frozen=True)
-class Doubtful:
+class Doubtful(Struct, frozen=True):
     """What stands under the tag of a record and does not count, and why."""
 
     tag: RecordTag

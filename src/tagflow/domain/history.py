@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow.domain.intent import Intent
 from tagflow.domain.own_tags import RecordTag
@@ -22,8 +25,7 @@ from tagflow.domain.reference import Digest
 Fault = Literal["unsigned", "forged", "unknown_signer"]
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What a record's signature proves. ``fault`` is empty where it is signed by one of those who may; ``signer`` the
     name whose key made it, where the policy has one; ``why`` says what is wrong, as the end of a sentence that begins
     with the record."""
@@ -78,8 +80,7 @@ class Release:
     number: int
 
 
-@dataclass(frozen=True)
-class StackEntry:
+class StackEntry(Struct, frozen=True):
     """One entry of the stack: a version (its tag; None where it is not known), its digest, the release it came by."""
 
     version: str | None
@@ -87,8 +88,7 @@ class StackEntry:
     release: Release
 
 
-@dataclass(frozen=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A version that is taken out of promotion: by a rollback that popped it, or by `hold`.
 
     A hold is of the version and of its ``digest`` (None where that is not known). ``by``, ``at`` and ``reason`` say
@@ -102,16 +102,14 @@ class Hold:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Void:
+class Void(Struct, frozen=True):
     """A version that was announced and never arrived, and its digest (None in records of earlier versions)."""
 
     version: str
     digest: Digest | None = None
 
 
-@dataclass(frozen=True)
-class Freeze:
+class Freeze(Struct, frozen=True):
     """Nothing is promoted from ``at`` on, until ``until`` (None: until it is lifted); who said so, and why."""
 
     by: str
@@ -120,8 +118,7 @@ class Freeze:
     until: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Lifts:
+class Lifts(Struct, frozen=True):
     """The holds and freezes that a record's parents had, and it has not: it lifted them, and knew what it did."""
 
     holds: frozenset[Hold] = frozenset()
@@ -134,8 +131,7 @@ class Lifts:
 NO_LIFTS = Lifts()
 
 
-@dataclass(frozen=True)
-class State:
+class State(Struct, frozen=True):
     """The checkpoint in a record: what holds once the change that it announces is made.
 
     ``stack`` is what ran, the running one last; ``holds`` the versions taken out of promotion; ``void`` those that
@@ -256,16 +252,14 @@ class State:
         )
 
 
-@dataclass(frozen=True)
-class Parent:
+class Parent(Struct, frozen=True):
     """A record as another one names it."""
 
     tag: RecordTag
     digest: Digest
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct, frozen=True):
     """One entry of an environment's history. ``at`` is the writer's clock, to be read, never to order by.
 
     ``digest`` is where the environment tag stands once the change is made, ``previous_digest`` where it stood when it
@@ -319,8 +313,7 @@ class Record:
         return self.action not in NOTES and self.action != "abort"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A record as it stands in a repository: under its tag, at its digest. ``proof`` is what its signature proves; None
     where nobody has to sign."""
 

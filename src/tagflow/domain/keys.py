@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct
 
 from tagflow.errors import UsageError
 
@@ -34,8 +35,7 @@ _ADVICE_PEM = "Write a public key: `openssl pkey -in KEY -pubout`, for ECDSA P-2
 _ADVICE_SSH = 'Write the line of the .pub file: "ssh-ed25519 AAAA…".'
 
 
-@dataclass(frozen=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True, dict=True):
     """A public key. ``data`` is what its form has at its heart, in base64: of PEM the SubjectPublicKeyInfo, of ssh the
     key blob (RFC 4253 section 6.6); ``point`` the key itself in hex, the same in either form."""
 
@@ -73,8 +73,7 @@ class PublicKey:
         return f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
 
 
-@dataclass(frozen=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """A name of the policy, and its key."""
 
     name: str

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Part, Version, highest
@@ -27,8 +28,7 @@ _DATE = 4
 """Digits of a first number that is a year."""
 
 
-@dataclass(frozen=True)
-class TagList:
+class TagList(Struct, frozen=True):
     """The tags of one image in one repository."""
 
     image: str
@@ -36,8 +36,7 @@ class TagList:
     tags: Collection[str]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """A version, the tag that has it, and where."""
 
     version: Version
@@ -46,8 +45,7 @@ class Found:
     repository: str
 
 
-@dataclass(frozen=True)
-class Following:
+class Following(Struct, frozen=True):
     """The version to come; the one that decided it (None: there is none yet); and what decided nothing.
 
     ``not_counted`` are version tags of another shape that are higher, highest first; ``not_read`` tags that look like

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest
 
@@ -17,8 +18,7 @@ _APPROVAL = re.compile(r"_tagflow\.approval\.([0-9a-f]{12})\.[0-9a-f]{12}")
 _RECORD = re.compile(r"_tagflow\.([a-z0-9]+(?:-[a-z0-9]+)*)\.([0-9]{6,18})\.([0-9a-f]{12})")
 
 
-@dataclass(frozen=True)
-class RecordTag:
+class RecordTag(Struct, frozen=True):
     """The tag of one record: environment, sequence number, and the first 12 hex digits of its digest."""
 
     environment: str

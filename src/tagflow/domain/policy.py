@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from tagflow.domain.keys import Signer
 from tagflow.domain.reference import Digest, Registry, Repository, digest_of
@@ -26,8 +27,7 @@ OVERRIDABLE: tuple[Rule, ...] = ("hold", "soak", "freeze", "downgrades")
 PRERELEASE_WORDS: frozenset[str] = frozenset(CHANNELS)
 
 
-@dataclass(frozen=True)
-class Templates:
+class Templates(Struct, frozen=True):
     """How tags are written: ``version`` from ``{version}``; ``combined`` from that whole tag and ``{environment}``;
     ``floating`` from ``{floating}``: latest, a pre-release word, or a line with what stands before ``{version}``.
 
@@ -40,8 +40,7 @@ class Templates:
     versions: Literal["semver", "natural"] = "semver"
 
 
-@dataclass(frozen=True)
-class Freeze:
+class Freeze(Struct, frozen=True):
     """A window in which nothing is promoted: on weekdays (Monday is 0), or from a first to a last day, inclusive."""
 
     zone: ZoneInfo
@@ -50,33 +49,33 @@ class Freeze:
     last: date | None = None
 
 
-@dataclass(frozen=True)
-class Gate:
+GATE_TIMEOUT = timedelta(minutes=5)
+"""How long a gate may take where the policy does not say."""
+
+
+class Gate(Struct, frozen=True):
     """A command that must succeed: ``argv`` with placeholders, never run by a shell."""
 
     name: str
     argv: tuple[str, ...]
-    timeout: timedelta = timedelta(minutes=5)
+    timeout: timedelta = GATE_TIMEOUT
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Who is told after a promotion or rollback: a webhook's address or a command."""
 
     webhook: str = ""
     argv: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ApprovalRule:
+class ApprovalRule(Struct, frozen=True):
     """So many different keys of these signers must have approved a plan."""
 
     need: int
     of: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """One environment. ``sources`` are the environments that it is promoted from; the first has none.
 
     ``lines``: a lower version than the one that runs is admitted beside it where it is the highest of its own line.
@@ -102,16 +101,14 @@ class Environment:
     approvals_expire: timedelta | None = None
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Struct, frozen=True):
     """One image: ``name`` as users type it, ``path`` the repository below the registry of each environment."""
 
     name: str
     path: str
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Struct, frozen=True, dict=True):
     """Everything that promotion.yaml says."""
 
     registry: Registry
@@ -179,8 +176,8 @@ _ORDERED = ("environments", "gates", "argv")
 
 
 def _canonical(value: object, key: str = "") -> object:
-    if is_dataclass(value):
-        return {part.name: _canonical(getattr(value, part.name), part.name) for part in fields(value)}
+    if isinstance(value, Struct):
+        return {name: _canonical(getattr(value, name), name) for name in value.__struct_fields__}
     if isinstance(value, tuple | frozenset):
         parts = [_canonical(part) for part in value]
         return parts if key in _ORDERED else sorted(parts, key=lambda part: json.dumps(part, sort_keys=True))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import NewType
+
+from msgspec import Struct
 
 from tagflow.errors import UsageError
 
@@ -53,8 +54,7 @@ def short(digest: Digest | None) -> str:
     return f"{algorithm}:{digits[:12]}"
 
 
-@dataclass(frozen=True, order=True)
-class Repository:
+class Repository(Struct, frozen=True, order=True):
     """One repository: ``host`` is a registry's ``HOST[:PORT]`` or ``oci:/absolute/dir``; ``path`` its name there."""
 
     host: str
@@ -69,8 +69,7 @@ class Repository:
         return f"{self.host}/{self.path}"
 
 
-@dataclass(frozen=True, order=True)
-class Registry:
+class Registry(Struct, frozen=True, order=True):
     """The prefix of repositories: a host and a namespace (which may be empty)."""
 
     host: str
@@ -124,8 +123,7 @@ def parse_registry(text: str, *, base: str = "") -> Registry:
     return Registry(_normalise_host(host), namespace)
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """One image in one repository, by tag or digest (``target``)."""
 
     repository: Repository

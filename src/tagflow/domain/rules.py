@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+
+from msgspec import Struct
 
 from tagflow.domain.history import Freeze as Stop
 from tagflow.domain.history import Hold
@@ -20,8 +21,7 @@ _HORIZON = 800
 """Days looked ahead for the end of a freeze: two years and a bit."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One image on its way: everything that the rules ask about.
 
     ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
@@ -41,8 +41,7 @@ class Candidate:
     unset_labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """One rule's no. ``rule`` is the name by which it may be overridden, or empty; ``until`` when it would say yes."""
 
     code: str

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.domain.versions import Version
 from tagflow.errors import UsageError
@@ -31,8 +33,7 @@ _BARE = re.compile(r"(?:[a-z]+://)?(?:sha256:)?([0-9a-f]{64})")
 """An image's ID without a repository: the digest of its configuration, or of its manifest."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """One container. ``where`` is what people call it; ``references`` are the names of its image, the surest first.
 
     ``digest`` is what it runs, where that is told: of an index, of one platform's manifest, or of a configuration.
@@ -203,8 +204,7 @@ def _text(value: Any) -> str:
     return value
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(Struct, frozen=True):
     """One build of an image: ``version`` where it is known, and every digest by which a machine may call it.
 
     These are the index, the manifests of its platforms and their configurations, as far as they were looked up.
@@ -221,8 +221,7 @@ class Build:
         return version is not None and version == self.version
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What an environment should run of an image (None: nothing), and what ran before that or was to run."""
 
     image: str
@@ -243,8 +242,7 @@ class Difference:
     where: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Unclear:
+class Unclear(Struct, frozen=True):
     """Containers of an image under a tag that moves, of which nobody tells the digest."""
 
     image: str
@@ -252,8 +250,7 @@ class Unclear:
     where: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """What came of it. ``agreeing``: how many containers run what they should; ``others``: of images not known here."""
 
     differences: tuple[Difference, ...]

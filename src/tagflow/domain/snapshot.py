@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow.domain.counting import Doubtful
 from tagflow.domain.history import Entry
@@ -18,8 +20,7 @@ from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, combine
 
 
-@dataclass(frozen=True)
-class TagLookup:
+class TagLookup(Struct, frozen=True):
     """Where does a tag stand? ``content``: its manifest is wanted too, which takes no further request."""
 
     repository: Repository
@@ -27,16 +28,14 @@ class TagLookup:
     content: bool = False
 
 
-@dataclass(frozen=True)
-class RecordLookup:
+class RecordLookup(Struct, frozen=True):
     """What does a record say?"""
 
     repository: Repository
     tag: RecordTag
 
 
-@dataclass(frozen=True)
-class ImageLookup:
+class ImageLookup(Struct, frozen=True):
     """What does an image say of itself, ``platforms`` or ``labels``; or is it whole, in all its ``parts``?"""
 
     repository: Repository
@@ -47,8 +46,7 @@ class ImageLookup:
 Lookup = TagLookup | RecordLookup | ImageLookup
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True, dict=True):
     """One image in one environment: where its tags and its records live."""
 
     image: Image
@@ -67,8 +65,7 @@ class Target:
         return self.repository.path if self.repository.is_layout else str(self.repository)
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(Struct, frozen=True, eq=False, dict=True):
     """What was observed of one target. ``records`` are the tags of all its records; ``is_new``: no environment has any
     record where this one's are kept.
 
@@ -82,7 +79,7 @@ class Observation:
     records: frozenset[RecordTag]
     standing: Standing
     is_new: bool = False
-    digests: Mapping[tuple[Repository, str], Digest | None] = field(default_factory=dict, hash=False, compare=False)
+    digests: Mapping[tuple[Repository, str], Digest | None] = field(default_factory=dict)
     named: frozenset[tuple[str, Digest]] | None = None
     doubtful: tuple[Doubtful, ...] = ()
 
@@ -137,8 +134,7 @@ class Observation:
         return replace(self, standing=replace(self.standing, settled=True)).admitted
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """Everything that a decision may know of the world. Asking it for what was not looked up is a bug, and raises.
 
     ``digests`` says where tags stand (None: nowhere); a tag that its repository's list does not have is nowhere.

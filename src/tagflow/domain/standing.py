@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.domain.history import NO_LIFTS, NOTES, RELEASES, Entry, Lifts, Record, State
 from tagflow.domain.own_tags import RecordTag
@@ -16,48 +18,42 @@ from tagflow.errors import TagflowError
 Condition = Literal["empty", "recorded", "interrupted", "unrecorded", "late", "broken"]
 
 
-@dataclass(frozen=True)
-class Empty:
+class Empty(Struct, frozen=True):
     """There is no environment tag, and no record says that there should be one."""
 
     name: ClassVar[Condition] = "empty"
     head: Entry | None = None
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """The tag is where the head record says."""
 
     name: ClassVar[Condition] = "recorded"
     head: Entry
 
 
-@dataclass(frozen=True)
-class Interrupted:
+class Interrupted(Struct, frozen=True):
     """The tag is where it was before the head record's change: announced, and not finished."""
 
     name: ClassVar[Condition] = "interrupted"
     head: Entry
 
 
-@dataclass(frozen=True)
-class Unrecorded:
+class Unrecorded(Struct, frozen=True):
     """Somebody moved the tag by hand; ``head`` is None where there is no record at all."""
 
     name: ClassVar[Condition] = "unrecorded"
     head: Entry | None
 
 
-@dataclass(frozen=True)
-class Late:
+class Late(Struct, frozen=True):
     """A PUT that came late put the tag at the digest of a release that was taken back."""
 
     name: ClassVar[Condition] = "late"
     head: Entry
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """A record cannot be read, so nothing can be said."""
 
     name: ClassVar[Condition] = "broken"
@@ -68,8 +64,7 @@ class Broken:
 Position = Empty | Recorded | Interrupted | Unrecorded | Late | Broken
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True, dict=True):
     """The digest of the environment tag, and the heads of the history.
 
     ``vain``: what the head announced certainly never arrived, and somebody has moved the tag by hand since.
@@ -230,8 +225,7 @@ def head_carries(head: Entry | None) -> bool:
     return head is None or head.record.carries_on
 
 
-@dataclass(frozen=True)
-class Stay:
+class Stay(Struct, frozen=True):
     """A digest ran from ``begin`` to ``end``, without a break."""
 
     digest: Digest

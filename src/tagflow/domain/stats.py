@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Literal
 
+from msgspec import Struct
+
 from tagflow.domain.reference import Digest
 
 DEFINITIONS: Mapping[str, str] = {
@@ -22,8 +24,7 @@ DEFINITIONS: Mapping[str, str] = {
 """What the numbers mean, to be printed beside them."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Struct, frozen=True):
     """One record, as far as it counts here. ``undoes``: the ids of releases that a rollback or abort took back.
 
     ``lost``: a release gave way to another one before it moved anything.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct
 
 from tagflow.domain.own_tags import PREFIX, own_kind, parse_record_tag
 from tagflow.domain.policy import CHANNELS, LINES, Environment, Line, Policy
@@ -26,8 +27,7 @@ _SAMPLES = ("1.2.3", "1.2.3-beta.4", "1.2.3+b.5", "0.0.10")
 _NATURAL_SAMPLES = ("2026.02.0", "1.2.3.4", "2026-01-30-2", "1.2.3rc10", "6.2.6-build.10")
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(Struct, frozen=True):
     """What a tag says. ``version`` and ``environment`` where its kind has one; ``line`` of a floating tag."""
 
     kind: Kind
@@ -36,8 +36,7 @@ class Meaning:
     line: Line | None = None
 
 
-@dataclass(frozen=True)
-class ComputedTag:
+class ComputedTag(Struct, frozen=True):
     """One tag that a version gets."""
 
     tag: str
@@ -45,8 +44,7 @@ class ComputedTag:
     environment: str | None
 
 
-@dataclass(frozen=True)
-class TagScheme:
+class TagScheme(Struct, frozen=True, dict=True):
     """All tags of one policy."""
 
     policy: Policy

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from tagflow.decide.ballot import Ballot, hides_abandonment
 from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
@@ -67,7 +69,7 @@ def _abandon_again(run: Underway, ballots: Mapping[str, Ballot], late: Mapping[s
         announced = run.announced[image]
         written = run.writer.compose_again(ballots[image], announced.prospect, entries)
         run.writer.write(announced.prospect.seen.target, written, first=False)
-        run.announced[image] = replace(announced, mine=(*announced.mine, written.entry))
+        run.announced[image] = structs.replace(announced, mine=(*announced.mine, written.entry))
 
 
 def _abandoned(run: Underway) -> list[Entry]:

@@ -9,10 +9,11 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO
+
+from msgspec import Struct
 
 _WITHHELD = ("TAGFLOW_REGISTRY_USERNAME", "TAGFLOW_REGISTRY_PASSWORD", "TAGFLOW_SIGN_")
 """With and without the name of a host behind them: push rights of tagflow itself. A command that logs in does so by
@@ -23,8 +24,7 @@ _SLICE = 0.05
 _CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Struct, frozen=True):
     """A program with its arguments, its environment variables, what it reads on standard input, and where it runs."""
 
     argv: tuple[str, ...]
@@ -33,8 +33,7 @@ class Command:
     directory: Path | None = None
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a command ended: ``status`` is None where it was stopped; ``output`` the end of what it printed; ``limit``
     the seconds that it was given."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.decide.ballot import Ballot, gone, taken_back
@@ -24,16 +26,14 @@ _PAUSES = (0.05, 0.2, 0.5)
 """Seconds before a record that the registry refused for its blob is put again."""
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True):
     """A record on its way: what stands under its tag once it has arrived."""
 
     entry: Entry
     manifest: Manifest
 
 
-@dataclass(frozen=True)
-class RecordWriter:
+class RecordWriter(Struct, frozen=True):
     """Composes and writes the records of one release. ``plan_id`` is the saved plan that is carried out, or empty,
     ``approvals`` what counted for it."""
 

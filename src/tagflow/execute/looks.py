@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.decide.ballot import Ballot, gone, is_open, mistaken
@@ -16,8 +18,7 @@ from tagflow.observe.histories import record_tags
 from tagflow.observe.observer import Observer
 
 
-@dataclass(frozen=True)
-class Announced:
+class Announced(Struct, frozen=True):
     """One image whose records this run writes, or has written: its prospect, and where its environment tag was to be
     found."""
 

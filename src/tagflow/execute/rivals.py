@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from tagflow.decide.ballot import Ballot, finishes, has_arrived, left_to_a_finisher, taken_over
 from tagflow.decide.election import Outcome, Verdict, elect, stopped_by
 from tagflow.errors import TagflowError, combine
@@ -61,7 +63,7 @@ def elect_again(run: Underway, ballots: dict[str, Ballot]) -> tuple[Outcome, dic
     while True:
         looked = run.lookout.unseen(run.lookout.ballots(run.announced))
         everywhere = {
-            image: replace(it, before=it.digest) if image in moved and moved[image] == it.digest else it
+            image: structs.replace(it, before=it.digest) if image in moved and moved[image] == it.digest else it
             for image, it in looked.items()
         }
         waited = run.context.elapsed() >= patience
@@ -75,7 +77,7 @@ def _keep_what_arrived(run: Underway, ballots: Mapping[str, Ballot]) -> None:
     """Where the run whose release is finished here has moved the tag by itself meanwhile, it is not moved again."""
     there = {image: ballot.digest for image, ballot in ballots.items() if has_arrived(ballot, waited=True)}
     for image, digest in there.items():
-        run.announced[image] = replace(run.announced[image], before=digest)
+        run.announced[image] = structs.replace(run.announced[image], before=digest)
     run.plan = replace(
         run.plan,
         moves=tuple(

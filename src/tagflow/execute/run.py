@@ -9,7 +9,8 @@ look is too old for a commit, that image is looked at and elected once more. doc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
@@ -19,8 +20,7 @@ from tagflow.execute.commit import Commit
 from tagflow.execute.underway import Execution, Underway
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True):
     """What executing a plan came to; ``heads`` are the records that it left on top, by image."""
 
     release: str | None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from tagflow.context import Context
 from tagflow.decide.decision import Decision
@@ -25,8 +26,7 @@ Recheck = Callable[[Observer], Sequence[TagflowError]]
 """Decides again on a fresh look, just before anything moves: every reason why the decision does not hold any more."""
 
 
-@dataclass(frozen=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """A decision that nothing refuses, and what carrying it out needs.
 
     ``observer`` is who observed for it; ``opened`` stores beside those of the policy; ``recheck`` decides again,

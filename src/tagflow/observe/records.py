@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.domain.counting import Doubtful, Read
 from tagflow.domain.history import Entry, Proof
@@ -15,8 +16,7 @@ from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest, Store
 
 
-@dataclass(frozen=True)
-class Signatures:
+class Signatures(Struct, frozen=True):
     """What the records of one image in one environment are held against: the keys of the policy, who may sign there,
     and what the image's repository is called in its records."""
 

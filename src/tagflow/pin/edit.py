@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 import yaml
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, short
 from tagflow.errors import Conflict
@@ -29,8 +30,7 @@ _OTHER_THAN_TEXT = re.compile(
 """What some reader of YAML 1.1 or 1.2 takes for a number, a date, a truth or nothing, when it is not quoted."""
 
 
-@dataclass(frozen=True)
-class Runs:
+class Runs(Struct, frozen=True):
     """What the environment runs of one image: the version's tag (None where it is not known), and the digest."""
 
     image: str
@@ -48,8 +48,7 @@ class Change:
     after: str
 
 
-@dataclass(frozen=True)
-class Pinned:
+class Pinned(Struct, frozen=True):
     """A file as it should be. ``references``: how many it has to images of the policy; ``templates``: how many are
     placeholders as a whole, and were left alone."""
 
@@ -65,8 +64,7 @@ class Pinned:
         return self.source.encode(self.text)
 
 
-@dataclass(frozen=True)
-class _Edit:
+class _Edit(Struct, frozen=True):
     scalar: Scalar
     start: int
     end: int

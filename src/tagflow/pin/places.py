@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from tagflow.pin.source import (
     Alias,
@@ -44,8 +45,7 @@ _NULLS = ("", "~", "null", "Null", "NULL")
 _WRITE_OUT = "Write it out, or make the whole of it a placeholder."
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """One scalar of a reference, and the key before it."""
 
     scalar: Scalar
@@ -62,8 +62,7 @@ class Part:
         return "" if self.is_null else self.scalar.value.strip()
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """One reference: the image that it means, what it says now, and the scalars that say so.
 
     ``is_whole``: ``name`` holds tag and digest too. ``is_name_fixed``: others look for the name, so it has to stay.
@@ -78,8 +77,7 @@ class Place:
     is_name_fixed: bool = False
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """What a file names: its places in the order of the text, and how many references are templates as a whole."""
 
     source: Source

@@ -10,11 +10,11 @@ from __future__ import annotations
 import codecs
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import yaml
+from msgspec import Struct
 
 from tagflow.errors import UsageError
 
@@ -22,8 +22,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 """Byte order marks (YAML 1.2, 5.2). PowerShell's redirection writes the second."""
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """What stops a file from being pinned: where (line and column count from 1), what, and what to do."""
 
     file: str
@@ -50,8 +49,7 @@ def unsupported(problems: Iterable[Problem]) -> UsageError:
     )
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True, dict=True):
     """A file: ``name`` as its user calls it, the byte order ``mark`` it begins with, its ``encoding``, its ``text``.
 
     Line ends are as in the file.
@@ -119,8 +117,7 @@ DEEPEST = 100
 """Collections within one another; what people and machines deploy has some twenty."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True, eq=False):
     """A single value: its text as readers get it, and how it is written. ``tag``: an explicit one, like ``!!str``."""
 
     start: int
@@ -146,8 +143,7 @@ class Scalar:
         return _QUOTES.get(self.style, "")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Alias:
+class Alias(Struct, frozen=True, eq=False):
     """``*name``, and the node that it stands for (None where there is none before it)."""
 
     start: int
@@ -155,8 +151,7 @@ class Alias:
     target: Node | None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Items:
+class Items(Struct, frozen=True, eq=False):
     """A list."""
 
     start: int
@@ -164,8 +159,7 @@ class Items:
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Pairs:
+class Pairs(Struct, frozen=True, eq=False):
     """A mapping, as written: duplicates and merge keys are pairs as others are."""
 
     start: int
@@ -176,16 +170,14 @@ class Pairs:
 Node = Scalar | Alias | Items | Pairs
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tree:
+class Tree(Struct, frozen=True, eq=False):
     """The documents of a text (empty ones left out), and the ids of the nodes that aliases stand for."""
 
     documents: tuple[Node, ...]
     aliased: frozenset[int]
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A collection that has not ended yet."""
 
     start: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.domain.policy import Environment, Policy
 from tagflow.domain.reference import Repository, is_digest, is_tag, parse_reference
@@ -22,8 +23,7 @@ GAP = "\0"
 _LIBRARY = "docker.io/library/"
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True):
     """``NAME[:TAG][@DIGEST]`` as it stands in a file."""
 
     name: str
@@ -67,8 +67,7 @@ def has_gaps(text: str) -> bool:
     return _PLACEHOLDER.search(text) is not None
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(Struct, frozen=True):
     """Which repositories hold the images of a policy.
 
     ``images`` says whose each repository is, in any environment; ``homes`` where each image of one environment is, and

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
+
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Conflict
 from tagflow.stores.manifest import DOCKER_LIST as DOCKER_LIST
@@ -172,8 +174,7 @@ class Check:
     fix: str = ""
 
 
-@dataclass(frozen=True)
-class Checkup:
+class Checkup(Struct, frozen=True):
     """What `doctor` found out about one registry; ``credential`` is the source of the login, empty for none."""
 
     checks: tuple[Check, ...]

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from tagflow.domain.keys import PublicKey, Signer
 from tagflow.domain.policy import ApprovalRule
 from tagflow.trust.crypto import Check, signed_by
@@ -28,8 +30,7 @@ AHEAD = timedelta(minutes=5)
 """How far the clock of an approver may be ahead. Later than that would be an approval with a longer life."""
 
 
-@dataclass(frozen=True)
-class Approval:
+class Approval(Struct, frozen=True):
     """One good approval: the names whose key made it, the key's identity, when, and the SHA-256 of its envelope."""
 
     names: tuple[str, ...]
@@ -68,8 +69,7 @@ class Tally:
         return f"{text}{_and(self.have)} approved, {_and(others)} did not"
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """All rules, the approvals that count for any of them, and what does not count and why."""
 
     tallies: tuple[Tally, ...]

@@ -16,10 +16,10 @@ import hashlib
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from tagflow.domain.keys import Fields, unwrap
 
@@ -30,8 +30,7 @@ _TOUCHED = 0x01
 """The flag of a security key that somebody was there and touched it."""
 
 
-@dataclass(frozen=True)
-class SshSignature:
+class SshSignature(Struct, frozen=True):
     """One signature: the ``blob`` of the key that it says made it, how the message was hashed, the ``kind`` of the
     signature inside and its content, and what a security key adds (``extra``)."""
 
@@ -148,16 +147,14 @@ MOST = 64
 """Signatures of an envelope that are read at most: each is checked against each key."""
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """One signature; ``key_id`` says which key probably made it, and proves nothing."""
 
     key_id: str
     content: bytes
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """A payload and the signatures over it."""
 
     payload: bytes

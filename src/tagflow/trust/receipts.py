@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.reference import Digest, is_digest
@@ -18,8 +19,7 @@ FORMAT = 1
 LIMIT = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(Struct, frozen=True):
     """One head: whose, in which repository, under which tag, at which digest."""
 
     image: str
@@ -28,8 +28,7 @@ class Left:
     digest: Digest
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What one run left in one environment."""
 
     environment: str
@@ -37,8 +36,7 @@ class Receipt:
     heads: tuple[Left, ...]
 
 
-@dataclass(frozen=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """A head of a receipt that the history does not have (any more). ``actual`` is what stands under its tag."""
 
     head: Left
@@ -47,7 +45,7 @@ class Lost:
 
 def encode_receipt(receipt: Receipt) -> str:
     """The receipt as JSON, indented, a head an entry."""
-    document = {"tagflow-receipt": FORMAT, **asdict(receipt)}
+    document = {"tagflow-receipt": FORMAT, **to_builtins(receipt)}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

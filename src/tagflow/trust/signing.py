@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from msgspec import Struct
 
 from tagflow.domain.keys import PublicKey, from_info, parse_ssh, unwrap
 from tagflow.errors import UsageError
@@ -103,8 +104,7 @@ _SECONDS = 120.0
 """How long ssh-keygen may take: a security key waits for a touch."""
 
 
-@dataclass(frozen=True)
-class SigningKey:
+class SigningKey(Struct, frozen=True):
     """A public key, and what signs a message with its private half. ``sign`` may be called from several threads."""
 
     public: PublicKey

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.domain.own_tags import approval_tag, approves
@@ -43,8 +44,7 @@ ENOUGH = Evaluation((), ())
 """Nothing is missing."""
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct, frozen=True):
     """An approval that somebody gives in a file, and what that file is called."""
 
     name: str

@@ -9,6 +9,8 @@ from functools import partial
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from msgspec import Struct
+
 from tagflow.context import Context
 from tagflow.decide.selection import Route, version_lookups
 from tagflow.domain.plan import Plan
@@ -149,8 +151,7 @@ class Diff:
         return any(it.state != "same" for it in self.images)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where one build of an image is."""
 
     repository: Repository
@@ -202,8 +203,7 @@ def refuse(found: Diff, result: object) -> Conflict:
     return error
 
 
-@dataclass(frozen=True)
-class _Pair:
+class _Pair(Struct, frozen=True):
     image: str
     before: _Place | None
     after: _Place | None

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from tagflow.context import Context
 from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
@@ -98,8 +100,7 @@ class HistoryEntry:
         return (self.entry.proof.signer or None) if self.entry.proof else None
 
 
-@dataclass(frozen=True)
-class Present:
+class Present(Struct, frozen=True):
     """Where an image's environment tag stands now, beside what its history says; ``heads`` over one are a fork."""
 
     image: str

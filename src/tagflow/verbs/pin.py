@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 from tagflow.context import Context
 from tagflow.domain.reference import Digest
 from tagflow.errors import Conflict, NotFound, StoreError, TagflowError, UsageError, combine
@@ -23,8 +25,7 @@ LARGEST = 64 * 1024 * 1024
 """Bytes of a file that is read as text."""
 
 
-@dataclass(frozen=True)
-class Rewrite:
+class Rewrite(Struct, frozen=True):
     """A file as it was read, and as it is to be; ``path`` as its user calls it."""
 
     path: Path

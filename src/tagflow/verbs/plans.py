@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
@@ -31,8 +32,7 @@ _FEW = 3
 """So many images are named in a note."""
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """A decision, and what carrying it out needs. ``plan_id`` is the saved plan that it carries out, or empty."""
 
     decision: Decision
@@ -73,8 +73,7 @@ FORMAT = 1
 _LIMIT = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class SavedPlan:
+class SavedPlan(Struct, frozen=True):
     """What a file holds: the plan's id, what was asked for, the digest of the policy, and the plan's plain data."""
 
     id: str

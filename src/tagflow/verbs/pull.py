@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec import Struct
+
 from tagflow.context import Context
 from tagflow.decide.selection import Route, version_lookups
 from tagflow.domain.policy import Image
@@ -27,8 +29,7 @@ class Pulled:
     id: Digest
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     image: Image
     repository: Repository
     tag: str

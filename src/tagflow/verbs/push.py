@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.decide.decision import Origin
@@ -25,8 +27,7 @@ from tagflow.verbs.sources import OpenedSource, Source, archive, open_source, pa
 from tagflow.workers import each
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(Struct, frozen=True):
     """Where relative sources are looked for, and a directory for temporary files that outlives the decision."""
 
     base: Path
@@ -38,8 +39,7 @@ class Workspace:
         return self.scratch / name
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Struct, frozen=True):
     """One ``NAME=SOURCE`` argument."""
 
     image: str
@@ -121,8 +121,7 @@ def propose_push(
     return propose_push(context, version, named, request, work, brought)
 
 
-@dataclass(frozen=True)
-class _Opening:
+class _Opening(Struct, frozen=True):
     """Sources as they are opened. ``stores`` collects those that are not in the policy."""
 
     context: Context

@@ -8,11 +8,13 @@ right before anything moves; what all others rely on is looked at by the electio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.domain.plan import GateResult, Outcome, Plan
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
     from tagflow.verbs.approvals import Document
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a request is carried out. ``confirm`` shows what was planned and asks; it raises where the answer is no.
     ``wait``: for a release under way, or one that overtook this one; everything is decided anew then. ``approvals``
     are files that the registry does not have; ``receipt`` is where the heads that the run leaves are written."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from tagflow.context import Context
 from tagflow.decide.audit import Finding
 from tagflow.decide.decision import Prospect
@@ -228,7 +230,7 @@ def _join(context: Context, environment: Environment) -> list[str]:
         return []
     # A rollback that was only announced beside what runs came to nothing: what it was to hold is held by nobody.
     forked = [
-        replace(seen, standing=replace(seen.standing, settled=True))
+        structs.replace(seen, standing=structs.replace(seen.standing, settled=True))
         for seen in observations
         if len(seen.standing.heads) > 1 and isinstance(seen.standing.position, Recorded)
     ]
@@ -249,15 +251,15 @@ def _set_aside(context: Context, environment: Environment) -> list[str]:
         broken = isinstance(position, Broken) and isinstance(position.error, HistoryBroken)
         if not broken and not seen.doubtful:
             continue
-        bare = replace(seen.standing, error=None)
+        bare = structs.replace(seen.standing, error=None)
         if not isinstance(bare.position, Recorded | Empty):
             continue
         tags = {tag for tag in seen.records if observer.why_unread(seen.target.history, tag) is not None}
         tags |= {it.tag for it in seen.doubtful}
-        state = replace(bare.state, ignored=bare.state.ignored | tags)
+        state = structs.replace(bare.state, ignored=bare.state.ignored | tags)
         head = bare.head
-        heads = tuple(replace(entry, record=replace(entry.record, state=state)) for entry in [head] if entry)
-        aside.append((replace(seen, standing=replace(bare, heads=heads or bare.heads)), state))
+        heads = () if head is None else (structs.replace(head, record=structs.replace(head.record, state=state)),)
+        aside.append((structs.replace(seen, standing=structs.replace(bare, heads=heads)), state))
     if not aside:
         return []
     for seen, state in aside:

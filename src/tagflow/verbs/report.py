@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from msgspec import Struct
+
 from tagflow.context import Context
 from tagflow.domain.history import Action, Entry, Release
 from tagflow.domain.own_tags import RecordTag
@@ -26,8 +28,7 @@ NEWEST = 100
 """Records read of each image in each environment: a page is looked at, an archive is what `history` is for."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """One image in an event. ``held``: the versions that are held since; ``open``: it has not arrived."""
 
     image: str
@@ -39,8 +40,7 @@ class Step:
     open: bool
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Struct, frozen=True):
     """What one release did in one way to the images of an environment; ``signed`` says by whom its records are."""
 
     action: Action
@@ -53,8 +53,7 @@ class Event:
     signed: str = ""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """What an image ran from a moment on, until the next one: nothing, where ``digest`` is None."""
 
     begin: datetime
@@ -77,8 +76,7 @@ class Timeline:
     stats: Stats | None = None
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True):
     """The matrix image × environment, and a timeline for each environment in it."""
 
     rows: tuple[Row, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.domain.reference import Digest, Repository, is_digest, is_tag, parse_reference
@@ -19,8 +20,7 @@ TRANSPORTS = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """One SOURCE, read but not opened: ``transport`` and what follows it."""
 
     transport: str
@@ -30,8 +30,7 @@ class Source:
         return f"{self.transport}{self.text}"
 
 
-@dataclass(frozen=True)
-class OpenedSource:
+class OpenedSource(Struct, frozen=True):
     """A store, and the reference of the image in it."""
 
     store: Store

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.decide.finish import before_lookups, standing_before
@@ -69,8 +72,7 @@ class Row:
     environments: tuple[Cell, ...]
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """What the arguments of ``status`` narrow it to; an empty set means all."""
 
     environments: frozenset[str] = frozenset()

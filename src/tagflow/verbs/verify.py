@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.decide.audit import Finding, audit, audit_lookups, older_images
@@ -15,8 +17,7 @@ from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import read_receipt, what_is_lost
 
 
-@dataclass(frozen=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What is not as the history says. ``older``: so many images that a rollback may go back to were looked at by their
     names only."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tagflow.cli.text import FEW, columns, counted, hung, listed, pad, styled, width
 from tagflow.cli.text import cell as one_line
@@ -22,8 +23,7 @@ _LEAST = 4
 """Columns of a cell that is cut."""
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """Images whose cells say the same; ``cells`` by environment."""
 
     images: tuple[str, ...]

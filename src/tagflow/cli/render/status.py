@@ -6,9 +6,10 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tagflow.cli.hints import shorter
 from tagflow.cli.line import Line, Option, read
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from tagflow.verbs.status import Cell, Row
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct, frozen=True):
     """Something that is so for some images, and the commands for it, each with what it does."""
 
     text: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, ClassVar
 
 import semver
+from msgspec import Struct
 
 from tagflow.domain.versions.natural import NATURAL
 from tagflow.domain.versions.version import LONGEST, PARTS, Part, Version, VersionScheme
@@ -19,8 +19,7 @@ _COMMIT = 7
 """Digits of the shortest name of a commit that git shows."""
 
 
-@dataclass(frozen=True)
-class _Wrong:
+class _Wrong(Struct, frozen=True):
     """What is wrong with a text, and how it would be right: empty where nobody can tell.
 
     ``natural``: whether the other scheme would read it as it was meant.

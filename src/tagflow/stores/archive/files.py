@@ -13,9 +13,10 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
+
+from msgspec import Struct
 
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.files import open_regular
@@ -146,8 +147,7 @@ thousand out of one, xz seven thousand, an image two to ten."""
 _MARK_LENGTH = 8
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct, frozen=True):
     """A regular file in the archive: where its bytes are."""
 
     name: str

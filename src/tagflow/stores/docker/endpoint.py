@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from tagflow.errors import StoreError
 
@@ -19,8 +19,7 @@ DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _File = TypeVar("_File")
 
 
-@dataclass(frozen=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """How to speak TLS to a daemon. Files that are not there are None; ``verify``: its certificate must be valid."""
 
     ca: Path | None
@@ -29,8 +28,7 @@ class Tls:
     verify: bool
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """The address of a daemon (``unix://``, ``tcp://``, ``ssh://``) and ``source``: what says so, for people."""
 
     address: str

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.errors import NotFound, StoreError, TagflowError
@@ -52,8 +53,7 @@ _LOADED = re.compile(r"^Loaded image(?: ID)?: (\S+)\s*$", re.MULTILINE)
 _TRAVELLING = frozenset({"Pushing", "Downloading"})
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a whole stream came to: ``error`` is empty where it went well; ``loaded`` are names or IDs of images."""
 
     error: str = ""
@@ -103,8 +103,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-@dataclass
-class _Layer:
+class _Layer(Struct):
     expected: int = 0
     travelled: int = 0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import UsageError
@@ -55,8 +56,7 @@ def in_full(name: str) -> str:
     return name if "@" in name or without_tag(name) != name else f"{name}:latest"
 
 
-@dataclass(frozen=True)
-class LocalImage:
+class LocalImage(Struct, frozen=True):
     """An image in the daemon and the names that it has there, as the daemon lists them."""
 
     id: Digest

@@ -12,11 +12,11 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest
 from tagflow.errors import StoreError
@@ -103,8 +103,7 @@ _SETTLED_NS = 50_000_000
 _Stamp = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """What was read last, and how the file looked before."""
 
     content: bytes

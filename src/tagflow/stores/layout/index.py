@@ -6,11 +6,12 @@ Entries that somebody else wrote are kept byte for byte: only the entry of a tag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import msgspec
+from msgspec import Struct, structs
 
 from tagflow.domain.reference import Digest, is_digest, is_tag
 from tagflow.errors import StoreError
@@ -37,8 +38,7 @@ _FIELDS = msgspec.json.Decoder(_Fields)
 # Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One entry: its JSON text, what it points at, and the tag that it gives (or empty)."""
 
     raw: bytes
@@ -51,8 +51,7 @@ class Entry:
         return self.name or self.descriptor.annotations.get(CONTAINERD_NAME, "")
 
 
-@dataclass(frozen=True)
-class LayoutIndex:
+class LayoutIndex(Struct, frozen=True, dict=True):
     """All entries. ``where`` is the file, for errors; ``fields`` the JSON texts of everything beside the entries."""
 
     where: str
@@ -100,19 +99,19 @@ class LayoutIndex:
         new = _entry(manifest, name)
         found = self._named.get(name)
         if not found:
-            return replace(self, entries=(*self.entries, new))
+            return structs.replace(self, entries=(*self.entries, new))
         kept = [entry for entry in self.entries if entry.name != name or entry is found[0]]
-        return replace(self, entries=tuple(new if entry is found[0] else entry for entry in kept))
+        return structs.replace(self, entries=tuple(new if entry is found[0] else entry for entry in kept))
 
     def without_name(self, name: str) -> LayoutIndex:
         """The same without that name."""
-        return replace(self, entries=tuple(entry for entry in self.entries if entry.name != name))
+        return structs.replace(self, entries=tuple(entry for entry in self.entries if entry.name != name))
 
     def with_unnamed(self, manifest: Manifest) -> LayoutIndex:
         """The same, with the manifest listed without a name: so referrers are found."""
         if any(entry.descriptor.digest == manifest.digest and not entry.name for entry in self.entries):
             return self
-        return replace(self, entries=(*self.entries, _entry(manifest, "")))
+        return structs.replace(self, entries=(*self.entries, _entry(manifest, "")))
 
     def encode(self) -> bytes:
         """The JSON document."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, is_digest, is_tag, parse_reference
 from tagflow.errors import NotFound, UsageError
@@ -53,8 +54,7 @@ _ATTACHMENT = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")
 """Tags of what hangs on images: referrers (distribution-spec 1.1, "Referrers Tag Schema"), cosign's signatures."""
 
 
-@dataclass(frozen=True)
-class Choice(Generic[T]):
+class Choice(Struct, Generic[T], frozen=True):
     """One image: its names, and what tells it from the others: its digest, where that is known."""
 
     names: tuple[str, ...]

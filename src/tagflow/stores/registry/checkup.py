@@ -8,8 +8,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import TagflowError
@@ -41,8 +42,7 @@ Each = Callable[[Callable[[Repository], "_Found"], Sequence[Repository]], Sequen
 """Looks at several repositories, some at a time."""
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """What one repository let us do: the errors, None for none."""
 
     repository: Repository

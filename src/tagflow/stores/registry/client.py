@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow.stores.registry.auth.authenticator import Authenticator
 from tagflow.stores.registry.auth.clouds import full_keychain
@@ -48,8 +50,7 @@ _VALUE = re.compile(r"\s*([0-9]{1,12})\s*(?:;\s*w\s*=\s*([0-9]{1,12}))?")
 _LOW = 0.1
 
 
-@dataclass(frozen=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """``remaining`` of ``limit`` requests are left; ``seconds`` is the window, 0 where it is not stated."""
 
     limit: int
@@ -79,8 +80,7 @@ def read_rate(headers: Mapping[str, str]) -> RateLimit | None:
     return RateLimit(int(limit[1]), int(remaining[1]), int(limit[2] or 0))
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(Struct, frozen=True):
     """How a registry answers its version check (distribution-spec 1.1, "Determining Support")."""
 
     url: str

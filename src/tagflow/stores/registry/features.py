@@ -10,8 +10,9 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
+
+from msgspec import Struct, field
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
@@ -153,8 +154,7 @@ class Heads:
         self._refused = self._refused or answer.status != 404
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(Struct, frozen=True):
     """What is found out about one registry, shared by its repositories."""
 
     deletion: TagDeletion = field(default_factory=TagDeletion)

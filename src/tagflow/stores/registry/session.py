@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from tagflow.domain.reference import Repository
 from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Chunks

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from tagflow.stores.port import Check
 
@@ -26,8 +27,7 @@ _NAMES: dict[str, Vendor] = {
 }
 
 
-@dataclass(frozen=True)
-class Ecr:
+class Ecr(Struct, frozen=True):
     """What the host name of a private ECR registry says."""
 
     account: str

@@ -8,10 +8,11 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Literal
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Refused, StoreError
@@ -61,8 +62,7 @@ def copy_image(
         return copier.copy(source, target, reference, referrers)
 
 
-@dataclass(frozen=True)
-class PreparedCopy:
+class PreparedCopy(Struct, frozen=True):
     """What a copy will send: all of it was found, and nothing was written yet.
 
     ``manifests``: the image's and those of what hangs on it, each after everything that it names; ``tags``: those that

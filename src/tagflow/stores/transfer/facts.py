@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, normal_platform
 from tagflow.errors import StoreError
@@ -42,8 +42,7 @@ def labels(store: Store, manifest: Manifest) -> list[tuple[str, Mapping[str, str
     return [(platform, _labels(_config(store, read()))) for platform, read in _parts(store, manifest)]
 
 
-@dataclass(frozen=True)
-class About:
+class About(Struct, frozen=True):
     """What the first platform of an image says of it: its ``labels``, when it was ``created`` (as it is written there),
     and the ``size`` of its configuration and layers in bytes, as they are stored."""
 

@@ -7,8 +7,9 @@ Two ways are in use: manifests with a ``subject`` (distribution-spec 1.1, "Listi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from tagflow.domain.reference import Digest
 from tagflow.errors import Conflict, NotFound, StoreError
@@ -23,8 +24,7 @@ MANIFEST_BYTES_LIMIT = 64 * 1024 * 1024
 _AT_ONCE = 32
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """``manifests``: each after everything that it names, each once. ``leaves``: what an index names beside manifests.
     ``absent``: named, and not there."""
 
@@ -154,8 +154,7 @@ def _children_first(roots: Iterable[Manifest], found: Mapping[Digest, Manifest])
 SUFFIXES = ("sig", "att", "sbom")
 
 
-@dataclass(frozen=True)
-class Attachments:
+class Attachments(Struct, frozen=True):
     """Manifests, each after everything that it names, the blobs below them, and the tags that some of them have."""
 
     manifests: tuple[Manifest, ...] = ()

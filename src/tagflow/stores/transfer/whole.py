@@ -6,10 +6,11 @@ What one of them admits, another must not find missing, so all of them ask here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Literal, TypeVar
+
+from msgspec import Struct
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
@@ -27,8 +28,7 @@ Image = tuple[Repository, Digest]
 """One image in one repository, by the digest of its manifest."""
 
 
-@dataclass(frozen=True)
-class MissingPart:
+class MissingPart(Struct, frozen=True):
     """A manifest or blob that an image names and that is not in its repository.
 
     ``descriptor`` is as the image names it; of the image itself only the digest is known. ``children`` are the
@@ -166,8 +166,7 @@ def _or_error(ask: Callable[[T], R], item: T) -> R | TagflowError:
         return error
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(Struct, frozen=True):
     """What one manifest names."""
 
     children: tuple[Descriptor, ...] = ()

@@ -6,7 +6,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
@@ -36,8 +37,7 @@ class AccessDenied(StoreError):
     ``registry.denied``."""
 
 
-@dataclass(frozen=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """The challenge that a registry is to be answered with, and the address that it came from."""
 
     challenge: Challenge

@@ -7,11 +7,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 
 import msgspec
+from msgspec import Struct
 
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.docker_config import IDENTITY_USER, ConfigFile, Login, normalise, read_config
@@ -25,17 +25,19 @@ empty, so the number of underscores says what they stand for."""
 ENVIRONMENT = "environment"
 
 
-@dataclass(frozen=True)
-class Credential:
+class Credential(Struct, frozen=True):
     """What to log in with; ``source`` says to people where it came from. Secrets stay out of its representation."""
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
     source: str = ""
     expires: float = math.inf
     """:func:`time.monotonic`, where it does not live as long as a run may."""
+
+    def __repr__(self) -> str:
+        return f"Credential({self.username!r}, source={self.source!r})"
 
 
 Provider = Callable[[str, str], Credential | None]

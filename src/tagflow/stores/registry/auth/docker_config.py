@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from tagflow.errors import StoreError
 
@@ -22,27 +22,31 @@ _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 HUB_KEY = "https://index.docker.io/v1/"
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(Struct, frozen=True):
     """What one entry says; secrets are kept out of its representation."""
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Login({self.username!r})"
 
     def __bool__(self) -> bool:
         return bool(self.username or self.password or self.identity_token or self.registry_token)
 
 
-@dataclass(frozen=True)
-class ConfigFile:
+class ConfigFile(Struct, frozen=True):
     """One such file. ``name`` is how to call it in front of people."""
 
     name: str
-    auths: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    auths: Mapping[str, Any] = field(default_factory=dict)
     helpers: Mapping[str, str] = field(default_factory=dict)
     default_helper: str = ""
+
+    def __repr__(self) -> str:
+        return f"ConfigFile({self.name!r})"
 
     def login(self, host: str, path: str) -> Login:
         """The entry for a repository: the longest prefix of ``HOST/PATH`` wins; empty where there is none.

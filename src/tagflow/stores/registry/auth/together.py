@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from tagflow.stores.registry.auth.tokens import Login, Scope, Scopes
 
@@ -53,8 +53,7 @@ def grants(login: Login, scopes: Scopes) -> frozenset[Scope]:
     return frozenset(scope for scope in scopes if scope.actions <= allowed.get(scope.path, set()))
 
 
-@dataclass(eq=False)
-class Batch:
+class Batch(Struct, eq=False):
     """Repositories for which one token is asked, or was; ``login`` is None while it is not there, and where the token
     server gives none for several. Who forms a batch asks, the others wait until it is ``done``."""
 

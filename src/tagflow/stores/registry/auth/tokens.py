@@ -9,10 +9,11 @@ import base64
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.stores.registry.auth.credentials import Credential
 from tagflow.stores.registry.http import addresses
@@ -28,8 +29,7 @@ _TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$))")  # after bla
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """One way to authenticate: ``scheme`` and the names of ``parameters`` in lower case."""
 
     scheme: str
@@ -81,8 +81,7 @@ EARLY = 0.9
 CLIENT = "tagflow"
 
 
-@dataclass(frozen=True, order=True)
-class Scope:
+class Scope(Struct, frozen=True, order=True):
     """What may be done with one repository; ``more`` are actions that a registry named and tagflow does not know."""
 
     path: str
@@ -141,12 +140,14 @@ def joined(scopes: Scopes, others: Scopes) -> Scopes:
     return tuple(found.values())
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(Struct, frozen=True):
     """The ``Authorization`` to send, until ``expires`` (:func:`time.monotonic`)."""
 
-    header: str = field(repr=False)
+    header: str
     expires: float = math.inf
+
+    def __repr__(self) -> str:
+        return f"Login(expires={self.expires})"
 
 
 class _TokenAnswer(msgspec.Struct):

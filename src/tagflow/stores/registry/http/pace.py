@@ -8,10 +8,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Condition, Lock
+
+from msgspec import Struct, field
 
 from tagflow.errors import TagflowError
 
@@ -25,8 +26,7 @@ class Transient(Exception):
         self.error, self.after, self.tries = error, after, tries
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """At most ``attempts`` tries; the first wait is up to ``first`` seconds and doubles; all waits of one operation
     together take at most ``budget`` seconds.
 
@@ -114,8 +114,7 @@ _RELIEF = 0.8
 _NO_GAP = 0.005
 
 
-@dataclass
-class _Spacing:
+class _Spacing(Struct):
     """When the next request to one server is due, and how long after it the one after that."""
 
     due: float = 0.0
@@ -168,8 +167,7 @@ _MEMORY = 1 / 16
 """What one answer counts in the mean."""
 
 
-@dataclass
-class Turn:
+class Turn(Struct):
     """One request under way; whoever makes it writes down how it went."""
 
     seconds: float | None = None
@@ -275,8 +273,7 @@ READ_SECONDS = 60.0
 """The longest silence of a server in the middle of an answer."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What a user decides about connections.
 
     ``insecure`` are hosts that may speak plain HTTP beside loopback; ``threads`` the connections kept per host;
@@ -286,7 +283,7 @@ class Settings:
     longest time in seconds without a byte of an answer; ``now`` the clock that registries' own are compared with.
     """
 
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     insecure: frozenset[str] = frozenset()
     threads: int = MOST
     deadline: float | None = None
@@ -297,6 +294,9 @@ class Settings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     silence: float = READ_SECONDS
     now: Callable[[], datetime] = _utc_now
+
+    def __repr__(self) -> str:  # the environment may hold secrets
+        return f"Settings(threads={self.threads}, writes={self.writes})"
 
     def retry_budget(self) -> RetryBudget:
         """What is left of the retries for one operation."""

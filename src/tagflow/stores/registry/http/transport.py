@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
 from threading import Lock
 from urllib.parse import urlsplit
 
 import urllib3
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tagflow import __version__
 from tagflow.errors import StoreError
@@ -35,8 +36,7 @@ _PASSING = frozenset({429, 502, 503, 504})
 _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request. ``body`` is bytes, or a factory of chunks whose length the headers state.
 
     ``authorization`` is for the address's own host: it is not sent along a redirect to another. ``limit`` is the
@@ -48,22 +48,24 @@ class Request:
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Chunks | None = field(default=None, repr=False)
-    authorization: str | None = field(default=None, repr=False)
+    body: bytes | Chunks | None = None
+    authorization: str | None = None
     limit: int = ANSWER_LIMIT
     follow: bool = False
     silence: float | None = None
-    before: Callable[[], None] | None = field(default=None, repr=False)
+    before: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:  # headers and authorization are secrets, an address may hold one
+        return f"Request({self.method!r})"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A complete answer. ``url`` is where it came from, after redirects; header names in any case; ``authorized``:
     it is for a request that carried an ``Authorization``."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     url: str = ""
     authorized: bool = False
 
@@ -73,8 +75,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """An answer whose content has not been read yet."""
 
     answer: Answer
