@@ -26,7 +26,7 @@ class Commit:
         """Images for whose environment tag a PUT was sent since the last look."""
         self._repeated: set[str] = set()
         """Those of them where it got no answer, or one that says to try again."""
-        self._looking = Lock()
+        self._judging = Lock()
 
     def move_all(self) -> None:
         """Move them; where one did not move, none stays moved, unless something that was sent may still arrive."""
@@ -103,10 +103,11 @@ class Commit:
         :raises _Arrived: what was sent already has moved the tag.
         """
         image = move.image
-        with self._looking:
-            looked_at = self._run.context.elapsed()
-            one = {image: self._run.announced[image]} if image in self._run.announced else {}
-            ballots = self._run.lookout.unseen(self._run.lookout.ballots(one))
+        looked_at = self._run.context.elapsed()
+        one = {image: self._run.announced[image]} if image in self._run.announced else {}
+        looked = self._run.lookout.ballots(one)  # several images side by side: at a distance each takes its time
+        with self._judging:
+            ballots = self._run.lookout.unseen(looked)
             if self._has_arrived(move, ballots.get(image)):
                 raise _Arrived
             if not self._run.abandons:
