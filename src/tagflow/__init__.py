@@ -7,7 +7,7 @@ asked for, so that the command line does not wait for what it does not use.
 TYPE_CHECKING = False  # as typing has it, without waiting for typing
 if TYPE_CHECKING:
     from tagflow.api import Tagflow
-    from tagflow.decide.audit import Finding
+    from tagflow.decide.finding import Finding
     from tagflow.domain.plan import GateResult, Move, Outcome, Plan, VersionChange
     from tagflow.domain.stats import Spread, Stats, Week
     from tagflow.errors import (
@@ -108,7 +108,7 @@ _HOMES = {
     "tagflow.verbs.pull": ("Pulled",),
     "tagflow.verbs.repair": ("Repaired",),
     "tagflow.verbs.status": ("Cell", "Row"),
-    "tagflow.decide.audit": ("Finding",),
+    "tagflow.decide.finding": ("Finding",),
     "tagflow.verbs.versions": ("Next",),
 }
 """Where each public name lives."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from tagflow.context import Context
-    from tagflow.decide.audit import Finding
+    from tagflow.decide.finding import Finding
     from tagflow.domain.plan import Outcome
     from tagflow.domain.policy import Rule
     from tagflow.domain.stats import Stats

@@ -13,23 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tagflow.domain.history import (
-    DEEPEST,
-    Action,
-    Entry,
-    Hold,
-    Parent,
-    Record,
-    Release,
-    StackEntry,
-    State,
-    Void,
-    find_heads,
-    fingerprint,
-)
+from tagflow.domain.history import Action, Entry, Parent, Record, find_heads, fingerprint
 from tagflow.domain.own_tags import RecordTag, record_tag
 from tagflow.domain.reference import Digest, digest_of
 from tagflow.domain.standing import Standing, Stay, stays
+from tagflow.domain.state import DEEPEST, Hold, Release, StackEntry, State, Void
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)

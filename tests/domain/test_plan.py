@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tagflow.domain.history import Release
 from tagflow.domain.intent import Intent
 from tagflow.domain.plan import Move, Plan, Request, Step, identity
+from tagflow.domain.state import Release
 from tests import images
 
 A, B = images.absent("a"), images.absent("b")

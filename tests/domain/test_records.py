@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
-from tagflow.domain.history import Freeze, Hold, Parent, Record, Release, StackEntry, State, Void
+from tagflow.domain.history import Parent, Record
 from tagflow.domain.intent import Intent
 from tagflow.domain.own_tags import RecordTag, record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, CREATED, PREFIX, read_record, to_annotations
 from tagflow.domain.reference import Digest, digest_of
+from tagflow.domain.state import Freeze, Hold, Release, StackEntry, State, Void
 from tagflow.errors import HistoryBroken, HistoryNewer
 
 AT = datetime(2026, 3, 2, 9, 30, 1, 250_000, tzinfo=UTC)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tagflow.domain.history import Hold
 from tagflow.domain.policy import OVERRIDABLE, Environment, Freeze
 from tagflow.domain.reference import Registry
 from tagflow.domain.rules import Candidate, is_frozen, judge, next_opening
 from tagflow.domain.standing import Stay
+from tagflow.domain.state import Hold
 from tagflow.domain.versions import Version
 from tests import images
 

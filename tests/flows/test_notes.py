@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tagflow.domain.history import Hold, State
 from tagflow.domain.reference import Repository
+from tagflow.domain.state import Hold, State
 from tagflow.errors import Conflict
 from tagflow.verbs.repair import repair
 from tests.flows.world import World, fails

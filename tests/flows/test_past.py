@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from tagflow.domain.history import Parent, Record, Release, StackEntry, State, fingerprint
+from tagflow.domain.history import Parent, Record, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.state import Release, StackEntry, State
 from tagflow.stores.artifact import artifact, write_empty
 from tagflow.verbs.history import history
 from tagflow.verbs.past import Past, status_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tagflow.decide.audit import Finding
+from tagflow.decide.finding import Finding
 from tagflow.domain.reference import Digest
 from tagflow.verbs.repair import Repaired, repair
 from tagflow.verbs.verify import check as look

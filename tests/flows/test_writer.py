@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from tagflow.decide.ballot import Ballot
 from tagflow.decide.decision import Prospect
-from tagflow.domain.history import Entry, Freeze, Hold, Release, StackEntry, State
+from tagflow.domain.history import Entry
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.snapshot import Observation
+from tagflow.domain.state import Freeze, Hold, Release, StackEntry, State
 from tagflow.execute.compose import RecordWriter, Written
 from tests.flows.world import START, World
 

@@ -36,14 +36,14 @@ ARROWS: Mapping[str, set[str]] = {
         "domain", "trust", "decide", "context", "workers", "observe", "execute", "verbs", "pin",
         "stores.port", "stores.artifact", "stores.transfer.copy", "stores.docker.names",
     },
-    "cli": {"domain", "config", "verbs", "cli", "pin", "decide.audit", "stores.port", "context", "wiring"},
+    "cli": {"domain", "config", "verbs", "cli", "pin", "decide.finding", "stores.port", "context", "wiring"},
 }  # fmt: skip
 """What each room may import, beside ``errors``; a package stands for all of its modules."""
 
 BESIDE: Mapping[str, set[str]] = {
     # The names of the library: nothing that stores or the command line know by themselves.
-    "__init__.py": {"api", "domain", "decide.audit", "pin.edit", "stores.port", "trust.approvals", "verbs"},
-    "api.py": {"domain", "context", "decide.audit", "verbs", "wiring"},
+    "__init__.py": {"api", "domain", "decide.finding", "pin.edit", "stores.port", "trust.approvals", "verbs"},
+    "api.py": {"domain", "context", "decide.finding", "verbs", "wiring"},
     # Puts the house together: knows which store is which.
     "wiring.py": {"config.load", "context", "domain", "trust", "verbs", "stores"},
     "__main__.py": {"cli.main"},

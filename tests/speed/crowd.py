@@ -7,10 +7,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tagflow.domain.history import Entry, Parent, Release, fingerprint
+from tagflow.domain.history import Entry, Parent, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest
+from tagflow.domain.state import Release
 from tagflow.observe.records import fetch
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest, Store

@@ -56,7 +56,7 @@ def test_help_reads_nothing(desk: Desk, arguments: tuple[str, ...]) -> None:
 def test_tags_talks_to_nobody(desk: Desk) -> None:
     found = modules(desk.path, "tags", "v1.0", "--env", "prod")
     assert found & (NETWORK | HEAVY | {"zoneinfo", "secrets", "getpass"}) == set()
-    assert found & {f"tagflow.domain.{name}" for name in ("history", "snapshot", "next_version")} == set()
+    assert found & {f"tagflow.domain.{name}" for name in ("history", "state", "snapshot", "next_version")} == set()
     assert found >= CONFIG
 
 

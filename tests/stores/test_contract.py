@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tagflow.context import Context
-from tagflow.domain.history import Entry, Record, Release, State
+from tagflow.domain.history import Entry, Record
 from tagflow.domain.own_tags import record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest, Repository, digest_of
+from tagflow.domain.state import Release, State
 from tagflow.errors import NotFound, StoreError
 from tagflow.execute.compose import Written, put_record
 from tagflow.stores.artifact import artifact

@@ -14,9 +14,10 @@ from typing import Literal
 import pytest
 from msgspec.structs import replace
 
-from tagflow.domain.history import Freeze, Hold, Parent, Record, StackEntry
+from tagflow.domain.history import Parent, Record
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest
+from tagflow.domain.state import Freeze, Hold, StackEntry
 from tagflow.errors import TagflowError
 from tagflow.stores.artifact import artifact
 from tagflow.trust.envelope import RECORD, SIGNATURE

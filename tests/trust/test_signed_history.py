@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tagflow.domain.history import StackEntry
 from tagflow.domain.records import ARTIFACT_TYPE
+from tagflow.domain.state import StackEntry
 from tagflow.stores.artifact import artifact
 from tagflow.trust.envelope import SIGNATURE
 from tagflow.verbs.history import history

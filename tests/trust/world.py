@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tagflow.context import Context
-from tagflow.decide.audit import Finding
+from tagflow.decide.finding import Finding
 from tagflow.domain.history import Entry, Record
 from tagflow.domain.own_tags import parse_record_tag, record_tag
 from tagflow.domain.plan import Outcome, Request

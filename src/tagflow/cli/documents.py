@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tagflow.decide.audit import Finding
-    from tagflow.domain.history import Freeze, Proof
+    from tagflow.decide.finding import Finding
+    from tagflow.domain.history import Proof
     from tagflow.domain.plan import Outcome, Plan
+    from tagflow.domain.state import Freeze
     from tagflow.domain.stats import Spread, Stats
     from tagflow.domain.tagging import ComputedTag
     from tagflow.verbs.approve import Approved

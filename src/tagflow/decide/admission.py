@@ -13,12 +13,13 @@ from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished
 from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups
 from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice, identify
-from tagflow.domain.history import Action, StackEntry
+from tagflow.domain.history import Action
 from tagflow.domain.intent import Intent, compact
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.policy import CHANNELS, PRERELEASE_WORDS, Environment
 from tagflow.domain.snapshot import Lookup, Snapshot, refuse_broken
 from tagflow.domain.standing import Interrupted, Late, Recorded, Unrecorded
+from tagflow.domain.state import StackEntry
 from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, UsageError
 

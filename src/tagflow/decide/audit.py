@@ -3,70 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
-from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from tagflow.decide.audited import Audited
+from tagflow.decide.finding import Finding, Problem
 from tagflow.decide.selection import identify, identify_lookups
-from tagflow.domain.history import RELEASES, Entry
-from tagflow.domain.lines import lines_of, winner
-from tagflow.domain.own_tags import RecordTag, pin_tag
-from tagflow.domain.policy import Line
+from tagflow.domain.lines import winner
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, TagLookup, Target
+from tagflow.domain.snapshot import ImageLookup, Lookup, RecordLookup, Snapshot, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
-from tagflow.domain.versions import Version
-
-Problem = Literal[
-    "drift",
-    "interrupted",
-    "anchor.missing",
-    "anchor.moved",
-    "content.missing",
-    "floating.wrong",
-    "floating.stale",
-    "history.fork",
-    "history.broken",
-    "history.truncated",
-    "running.held",
-    "running.unanchored",
-    "running.differs",
-    "record.unsigned",
-    "record.forged",
-    "record.unknown_signer",
-]
-
 
 _FAULTS: Mapping[str, Problem] = {
     "unsigned": "record.unsigned",
     "forged": "record.forged",
     "unknown_signer": "record.unknown_signer",
 }
-
-
-_NEXT = 2
-"""So many images below what runs are looked at whole each time: `rollback` leads to them, one after the other."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One name that is not as the history says. ``repair`` is the command that mends it, or what a person decides.
-
-    ``tag`` and ``expected`` say what ``verify --repair`` writes by itself; ``detail`` tells more.
-    """
-
-    image: str
-    environment: str
-    problem: Problem
-    expected: str | None
-    actual: str | None
-    repair: str
-    tag: str = ""
-    detail: str = ""
 
 
 def audit(
@@ -77,9 +29,7 @@ def audit(
 
     :raises TagflowError: where content could not be looked at: that is no finding.
     """
-    audits = [
-        TargetAudit(snapshot, snapshot.observations[target], unread.get(target, ()), deep=deep) for target in targets
-    ]
+    audits = [_Audit(snapshot, snapshot.observations[target], unread.get(target, ()), deep=deep) for target in targets]
     for key, error in snapshot.unreadable.items():
         if any(key[0] == it.target.repository and key[1] in it.wanted() for it in audits):
             raise error
@@ -94,7 +44,7 @@ def audit_lookups(snapshot: Snapshot, targets: Iterable[Target], *, deep: bool =
             continue
         yield from (RecordLookup(target.history, tag) for tag in sorted(seen.records, key=str))
         yield from identify_lookups(seen)
-        one = TargetAudit(snapshot, seen, deep=deep)
+        one = Audited(snapshot, seen, deep=deep)
         yield from one.lookups()
         # A tag that was seen to stand at an image has seen its manifest, too: content comes after the names.
         if all((target.repository, tag) in snapshot.digests for tag in seen.combined.values()):
@@ -107,76 +57,13 @@ def older_images(snapshot: Snapshot, targets: Iterable[Target]) -> int:
     known: set[tuple[Repository, Digest]] = set()
     for target in targets:
         seen = snapshot.observations[target]
-        looked_at.update((target.repository, digest) for digest in TargetAudit(snapshot, seen).wanted())
-        known.update((target.repository, digest) for digest in TargetAudit(snapshot, seen, deep=True).wanted())
+        looked_at.update((target.repository, digest) for digest in Audited(snapshot, seen).wanted())
+        known.update((target.repository, digest) for digest in Audited(snapshot, seen, deep=True).wanted())
     return len(known - looked_at)
 
 
-class TargetAudit(Struct, frozen=True, dict=True):
-    """The audit of one target."""
-
-    snapshot: Snapshot
-    seen: Observation
-    unread: tuple[str, ...] = ()
-    deep: bool = False
-
-    @property
-    def target(self) -> Target:
-        """Where it looks."""
-        return self.seen.target
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """Every record that could be read, in its order."""
-        return sorted(self.snapshot.read(self.target, self.seen.records), key=lambda entry: entry.rank)
-
-    @cached_property
-    def arrived(self) -> list[Entry]:
-        """The records whose version entered: releases that nobody took back and that are not under way, and what was
-        admitted beside what runs."""
-        gone = _taken_back(self.entries)
-        standing = self.seen.standing
-        waits = isinstance(standing.position, Interrupted) or standing.vain
-        pending = {head.tag for head in standing.heads if waits or head is not standing.head}
-        follows = standing.head.record.follows if standing.head and isinstance(standing.position, Interrupted) else None
-        return [
-            entry
-            for entry in self.entries
-            if entry.record.action in ("push", "promote", "admit")
-            and entry.tag not in gone
-            and entry.tag != follows
-            and (entry.record.action == "admit" or entry.tag not in pending)
-        ]
-
-    @cached_property
-    def _has_told(self) -> bool:
-        """Whether the history tells what ran here."""
-        return any(entry.record.tells for entry in self.entries)
-
-    def lookups(self) -> Iterator[Lookup]:
-        """Where which tags stand, as far as the audit asks."""
-        repository, combined, scheme = self.target.repository, self.seen.combined, self.seen.scheme
-        tags = {tag for tag, _ in self._entered()} | set(combined.values())
-        for tag, line in self._lines(self.seen).items():
-            tags.add(tag)
-            best = winner(scheme, tag, line, self.seen.admitted.difference(self._untold))
-            if best is not None:
-                tags.add(combined[best])
-        for entry in self.entries:
-            if entry.record.action == "adopt" and entry.record.digest is not None:
-                tags.add(pin_tag(entry.record.digest))
-        yield from (TagLookup(repository, tag) for tag in sorted(tags) if tag in self.seen.tags)
-
-    def wanted(self) -> dict[Digest, str | None]:
-        """What is looked at whole, and its version: what runs, where a rollback leads, what was admitted beside it; of
-        what a rollback may go back to all, or what it leads to next."""
-        standing = self.seen.standing
-        runs = {} if standing.digest is None else {standing.digest: standing.version}
-        back = {entry.digest: entry.version for entry in reversed(standing.state.stack)}
-        beside = {entry.digest: entry.version for entry in standing.state.admitted}
-        if not self.deep:
-            back = dict(islice((it for it in back.items() if it[0] not in runs), _NEXT))
-        return {**runs, **back, **beside}
+class _Audit(Audited, frozen=True, dict=True):
+    """The audit of one target: what its history says against where its names stand."""
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong, in the order in which it should be mended."""
@@ -184,35 +71,11 @@ class TargetAudit(Struct, frozen=True, dict=True):
         yield from self._branches()
         yield from self._environment_tag()
         yield from self._running()
-        anchors = dict(self._expected_anchors())
+        anchors = dict(self.expected_anchors())
         yield from self._anchors(anchors)
         yield from self._content()
         if self.entries or self.seen.combined:
             yield from self._floating(anchors)
-
-    def finding(
-        self,
-        problem: Problem,
-        expected: str | None,
-        actual: str | None,
-        repair: str,
-        *,
-        tag: str = "",
-        detail: str = "",
-    ) -> Finding:
-        """A finding here."""
-        return Finding(self.seen.image, self.target.environment.name, problem, expected, actual, repair, tag, detail)
-
-    @property
-    def mend(self) -> str:
-        """The command that mends what needs no judgement."""
-        return f"tagflow verify {self.target.environment.name} --repair"
-
-    def digest(self, tag: str) -> Digest | None:
-        """Where a tag stands."""
-        return self.snapshot.digest(self.target.repository, tag) if tag in self.seen.tags else None
-
-    # --- the history -------------------------------------------------------------------------------------------
 
     def _broken(self) -> Iterator[Finding]:
         person = "a person must find out who changed the records: tagflow never does"
@@ -253,8 +116,6 @@ class TargetAudit(Struct, frozen=True, dict=True):
             "history.fork", str(standing.head.tag), others, self.mend, detail="two writers at the same time"
         )
 
-    # --- what runs ---------------------------------------------------------------------------------------------
-
     def _environment_tag(self) -> Iterator[Finding]:
         standing, environment = self.seen.standing, self.target.environment.name
         match standing.position:
@@ -269,7 +130,7 @@ class TargetAudit(Struct, frozen=True, dict=True):
                     "drift", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
                 )
             case Unrecorded(head):
-                told = head is not None and self._has_told
+                told = head is not None and self.has_told
                 detail = "moved by hand; the next promotion adopts what runs" if told else "no record tells of it yet"
                 if standing.digest is None:
                     detail = "removed by hand: nothing stands there"
@@ -280,7 +141,7 @@ class TargetAudit(Struct, frozen=True, dict=True):
         """The command that brings an environment tag and its history together again."""
         environment, image, standing = self.target.environment.name, self.seen.image, self.seen.standing
         head = standing.head
-        if head is None or (standing.digest is not None and not self._has_told):
+        if head is None or (standing.digest is not None and not self.has_told):
             version = identify(self.snapshot, self.seen)
             if standing.state.held(version, standing.digest):
                 return self._away()  # a promotion of what is held is refused
@@ -296,7 +157,7 @@ class TargetAudit(Struct, frozen=True, dict=True):
         where to: to the highest version that other tools let in."""
         environment, image, seen = self.target.environment.name, self.seen.image, self.seen
         by_hand = isinstance(seen.standing.position, Unrecorded)
-        if self._has_told and len(seen.standing.state.stack) > (0 if by_hand else 1):
+        if self.has_told and len(seen.standing.state.stack) > (0 if by_hand else 1):
             return f"tagflow rollback {environment} {image}"
         others = [it for it in seen.admitted if self.digest(seen.combined[it]) not in (None, seen.standing.digest)]
         if others:
@@ -321,8 +182,6 @@ class TargetAudit(Struct, frozen=True, dict=True):
             repair = f"tagflow rollback {environment} {self.seen.image}"
             yield self.finding("running.unanchored", anchored, standing.digest, repair, tag=environment, detail=detail)
 
-    # --- anchors -----------------------------------------------------------------------------------------------
-
     def _anchors(self, expected: Mapping[str, Digest]) -> Iterator[Finding]:
         repository = self.target.repository
         for tag, digest in expected.items():
@@ -336,56 +195,11 @@ class TargetAudit(Struct, frozen=True, dict=True):
 
     def _forged(self) -> Iterator[Finding]:
         """A combined tag that no record speaks of, in an environment whose records tell what ran."""
-        for version in self._untold:
+        for version in self.untold:
             tag = self.seen.combined[version]
             detail = "no record tells how it came here"
             repair = f"a person must find out who made {self.target.repository}:{tag}, and remove it"
             yield self.finding("anchor.moved", None, self.digest(tag), repair, tag=tag, detail=detail)
-
-    @cached_property
-    def _untold(self) -> list[Version]:
-        """The versions with a combined tag that no record speaks of, in an environment whose records tell what ran.
-        Where there are none yet, or nothing but notes, the combined tag alone counts: other tools made it."""
-        if not self._has_told or self.unread:
-            return []
-        scheme = self.seen.scheme
-        labels = {
-            it.version for entry in self.entries for it in (*entry.record.state.stack, *entry.record.state.admitted)
-        }
-        # A hold names whatever somebody wrote: it lets nothing in, and neither does its end.
-        told = (entry.record for entry in self.entries if entry.record.action not in ("hold", "unhold"))
-        labels |= {label for record in told for label in (record.version, record.previous_version)}
-        known = {scheme.parse_label(label) for label in labels}
-        return sorted(version for version in self.seen.combined if version not in known)
-
-    def _expected_anchors(self) -> Iterator[tuple[str, Digest]]:
-        """Version and combined tag of everything that entered, and the pin of everything that left without one."""
-        standing = self.seen.standing
-        entered = dict(self._entered())
-        yield from entered.items()
-        held = set(entered.values())
-        for entry in self.entries:
-            digest = entry.record.digest
-            if (
-                entry.record.action == "adopt"
-                and digest is not None
-                and digest not in held
-                and digest != standing.digest
-            ):
-                version = self.seen.scheme.parse_label(entry.record.version)
-                combined = self.seen.combined.get(version) if version else None
-                if combined is None or self.digest(combined) != digest:
-                    yield pin_tag(digest), digest
-
-    def _entered(self) -> Iterator[tuple[str, Digest]]:
-        scheme, environment = self.seen.scheme, self.target.environment.name
-        for entry in self.arrived:
-            record, version = entry.record, scheme.parse_label(entry.record.version)
-            digest = record.subject if record.action == "admit" else record.digest
-            if digest is None or version is None or self.seen.standing.state.voided(record.version):
-                continue
-            yield scheme.version_tag(version), digest
-            yield scheme.combined_tag(version, environment), digest
 
     def _content(self) -> Iterator[Finding]:
         """What runs, and where a rollback leads, must be whole."""
@@ -397,18 +211,6 @@ class TargetAudit(Struct, frozen=True, dict=True):
                     repair = f"tagflow push {version} {self.seen.image}=SOURCE, from wherever it still is whole"
                 yield self.finding("content.missing", digest, None, repair, detail="; ".join(lost))
 
-    # --- floating tags -----------------------------------------------------------------------------------------
-
-    def _lines(self, seen: Observation) -> dict[str, Line]:
-        """The floating tags that there are, or should be."""
-        environment = self.target.environment
-        lines: dict[str, Line] = lines_of(seen.scheme, environment, seen.combined)
-        for tag in seen.tags:
-            meaning = seen.scheme.read(tag)
-            if meaning and meaning.kind == "floating" and meaning.line in environment.floating:
-                lines.setdefault(tag, meaning.line)
-        return lines
-
     def _floating(self, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
         """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
         repository = self.target.repository
@@ -416,8 +218,8 @@ class TargetAudit(Struct, frozen=True, dict=True):
         told = {tag: anchors.get(tag) or self.digest(tag) for tag in seen.combined.values()}
         seen = replace(seen, digests={(repository, tag): it for tag, it in told.items()})
         # No name is put at what verify itself does not trust.
-        trusted = seen.followed.difference(self._untold)
-        for tag, line in sorted(self._lines(seen).items()):
+        trusted = seen.followed.difference(self.untold)
+        for tag, line in sorted(self.lines(seen).items()):
             best = winner(seen.scheme, tag, line, trusted)
             actual = self.digest(tag)
             if best is not None:
@@ -431,19 +233,3 @@ class TargetAudit(Struct, frozen=True, dict=True):
                 yield self.finding(
                     "floating.stale", None, actual, repair, tag=tag, detail="no version of its line is left"
                 )
-
-
-def _taken_back(entries: Iterable[Entry]) -> frozenset[RecordTag]:
-    """The records whose change was taken back. Aborts of earlier versions name their target among their parents."""
-    known = {entry.tag: entry.record for entry in entries}
-    found: set[RecordTag] = set()
-    for record in known.values():
-        if record.action != "abort":
-            continue
-        found.update(record.aborts)
-        if not record.aborts:
-            parents = (parent.tag for parent in record.parents if parent.tag in known)
-            found.update(
-                tag for tag in parents if known[tag].action in RELEASES and known[tag].digest == record.previous_digest
-            )
-    return frozenset(found)

@@ -8,10 +8,11 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from tagflow.decide.selection import Choice
-from tagflow.domain.history import Entry, Hold, Release, StackEntry, State
+from tagflow.domain.history import Entry
 from tagflow.domain.plan import Plan
 from tagflow.domain.reference import Repository
 from tagflow.domain.snapshot import Observation
+from tagflow.domain.state import Hold, Release, StackEntry, State
 from tagflow.errors import TagflowError
 
 BY_HAND = "moved by hand: no signed record tells of it"

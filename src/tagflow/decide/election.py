@@ -29,10 +29,11 @@ from tagflow.decide.ballot import (
     taken_back,
     taken_over,
 )
-from tagflow.domain.history import RELEASES, Entry, Hold
+from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Step
 from tagflow.domain.reference import Digest
+from tagflow.domain.state import Hold
 
 
 class Verdict(Enum):

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from tagflow.decide.decision import Prospect
 from tagflow.decide.interrupted import Unfinished, announcement
 from tagflow.decide.moves import TagMoves, move_lookups
-from tagflow.domain.history import RELEASES, Entry, State
+from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.plan import Move, Step
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Lookup, Observation, RecordLookup, Snapshot
 from tagflow.domain.standing import Interrupted, Recorded, Standing
+from tagflow.domain.state import State
 from tagflow.domain.versions import Version
 
 

@@ -12,7 +12,7 @@ from tagflow.decide.decision import Decision, Prospect, highest_number
 from tagflow.decide.finish import names
 from tagflow.decide.interrupted import Unfinished, announcement_lookups, unfinished
 from tagflow.decide.targets import Wanted, parse_targets
-from tagflow.domain.history import Action, Freeze, Hold, State
+from tagflow.domain.history import Action
 from tagflow.domain.intent import compact
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment, find_environment
@@ -28,6 +28,7 @@ from tagflow.domain.snapshot import (
     target_of,
 )
 from tagflow.domain.standing import Broken
+from tagflow.domain.state import Freeze, Hold, State
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.times import kept_moment
 from tagflow.domain.versions import Version

@@ -30,7 +30,6 @@ from tagflow.decide.interrupted import (
 from tagflow.decide.selection import identify_lookups
 from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.decide.ways import Way, last_release
-from tagflow.domain.history import Hold
 from tagflow.domain.intent import compact
 from tagflow.domain.plan import Plan, Request
 from tagflow.domain.policy import Environment, find_environment
@@ -47,6 +46,7 @@ from tagflow.domain.snapshot import (
     target_of,
 )
 from tagflow.domain.standing import Broken, Late
+from tagflow.domain.state import Hold
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from tagflow.decide.targets import Wanted, source_of
-from tagflow.domain.history import Hold
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target, refuse_broken
 from tagflow.domain.standing import Unrecorded
+from tagflow.domain.state import Hold
 from tagflow.domain.tagging import same_version
 from tagflow.domain.versions import Version
 from tagflow.domain.versions.natural import NATURAL

@@ -15,7 +15,7 @@ from tagflow.decide.finish import (
     versions,
 )
 from tagflow.decide.selection import identify
-from tagflow.domain.history import Hold, Record, Release, StackEntry, State
+from tagflow.domain.history import Record
 from tagflow.domain.plan import Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.snapshot import (
@@ -23,6 +23,7 @@ from tagflow.domain.snapshot import (
     Snapshot,
 )
 from tagflow.domain.standing import Late, Recorded, Unrecorded
+from tagflow.domain.state import Hold, Release, StackEntry, State
 from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, NotFound
 

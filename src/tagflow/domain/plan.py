@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from tagflow.domain.history import NOTES, Action, Release
+from tagflow.domain.history import NOTES, Action
 from tagflow.domain.intent import Intent
 from tagflow.domain.reference import Digest
+from tagflow.domain.state import Release
 from tagflow.domain.tagging import Kind
 
 MoveAction = Literal["create", "move", "keep"]

@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from tagflow.domain.history import ACTIONS, Entry, Freeze, Hold, Parent, Record, Release, StackEntry, State, Void
+from tagflow.domain.history import ACTIONS, Entry, Parent, Record
 from tagflow.domain.intent import Intent, parse_intent
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.reference import Digest, is_digest
+from tagflow.domain.state import Freeze, Hold, Release, StackEntry, State, Void
 from tagflow.domain.times import YEARS
 from tagflow.errors import HistoryBroken, HistoryNewer
 

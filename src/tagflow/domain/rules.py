@@ -7,11 +7,11 @@ from datetime import UTC, datetime, time, timedelta
 
 from msgspec import Struct
 
-from tagflow.domain.history import Freeze as Stop
-from tagflow.domain.history import Hold
 from tagflow.domain.policy import Environment, Freeze, Rule
 from tagflow.domain.reference import Digest
 from tagflow.domain.standing import Stay
+from tagflow.domain.state import Freeze as Stop
+from tagflow.domain.state import Hold
 from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version, refuse_unclear_order
 from tagflow.errors import Refused, TagflowError, UsageError

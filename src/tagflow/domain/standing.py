@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tagflow.domain.history import NO_LIFTS, NOTES, RELEASES, Entry, Lifts, Record, State
+from tagflow.domain.history import NOTES, RELEASES, Entry, Record
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
+from tagflow.domain.state import NO_LIFTS, Lifts, State
 from tagflow.errors import TagflowError
 
 Condition = Literal["empty", "recorded", "interrupted", "unrecorded", "late", "broken"]

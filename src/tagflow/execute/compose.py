@@ -9,13 +9,27 @@ from msgspec.structs import replace
 
 from tagflow.context import Context
 from tagflow.decide.ballot import Ballot, gone, taken_back
-from tagflow.decide.decision import UNNUMBERED, Prospect, adopting
-from tagflow.domain.history import NOTES, RELEASES, Entry, Hold, Parent, Record, Release, State, fingerprint
+from tagflow.decide.carry import (
+    carried,
+    carrying,
+    carrying_on,
+    everything,
+    noted_beside,
+    numbered,
+    parents_below,
+    resumed_head,
+    still_open,
+    taken_below,
+    tops,
+    with_notes,
+)
+from tagflow.decide.decision import Prospect, adopting
+from tagflow.domain.history import NOTES, RELEASES, Entry, Parent, Record, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.plan import Plan, Step
 from tagflow.domain.records import ARTIFACT_TYPE
 from tagflow.domain.snapshot import Target
-from tagflow.domain.standing import Interrupted, Standing
+from tagflow.domain.state import Release, State
 from tagflow.errors import StoreError
 from tagflow.execute.sign import signed
 from tagflow.stores.artifact import artifact, write_empty
@@ -56,7 +70,7 @@ class RecordWriter(Struct, frozen=True):
     def compose(self, step: Step, prospect: Prospect) -> list[Written]:
         """An image's records: what is adopted, where something is, then the announcement."""
         target, standing = prospect.seen.target, prospect.seen.standing
-        parents = _below(step, standing)
+        parents = parents_below(step, standing)
         # What is left on top is not below it: a reader that finds all below named looks no further.
         seen = set(prospect.seen.records) - {it.tag for it in standing.heads if it not in parents}
         composed: list[Written] = []
@@ -67,7 +81,7 @@ class RecordWriter(Struct, frozen=True):
         # A rollback to what was moved by hand leaves the adopted entry on top.
         top = self.adoption if step.adopts and step.depth == 0 else self.release
         draft = replace(
-            self._draft(target, _numbered(prospect.state, top, self.adoption)),
+            self._draft(target, numbered(prospect.state, top, self.adoption)),
             action=step.action,
             version=step.version,
             digest=step.digest,
@@ -79,7 +93,7 @@ class RecordWriter(Struct, frozen=True):
             finishes=step.action in RELEASES and self.plan.resumes is not None,
         )
         if step.action in NOTES or step.subject is not None:  # an admission that is taken back moved no tag
-            draft = _carrying(draft, prospect)
+            draft = carrying(draft, prospect)
         elif prospect.since is not None:
             draft = replace(draft, state=replace(draft.state, since=prospect.since, by=prospect.by))
         composed.append(self._composed(draft, parents, seen))
@@ -96,11 +110,11 @@ class RecordWriter(Struct, frozen=True):
         """
         target, announced = prospect.seen.target, ballot.announcement
         record = announced.record
-        resumed = _resumed(prospect, ballot) if self.plan.resumes is None else _resumed(prospect)
+        resumed = resumed_head(prospect, ballot) if self.plan.resumes is None else resumed_head(prospect)
         # What was moved by hand, and is adopted, was not brought in by a release that could be taken back.
-        base_gone = _taken(prospect, ballot) if len(ballot.mine) == 1 else None
+        base_gone = taken_below(prospect, ballot) if len(ballot.mine) == 1 else None
         taken = taken_back(ballot) or base_gone
-        under_way = [] if moved else _remaining(ballot, lost)
+        under_way = [] if moved else still_open(ballot, lost)
         remaining = next(iter(under_way), None)
         # Where the tag does not say which of several goes on, the others stay on top: whichever does is found there.
         arrived = remaining is not None and remaining.record.digest == ballot.digest
@@ -110,8 +124,8 @@ class RecordWriter(Struct, frozen=True):
         adopted = ballot.mine[0].record if len(ballot.mine) > 1 else None
         base = adopted.state if adopted else prospect.seen.standing.state
         if base_gone is not None:
-            base = _beside(prospect, gone(ballot))
-        state = _with_notes(base, ballot.unseen.values())
+            base = noted_beside(prospect, gone(ballot))
+        state = with_notes(base, ballot.unseen.values())
         draft = replace(
             self._draft(target, state),
             action="abort",
@@ -122,23 +136,23 @@ class RecordWriter(Struct, frozen=True):
             aborts=(announced.tag,),
         )
         if record.action in NOTES:
-            draft = replace(_carrying(draft, prospect), previous_version=record.version)
+            draft = replace(carrying(draft, prospect), previous_version=record.version)
         elif not moved:
             draft = replace(draft, state=replace(draft.state, since=state.since, by=state.by))
         if taken is not None:
             back = taken.record
-            state = replace(_with_notes(_carried(back.state, base), ballot.unseen.values()), seen="")
+            state = replace(with_notes(carried(back.state, base), ballot.unseen.values()), seen="")
             draft = replace(draft, version=back.version, digest=back.digest, state=state)
             if back.follows is not None and not moved:
                 draft = replace(draft, previous_digest=back.previous_digest, follows=back.follows)
         if remaining is not None:
-            draft = _carrying_on(draft, remaining, base)
-            draft = replace(draft, state=_with_notes(draft.state, ballot.unseen.values()))
+            draft = carrying_on(draft, remaining, base)
+            draft = replace(draft, state=with_notes(draft.state, ballot.unseen.values()))
             if remaining == resumed:
-                return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
+                return self._composed(draft, tops(prospect, ballot), everything(ballot))
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
-        parents = [entry for entry in _heads(prospect, ballot) if entry.tag not in beside]
-        return self._composed(draft, parents, _everything(ballot) - beside)
+        parents = [entry for entry in tops(prospect, ballot) if entry.tag not in beside]
+        return self._composed(draft, parents, everything(ballot) - beside)
 
     def compose_again(self, ballot: Ballot, prospect: Prospect, late: Sequence[Entry]) -> Written:
         """This run's abandonment once more, with records that it names beside those that it took back.
@@ -149,13 +163,13 @@ class RecordWriter(Struct, frozen=True):
         first = next(entry.record for entry in ballot.mine if entry.record.abandons)
         aborts = tuple(dict.fromkeys((*last.aborts, *(entry.tag for entry in late))))
         draft = replace(first, aborts=aborts, previous_digest=ballot.digest, at=self.context.now())
-        for remaining in _remaining(ballot, aborts)[:1]:
-            draft = _carrying_on(draft, remaining, first.state)
-        state = _with_notes(draft.state, ballot.unseen.values()).joined(State(void=last.state.void))
+        for remaining in still_open(ballot, aborts)[:1]:
+            draft = carrying_on(draft, remaining, first.state)
+        state = with_notes(draft.state, ballot.unseen.values()).joined(State(void=last.state.void))
         for entry in late:
             state = state.aborted(entry.record.version, entry.record.digest)
         draft = replace(draft, state=state)
-        return self._composed(draft, _heads(prospect, ballot), _everything(ballot))
+        return self._composed(draft, tops(prospect, ballot), everything(ballot))
 
     def write(self, target: Target, written: Written, *, first: bool) -> Entry:
         """Store a record under its own tag. Writing the same record again changes nothing.
@@ -234,147 +248,3 @@ def put_artifact(context: Context, store: Store, manifest: Manifest, tag: str, *
             context.sleep(pause)
             write_empty(store)
     store.put(manifest, tag)
-
-
-def _below(step: Step, standing: Standing) -> list[Entry]:
-    """The parents of what is announced. A note beside several releases under way stands on one of them: nothing says
-    yet which of them goes on, and each has to be found on top then."""
-    if step.action not in NOTES:
-        return list(standing.heads)
-    return [entry for entry in standing.heads if entry is standing.head or not standing.is_pending(entry)]
-
-
-def _carrying(draft: Record, prospect: Prospect) -> Record:
-    """A note changes no state: the digests of what it follows go on, and so does the stay."""
-    standing = prospect.seen.standing
-    head = standing.head
-    state = replace(draft.state, since=standing.state.since, by=standing.state.by)
-    if head is None:
-        return replace(draft, state=state, digest=None, previous_version=None, previous_digest=None)
-    record = head.record
-    # An adoption announced no move: what was there before it must not look like an unfinished one.
-    settled = record.action == "adopt"
-    return replace(
-        draft,
-        state=state,
-        digest=record.digest,
-        previous_version=record.previous_version,
-        previous_digest=record.digest if settled else record.previous_digest,
-        follows=record.follows or head.tag,
-    )
-
-
-def _carrying_on(draft: Record, other: Entry, base: State) -> Record:
-    """An abort beside a release that is still under way: it must not look settled."""
-    record = other.record
-    return replace(
-        draft,
-        version=record.version,
-        digest=record.digest,
-        previous_digest=record.previous_digest,
-        state=_carried(record.state, base),
-        follows=record.follows or other.tag,
-    )
-
-
-def _everything(ballot: Ballot) -> set[RecordTag]:
-    return {*ballot.known, *ballot.unseen, *ballot.listed}
-
-
-def _resumed(prospect: Prospect, now: Ballot | None = None) -> Entry | None:
-    """The head by which a release is under way that a run was to finish. ``now``: or that shows itself to be under way
-    by where the tag stands, though it looked complete when this run decided."""
-    standing = prospect.seen.standing
-    position = (standing if now is None else Standing(now.digest, standing.heads)).position
-    return position.head if isinstance(position, Interrupted) else None
-
-
-def _taken(prospect: Prospect, ballot: Ballot) -> Entry | None:
-    """The abort by which a release was taken back that a run had built on, or was to finish. Where that carries on
-    another release, and this one was taken back as well, it is the abort of that."""
-    heads = prospect.seen.standing.heads
-    names = {entry.tag for entry in heads} | {entry.record.follows for entry in heads}
-    found, passed = None, set[RecordTag | None]()
-    while not names <= passed:
-        passed |= names
-        aborts = [it for it in ballot.unseen.values() if it.record.action == "abort" and names & {*it.record.aborts}]
-        latest = max(aborts, key=lambda it: it.rank, default=None)
-        if latest is None:
-            break
-        found, names = latest, {latest.record.follows} - {None}
-    return found
-
-
-def _beside(prospect: Prospect, gone: Collection[RecordTag]) -> State:
-    """What was noted beside releases that were taken back."""
-    state = State()
-    for head in prospect.seen.standing.heads:
-        if head.tag not in gone:
-            state = state.joined(head.record.state)
-    return state
-
-
-def _remaining(ballot: Ballot, lost: Collection[RecordTag]) -> list[Entry]:
-    """Other releases that are still under way, or have arrived: the one that the tag shows, else the first, before the
-    others. Those that another of them was built on are not among them."""
-    taken = {tag for entry in ballot.unseen.values() if entry.record.action == "abort" for tag in entry.record.aborts}
-    taken.update(lost)
-    open_ = [it for it in ballot.unseen.values() if it.record.action in RELEASES and it.tag not in taken]
-    named = {parent.tag for entry in open_ for parent in entry.record.parents}
-    latest = [entry for entry in open_ if entry.tag not in named] or open_
-    return sorted(latest, key=lambda entry: (entry.record.digest != ballot.digest, entry.rank))
-
-
-def _heads(prospect: Prospect, ballot: Ballot) -> list[Entry]:
-    """The records that no other names, of all that are there. A record of this run whose PUT failed is not named as a
-    parent: it may never arrive, and the history would have a hole."""
-    mine = [entry for entry in ballot.mine if entry.tag in ballot.listed]
-    known: Mapping[RecordTag, Entry] = {
-        entry.tag: entry for entry in (*prospect.seen.standing.heads, *ballot.unseen.values(), *mine)
-    }
-    named = {parent.tag for entry in known.values() for parent in entry.record.parents}
-    return sorted((it for it in known.values() if it.tag not in named), key=lambda it: it.rank, reverse=True)
-
-
-def _carried(state: State, base: State) -> State:
-    """The state that another release announced, with what this run's decision had seen and that one's had not.
-
-    A hold of what the other release lets in is not one of these: it knew it, or it gives way to it by itself.
-    """
-    top = state.top
-    noted = (
-        base.holds
-        if top is None
-        else {hold for hold in base.holds if hold.version != top.version and hold.digest != top.digest}
-    )
-    return state.joined(replace(base, holds=frozenset(noted)))
-
-
-def _with_notes(state: State, unseen: Iterable[Entry]) -> State:
-    """A state with what others noted meanwhile: holds, freezes, and what was announced in vain."""
-    for entry in sorted(unseen, key=lambda entry: entry.rank):
-        record = entry.record
-        match record.action:
-            case "hold":
-                hold = record.state.held(record.version) or Hold(record.version or "", record.subject)
-                state = state.holding(hold)
-            case "unhold":
-                state = state.lifted([record.version or ""])
-            case "freeze" | "thaw":
-                state = replace(state, freeze=record.state.freeze)
-            case "admit":
-                state = replace(state, admitted=record.state.admitted)
-            case "abort":
-                state = state.joined(State(void=record.state.void))
-    return state
-
-
-def _numbered(state: State, release: Release, adoption: Release) -> State:
-    """Name the releases of the entries that came in with this run: the running one's, and the adoption's below it."""
-    top = len(state.stack) - 1
-    stack = tuple(
-        replace(entry, release=release if index == top else adoption) if entry.release == UNNUMBERED else entry
-        for index, entry in enumerate(state.stack)
-    )
-    admitted = tuple(replace(it, release=release) if it.release == UNNUMBERED else it for it in state.admitted)
-    return replace(state, stack=stack, admitted=admitted)

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from tagflow.context import Context
 from tagflow.decide.ballot import Ballot, gone, is_open, mistaken
 from tagflow.decide.decision import Prospect
-from tagflow.domain.history import RELEASES, Entry, Release
+from tagflow.domain.history import RELEASES, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Observation, TagLookup
+from tagflow.domain.state import Release
 from tagflow.observe.histories import record_tags
 from tagflow.observe.observer import Observer
 

@@ -8,9 +8,9 @@ from msgspec import Struct, field
 
 from tagflow.context import Context
 from tagflow.decide.decision import Decision
-from tagflow.domain.history import Release
 from tagflow.domain.plan import Move
 from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.state import Release
 from tagflow.domain.tagging import Kind
 from tagflow.errors import TagflowError
 from tagflow.execute.compose import RecordWriter

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from tagflow.context import Context
 from tagflow.decide.notes import Note, decide_note, note_lookups, read_freeze, read_hold, under_way
-from tagflow.domain.history import Release
 from tagflow.domain.plan import Outcome, Request
+from tagflow.domain.state import Release
 from tagflow.errors import Conflict
 from tagflow.execute.compose import RecordWriter
 from tagflow.execute.sign import need_key

@@ -12,8 +12,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tagflow.context import Context
-from tagflow.decide.audit import Finding
 from tagflow.decide.decision import Decision
+from tagflow.decide.finding import Finding
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Plan, Request, identity
 from tagflow.domain.reference import Digest, Repository

@@ -9,18 +9,18 @@ from pathlib import Path
 from msgspec import structs
 
 from tagflow.context import Context
-from tagflow.decide.audit import Finding
 from tagflow.decide.decision import Prospect
+from tagflow.decide.finding import Finding
 from tagflow.decide.finish import Change, before_lookups, change_lookups, finishing, names, putting_back
 from tagflow.decide.interrupted import announcement_lookups, unfinished, way_on
 from tagflow.decide.rollback import decision_of
-from tagflow.domain.history import Release, State
 from tagflow.domain.intent import Intent
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, target_of
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
+from tagflow.domain.state import Release, State
 from tagflow.errors import ContentMissing, HistoryBroken, TagflowError
 from tagflow.execute.compose import RecordWriter
 from tagflow.execute.run import execute

@@ -11,11 +11,12 @@ from itertools import pairwise
 from msgspec import Struct
 
 from tagflow.context import Context
-from tagflow.domain.history import Action, Entry, Release
+from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, Target, target_of
+from tagflow.domain.state import Release
 from tagflow.domain.stats import Stats
 from tagflow.observe.observer import Observer
 from tagflow.verbs.history import History, HistoryEntry, Present, history_of

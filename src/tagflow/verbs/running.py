@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from tagflow.context import Context
-from tagflow.decide.audit import Finding
+from tagflow.decide.finding import Finding
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.running import Build, Comparison, Difference, Seen, Wanted, compare, name_of, read_running
 from tagflow.domain.snapshot import Observation, Target, target_of

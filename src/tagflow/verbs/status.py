@@ -14,11 +14,12 @@ from tagflow.context import Context
 from tagflow.decide.finish import before_lookups, standing_before
 from tagflow.decide.interrupted import Unfinished, announcement, announcement_lookups, unfinished, way_on
 from tagflow.decide.selection import identify, identify_lookups
-from tagflow.domain.history import Freeze, Hold, Proof, State
+from tagflow.domain.history import Proof
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Unrecorded
+from tagflow.domain.state import Freeze, Hold, State
 from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError, suggestion
 from tagflow.observe.observer import Observer

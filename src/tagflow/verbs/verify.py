@@ -9,7 +9,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from tagflow.context import Context
-from tagflow.decide.audit import Finding, audit, audit_lookups, older_images
+from tagflow.decide.audit import audit, audit_lookups, older_images
+from tagflow.decide.finding import Finding
 from tagflow.decide.interrupted import unfinished, way_on
 from tagflow.domain.snapshot import Snapshot, Target, target_of
 from tagflow.errors import Conflict

@@ -13,7 +13,7 @@ from tagflow.cli.text import FEW, columns, counted, fold, hung, is_fancy, listed
 from tagflow.cli.text import cell as one_line
 
 if TYPE_CHECKING:
-    from tagflow.decide.audit import Finding
+    from tagflow.decide.finding import Finding
     from tagflow.verbs.doctor import Diagnosis
     from tagflow.verbs.pull import Pulled
 
