@@ -154,7 +154,8 @@ class MemoryStore:
         guard: Guard | None = None,
     ) -> None:
         if guard is not None:
-            guard(None)
+            guard.prepare()
+            guard.allow(None)
         self._begin("move", tag)
         with self._registry.lock:
             self._store(manifest)

@@ -209,7 +209,8 @@ class OneStore:
             if actual != expected:
                 raise TagMoved(self.repository, tag, expected, actual)
             if guard is not None:
-                guard(None)
+                guard.prepare()
+                guard.allow(None)
             try:
                 self.gate.call(call, lambda: self.registry.change(call))
                 break

@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -208,28 +209,44 @@ class TestMove:
 
 
 class TestGuard:
-    """It is asked right before each write, after all waits; what it raises keeps the write from happening."""
+    """It is asked before each write, and once more after all waits; what it raises keeps the write from happening."""
 
     class Late(Exception):
         pass
 
+    @dataclass
+    class Asked:
+        """Notes when it was asked, by how many PUTs there were."""
+
+        proxy: FaultProxy
+        asked: list[tuple[str, int]] = field(default_factory=list)
+
+        def prepare(self) -> None:
+            self.asked.append(("prepare", self.proxy.count("PUT")))
+
+        def allow(self, _tags: object) -> None:
+            self.asked.append(("allow", self.proxy.count("PUT")))
+
     def test_a_write_that_it_refuses_is_not_sent(
         self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy
     ) -> None:
-        def refuse(_: object) -> None:
+        def refuse(*_: object) -> None:
             raise self.Late
 
         manifest = images.image(direct, tag="v1")
-        with pytest.raises(self.Late):
-            store.move("prod", manifest, None, guard=refuse)
+        for asked in ("prepare", "allow"):
+            guard = self.Asked(proxy)
+            setattr(guard, asked, refuse)
+            with pytest.raises(self.Late):
+                store.move("prod", manifest, None, guard=guard)
         assert proxy.count("PUT") == 0
 
     def test_each_try_is_asked_for(self, direct: RegistryStore, store: RegistryStore, proxy: FaultProxy) -> None:
-        asked: list[int] = []
+        guard = self.Asked(proxy)
         manifest = images.image(direct, tag="v1")
         proxy.add(method="PUT", status=503)
-        store.move("prod", manifest, None, guard=lambda _: asked.append(proxy.count("PUT")))
-        assert asked == [0, 1]
+        store.move("prod", manifest, None, guard=guard)
+        assert guard.asked == [("prepare", 0), ("allow", 0), ("prepare", 1), ("allow", 1)]
 
 
 class TestCreate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import NoReturn
 
@@ -194,7 +194,7 @@ def put_back(run: Underway, image: str, looked_at: float) -> None:
                 run.refuse_late(looked_at)
                 store.untag(move.tag, move.after)
         else:
-            store.move(move.tag, store.get(move.before), move.after, guard=_guard(run, image, looked_at))
+            store.move(move.tag, store.get(move.before), move.after, guard=_Guard(run, image, looked_at))
     except TagMoved:
         pass
     except StoreError:  # the answer is lost, perhaps, and it is done
@@ -210,23 +210,26 @@ def _leave(run: Underway, image: str) -> None:
             run.ledger.put_back(move)
 
 
-def _guard(run: Underway, image: str, looked_at: float) -> Callable[[Collection[str] | None], None]:
-    """Asked right before a PUT that puts a tag back: none is sent later than the fence after its look, and one
-    for each look."""
-    looks = [looked_at]
-    sent = False
+class _Guard:
+    """Asked before a PUT that puts a tag back: none is sent later than the fence after its look, and one for each
+    look."""
 
-    def guard(_tags: Collection[str] | None) -> None:
-        nonlocal sent
-        if sent:
-            looks.append(run.context.elapsed())
-            ballot = _look(run, {image: run.announced[image]})[image]
+    def __init__(self, run: Underway, image: str, looked_at: float) -> None:
+        self._run, self._image, self._looked_at = run, image, looked_at
+        self._sent = False
+
+    def prepare(self) -> None:
+        """Look once more where one was sent already."""
+        if self._sent:
+            self._looked_at = self._run.context.elapsed()
+            ballot = _look(self._run, {self._image: self._run.announced[self._image]})[self._image]
             if taken_back(ballot) is not None or built_on(ballot) is not None:
                 raise LookedTooLongAgo
-        run.refuse_late(looks[-1])
-        sent = True
 
-    return guard
+    def allow(self, _tags: Collection[str] | None) -> None:
+        """Refuse to send by a look that is too old."""
+        self._run.refuse_late(self._looked_at)
+        self._sent = True
 
 
 def _only(ballot: Ballot, entry: Entry) -> dict[RecordTag, Entry]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 from threading import Lock
+
+from msgspec import Struct
 
 from tagflow.decide.ballot import Ballot, built_on, has_arrived, taken_back
 from tagflow.decide.election import Verdict
@@ -139,19 +140,21 @@ class Commit:
             store.untag(move.tag, move.before)
             return
         manifest = self._run.manifests[move.image, move.after]
-        guard = partial(self._guard, move) if self._run.announced else None
+        guard = _Guard(self, move) if self._run.announced else None
         looked = self._run.ledger.looked([move])
         # Where a look at all images follows, it reads the tag back.
         store.move(move.tag, manifest, move.before, looked=looked, confirm=not self._run.announced, guard=guard)
 
-    def _guard(self, move: Move, tags: Collection[str] | None) -> None:
-        """Asked right before a PUT: none is sent later than the fence after the look that it relies on, and for each
-        look one. In a layout, where the tags are those under its lock, none is sent over a record that this run has
-        not seen."""
-        image = move.image
-        if image in self._sent:
-            self._repeated.add(image)
+    def prepare(self, move: Move) -> None:
+        """Before each PUT: one is sent for a look."""
+        if move.image in self._sent:
+            self._repeated.add(move.image)
             self.look_once_more(move)
+
+    def allow(self, move: Move, tags: Collection[str] | None) -> None:
+        """Right before a PUT: none is sent later than the fence after the look that it relies on. In a layout, where
+        the tags are those under its lock, none is sent over a record that this run has not seen."""
+        image = move.image
         self._run.refuse_late(self._run.looked_at.get(image, 0.0))
         if (
             tags is not None
@@ -160,6 +163,21 @@ class Commit:
         ):
             raise LookedTooLongAgo
         self._sent.add(image)
+
+
+class _Guard(Struct, frozen=True):
+    """Asked before the environment tag of one image is moved."""
+
+    commit: Commit
+    move: Move
+
+    def prepare(self) -> None:
+        """Look once more where a PUT was sent since the last look."""
+        self.commit.prepare(self.move)
+
+    def allow(self, tags: Collection[str] | None) -> None:
+        """Refuse to send by a look that is too old."""
+        self.commit.allow(self.move, tags)
 
 
 class _Arrived(Exception):

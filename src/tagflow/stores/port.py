@@ -48,9 +48,16 @@ Chunks = Callable[[], Iterator[bytes]]
 """A factory of the content of a blob: called again when an upload has to start over."""
 
 
-Guard = Callable[[Collection[str] | None], None]
-"""Asked right before a write: with the tags of the repository where the medium holds its lock meanwhile, so that what
-it decides stays true until the write is done; with None elsewhere. It raises to keep the write from happening."""
+class Guard(Protocol):
+    """Asked before a write. What it raises keeps the write from happening."""
+
+    def prepare(self) -> None:
+        """Before each try, while nothing is held: it may ask the medium, and take its time."""
+
+    def allow(self, tags: Collection[str] | None) -> None:
+        """Right before it is sent, after all waits. With the tags of the repository where the medium holds its lock
+        meanwhile, so that what it decides stays true until the write is done; with None elsewhere. It asks nobody: who
+        waits for an answer of a registry must not hold one of the places of those who ask it."""
 
 
 class Store(Protocol):
@@ -109,7 +116,7 @@ class Store(Protocol):
         A tag that stands at the manifest already is left alone. ``looked``: the caller has just resolved it, for many
         tags side by side, and a medium that can do no better need not look again. Without ``confirm`` the caller reads
         back, for many tags side by side, and asks :meth:`confirm` where a tag is not where it was put. ``guard``
-        is asked right before each try to write; what it raises keeps the write from happening.
+        is asked before each try to write; what it raises keeps the write from happening.
 
         :raises TagMoved: it stands elsewhere, before or after.
         :raises Refused: ``tag.immutable`` where the medium itself does not let it move.

@@ -45,6 +45,8 @@ class LayoutStore(LayoutReader):
         guard: Guard | None = None,
     ) -> None:
         self._store(manifest)
+        if guard is not None:
+            guard.prepare()
         with self._files.changing() as index:
             current = _at(index, tag)
             if current == manifest.digest:
@@ -52,7 +54,7 @@ class LayoutStore(LayoutReader):
             if current != expected:
                 raise TagMoved(self._repository, tag, expected, current)
             if guard is not None:
-                guard(index.tags)
+                guard.allow(index.tags)
             self._list(index, manifest, tag)
 
     def confirm(self, tag: str, wanted: Digest, before: Digest | None) -> None:  # noqa: ARG002 - nothing lags

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError
@@ -128,8 +129,10 @@ class RegistryStore:
         while actual != manifest.digest:
             if actual != expected:
                 raise TagMoved(self._repository, tag, expected, actual)
+            if guard is not None:
+                guard.prepare()
             try:
-                self._put(manifest, tag, guard and (lambda: guard(None)))
+                self._put(manifest, tag, None if guard is None else partial(guard.allow, None))
             except Transient as failure:
                 lost = True
                 self._wait(budget, failure, tag, manifest.digest)

@@ -41,8 +41,8 @@ class Request(Struct, frozen=True):
 
     ``authorization`` is for the address's own host: it is not sent along a redirect to another. ``limit`` is the
     largest answer in bytes, ``silence`` the longest time without any in seconds, where it is not that of the settings;
-    ``follow`` goes along redirects. ``before`` is asked right before it is sent, each time, after all waits: what it
-    raises keeps the request from being sent.
+    ``follow`` goes along redirects. ``before`` is asked right before it is sent, each time, after all waits, and asks
+    nobody: what it raises keeps the request from being sent.
     """
 
     method: str
