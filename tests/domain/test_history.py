@@ -277,6 +277,23 @@ class TestStanding:
         two = record("rollback", "v1", state=State(stack=(entry_of("v1"),), holds=holds("v2", "v3")))
         assert names(Standing(digest("v2"), (one, two)).state.holds) == {"v2", "v3", "v5"}
 
+    @pytest.mark.parametrize(("stands", "kept"), [("v2", set()), ("v1", {"v2"}), ("v9", {"v2"})])
+    def test_only_what_arrived_lifts_a_hold_that_another_head_has(self, stands: str, kept: set[str]) -> None:
+        base = record("hold", "v1", state=State(stack=(entry_of("v1"),), holds=holds("v2")))
+        running = State(stack=(entry_of("v1"), entry_of("v2")))
+        one = record(version="v2", previous="v1", parents=[base], state=running)
+        two = record("freeze", "v1", parents=[base], state=base.record.state)
+        for vain in (False, stands == "v9"):
+            standing = Standing(digest(stands), (one, two), (base,), vain=vain)
+            assert names(standing.state.holds) == kept
+
+    def test_a_note_ends_what_it_is_about(self) -> None:
+        base = record("hold", "v1", state=State(stack=(entry_of("v1"),), holds=holds("v2", "v3")))
+        one = record("unhold", "v2", parents=[base], state=State(stack=(entry_of("v1"),)))
+        two = record("freeze", "v1", parents=[base], state=base.record.state)
+        assert names(Standing(digest("v1"), (one, two), (base,)).state.holds) == {"v3"}
+        assert names(Standing(digest("v1"), (one, two)).state.holds) == {"v2", "v3"}
+
     def test_what_another_head_announced_in_vain_is_void(self) -> None:
         one = record(version="v2", state=State(stack=(entry_of("v1"), entry_of("v2"))))
         two = record(version="v3", state=State(stack=(entry_of("v1"), entry_of("v3"))))

@@ -217,6 +217,26 @@ class TestWhatOneLiftsWhileAnotherWrites:
         assert self.heads(world) == 2
         assert {hold.reason for hold in self.state(world).holds} == {"worse than we thought"}
 
+    def test_a_hold_that_replaces_another_stands_beside_a_release(self, world: World) -> None:
+        """The release has seen the old one only; that one ended with the new one."""
+        promotion = world.propose_promote("frontend=v1.3.0", to="prod")
+        world.hold("prod", "v1.2.0", reason="worse than we thought")
+        world.carry_out(promotion)
+        assert {hold.reason for hold in self.state(world).holds} == {"worse than we thought"}
+        with fails("promotion.held", 3):
+            world.promote("v1.2.0", to="prod")
+
+    def test_a_release_that_does_not_arrive_lifts_nothing_for_a_note_on_it(self, world: World) -> None:
+        """The note is written on a promotion with an override, and is no lift itself."""
+        two = World(memory=world.memory, actor="two")
+        letting_in = world.propose_promote("frontend=v1.2.0", to="prod", override=("hold",), reason="mended")
+        with meanwhile(world, lambda: two.freeze("prod")), fails("promotion.frozen", 3):
+            world.carry_out(letting_in)
+        world.freeze("prod", lift=True)
+        assert "v1.2.0" in held(world, "frontend")
+        with fails("promotion.held", 3):
+            world.promote("frontend=v1.2.0", to="prod")
+
     def test_a_freeze_that_is_made_anew_stands(self, world: World) -> None:
         with meanwhile(world, lambda: world.freeze("dev", lift=True)):
             world.freeze("dev", reason="the fair goes on")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tagflow.domain.history import NOTES, RELEASES, Entry, Record
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.state import NO_LIFTS, Lifts, State
+from tagflow.domain.state import NO_LIFTS, Hold, Lifts, State
 from tagflow.errors import TagflowError
 
 Condition = Literal["empty", "recorded", "interrupted", "unrecorded", "late", "broken"]
@@ -174,13 +174,14 @@ class Standing(Struct, frozen=True, dict=True):
 
     @cached_property
     def _lifts(self) -> Lifts:
-        """What the effective head lifted, and what notes beside it did; what a rival lifts that lost is not lifted."""
-        known = {entry.tag: entry.record.state for entry in self.parents}
+        """What the heads ended. What a release lets in counts once it has arrived: a rival that lost lifts nothing."""
+        known = {(entry.tag, entry.digest): entry.record.state for entry in self.parents}
         lifts = NO_LIFTS
         for entry in self.heads:
-            if entry is self.head or entry.record.action in NOTES:
-                before = (known[parent.tag] for parent in entry.record.parents if parent.tag in known)
-                lifts |= entry.record.state.lifts(before)
+            arrived = entry is self.head and entry.record.digest == self.digest
+            if arrived or entry.record.action in NOTES:
+                named = ((parent.tag, parent.digest) for parent in entry.record.parents)
+                lifts |= _lifted_by(entry.record, [known[it] for it in named if it in known])
         return lifts
 
     @property
@@ -209,6 +210,20 @@ def _without_holds(announced: State, standing: State) -> State:
     """A checkpoint without holds of what ran where it is not known yet: a rollback holds what it leaves."""
     ran = {entry.version for entry in standing.stack}
     return replace(announced, holds=frozenset(hold for hold in announced.holds if hold.version not in ran))
+
+
+def _lifted_by(record: Record, before: Sequence[State]) -> Lifts:
+    """The holds and freezes that a record itself ended: those of the version that it is about, and the freeze where it
+    is about that. What else it lacks, what it followed may have lacked for reasons that do not hold any more."""
+    gone = frozenset[Hold]().union(*(state.holds for state in before)) - record.state.holds
+    about = record.subject or (None if record.action in NOTES else record.digest)
+    holds = frozenset(
+        hold for hold in gone if hold.version == record.version or (about is not None and hold.digest == about)
+    )
+    if record.action not in ("freeze", "thaw"):
+        return Lifts(holds if record.action != "adopt" else frozenset())
+    freezes = frozenset(state.freeze for state in before if state.freeze is not None)
+    return Lifts(freezes=freezes - {record.state.freeze})
 
 
 def _said(head: Entry) -> str | None:

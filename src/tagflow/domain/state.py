@@ -6,7 +6,7 @@ heads of a history only. What changes it makes another one of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,7 +67,7 @@ class Freeze(Struct, frozen=True):
 
 
 class Lifts(Struct, frozen=True):
-    """The holds and freezes that a record's parents had, and it has not: it lifted them, and knew what it did."""
+    """Holds and freezes that a record ended, and knew what it did: its parents had them, and it has not."""
 
     holds: frozenset[Hold] = frozenset()
     freezes: frozenset[Freeze] = frozenset()
@@ -166,26 +166,20 @@ class State(Struct, frozen=True):
         What is on the stack, or was admitted, is not void for what another branch says; and what one branch lifted
         does not come back because the other one had not seen that.
         """
-        held = {hold.version for hold in self.holds}
+        holds = self.holds - lifts.holds
+        held = {hold.version for hold in holds}
         ran = {entry.version for entry in (*self.stack, *self.admitted)}
         gone = {void.version for void in self.void} | ran
         names = {entry.version for entry in self.admitted}
         freezes = (it for it in (self.freeze, other.freeze) if it not in lifts.freezes)
         return replace(
             self,
-            holds=(self.holds | {hold for hold in other.holds if hold.version not in held}) - lifts.holds,
+            holds=holds | {hold for hold in other.holds - lifts.holds if hold.version not in held},
             void=self.void | {void for void in other.void if void.version not in gone},
             admitted=(*self.admitted, *(entry for entry in other.admitted if entry.version not in names)),
             freeze=next(filter(None, freezes), None),
             ignored=self.ignored | other.ignored,
         )
-
-    def lifts(self, before: Iterable[State]) -> Lifts:
-        """What the states before had and this one has not."""
-        known = list(before)
-        holds = frozenset[Hold]().union(*(state.holds for state in known))
-        freezes = frozenset(state.freeze for state in known if state.freeze is not None)
-        return Lifts(holds - self.holds, freezes - {self.freeze})
 
     def depth_of(self, matches: Callable[[StackEntry], bool]) -> int | None:
         """How far below the top the latest matching entry stands; None where none does."""

@@ -127,14 +127,15 @@ class Histories:
 
         return find_heads(listed, read)
 
-    def parents(self, target: Target, heads: Sequence[Entry]) -> tuple[Entry, ...]:
-        """The records that the heads of a fork name, each read once; of one head nobody asks."""
+    def top(self, target: Target) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+        """The heads of a history; and where it is forked, the records that they name, each read once."""
+        heads, history = self.heads(target), target.history
         if len(heads) < 2:
-            return ()
-        history = target.history
-        named = dict.fromkeys(parent.tag for head in heads for parent in head.record.parents)
+            return heads, ()
+        named = {parent.tag: parent.digest for head in heads for parent in head.record.parents}
         self.ask_all((history, tag) for tag in named)
-        return tuple(self._entries[history, tag] for tag in named if (history, tag) in self._entries)
+        found = (self._entries.get((history, tag)) for tag in named)
+        return heads, tuple(it for it in found if it is not None and it.digest == named[it.tag])
 
     def why_broken(self, target: Target, heads: Sequence[Entry]) -> TagflowError | None:
         """Why the history cannot be believed: a tag of a record's shape that is none, and that no head sets aside."""

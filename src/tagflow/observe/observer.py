@@ -210,7 +210,7 @@ class Observer:
         if rest:
             self._context.questions.expect(len(rest))
         tasks: list[Callable[[], object]] = [partial(self._ask_counted, lookup) for lookup in rest]
-        tasks += [partial(self._histories.heads, target) for target in heads]
+        tasks += [partial(self._histories.top, target) for target in heads]
         if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
             tasks.append(partial(self._look_whether_whole, whole))
         run_all(tasks, threads=self._context.threads)
@@ -235,7 +235,7 @@ class Observer:
             before = {it: self.records(it) for it in moved}
             each(lambda it: self._resolve(it.repository, it.environment.name), moved, threads=self._context.threads)
             self.list_again(moved)
-            each(self._histories.heads, moved, threads=self._context.threads)
+            each(self._histories.top, moved, threads=self._context.threads)
             moved = [it for it in moved if self.records(it) != before[it] and not self._is_settled(it)]
             if not moved:
                 return
@@ -304,8 +304,7 @@ class Observer:
 
     def _standing(self, target: Target) -> Standing:
         digest = self._digests.get((target.repository, target.environment.name))
-        heads = self._histories.heads(target)
-        parents = self._histories.parents(target, heads)
+        heads, parents = self._histories.top(target)
         standing = Standing(digest, heads, parents, error=self._histories.why_broken(target, heads))
         return _unless_vain(standing, target, self._context.scheme, self._tags[target.repository])
 
