@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
 from tagflow.stores.registry.auth.credentials import Credential, Keychain, keychain, variables
-from tagflow.stores.registry.auth.docker_config import normalise, read_config
+from tagflow.stores.registry.auth.docker_config import ConfigFile, normalise, read_config
+from tagflow.stores.registry.auth.docker_config import Login as LoginEntry
+from tagflow.stores.registry.auth.tokens import Login
+from tagflow.stores.registry.http.pace import Settings
+from tagflow.stores.registry.http.transport import Answer, Request
 
 SECRET = "s3cr3t-value"
 
@@ -339,10 +343,22 @@ class TestHelpers:
         assert (home / "calls").read_text() == "x\n"
 
 
-def test_secrets_are_in_no_representation() -> None:
-    credential = Credential("me", SECRET, SECRET, SECRET, "here")
-    assert SECRET not in repr(credential)
-    assert SECRET not in str(credential)
+@pytest.mark.parametrize(
+    "value",
+    [
+        Credential("me", SECRET, SECRET, SECRET, "here"),
+        LoginEntry("me", SECRET, SECRET, SECRET),
+        ConfigFile("config.json", {"r.example": {"auth": SECRET}}),
+        Login(f"Bearer {SECRET}"),
+        Settings(environ={"TAGFLOW_REGISTRY_PASSWORD": SECRET}),
+        Request("GET", f"https://r.example/?token={SECRET}", {"Authorization": SECRET}, SECRET.encode(), SECRET),
+        Answer(200, {}, f'{{"token": "{SECRET}"}}'.encode()),
+    ],
+    ids=lambda value: f"{type(value).__module__.rpartition('.')[2]}.{type(value).__name__}",
+)
+def test_secrets_are_in_no_representation(value: object) -> None:
+    assert SECRET not in repr(value)
+    assert SECRET not in str([value])
 
 
 def test_a_keychain_asks_its_providers_in_order() -> None:

@@ -69,6 +69,9 @@ class Answer(Struct, frozen=True):
     url: str = ""
     authorized: bool = False
 
+    def __repr__(self) -> str:  # what a token server answers is a secret
+        return f"Answer({self.status})"
+
     @property
     def ok(self) -> bool:
         """Whether the status is 2xx."""
