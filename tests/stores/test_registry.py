@@ -15,7 +15,7 @@ import pytest
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
-from tagflow.stores.port import OCI_MANIFEST, Descriptor, Manifest, TagMoved
+from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, TagMoved
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
@@ -478,6 +478,28 @@ class TestReferrers:
         for thread in threads:
             thread.join()
         assert len(direct.referrers(manifest.digest)) == 8
+
+    def test_a_list_that_refers_to_something_itself_is_not_listed_in_turn(self, direct: RegistryStore) -> None:
+        """Others may have put it there: writing it anew as it is would refer, and list, without end."""
+        manifest = images.image(direct, tag="v1")
+        tag = manifest.digest.replace(":", "-")
+        index = {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [],
+            "subject": images.pointer(manifest.descriptor),
+        }
+
+        def refer() -> None:
+            images.put(direct, index, tag)
+            images.referrer(direct, manifest)
+
+        thread = threading.Thread(target=refer, daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+        assert "application/vnd.example.sbom.v1" in {found.artifact_type for found in direct.referrers(manifest.digest)}
+        assert "subject" not in direct.get(tag).document
 
     def test_what_others_listed_is_kept(self, direct: RegistryStore) -> None:
         """As oras writes it, with keys that tagflow does not know."""

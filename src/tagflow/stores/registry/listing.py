@@ -231,13 +231,15 @@ def _no_list(repository: Repository, tag: str) -> StoreError:
 
 
 def with_referrer(index: Manifest | None, referrer: Manifest) -> Manifest | None:
-    """The index with one more entry, all others as they are; None where it is there already.
+    """The index with one more entry, all others as they are; None where it is there already. A list that refers to
+    something itself, as others may have put it there, would have to be listed in turn: the new one does not.
 
     :raises StoreError: ``manifest.invalid``.
     """
     document: dict[str, Any] = dict(index.document) if index else {"schemaVersion": 2, "mediaType": OCI_INDEX}
     if index and any(descriptor.digest == referrer.digest for descriptor in index.children):
         return None
+    document.pop("subject", None)
     document["manifests"] = [*(document.get("manifests") or []), _entry(referrer)]
     return Manifest(OCI_INDEX, msgspec.json.encode(document))
 
