@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tagflow.decide.decision import Decision, highest_number
 from tagflow.decide.finish import (

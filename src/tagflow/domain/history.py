@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Literal
@@ -23,7 +24,8 @@ from tagflow.domain.state import Release, State
 Fault = Literal["unsigned", "forged", "unknown_signer"]
 
 
-class Proof(Struct, frozen=True):
+@dataclass(frozen=True)
+class Proof:
     """What a record's signature proves. ``fault`` is empty where it is signed by one of those who may; ``signer`` the
     name whose key made it, where the policy has one; ``why`` says what is wrong, as the end of a sentence that begins
     with the record."""

@@ -36,7 +36,8 @@ class StackEntry(Struct, frozen=True):
     release: Release
 
 
-class Hold(Struct, frozen=True):
+@dataclass(frozen=True)
+class Hold:
     """A version that is taken out of promotion: by a rollback that popped it, or by `hold`.
 
     A hold is of the version and of its ``digest`` (None where that is not known). ``by``, ``at`` and ``reason`` say
@@ -57,7 +58,8 @@ class Void(Struct, frozen=True):
     digest: Digest | None = None
 
 
-class Freeze(Struct, frozen=True):
+@dataclass(frozen=True)
+class Freeze:
     """Nothing is promoted from ``at`` on, until ``until`` (None: until it is lifted); who said so, and why."""
 
     by: str
