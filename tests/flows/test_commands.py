@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from threading import Event
 
@@ -118,3 +119,18 @@ def test_a_command_is_not_given_the_keys_of_tagflow(tmp_path: Path) -> None:
     assert ended.status == 0
     assert "MINE=public" in ended.output
     assert "private" not in ended.output
+
+
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_what_may_not_be_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that goes on as another user, as by sudo."""
+    groups: list[int] = []
+
+    def refused(group: int, _signal: int) -> None:
+        groups.append(group)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "killpg", refused)
+    command = Command(("sleep", "600"), {"PATH": "/usr/bin:/bin"})
+    assert run_command(command, seconds=0.1, keep=100).status is None
+    os.kill(groups[0], signal.SIGKILL)  # it was there still

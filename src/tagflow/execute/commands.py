@@ -109,7 +109,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE)
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # what runs as another user cannot be ended, and is not waited for
+        process.wait(_GRACE)
 
 
 class _Tail:
