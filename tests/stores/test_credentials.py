@@ -334,6 +334,16 @@ class TestHelpers:
         with pytest.raises(StoreError, match="is not installed"):
             find(home, "r.example")
 
+    def test_that_fails_is_asked_once(self, home: Path) -> None:
+        """Each repository of many would wait for one that hangs."""
+        helper(home, "one", f"echo x >> {home}/calls; exit 3")
+        docker(home, {"credsStore": "one"})
+        keys = keychain({"HOME": str(home), "PATH": f"{home}/bin:/usr/bin:/bin"})
+        for path in ("a", "b", "a"):
+            with pytest.raises(StoreError, match="docker-credential-one"):
+                keys.find("r.example", path)
+        assert (home / "calls").read_text() == "x\n"
+
     def test_is_asked_once(self, home: Path) -> None:
         helper(home, "one", f"echo x >> {home}/calls; {GIVES}")
         docker(home, {"credsStore": "one"})

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +40,8 @@ class Credential(Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Credential({self.username!r}, source={self.source!r})"
 
+
+T = TypeVar("T")
 
 Provider = Callable[[str, str], Credential | None]
 """One source of credentials. Takes a host (``HOST[:PORT]``, ``docker.io`` for Docker Hub) and a repository's path."""
@@ -132,16 +135,26 @@ def _from_variables(environ: Mapping[str, str], user: str, secret: str) -> Crede
 
 
 def _per_host(provider: Provider) -> Provider:
-    """A provider whose answer is the same for all repositories of a host: asked once for each host."""
-    known: dict[str, Credential | None] = {}
+    """A provider whose answer is the same for all repositories of a host: asked once for each host, be it that it
+    fails: where each of them waited for a program that hangs, a run would take hours."""
+    known: dict[str, Credential | StoreError | None] = {}
 
     def provide(host: str, _: str) -> Credential | None:
         last = known.get(host)
-        if host not in known or (last and last.expires <= time.monotonic()):
-            known[host] = provider(host, "")
-        return known[host]
+        if host not in known or (isinstance(last, Credential) and last.expires <= time.monotonic()):
+            known[host] = last = _outcome(lambda: provider(host, ""))
+        if isinstance(last, StoreError):
+            raise last
+        return last
 
     return provide
+
+
+def _outcome(ask: Callable[[], T]) -> T | StoreError:
+    try:
+        return ask()
+    except StoreError as error:
+        return error
 
 
 class FileProvider:
@@ -150,7 +163,7 @@ class FileProvider:
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self._path, self._environ = path, environ
         self._config: ConfigFile | None = None
-        self._helped: dict[tuple[str, str], Login] = {}
+        self._helped: dict[tuple[str, str], Login | StoreError] = {}
 
     @property
     def config(self) -> ConfigFile:
@@ -174,8 +187,11 @@ class FileProvider:
         if helper is None:
             return None
         if helper not in self._helped:
-            self._helped[helper] = ask_helper(*helper, self._environ)
-        return _credential(self._helped[helper], f"helper {helper[0]}")
+            self._helped[helper] = _outcome(lambda: ask_helper(*helper, self._environ))
+        found = self._helped[helper]
+        if isinstance(found, StoreError):
+            raise found
+        return _credential(found, f"helper {helper[0]}")
 
 
 class DockerProvider(FileProvider):
