@@ -24,6 +24,7 @@ from tagflow.stores.registry.auth.tokens import (
     read_token,
     token_request,
 )
+from tagflow.stores.registry.auth.turns import Turns
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer, Request, Transport
@@ -58,9 +59,9 @@ class Authenticator:
         self._host, self._transport, self._keychain, self._clock = host, transport, keychain, clock
         self._guard = threading.Lock()
         self._locks: defaultdict[tuple[str, Scopes], threading.Lock] = defaultdict(threading.Lock)
-        self._trial = threading.Lock()
+        self._trial = Turns(AccessDenied)
         self._demand: Demand | None = None
-        self._volunteering = threading.Lock()
+        self._volunteering = Turns(AccessDenied)
         self._cannot_volunteer = False
         self._named: dict[Scopes, Scopes] = {}
         self._logins: dict[tuple[str, Scopes], Login] = {}
@@ -121,7 +122,7 @@ class Authenticator:
         credential = self.credential(_path(scopes))
         if credential is None or self._cannot_volunteer:
             return False
-        with self._volunteering:
+        with self._volunteering.take():
             if self._demand is None:
                 answer = self._transport.send(Request("GET", url))
                 if answer.status == 401:
@@ -188,7 +189,7 @@ class Authenticator:
         ask = self._basic if demand.challenge.scheme == "basic" else self._bearer
         if credential is None or credential in self._proven:
             return ask(demand, credential, scopes)
-        with self._trial:
+        with self._trial.take():
             if credential in self._refused:
                 raise self._refused[credential]
             if credential not in self._proven:
