@@ -258,6 +258,25 @@ class TestWhatOneLiftsWhileAnotherWrites:
         assert (self.heads(world), world.runs("prod")["frontend"]) == (1, "v1.2.0")
         assert not held(world, "frontend")
 
+    def test_a_loser_that_gives_way_to_what_let_it_in(self, world: World) -> None:
+        """Its own view is older: the hold came, or was there, before the promotion that lets the version in."""
+        two = World(memory=world.memory, actor="two")
+        world.freeze("dev", lift=True)
+        world.through("v1.4.0", "dev", "test")
+        world.promote("frontend=v1.2.0", to="prod", override=("hold",), reason="mended elsewhere")
+        for held_meanwhile in (True, False):
+            if not held_meanwhile:
+                world.hold("prod", "frontend=v1.3.0")
+            loser = two.propose_promote("frontend=v1.4.0", to="prod")
+            if held_meanwhile:
+                world.hold("prod", "frontend=v1.3.0")
+            world.promote("frontend=v1.3.0", to="prod", override=("hold",), reason="mended elsewhere")
+            with fails("release.overtaken", 5):
+                two.carry_out(loser)
+            assert (self.heads(world), held(world, "frontend")) == (1, set())
+            world.rollback("prod", "frontend")
+            world.hold("prod", "frontend=v1.3.0", lift=True)
+
     def test_a_promotion_that_loses(self, world: World) -> None:
         """It lifted the hold for itself, and did not arrive."""
         two = World(memory=world.memory, actor="two")

@@ -38,10 +38,11 @@ def announced(world: World, seen: Observation, version: str, by: str) -> tuple[R
 
 
 def noted(seen: Observation, state: State) -> Observation:
-    """The same, where the head record says more."""
+    """The same, where a later record is the head, and says more."""
     head = seen.standing.head
     assert head is not None
-    return replace(seen, standing=replace(seen.standing, heads=(with_state(head, state),)))
+    later = replace(head, tag=replace(head.tag, sequence=head.tag.sequence + 1))
+    return replace(seen, standing=replace(seen.standing, heads=(with_state(later, state),)))
 
 
 def with_state(entry: Entry, state: State) -> Entry:
@@ -59,7 +60,7 @@ def give_way(world: World, noting: State | None = None, *, lets_in: str = "v1.5.
     """Ann, whose decision had seen ``noting``, gives way to bob, whose had not; the state that her abort leaves."""
     seen = world.seen("frontend", "prod")
     _, _, rival = announced(world, seen, lets_in, "bob")
-    mine_seen = noted(seen, noting or seen.standing.state)
+    mine_seen = seen if noting is None else noted(seen, noting)
     writer, prospect, mine = announced(world, mine_seen, "v1.4.0", "ann")
     unseen = {rival.entry.tag: rival.entry}
     ballot = Ballot(

@@ -56,6 +56,16 @@ def carrying_on(draft: Record, other: Entry, base: State) -> Record:
     )
 
 
+def built_on_by(entry: Entry, unseen: Mapping[RecordTag, Entry]) -> set[RecordTag]:
+    """A record and what it was built on, as far as unseen records tell: its state has their notes, or ended them."""
+    found, todo = {entry.tag}, [entry]
+    while todo:
+        parents = {parent.tag for parent in todo.pop().record.parents} - found
+        found |= parents
+        todo += [unseen[tag] for tag in parents if tag in unseen]
+    return found
+
+
 def everything(ballot: Ballot) -> set[RecordTag]:
     """All records that a look knows of."""
     return {*ballot.known, *ballot.unseen, *ballot.listed}

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tagflow.context import Context
 from tagflow.decide.ballot import Ballot, gone, taken_back
 from tagflow.decide.carry import (
+    built_on_by,
     carried,
     carrying,
     carrying_on,
@@ -146,8 +147,13 @@ class RecordWriter(Struct, frozen=True):
             if back.follows is not None and not moved:
                 draft = replace(draft, previous_digest=back.previous_digest, follows=back.follows)
         if remaining is not None:
+            below = built_on_by(remaining, ballot.unseen)
+            # What it was built on it has, or has lifted: that must not come back by this run's older view.
+            if base is prospect.seen.standing.state and {it.tag for it in prospect.seen.standing.heads} <= below:
+                base = remaining.record.state
             draft = carrying_on(draft, remaining, base)
-            draft = replace(draft, state=with_notes(draft.state, ballot.unseen.values()))
+            beside_it = [entry for tag, entry in ballot.unseen.items() if tag not in below]
+            draft = replace(draft, state=with_notes(draft.state, beside_it))
             if remaining == resumed:
                 return self._composed(draft, tops(prospect, ballot), everything(ballot))
         draft = replace(draft, state=draft.state.aborted(record.version, record.digest))
