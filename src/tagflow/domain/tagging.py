@@ -57,7 +57,8 @@ class TagScheme(Struct, frozen=True, dict=True):
 
     def combined_tag(self, version: Version, environment: str) -> str:
         """``v1.0-prod``: the tag of a release in an environment."""
-        return self._combined(self.version_tag(version), environment)
+        head, tail = self._around_version[environment]
+        return head + self.version_tag(version) + tail
 
     def floating_tag(self, version: Version, line: Line) -> str:
         """``latest``, ``v1``, ``v1.2`` or ``beta``: the tag of the line to which a version belongs."""
@@ -189,7 +190,7 @@ class TagScheme(Struct, frozen=True, dict=True):
             return [tag for tag in tags if tag.startswith(self._before_versions)]
         known = tags if isinstance(tags, set | frozenset | dict) else frozenset(tags)
         written = [self._version[0] + text.replace("+", "_") + self._version[1] for text in texts]
-        written += [self._combined(tag, name) for tag in written for name in self._longest_first]
+        written += [head + tag + tail for tag in written for head, tail in self._around_version.values()]
         return [tag for tag in written if tag in known]
 
     def has_an_environment(self, tag: str) -> bool:
@@ -232,12 +233,6 @@ class TagScheme(Struct, frozen=True, dict=True):
         head, _, tail = self.policy.templates.version.partition("{version}")
         return head, tail
 
-    def _combined(self, version_tag: str, environment: str) -> str:
-        template = self.policy.templates.combined
-        return re.sub(
-            r"\{(version|environment)\}", lambda match: version_tag if match[1] == "version" else environment, template
-        )
-
     @cached_property
     def _environments(self) -> frozenset[str]:
         return frozenset(environment.name for environment in self.policy.environments)
@@ -249,8 +244,11 @@ class TagScheme(Struct, frozen=True, dict=True):
     @cached_property
     def _around_version(self) -> Mapping[str, tuple[str, str]]:
         """What stands before and after the version in each environment's combined tags, longest name first."""
-        split = ((name, self._combined("\0", name).partition("\0")) for name in self._longest_first)
-        return {name: (head, tail) for name, (head, _, tail) in split}
+        head, _, tail = self.policy.templates.combined.partition("{version}")
+        return {
+            name: (head.replace("{environment}", name), tail.replace("{environment}", name))
+            for name in self._longest_first
+        }
 
     @cached_property
     def _before_versions(self) -> tuple[str, ...]:
