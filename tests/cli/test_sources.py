@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tagflow.domain.reference import Repository
+from tagflow.domain.reference import Repository, digest_of
 from tagflow.stores.layout.names import CONTAINERD_NAME, REF_NAME
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Manifest
@@ -140,3 +141,30 @@ def test_several_without_names_are_offered_by_digest(desk: Desk) -> None:
     error = refused(desk, "oci:build", "source.ambiguous", 2)
     assert f"{first.digest}" in error["hint"]
     assert f"{second.digest}" in error["hint"]
+
+
+def test_two_images_of_one_archive(desk: Desk) -> None:
+    """As `docker save one two` wrote them before Docker 25: without manifests."""
+    desk.write(POLICY.replace("{app: app}", "{app: app, other: other}"))
+    layers = {name: images.tar({"content": name.encode()}) for name in ("one", "two")}
+    described = [
+        {"Config": f"{name}.json", "RepoTags": [f"{name}:1"], "Layers": [f"{name}/layer.tar"]} for name in layers
+    ]
+    with tarfile.open(desk.path / "all.tar", "w") as tar:
+        for name, layer in layers.items():
+            config = {"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [digest_of(layer)]}}
+            add(tar, f"{name}.json", images.as_json(config))
+            add(tar, f"{name}/layer.tar", layer)
+        add(tar, "manifest.json", images.as_json(described))
+    sources = ("app=docker-archive:all.tar:one:1", "other=docker-archive:all.tar:two:1")
+    done = desk.quickly("push", "v1.0", *sources)
+    assert done.status == 0, done.err
+    for image, name in (("app", "one"), ("other", "two")):
+        store = LayoutStore(Repository(f"oci:{desk.path}/registry", image))
+        assert [blob.digest for blob in store.get("v1.0").blobs[1:]] == [digest_of(layers[name])]
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))

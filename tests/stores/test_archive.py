@@ -129,6 +129,23 @@ class TestDocker:
         manifest = copy_image(source, target, source.sole())
         assert [layer.media_type.rpartition(".")[2] for layer in manifest.blobs[1:]] == ["tar", "gzip"]
 
+    @pytest.mark.parametrize(
+        "layer",
+        [gzip.compress(b"another", mtime=0), gzip.compress(LAYERS[1], mtime=0)[:-9]],
+        ids=["another", "cut off"],
+    )
+    def test_a_compressed_layer_that_is_another(self, tmp_path: Path, layer: bytes) -> None:
+        members = {**docker_members(), "b/layer.tar": layer}
+        with pytest.raises(StoreError, match=r"b/layer\.tar") as caught:
+            open_archive(write(tmp_path / "app.tar", members))
+        assert caught.value.code == "archive.invalid"
+
+    def test_a_compressed_layer_that_is_a_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tagflow.stores.archive.files._UNPACKED_LEAST", 1_000_000)
+        members = {**docker_members(), "b/layer.tar": gzip.compress(bytes(50_000_000), mtime=0)}
+        with pytest.raises(StoreError, match="times its size"):
+            open_archive(write(tmp_path / "app.tar", members))
+
     @pytest.mark.parametrize("how", PACKED)
     def test_a_packed_archive(self, tmp_path: Path, target: Store, how: str) -> None:
         plain = write(tmp_path / "app.tar", docker_members())

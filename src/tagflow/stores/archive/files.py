@@ -199,6 +199,18 @@ class ArchiveFiles:
             offset += len(chunk)
             yield chunk
 
+    def unpacked(self, member: Member) -> Iterator[bytes]:
+        """The content of a member that is compressed with gzip, as it is unpacked."""
+        total, limit = 0, _unpacked_limit(member.size)
+        try:
+            for piece in unpacked(self.chunks(member), "gzip"):
+                total += len(piece)
+                if total > limit:
+                    raise self.invalid(f"{member.name!r} unpacks to more than {_UNPACKED_TIMES} times its size")
+                yield piece
+        except UnpackError as exc:
+            raise self.invalid(f"{member.name!r} {exc}") from exc
+
     def read(self, member: Member, limit: int) -> bytes:
         """The content of a small member in one piece; ``limit`` is in bytes."""
         if member.size > limit:
@@ -231,7 +243,7 @@ class ArchiveFiles:
     def _unpacked(self, file: IO[bytes], how: str) -> IO[bytes]:
         plain = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this function)
         try:
-            limit = max(_UNPACKED_LEAST, os.fstat(file.fileno()).st_size * _UNPACKED_TIMES)
+            limit = _unpacked_limit(os.fstat(file.fileno()).st_size)
             for chunk in unpacked(chunks_of(file), how):
                 plain.write(chunk)
                 if plain.tell() > limit:
@@ -283,6 +295,11 @@ class ArchiveFiles:
             hint = f"It is a directory: oci:{self.path} reads an OCI layout in it." if os.path.isdir(self.path) else ""
             message = f"{self.path}: cannot be read: {exc.strerror or exc}"
             raise StoreError("archive.unreadable", message, hint=hint) from exc
+
+
+def _unpacked_limit(size: int) -> int:
+    """How many bytes a file of so many may unpack to."""
+    return max(_UNPACKED_LEAST, size * _UNPACKED_TIMES)
 
 
 def _from_root(name: str) -> str:

@@ -7,7 +7,7 @@ Docker's archive (`manifest.json`, docker/docker image-spec v1.2) has no manifes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,8 @@ from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, Manifest
 
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar"
+_SHOWN = 12
+"""Digits of a digest by which an image of an archive is called."""
 
 
 class _Item(msgspec.Struct):
@@ -66,7 +68,9 @@ class ArchiveStore(LayoutReader):
 
     def __init__(self, files: ArchiveFiles, content: TarBlobs, chosen: Digest | None = None) -> None:
         self._path, self.chosen = files.path, chosen
-        super().__init__(Repository(f"docker-archive:{files.path}", "image"), content, f"docker-archive:{files.path}")
+        # Each image of an archive by itself: of Docker's own description, a store knows the content of one image alone.
+        name = chosen.partition(":")[2][:_SHOWN] if chosen else "image"
+        super().__init__(Repository(f"docker-archive:{files.path}", name), content, f"docker-archive:{files.path}")
 
     def __str__(self) -> str:
         return str(self._path)
@@ -136,7 +140,7 @@ def _open_docker(files: ArchiveFiles, described: Member, name: str, digest: Dige
 
 def _saved(files: ArchiveFiles, item: _Item) -> tuple[Manifest, Members]:
     """The manifest that an image of Docker's archive was pushed under, where that is kept in it; else one is made."""
-    config, members = _digest(files, files.member(item.Config)), blobs(files)
+    config, members = _digest(files.chunks(files.member(item.Config))), blobs(files)
     root = as_pushed(files, members, config, len(item.Layers or ()))
     return (root, members) if root else _made(files, item)
 
@@ -146,7 +150,7 @@ def _made(files: ArchiveFiles, item: _Item) -> tuple[Manifest, Members]:
     config_member = files.member(item.Config)
     config = _decode(files, files.read(config_member, MANIFEST_LIMIT), _Config, item.Config)
     layers = [files.member(name) for name in item.Layers or ()]
-    digests = {member: _digest(files, member) for member in (config_member, *layers)}
+    digests = {member: _digest(files.chunks(member)) for member in (config_member, *layers)}
     _check_layers(files, config.rootfs.diff_ids, layers, digests)
     document = {
         "schemaVersion": 2,
@@ -164,11 +168,12 @@ def _made(files: ArchiveFiles, item: _Item) -> tuple[Manifest, Members]:
 def _check_layers(
     files: ArchiveFiles, diff_ids: list[str], layers: list[Member], digests: Mapping[Member, Digest]
 ) -> None:
-    """The configuration names the uncompressed layers: an archive whose layers are others is damaged or forged."""
+    """The configuration names the layers as they are unpacked: an archive whose layers are others is damaged or forged,
+    and no daemon would run what it holds."""
     if len(diff_ids) != len(layers):
         raise files.invalid(f"its configuration names {len(diff_ids)} layers, it holds {len(layers)}")
     for diff_id, member in zip(diff_ids, layers, strict=True):
-        if not files.is_gzip(member) and digests[member] != diff_id:
+        if (_digest(files.unpacked(member)) if files.is_gzip(member) else digests[member]) != diff_id:
             raise files.invalid(f"the layer {member.name!r} is not the one that the configuration names, {diff_id}")
 
 
@@ -176,9 +181,9 @@ def _layer_type(files: ArchiveFiles, member: Member) -> str:
     return LAYER_TYPE + ".gzip" if files.is_gzip(member) else LAYER_TYPE
 
 
-def _digest(files: ArchiveFiles, member: Member) -> Digest:
+def _digest(chunks: Iterable[bytes]) -> Digest:
     hasher = hashlib.sha256()
-    for chunk in files.chunks(member):
+    for chunk in chunks:
         hasher.update(chunk)
     return Digest("sha256:" + hasher.hexdigest())
 
