@@ -167,7 +167,7 @@ class _Media:
                 keychain = self._keychain()
                 self._engine = DockerEngine(
                     self._around.environ,
-                    credential=lambda it: sdk_auth(keychain.find(it.host, it.path)),
+                    credential=lambda it: sdk_auth(keychain.find(it.host, it.path), it.host),
                     deadline=self.deadline,
                 )
             return self._engine

@@ -175,7 +175,18 @@ def test_sdk_is_imported_late() -> None:
 
 
 def test_credentials_for_the_sdk() -> None:
-    assert sdk_auth(None) is None
-    assert sdk_auth(Credential("alice", "secret")) == {"username": "alice", "password": "secret"}
-    assert sdk_auth(Credential("<token>", identity_token="token")) == {"identitytoken": "token"}
-    assert sdk_auth(Credential(registry_token="token")) == {"registrytoken": "token"}
+    host = {"serveraddress": "r.example:5000"}
+    assert sdk_auth(None, "r.example:5000") is None
+    assert sdk_auth(Credential("alice", "secret"), "r.example:5000") == {
+        "username": "alice",
+        "password": "secret",
+        **host,
+    }
+    assert sdk_auth(Credential("<token>", identity_token="token"), "r.example:5000") == {
+        "identitytoken": "token",
+        **host,
+    }
+    assert sdk_auth(Credential(registry_token="token"), "r.example:5000") == {"registrytoken": "token", **host}
+    hub = sdk_auth(Credential("alice", "secret"), "docker.io")
+    assert hub is not None
+    assert hub["serveraddress"] == "https://index.docker.io/v1/"

@@ -30,26 +30,30 @@ from tagflow.stores.files import publish
 from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Silence, Store
 from tagflow.stores.registry.auth.credentials import Credential
 from tagflow.stores.stream import chunks_of
+from tagflow.stores.registry.auth.docker_config import HUB_KEY
+from tagflow.stores.registry.vendors import HUB
 
 __all__ = ["Engine", "SdkAuth", "docker_name", "is_image", "sdk_auth"]
 
 SdkAuth = Mapping[str, str]
-"""``username`` and ``password``, or ``identitytoken`` (Docker Engine API, "Authentication")."""
+"""``username`` and ``password``, or ``identitytoken``, and ``serveraddress`` (Docker Engine API, "Authentication")."""
 
 _CONTAINERD = "io.containerd.snapshotter"
 _FEW = 5
 """So many names are offered."""
 
 
-def sdk_auth(credential: Credential | None) -> SdkAuth | None:
-    """A credential as the SDK wants it."""
+def sdk_auth(credential: Credential | None, host: str) -> SdkAuth | None:
+    """A credential as the SDK wants it. It says for which ``host`` it is: with the containerd image store, a daemon
+    takes one without for Docker Hub's (moby, PR 46779)."""
     if credential is None:
         return None
     if credential.identity_token:
-        return {"identitytoken": credential.identity_token}
+    address = {"serveraddress": HUB_KEY if host == HUB else host}
+        return {"identitytoken": credential.identity_token, **address}
     if credential.registry_token:
-        return {"registrytoken": credential.registry_token}
-    return {"username": credential.username, "password": credential.password}
+        return {"registrytoken": credential.registry_token, **address}
+    return {"username": credential.username, "password": credential.password, **address}
 
 
 def _anonymous(_: Repository) -> SdkAuth | None:
