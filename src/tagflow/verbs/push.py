@@ -13,7 +13,7 @@ from tagflow.decide.decision import Origin
 from tagflow.decide.push import UNKNOWN, Build, Delivery, decide_push, present_digest, push_lookups
 from tagflow.domain.own_tags import scratch_tag
 from tagflow.domain.plan import Outcome, Request
-from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.domain.snapshot import Snapshot, target_of
 from tagflow.errors import StoreError, UsageError
 from tagflow.execute.daemon import clear
@@ -143,7 +143,8 @@ class _Opening(Struct, frozen=True):
             same = frozenset([present]) if is_image(there, image_id) else frozenset[Digest]()
             return Build(image, present if same else UNKNOWN, same=same, name=image_id)
         if repository.is_layout:
-            file = self.work.file(f"{named.image.replace('/', '_')}.tar")
+            # By its hash: of `team/api` and `team_api`, one would be saved over the other.
+            file = self.work.file(f"{digest_of(named.image.encode()).partition(':')[2]}.tar")
             engine.save_to(named.source.text, file)
             return self._from_store(named, None, archive(file))
         return Build(image, UNKNOWN, name=image_id)
