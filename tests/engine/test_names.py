@@ -6,7 +6,7 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import UsageError
-from tagflow.stores.docker.names import docker_name, is_image, local_image, registry_name
+from tagflow.stores.docker.names import docker_name, is_image, local_image, only_platform, registry_name
 from tests.images import absent, image, index
 from tests.memory import MemoryRegistry
 
@@ -56,3 +56,21 @@ def test_a_directory_is_no_registry() -> None:
 def test_the_last_name_of_an_image(name: str, tags: list[str], digests: list[str] | None, other: bool) -> None:
     local = local_image({"Id": ID, "RepoTags": tags, "RepoDigests": digests})
     assert local.has_other_name(name) is other
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([("image", False)], "its digest"),
+        ([("attestation", False)], "its digest"),
+        ([("image", True)], None),
+        ([("image", True), ("image", False)], None),
+        ([("attestation", True)], None),
+        ([], None),
+    ],
+)
+def test_the_only_platform_that_is_here(others: list[tuple[str, bool]], expected: str | None) -> None:
+    """As a daemon lists the manifests of an index; where all is here, or it is not known which is pushed, none is."""
+    here = {"ID": ID, "Kind": "image", "Available": True}
+    rest = [{"ID": absent(str(number)), "Kind": kind, "Available": has} for number, (kind, has) in enumerate(others)]
+    assert only_platform([here, *rest]) == (ID if expected else None)

@@ -32,7 +32,7 @@ def test_pushed_image_keeps_its_id_and_runs_elsewhere(
 ) -> None:
     repository, ledger = registry.fresh(), Ledger()
     image = daemon.build("journey:1", "there and back")
-    pushed = engine.push("journey:1", repository, "v1.0", ledger)
+    pushed = engine.push("journey:1", repository, "v1.0", ledger).digest
     manifest = open_registry(repository).get("v1.0")
     assert manifest.digest == pushed
     assert manifest.config is not None
@@ -70,7 +70,7 @@ def test_a_local_name_of_another_image_is_given_back(
     repository = registry.fresh()
     other = daemon.build(f"{repository}:v1.0", "another image")
     image = daemon.build("borrower:1", "this image")
-    pushed = engine.push("borrower:1", repository, "v1.0", Silence())
+    pushed = engine.push("borrower:1", repository, "v1.0", Silence()).digest
     config = open_registry(repository).get(pushed).config
     assert config is not None
     assert config.digest == image
@@ -136,6 +136,11 @@ def test_registry_that_wants_a_login(daemon: Daemon, engine: Engine, htpasswd_re
     assert daemon.tags(image) == {"secret:1"}
 
 
+def test_what_is_no_part_of_an_index_is_pushed_whole(daemon: Daemon, engine: Engine) -> None:
+    daemon.build("whole:1")
+    assert engine.platform_here("whole:1") is None
+
+
 def test_credential_is_handed_over(daemon: Daemon, engine: Engine, htpasswd_registry: RegistryServer) -> None:
     daemon.build("secret:2")
     asked = []
@@ -146,7 +151,7 @@ def test_credential_is_handed_over(daemon: Daemon, engine: Engine, htpasswd_regi
 
     repository = htpasswd_registry.fresh()
     with Engine(daemon.environ, credential=credential) as logged_in:
-        pushed = logged_in.push("secret:2", repository, "v1.0", Silence())
+        pushed = logged_in.push("secret:2", repository, "v1.0", Silence()).digest
         assert logged_in.pull(repository, pushed, Silence()) == daemon.id("secret:2")
     assert set(asked) == {repository}
 
@@ -190,7 +195,7 @@ def test_many_pushes_side_by_side(
     ledger = Ledger()
 
     def push(name: str) -> Digest:
-        return engine.push(name, repositories[name], "v1.0", ledger)
+        return engine.push(name, repositories[name], "v1.0", ledger).digest
 
     with ThreadPoolExecutor(8) as pool:
         pushed = dict(zip(images, pool.map(push, images), strict=True))

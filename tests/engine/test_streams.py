@@ -13,7 +13,7 @@ import urllib3.exceptions
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError
 from tagflow.stores.docker.engine import Engine
-from tagflow.stores.port import Silence
+from tagflow.stores.port import Pushed, Silence
 from tests.images import absent
 
 ID, OTHER, PUSHED = absent("image"), absent("other image"), absent("pushed")
@@ -80,9 +80,21 @@ def push(engine: Engine) -> object:
 def test_credential_is_never_none() -> None:
     script = Script({"aux": {"Digest": PUSHED}})
     with Engine({}, connect=lambda endpoint, patience: script) as engine:
-        assert push(engine) == PUSHED
+        assert push(engine) == Pushed(PUSHED)
     assert script.auth == [{}]
     assert script.removed == ["r.example/app:v1.0"]
+
+
+def test_of_an_index_one_platform_is_pushed() -> None:
+    """What a daemon with the containerd image store says where the other platforms are not here (Docker 28)."""
+    instead = {
+        "manifestPushedInsteadOfIndex": True,
+        "originalIndex": {"digest": ID},
+        "selectedManifest": {"digest": PUSHED},
+    }
+    script = Script({"aux": instead}, {"status": f"v1.0: digest: {PUSHED} size: 500"})
+    with Engine({}, connect=lambda endpoint, patience: script) as engine:
+        assert push(engine) == Pushed(PUSHED, part_of=ID)
 
 
 def test_push_that_breaks_off() -> None:

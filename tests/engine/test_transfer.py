@@ -37,7 +37,7 @@ def test_transfer_keeps_the_digest_and_leaves_nothing(
 ) -> None:
     source, target = registry.fresh(), second_registry.fresh()
     daemon.build("traveller:1")
-    digest = engine.push("traveller:1", source, "v1.0", Silence())
+    digest = engine.push("traveller:1", source, "v1.0", Silence()).digest
     assert second_engine.transfer(source, digest, target, "_tagflow.try.0123456789ab", Silence()) == digest
     assert open_registry(target).tags() == ["_tagflow.try.0123456789ab"]
     assert open_registry(target).resolve("_tagflow.try.0123456789ab") == digest
@@ -51,7 +51,7 @@ def test_transfer_within_a_repository_leaves_nothing(
 ) -> None:
     repository = registry.fresh()
     daemon.build("homebody:1")
-    digest = engine.push("homebody:1", repository, "v1.0", Silence())
+    digest = engine.push("homebody:1", repository, "v1.0", Silence()).digest
     assert second_engine.transfer(repository, digest, repository, "_tagflow.try.0", Silence()) == digest
     assert second_daemon.client.images.list(all=True) == []
 
@@ -68,7 +68,7 @@ def test_transfer_keeps_what_was_pulled_before(
 ) -> None:
     source = registry.fresh()
     daemon.build("resident:1")
-    digest = engine.push("resident:1", source, "v1.0", Silence())
+    digest = engine.push("resident:1", source, "v1.0", Silence()).digest
     second_engine.pull(source, digest, Silence())
     second_engine.transfer(source, digest, second_registry.fresh(), "_tagflow.try.0", Silence())
     assert second_daemon.has(f"{source}@{digest}")
@@ -82,7 +82,7 @@ def test_failed_transfer_leaves_nothing_either(
 ) -> None:
     source = registry.fresh()
     daemon.build("stranded:1")
-    digest = engine.push("stranded:1", source, "v1.0", Silence())
+    digest = engine.push("stranded:1", source, "v1.0", Silence()).digest
     with pytest.raises(StoreError) as caught:
         second_engine.transfer(source, digest, Repository("127.0.0.1:9", "app"), "_tagflow.try.0", Silence())
     assert caught.value.code == "engine.push_failed"

@@ -212,14 +212,25 @@ class Silence:
         """Nothing."""
 
 
+class Pushed(Struct, frozen=True):
+    """What a daemon pushed. ``part_of`` is the index of which it has one platform, and pushed that alone; None where it
+    pushed all of the image."""
+
+    digest: Digest
+    part_of: Digest | None = None
+
+
 class Engine(Protocol):
     """What flows ask of the Docker Engine: no store, for it keeps images, not bytes. Safe for several threads."""
 
     def image_id(self, name: str) -> Digest:
         """The ID of a local image."""
 
-    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Digest:
-        """Push one local image under one tag; its digest."""
+    def platform_here(self, name: str) -> Digest | None:
+        """The manifest of the only platform that is here of an index; None where it is whole, or none."""
+
+    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Pushed:
+        """Push one local image under one tag."""
 
     def save_to(self, name: str, path: Path) -> Digest:
         """Write a local image to a docker-archive file."""

@@ -140,7 +140,8 @@ class _Opening(Struct, frozen=True):
         image_id = engine.image_id(named.source.text)
         if present is not None:
             there = self.context.stores(repository).get(present)
-            same = frozenset([present]) if is_image(there, image_id) else frozenset[Digest]()
+            is_same = is_image(there, image_id) or engine.platform_here(named.source.text) == present
+            same = frozenset([present]) if is_same else frozenset[Digest]()
             return Build(image, present if same else UNKNOWN, same=same, name=image_id)
         if repository.is_layout:
             # By its hash: of `team/api` and `team_api`, one would be saved over the other.
@@ -155,15 +156,19 @@ class _Opening(Struct, frozen=True):
             return build
         engine, repository = self.context.engine(), self._repository(build.image.name)
         image_id = engine.image_id(source.text)
-        tag = scratch_tag(image_id)
+        tag, store = scratch_tag(image_id), self.context.stores(repository)
         pushed = engine.push(source.text, repository, tag, self.context.progress)
-        store = self.context.stores(repository)
-        manifest = store.get(pushed)
-        clear(store, tag, pushed)
-        if not is_image(manifest, image_id):
+        manifest = store.get(pushed.digest)
+        clear(store, tag, pushed.digest)
+        if pushed.part_of == image_id:
+            self.context.warn(
+                f"note: {build.image.name}: the Docker Engine has one platform of {source.text} and pushed that alone; "
+                f"`docker://HOST/REPO@{image_id}` brings in all that are at its origin"
+            )
+        elif not is_image(manifest, image_id):
             raise StoreError(
                 "engine.push_mismatch",
-                f"{repository}@{pushed} is not the image {image_id} that was pushed",
+                f"{repository}@{pushed.digest} is not the image {image_id} that was pushed",
                 hint="Somebody else wrote there, or the daemon changed the image. Push again.",
             )
         return replace(build, digest=manifest.digest, name="")

@@ -23,15 +23,16 @@ from tagflow.stores.docker.names import (
     in_full,
     is_image,
     local_image,
+    only_platform,
     registry_name,
     without_tag,
 )
 from tagflow.stores.files import publish
-from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Silence, Store
+from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Pushed, Silence, Store
 from tagflow.stores.registry.auth.credentials import Credential
-from tagflow.stores.stream import chunks_of
 from tagflow.stores.registry.auth.docker_config import HUB_KEY
 from tagflow.stores.registry.vendors import HUB
+from tagflow.stores.stream import chunks_of
 
 __all__ = ["Engine", "SdkAuth", "docker_name", "is_image", "sdk_auth"]
 
@@ -48,8 +49,8 @@ def sdk_auth(credential: Credential | None, host: str) -> SdkAuth | None:
     takes one without for Docker Hub's (moby, PR 46779)."""
     if credential is None:
         return None
-    if credential.identity_token:
     address = {"serveraddress": HUB_KEY if host == HUB else host}
+    if credential.identity_token:
         return {"identitytoken": credential.identity_token, **address}
     if credential.registry_token:
         return {"registrytoken": credential.registry_token, **address}
@@ -142,7 +143,14 @@ class Engine:
             )
         return ""
 
-    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Digest:
+    def platform_here(self, name: str) -> Digest | None:
+        """The manifest of the only platform that is here of an index, and would be pushed alone. None where the image
+        is whole or no index, where several platforms are here, and where the daemon does not tell (before Docker 28).
+        """
+        with self._link.calling(failing("engine.failed", f"look up {name}")) as client:
+            return only_platform(client.manifests_of(name))
+
+    def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Pushed:
         """Push a local image (name or ID) under exactly one tag; returns the digest that the registry was given.
 
         The local name HOST/PATH:TAG that this takes is what it was before afterwards, except that an image which has no
@@ -193,7 +201,7 @@ class Engine:
         try:
             image = self.pull(source, digest, progress)
             with self._named(image, target, tag, keep=known):
-                return self._push(target, tag, progress)
+                return self._push(target, tag, progress).digest
         finally:
             if not known:
                 with suppress(TagflowError):  # an image too many harms nobody; the transfer counts
@@ -267,7 +275,7 @@ class Engine:
         with self._link.calling(failing("engine.failed", f"remove {name}")) as client:
             client.remove_image(name, noprune=True)
 
-    def _push(self, repository: Repository, tag: str, progress: Progress) -> Digest:
+    def _push(self, repository: Repository, tag: str, progress: Progress) -> Pushed:
         name, auth = registry_name(repository), self._auth(repository)
         failure = failing("engine.push_failed", f"push {name}:{tag}")
         with self._link.calling(failure) as client:
@@ -275,7 +283,7 @@ class Engine:
             outcome = follow(self._link.in_time(events), progress)
         if outcome.error or outcome.digest is None:
             raise failure(outcome.error or "it did not say which digest it pushed")
-        return outcome.digest
+        return Pushed(outcome.digest, outcome.part_of)
 
     def _load(self, chunks: Iterator[bytes], what: str) -> Digest:
         failure = failing("engine.load_failed", f"load {what}")

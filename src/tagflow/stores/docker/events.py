@@ -54,25 +54,28 @@ _TRAVELLING = frozenset({"Pushing", "Downloading"})
 
 
 class Outcome(Struct, frozen=True):
-    """What a whole stream came to: ``error`` is empty where it went well; ``loaded`` are names or IDs of images."""
+    """What a whole stream came to: ``error`` is empty where it went well; ``part_of`` is the index of which one
+    manifest was pushed instead; ``loaded`` are names or IDs of images."""
 
     error: str = ""
     digest: Digest | None = None
+    part_of: Digest | None = None
     loaded: tuple[str, ...] = ()
 
 
 def follow(events: Iterable[Event], progress: Progress) -> Outcome:
     """Read a stream to its end, whatever it says; the first error and the last digest count."""
     layers = LayerProgress(progress)
-    error, digest, loaded = "", None, list[str]()
+    error, digest, part_of, loaded = "", None, None, list[str]()
     for event in events:
         layers.hear(event)
         error = error or _error_of(event)
         digest = _digest_of(event) or digest
+        part_of = _index_of(event) or part_of
         loaded += _LOADED.findall(_text(event.get("stream")))
     if not error:
         layers.finish()
-    return Outcome(error, digest, tuple(loaded))
+    return Outcome(error, digest, part_of, tuple(loaded))
 
 
 def plain(message: str) -> str:
@@ -97,6 +100,16 @@ def _digest_of(event: Event) -> Digest | None:
         return Digest(named)
     found = _STATUS_DIGEST.search(_text(event.get("status")))
     return Digest(found[1]) if found else None
+
+
+def _index_of(event: Event) -> Digest | None:
+    """The index of which one platform is there, and is pushed (moby, ``auxprogress.ManifestPushedInsteadOfIndex``)."""
+    aux = event.get("aux")
+    if not isinstance(aux, Mapping) or aux.get("manifestPushedInsteadOfIndex") is not True:
+        return None
+    index = aux.get("originalIndex")
+    named = _text(index.get("digest")) if isinstance(index, Mapping) else ""
+    return Digest(named) if is_digest(named) else None
 
 
 def _text(value: object) -> str:

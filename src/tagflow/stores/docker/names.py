@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import UsageError
 from tagflow.stores.port import Manifest
 
@@ -68,6 +68,15 @@ class LocalImage(Struct, frozen=True):
         familiar = _familiar(name)
         repository = familiar.rpartition(":")[0]
         return bool(self.tags - {familiar}) or any(each.partition("@")[0] != repository for each in self.digests)
+
+
+def only_platform(manifests: Sequence[Mapping[str, Any]]) -> Digest | None:
+    """The only platform that is there of an index of which something is missing, by what the daemon says of its
+    manifests (Docker Engine API 1.48, ``ImageManifestSummary``)."""
+    there = [it for it in manifests if it.get("Available")]
+    images = [str(it.get("ID")) for it in there if it.get("Kind") == "image"]
+    is_alone = len(images) == 1 and len(there) < len(manifests) and is_digest(images[0])
+    return Digest(images[0]) if is_alone else None
 
 
 def local_image(attributes: Mapping[str, Any]) -> LocalImage:

@@ -52,6 +52,12 @@ class Client(docker.APIClient):  # type: ignore[misc]
             return None
         return attributes
 
+    def manifests_of(self, name: str) -> list[dict[str, Any]]:
+        """What a local image is made of (Docker Engine API 1.48, ``ImageInspect``); empty where it is one manifest, and
+        of daemons that do not tell. The SDK knows no such question."""
+        answer = self._get(self._url("/images/{0}/json", name), params={"manifests": "true"})
+        return list(self._result(answer, json=True).get("Manifests") or ())
+
     def names_of(self, repository: str) -> list[str]:
         """``REPOSITORY:TAG`` of every local image of a repository (Docker Engine API, ``ImageList``)."""
         found = self.images(name=repository)

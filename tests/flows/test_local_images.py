@@ -1,0 +1,120 @@
+"""``push`` of images that a daemon has, with a daemon that is played: what comes in is what was named."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tagflow.context import Context
+from tagflow.domain.reference import Digest, Repository
+from tagflow.stores.archive.writer import archive_of
+from tagflow.stores.artifact import EMPTY
+from tagflow.stores.port import Manifest, Pushed, Silence, Store
+from tagflow.stores.transfer.copy import copy_image
+from tests import images
+from tests.flows.world import World, fails
+from tests.memory import MemoryRegistry
+
+HOME = Repository("daemon.test", "images")
+
+
+class Local:
+    """A daemon with the containerd image store, and images of its own: ``index`` by name, of which it has one platform.
+    It pushes that, as Docker 28 and later do, and saves it."""
+
+    def __init__(self, world: World, contents: Mapping[str, str]) -> None:
+        self.world = world
+        self.home: Store = MemoryRegistry().open(HOME)
+        self.index = {name: images.index(self.home, seed=seed) for name, seed in contents.items()}
+        self.pushes: list[str] = []
+        self.tells = True
+        self.saving = threading.Barrier(1)
+
+    def here(self, name: str) -> Manifest:
+        """The platform that is here."""
+        return self.home.get(self.index[name].children[0].digest)
+
+    def image_id(self, name: str) -> Digest:
+        return self.index[name].digest
+
+    def platform_here(self, name: str) -> Digest | None:
+        return self.here(name).digest if self.tells else None
+
+    def push(self, name: str, repository: Repository, tag: str, progress: object) -> Pushed:
+        there = self.world.memory.open(repository)
+        assert there.has_blob(EMPTY.digest), "the repository is there before the daemon pushes"
+        there.put(copy_image(self.home, there, self.here(name).digest), tag)
+        self.pushes.append(name)
+        return Pushed(self.here(name).digest, part_of=self.index[name].digest)
+
+    def save_to(self, name: str, path: Path) -> Digest:
+        self.saving.wait(10)
+        path.write_bytes(b"".join(archive_of(self.home, self.here(name), Silence())))
+        self.saving.wait(10)
+        return self.image_id(name)
+
+
+class Workshop(World):
+    """A world with a daemon."""
+
+    daemon: Local
+
+    def context(self) -> Context:
+        engine: Any = self.daemon
+        return replace(super().context(), engine=lambda: engine, threads=2)
+
+
+def workshop(policy: str, contents: Mapping[str, str]) -> Workshop:
+    world = Workshop(policy)
+    world.daemon = Local(world, contents)
+    return world
+
+
+ONE = "version: 1\nregistry: registry.test/acme\nimages: {web: web}\nenvironments: {dev: }\n"
+
+
+class TestOneOfSeveralPlatforms:
+    @pytest.fixture
+    def world(self) -> Workshop:
+        return workshop(ONE, {"web:1": "one", "web:2": "two"})
+
+    def test_it_comes_in_and_is_told(self, world: Workshop) -> None:
+        assert world.push("v1.0.0", "web=docker-daemon:web:1").applied
+        assert world.tag("web", "v1.0.0") == world.daemon.here("web:1").digest
+        [note] = world.warnings
+        assert "web: the Docker Engine has one platform of web:1 and pushed that alone" in note
+        assert f"docker://HOST/REPO@{world.daemon.image_id('web:1')}" in note
+
+    def test_again_nothing_is_brought_in(self, world: Workshop) -> None:
+        world.push("v1.0.0", "web=docker-daemon:web:1")
+        again = world.push("v1.0.0", "web=docker-daemon:web:1")
+        assert {move.action for move in again.plan.moves} == {"keep"}
+        assert world.daemon.pushes == ["web:1"]
+
+    def test_another_image_is_refused(self, world: Workshop) -> None:
+        world.push("v1.0.0", "web=docker-daemon:web:1")
+        with fails("tag.immutable", 3):
+            world.push("v1.0.0", "web=docker-daemon:web:2")
+
+    def test_where_the_daemon_does_not_tell_it_is_refused(self, world: Workshop) -> None:
+        world.push("v1.0.0", "web=docker-daemon:web:1")
+        world.daemon.tells = False
+        with fails("tag.immutable", 3):
+            world.push("v1.0.0", "web=docker-daemon:web:1")
+
+
+def test_images_whose_names_differ_by_a_slash_keep_apart(tmp_path: Path) -> None:
+    """Both are saved at the same time, where no daemon can push to."""
+    policy = ONE.replace("registry.test/acme", f"oci:{tmp_path}/images").replace(
+        "web: web", "team/api: one, team_api: two"
+    )
+    world = workshop(policy, {"a:1": "a", "b:1": "b"})
+    world.daemon.saving = threading.Barrier(2)
+    world.push("v1.0.0", "team/api=docker-daemon:a:1", "team_api=docker-daemon:b:1", tmp=tmp_path)
+    assert world.tag("team/api", "v1.0.0") == world.daemon.here("a:1").digest
+    assert world.tag("team_api", "v1.0.0") == world.daemon.here("b:1").digest
