@@ -12,6 +12,7 @@ from tagflow.domain.own_tags import scratch_tag
 from tagflow.domain.plan import Step
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Refused, TagflowError
+from tagflow.stores.artifact import write_empty
 from tagflow.stores.port import Store
 from tagflow.workers import attempt, each
 
@@ -54,13 +55,23 @@ def through_daemon(
         digest = step.subject or step.digest
         if not entering or digest is None or not _travels(source, repository):
             return
-        tag = scratch_tag(digest)
+        tag, store = scratch_tag(digest), context.stores(repository)
+        prepare(store)
         arrived = context.engine().transfer(source, digest, repository, tag, context.progress)
-        clear(context.stores(repository), tag, arrived)
+        clear(store, tag, arrived)
         if arrived != digest:
             raise _refusal(step.image, digest, f"the Docker Engine made it {arrived}")
 
     each(send, steps, threads=4)
+
+
+def prepare(store: Store) -> None:
+    """Bring in the blob that records name before the daemon pushes: a repository that is not there is created where the
+    policy says so, or told of as the registry's API tells, and not after all layers have travelled.
+
+    :raises StoreError: ``repository.not_found``, ``registry.denied``, as :meth:`Store.write_blob`.
+    """
+    write_empty(store)
 
 
 def clear(store: Store, tag: str, digest: Digest) -> None:

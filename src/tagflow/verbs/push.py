@@ -16,7 +16,7 @@ from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.domain.snapshot import Snapshot, target_of
 from tagflow.errors import StoreError, UsageError
-from tagflow.execute.daemon import clear
+from tagflow.execute.daemon import clear, prepare
 from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import is_image
@@ -157,6 +157,7 @@ class _Opening(Struct, frozen=True):
         engine, repository = self.context.engine(), self._repository(build.image.name)
         image_id = engine.image_id(source.text)
         tag, store = scratch_tag(image_id), self.context.stores(repository)
+        prepare(store)
         pushed = engine.push(source.text, repository, tag, self.context.progress)
         manifest = store.get(pushed.digest)
         clear(store, tag, pushed.digest)
