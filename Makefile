@@ -40,13 +40,13 @@ compiled: $(READY)
 test: $(READY) compiled ## Run the tests (four minutes); those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
-test-all: $(READY) compiled pulp ## Run what `make test` leaves out: long races, whole matrices, second registries.
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m long $(PYTEST_ARGS)
+test-all: $(READY) compiled pulp ## Run what `make test` leaves out: long races, whole matrices, second registries, all examples.
+	TAGFLOW_ALL_EXAMPLES=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "long or property" $(PYTEST_ARGS)
 
 pulp: $(PULP)/.ready ## Install Pulp for the tests, where PostgreSQL and nginx are there for it (200 MB).
 
 coverage: $(READY) compiled ## Measure which branches of the rooms that decide are tested; fails below the bound in pyproject.toml.
-	$(BIN)/pytest --cov -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" $(PYTEST_ARGS) \
+	TAGFLOW_ALL_EXAMPLES=1 $(BIN)/pytest --cov -n $(WORKERS) --dist loadfile -m "not long and not registry and not engine" $(PYTEST_ARGS) \
 	  tests/cli tests/config tests/domain tests/flows tests/interleave tests/trust
 
 bench: $(READY) ## Measure, beside the tools on the PATH that move images; writes docs/benchmarks.md.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tagflow.errors import TagflowError
+from tests.marks import examples
 from tests.proxy import FaultProxy, fault_proxy
 from tests.secrets import check_secrets
 from tests.servers import (
@@ -22,8 +23,18 @@ from tests.servers import (
 from tests.tokenserver import TokenServer, token_server
 
 # How long an example takes depends on what else the machine does; whether the code is right does not.
-settings.register_profile("tagflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tagflow", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tagflow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the properties: `make test-all` tries them again, with all of their examples."""
+    for item in items:
+        if isinstance(item, pytest.Function) and getattr(item.obj, "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.property)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 LONG = pytest.mark.long
+ALL_EXAMPLES = bool(os.environ.get("TAGFLOW_ALL_EXAMPLES"))
+
+
+def examples(count: int) -> int:
+    """How many examples a property is tried with: ``count`` by `make test-all`, a third of them by `make test`."""
+    return count if ALL_EXAMPLES else max(count // 3, 10)
 
 
 def mostly_long(values: Iterable[Any], *short: Any) -> list[Any]:

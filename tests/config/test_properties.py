@@ -14,6 +14,7 @@ from tagflow.domain.policy import Policy, policy_digest
 from tagflow.errors import UsageError
 from tests.config.samples import load
 from tests.config.test_load import FULL
+from tests.marks import examples
 
 KEYS = sorted({key for entry in schema()["$defs"].values() for key in entry["properties"]})
 NAMES = ["dev", "prod", "app", "latest", "v1", "<<"]
@@ -43,7 +44,7 @@ def judged(text: str) -> Policy | None:
     return None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text())
 @example("a: &a\n b: *a")
 @example("? &x\n: *x\n*x : 1")
@@ -53,21 +54,21 @@ def test_any_text(text: str) -> None:
     judged(text)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.dictionaries(words, values, max_size=8))
 def test_any_structure(document: dict[str, Any]) -> None:
     with contextlib.suppress(yaml.YAMLError):
         judged(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(sorted(yaml.safe_load(FULL))), values)
 def test_any_value_of_any_key(key: str, value: Any) -> None:
     document = yaml.safe_load(FULL) | {key: value}
     judged(yaml.safe_dump(document, sort_keys=False))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(sorted(yaml.safe_load(FULL)["environments"]["prod"])), values)
 def test_any_value_of_any_rule(key: str, value: Any) -> None:
     document = yaml.safe_load(FULL)
@@ -75,7 +76,7 @@ def test_any_value_of_any_rule(key: str, value: Any) -> None:
     judged(yaml.safe_dump(document, sort_keys=False))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.integers(0, len(FULL)),
     st.integers(0, 12),

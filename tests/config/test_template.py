@@ -13,6 +13,7 @@ from tagflow.config.template import template
 from tagflow.config.values import environment_name, image_name
 from tagflow.errors import UsageError
 from tests.config.samples import load
+from tests.marks import examples
 
 
 def uncommented(text: str) -> str:
@@ -49,7 +50,7 @@ environments = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(images, environments, st.sampled_from(["oci:./images", "docker.io/acme", "localhost:5000", "oci:/a b#c: d"]))
 def test_it_loads_for_any_names(images: list[str], environments: list[str], registry: str) -> None:
     assume(not set(images) & set(environments))

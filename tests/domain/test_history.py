@@ -18,6 +18,7 @@ from tagflow.domain.own_tags import RecordTag, record_tag
 from tagflow.domain.reference import Digest, digest_of
 from tagflow.domain.standing import Standing, Stay, stays
 from tagflow.domain.state import DEEPEST, Hold, Release, StackEntry, State, Void
+from tests.marks import examples
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -163,7 +164,7 @@ def test_heads_are_what_no_record_names(entries: list[Entry], shuffle: random.Ra
 
 
 @given(histories(), st.data())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_heads_of_what_is_left_after_a_truncation(entries: list[Entry], data: st.DataObject) -> None:
     left = [entry for entry in entries if data.draw(st.booleans(), label="kept")]
     assert {entry.tag for entry in Library(left).heads()} == oracle(left)

@@ -19,6 +19,7 @@ from tagflow.domain.standing import Stay
 from tagflow.domain.state import Hold
 from tagflow.domain.versions import Version
 from tests import images
+from tests.marks import examples
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 DIGEST = images.absent()
@@ -142,7 +143,7 @@ def around_a_change(draw: st.DrawFn) -> tuple[list[Freeze], datetime]:
 
 
 @given(around_a_change())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_the_next_opening_is_the_first(drawn: tuple[list[Freeze], datetime]) -> None:
     windows, moment = drawn
     expected = oracle(windows, moment)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tagflow.errors import UsageError
 from tagflow.pin import source
 from tagflow.pin.edit import Pinned
+from tests.marks import examples
 from tests.pin.shop import DIGEST, NEW, OLD, pinned
 
 NAMES = ["acme/web", "docker.io/acme/web", "acme/back/api", "index.docker.io/acme/job"]
@@ -154,7 +155,7 @@ def _indented(lines: Sequence[str], indent: str) -> list[str]:
     return [indent + line if line else line for line in lines]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(files())
 def test_all_but_the_references_is_the_same(file: tuple[bytes, bytes, int]) -> None:
     before, after, count = file
@@ -164,7 +165,7 @@ def test_all_but_the_references_is_the_same(file: tuple[bytes, bytes, int]) -> N
     assert pinned(after).changes == ()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(files(), st.binary(max_size=6), st.integers(0, 400), st.integers(0, 12))
 def test_a_damaged_file_is_read_or_refused(file: tuple[bytes, bytes, int], noise: bytes, start: int, cut: int) -> None:
     """Whatever else it is, it reads the same for PyYAML but for the references, or is refused with its place."""
@@ -175,7 +176,7 @@ def test_a_damaged_file_is_read_or_refused(file: tuple[bytes, bytes, int], noise
         assert pinned(found.content).changes == ()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(files())
 def test_the_parser_in_python_agrees(file: tuple[bytes, bytes, int]) -> None:
     before, after, _ = file

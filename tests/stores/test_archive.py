@@ -28,6 +28,7 @@ from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Store
 from tagflow.stores.transfer.copy import copy_image, missing_parts, platforms
 from tests import images
+from tests.marks import examples
 from tests.memory import MemoryRegistry
 from tests.servers import require
 
@@ -489,7 +490,7 @@ class TestHostile:
             list(source.read_blob(layer))
         assert caught.value.exit_status == 6
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(changes=st.lists(st.tuples(st.integers(0, 11_000), st.binary(min_size=1, max_size=8)), max_size=4),
            end=st.integers(0, 12_000))  # fmt: skip
     def test_any_damage_is_one_clear_error(self, tmp_path: Path, changes: list[tuple[int, bytes]], end: int) -> None:

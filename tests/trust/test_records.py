@@ -19,6 +19,7 @@ from tagflow.stores.artifact import artifact
 from tagflow.trust import crypto
 from tagflow.trust.envelope import RECORD, SIGNATURE, Envelope, Signature, canonical, decode_envelope, record_statement
 from tagflow.trust.records import judge, sign
+from tests.marks import examples
 from tests.trust.keyring import agent, opened, pair, ssh_pair
 from tests.trust.samples import DIGEST, RECORDED, written
 
@@ -59,7 +60,7 @@ def test_good_by_ssh(kind: str, tmp_path: Path) -> None:
     assert judged(record).fault == "unknown_signer"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(written)
 def test_whatever_it_says(what: dict[str, str]) -> None:
     record = signed(what=what)
