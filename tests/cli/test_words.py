@@ -184,6 +184,11 @@ def test_a_registry_without_a_host_is_on_docker_hub(tmp_path: Path) -> None:
         ("push v2.0 docker-daemon:frontend:build", "push v2.0 frontend=docker-daemon:frontend:build"),
         ("push v2.0 docker-archive:out/frontend.tar", "push v2.0 frontend=docker-archive:out/frontend.tar"),
         ("push v2.0 frontend=oci-archive:out/app.tar", "push v2.0 frontend=docker-archive:out/app.tar"),
+        ("push v2.0 frontend=oci-archive:out/app.tar:v1", "push v2.0 frontend=docker-archive:out/app.tar:v1"),
+        ("push v2.0 frontend=Docker-Archive:out/app.tar", "push v2.0 frontend=docker-archive:out/app.tar"),
+        ("push v2.0 DOCKER-DAEMON:frontend:build", "push v2.0 frontend=docker-daemon:frontend:build"),
+        ("push v2.0 frontend=Docker://ghcr.io/acme/app:v2", "push v2.0 frontend=docker://ghcr.io/acme/app:v2"),
+        ("push v2.0 frontend=OCI:./build", "push v2.0 frontend=oci:./build"),
         ("push v2.0 frontend=out/frontend", "push v2.0 frontend=docker-daemon:out/frontend"),
     ],
 )

@@ -55,7 +55,8 @@ _LEAD_ON = {
 _FILLERS = frozenset({"to", "in", "into", "from", "at", "on", "->", "→", "of"})
 _JOINING = ("=", ":", "@", "-", "/", "_")
 """What people write between a name and a version."""
-_TRANSPORT = re.compile(r"docker-daemon:|docker://|oci:|docker-archive:")
+_TRANSPORTS = ("docker-daemon:", "docker://", "oci:", "docker-archive:")
+_OCI_ARCHIVE = "oci-archive:"
 _FOREIGN = re.compile(r"podman:|containers-storage:|dir:|ostree:|sif:|tarball:|docker-image:|docker:(?!//)|type=")
 """What other tools write before a source, and tagflow does not read: no name of an image."""
 _ARCHIVE = (".tar", ".tar.gz", ".tgz")
@@ -106,7 +107,7 @@ class _Names(Struct, frozen=True):
         """NAME=SOURCE."""
         name, _, source = word.partition("=")
         image = self.image(name)
-        return f"{image}={source}" if image and _TRANSPORT.match(source) else None
+        return f"{image}={source}" if image and source.startswith(_TRANSPORTS) else None
 
 
 def advise(line: Line, policy: Policy | None, is_layout: Callable[[str], bool] = lambda _directory: False) -> str:
@@ -248,23 +249,35 @@ def _push(line: Line, names: _Names) -> Line | None:
 def _as_delivery(word: str, names: _Names) -> str | None:
     """NAME=SOURCE of a word that is only one of both, ``frontend:build``, or whose SOURCE says no transport."""
     name, equals, text = word.partition("=")
-    source = (text if equals else word).removeprefix("oci-archive:")
+    source = _with_known_transport(text if equals else word)
     image = names.image(name if equals else _last_name(source))
     if not image or not source or _FOREIGN.match(source) or _is_version(source, names):
         return None
     return f"{image}={_transport(source, names)}{source}"
 
 
+def _transport_of(source: str) -> str:
+    """The transport that a source says; empty where it says none."""
+    return next((it for it in _TRANSPORTS if source.startswith(it)), "")
+
+
+def _with_known_transport(source: str) -> str:
+    """A source whose transport is written with other letters, or is skopeo's for a layout in a tar."""
+    transport = next((it for it in (*_TRANSPORTS, _OCI_ARCHIVE) if source.lower().startswith(it)), "")
+    known = "docker-archive:" if transport == _OCI_ARCHIVE else transport
+    return known + source[len(transport) :]
+
+
 def _last_name(source: str) -> str:
     """What an image is called by its source alone: ``frontend`` of ``oci:build/frontend:v1.0``."""
-    name = _TRANSPORT.sub("", source, count=1).partition("@")[0].rpartition("/")[2].partition(":")[0]
+    name = source.removeprefix(_transport_of(source)).partition("@")[0].rpartition("/")[2].partition(":")[0]
     ending = next((it for it in _ARCHIVE if name.endswith(it)), "")
     return name.removesuffix(ending)
 
 
 def _transport(source: str, names: _Names) -> str:
     """What a source that says no transport begins with; nothing before one that does."""
-    if _TRANSPORT.match(source):
+    if _transport_of(source):
         return ""
     if source.endswith(_ARCHIVE):
         return "docker-archive:"
