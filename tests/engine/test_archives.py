@@ -169,6 +169,8 @@ def test_artifact_is_no_archive(store: Store) -> None:
         ("linux/arm64", ["linux/amd64", "linux/arm64/v8"], "linux/arm64/v8"),
         ("linux/arm", ["linux/arm64", "linux/arm/v7", "linux/arm/v6"], "linux/arm/v6"),
         ("linux/amd64", ["linux/amd64/v3", "linux/amd64"], "linux/amd64"),
+        ("linux/arm64/v8", ["linux/amd64", "linux/arm64"], "linux/arm64"),
+        ("linux/arm/v7", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
     ],
 )
 def test_choice_of_a_platform(store: Store, machine: str, offered: list[str], chosen: str) -> None:

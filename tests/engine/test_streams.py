@@ -11,7 +11,7 @@ import pytest
 import urllib3.exceptions
 
 from tagflow.domain.reference import Digest, Repository
-from tagflow.errors import StoreError
+from tagflow.errors import NotFound, StoreError
 from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Pushed, Silence
 from tests.images import absent
@@ -30,6 +30,7 @@ class Script:
         self.local: dict[str, Digest] = {"app:1": ID, "other:1": OTHER, ID: ID, OTHER: OTHER}
         self.removed: list[str] = []
         self.auth: list[object] = []
+        self.platforms: list[str | None] = []
 
     def find_image(self, name: str) -> dict[str, Any] | None:
         if name not in self.local:
@@ -46,6 +47,10 @@ class Script:
     def push(self, name: str, tag: str, auth_config: object, **_: object) -> Iterator[Any]:
         assert tag
         self.auth.append(auth_config)
+        return self._play()
+
+    def pull(self, name: str, tag: str, platform: str | None, auth_config: object, **_: object) -> Iterator[Any]:
+        self.platforms.append(platform)
         return self._play()
 
     def load_image(self, chunks: Iterator[bytes]) -> Iterator[Any]:
@@ -95,6 +100,23 @@ def test_of_an_index_one_platform_is_pushed() -> None:
     script = Script({"aux": instead}, {"status": f"v1.0: digest: {PUSHED} size: 500"})
     with Engine({}, connect=lambda endpoint, patience: script) as engine:
         assert push(engine) == Pushed(PUSHED, part_of=ID)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "no matching manifest for linux/arm64/v8 in the manifest list entries",
+        "image with reference r.example/app was found but its platform (linux/amd64) does not match the specified "
+        "platform (linux/arm64)",
+    ],
+)
+def test_pull_of_an_image_without_that_platform(reason: str) -> None:
+    script = Script({"errorDetail": {"message": reason}, "error": reason})
+    with Engine({}, connect=lambda endpoint, patience: script) as engine, pytest.raises(NotFound) as caught:
+        engine.pull(REPOSITORY, PUSHED, Silence(), "linux/arm64")
+    assert caught.value.code == "platform.not_found"
+    assert "linux/arm64" in caught.value.message
+    assert script.platforms == ["linux/arm64"]
 
 
 def test_push_that_breaks_off() -> None:

@@ -16,6 +16,7 @@ from tagflow.stores.archive.writer import archive_of
 from tagflow.stores.artifact import EMPTY
 from tagflow.stores.port import Manifest, Pushed, Silence, Store
 from tagflow.stores.transfer.copy import copy_image
+from tagflow.verbs.pull import pull
 from tests import images
 from tests.flows.world import World, fails
 from tests.memory import MemoryRegistry
@@ -32,6 +33,7 @@ class Local:
         self.home: Store = MemoryRegistry().open(HOME)
         self.index = {name: images.index(self.home, seed=seed) for name, seed in contents.items()}
         self.pushes: list[str] = []
+        self.pulls: list[str] = []
         self.tells = True
         self.saving = threading.Barrier(1)
 
@@ -58,15 +60,27 @@ class Local:
         self.saving.wait(10)
         return self.image_id(name)
 
+    def pull(self, repository: Repository, digest: Digest, progress: object, platform: str = "") -> Digest:
+        self.pulls.append(platform)
+        return digest
+
+    def load_from(self, store: Store, manifest: Manifest, progress: object, platform: str = "") -> Digest:
+        self.pulls.append(platform)
+        return manifest.digest
+
+    def tag(self, image_id: Digest, repository: Repository, tag: str) -> None:
+        """Nothing."""
+
 
 class Workshop(World):
     """A world with a daemon."""
 
     daemon: Local
+    environ: Mapping[str, str] = {}
 
     def context(self) -> Context:
         engine: Any = self.daemon
-        return replace(super().context(), engine=lambda: engine, threads=2)
+        return replace(super().context(), engine=lambda: engine, threads=2, environ=self.environ)
 
 
 def workshop(policy: str, contents: Mapping[str, str]) -> Workshop:
@@ -118,3 +132,25 @@ def test_images_whose_names_differ_by_a_slash_keep_apart(tmp_path: Path) -> None
     world.push("v1.0.0", "team/api=docker-daemon:a:1", "team_api=docker-daemon:b:1", tmp=tmp_path)
     assert world.tag("team/api", "v1.0.0") == world.daemon.here("a:1").digest
     assert world.tag("team_api", "v1.0.0") == world.daemon.here("b:1").digest
+
+
+@pytest.mark.parametrize("registry", ["registry.test/acme", "oci:/nowhere"])
+@pytest.mark.parametrize(
+    ("named", "wanted"), [("", ""), ("linux/arm64/v8", "linux/arm64/v8"), (" arm64 ", "linux/arm64")]
+)
+def test_the_platform_that_docker_would_pull(registry: str, named: str, wanted: str) -> None:
+    world = workshop(ONE.replace("registry.test/acme", registry), {})
+    images.index(world.memory.open(world.repository("web")), tag="v1.0.0")
+    world.environ = {"DOCKER_DEFAULT_PLATFORM": named}
+    pull(world.context(), "v1.0.0", [])
+    assert world.daemon.pulls == [wanted]
+
+
+def test_what_is_no_platform_is_refused() -> None:
+    world = workshop(ONE, {})
+    images.index(world.memory.open(world.repository("web")), tag="v1.0.0")
+    world.environ = {"DOCKER_DEFAULT_PLATFORM": "linux arm64"}
+    with fails("usage.invalid", 2) as caught:
+        pull(world.context(), "v1.0.0", [])
+    assert "DOCKER_DEFAULT_PLATFORM is 'linux arm64'" in caught[0].message
+    assert world.daemon.pulls == []

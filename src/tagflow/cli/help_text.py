@@ -375,6 +375,8 @@ Usage: tagflow pull [OPTIONS] ENV|VERSION [NAME]…
 
   Pull what an environment runs, or a version, into Docker.
 
+  $DOCKER_DEFAULT_PLATFORM names another platform than that of the machine.
+
 Arguments:
   ENV|VERSION  An environment, or a version.  [required]
   [NAME]…      Only these images.

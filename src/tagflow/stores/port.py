@@ -241,11 +241,12 @@ class Engine(Protocol):
     def transfer(self, source: Repository, digest: Digest, target: Repository, tag: str, progress: Progress) -> Digest:
         """Pull by digest, tag, push under a tag; the digest that arrived."""
 
-    def pull(self, repository: Repository, digest: Digest, progress: Progress) -> Digest:
-        """Pull by digest; the image ID."""
+    def pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str = "") -> Digest:
+        """Pull by digest; the image ID. ``platform`` (``os/architecture[/variant]``) is that of the daemon's machine
+        where it is empty."""
 
-    def load_from(self, store: Store, manifest: Manifest, progress: Progress) -> Digest:
-        """Bring this machine's platform of an image out of a store that no daemon can pull from; the image ID."""
+    def load_from(self, store: Store, manifest: Manifest, progress: Progress, platform: str = "") -> Digest:
+        """Bring a platform of an image out of a store that no daemon can pull from; the image ID."""
 
     def tag(self, image_id: Digest, repository: Repository, tag: str) -> None:
         """Give a local image a name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,12 @@ from tagflow.decide.selection import Route, version_lookups
 from tagflow.domain.policy import Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
-from tagflow.errors import NotFound
+from tagflow.errors import NotFound, UsageError
 from tagflow.observe.observer import Observer
-from tagflow.stores.docker.names import docker_name
+from tagflow.stores.docker.names import PLATFORM_VARIABLE, docker_name
 from tagflow.workers import each
+
+_PLATFORM = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,2}")
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,37 @@ class _Wanted(Struct, frozen=True):
 def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
     """Pull by digest, then tag locally.
 
-    :raises NotFound: ``environment.not_found``, ``environment.empty``, ``version.not_found``, ``image.not_found``.
+    :raises NotFound: ``environment.not_found``, ``environment.empty``, ``version.not_found``, ``image.not_found``,
+        ``platform.not_found``.
+    :raises UsageError: ``usage.invalid``: a platform that the environment names and that is none.
     """
     images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
     find = _as_version if context.scheme.find_version(what) else _in_environment
     found = each(lambda image: find(context, what, image), images, threads=context.threads)
-    engine = context.engine()
+    engine, platform = context.engine(), _platform(context)
 
     def fetch(wanted: _Wanted) -> Pulled:
         store = context.stores(wanted.repository)
         if wanted.repository.is_layout:
-            image_id = engine.load_from(store, store.get(wanted.digest), context.progress)
+            image_id = engine.load_from(store, store.get(wanted.digest), context.progress, platform)
         else:
-            image_id = engine.pull(wanted.repository, wanted.digest, context.progress)
+            image_id = engine.pull(wanted.repository, wanted.digest, context.progress, platform)
         engine.tag(image_id, wanted.repository, wanted.tag)
         return Pulled(wanted.image.name, f"{docker_name(wanted.repository)}:{wanted.tag}", wanted.digest, image_id)
 
     return each(fetch, found, threads=4)
+
+
+def _platform(context: Context) -> str:
+    """The platform that is wanted, as `docker pull` takes it from the environment; empty for the daemon's own."""
+    named = context.environ.get(PLATFORM_VARIABLE, "").strip()
+    if named and not _PLATFORM.fullmatch(named):
+        raise UsageError(
+            "usage.invalid",
+            f"{PLATFORM_VARIABLE} is {named!r}, which is no platform",
+            hint="A platform is OS/ARCHITECTURE[/VARIANT], for example linux/arm64.",
+        )
+    return named if "/" in named or not named else f"linux/{named}"
 
 
 def _in_environment(context: Context, name: str, image: Image) -> _Wanted:

@@ -97,7 +97,10 @@ def pull(
     ],
     names: Names = None,
 ) -> None:
-    """Pull what an environment runs, or a version, into Docker."""
+    """Pull what an environment runs, or a version, into Docker.
+
+    $DOCKER_DEFAULT_PLATFORM names another platform than that of the machine.
+    """
     from tagflow.cli import documents, wiring
     from tagflow.cli.progress import bar
     from tagflow.cli.render.findings import pulled

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from tagflow.domain.reference import normal_platform
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.docker.events import Failure
 from tagflow.stores.port import OCI_INDEX, Descriptor, Manifest, Progress, Store
@@ -25,7 +26,8 @@ _END = bytes(2 * _BLOCK)
 
 
 def for_platform(store: Store, manifest: Manifest, platform: str) -> Manifest:
-    """The image for a machine of ``platform`` (``os/architecture``) out of an index; an image itself where it is one.
+    """The image for a machine of ``platform`` (``os/architecture[/variant]``) out of an index; an image itself where it
+    is one.
 
     Of several variants the lowest is taken, since it runs wherever a higher one does.
 
@@ -33,9 +35,10 @@ def for_platform(store: Store, manifest: Manifest, platform: str) -> Manifest:
     """
     if not manifest.is_index:
         return manifest
+    wanted = normal_platform(platform)
     named = sorted((child.platform, child.digest) for child in manifest.children if child.is_manifest)
     for name, digest in named:
-        if name == platform or name.startswith(f"{platform}/"):
+        if normal_platform(name) == wanted or normal_platform(name).startswith(f"{wanted}/"):
             return for_platform(store, store.get(digest), platform)
     offered = ", ".join(dict.fromkeys(name for name, _ in named if name)) or "none"
     raise NotFound(

@@ -166,7 +166,7 @@ class Engine:
     def pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str = "") -> Digest:
         """Pull by digest, by default for the daemon's own platform; returns the image ID.
 
-        :raises NotFound: ``manifest.not_found``.
+        :raises NotFound: ``manifest.not_found``, ``platform.not_found``.
         :raises StoreError: ``engine.pull_failed``.
         """
         name, auth = registry_name(repository), self._auth(repository)
@@ -232,14 +232,14 @@ class Engine:
         except OSError as exc:
             raise failing("engine.load_failed", f"read {path.name}")((exc.strerror or "error").lower()) from exc
 
-    def load_from(self, store: Store, manifest: Manifest, progress: Progress) -> Digest:
-        """Bring an image of any store into the daemon; out of an index, the one for the daemon's platform. Returns the
-        image ID, checked to mean that manifest.
+    def load_from(self, store: Store, manifest: Manifest, progress: Progress, platform: str = "") -> Digest:
+        """Bring an image of any store into the daemon; out of an index, the one for ``platform``, by default the
+        daemon's own. Returns the image ID, checked to mean that manifest.
 
         :raises NotFound: ``platform.not_found``, ``blob.not_found``.
         :raises StoreError: ``engine.load_failed``, ``manifest.invalid``, ``blob.invalid``.
         """
-        chosen = for_platform(store, manifest, self.platform) if manifest.is_index else manifest
+        chosen = for_platform(store, manifest, platform or self.platform) if manifest.is_index else manifest
         what = f"{store.repository}@{chosen.digest}"
         image = self._load(archive_of(store, chosen, progress), what)
         if not is_image(chosen, image):

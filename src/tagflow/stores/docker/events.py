@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.errors import NotFound, StoreError, TagflowError
+from tagflow.stores.docker.names import PLATFORM_VARIABLE
 from tagflow.stores.port import Progress
 
+_NO_PLATFORM = ("no matching manifest for", "no match for platform in", "does not match the specified platform")
 Failure = Callable[[str], TagflowError]
 """What to raise where the daemon refuses; takes its reason."""
 
@@ -33,11 +35,15 @@ _HINTS = (
 
 def failing(code: str, what: str, *, absent: str = "") -> Failure:
     """What to raise where the daemon cannot do ``what``: a :class:`StoreError` with ``code``, or, where ``absent`` says
-    which manifest may be missing and it is, :class:`NotFound` ``manifest.not_found``."""
+    which manifest may be missing and it is, :class:`NotFound` ``manifest.not_found``; ``platform.not_found`` where an
+    image has none for the machine."""
 
     def failure(reason: str) -> TagflowError:
         if absent and "manifest unknown" in reason:
             return NotFound("manifest.not_found", absent)
+        if any(phrase in reason for phrase in _NO_PLATFORM):
+            hint = f"Set {PLATFORM_VARIABLE} to a platform that the image has, as OS/ARCHITECTURE."
+            return NotFound("platform.not_found", f"the Docker Engine could not {what}: {reason}", hint=hint)
         hint = next((hint for phrase, hint in _HINTS if phrase in reason), "")
         return StoreError(code, f"the Docker Engine could not {what}: {reason}", hint=hint)
 

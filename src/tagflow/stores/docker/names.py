@@ -11,6 +11,9 @@ from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import UsageError
 from tagflow.stores.port import Manifest
 
+PLATFORM_VARIABLE = "DOCKER_DEFAULT_PLATFORM"
+"""Names the platform that is pulled instead of the machine's own, as for `docker pull`."""
+
 
 def is_image(manifest: Manifest, image_id: Digest) -> bool:
     """Whether a daemon's image ID means this manifest: with a graph driver it is the digest of the configuration, with
