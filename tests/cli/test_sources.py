@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -143,25 +144,44 @@ def test_several_without_names_are_offered_by_digest(desk: Desk) -> None:
     assert f"{second.digest}" in error["hint"]
 
 
-def test_two_images_of_one_archive(desk: Desk) -> None:
-    """As `docker save one two` wrote them before Docker 25: without manifests."""
-    desk.write(POLICY.replace("{app: app}", "{app: app, other: other}"))
-    layers = {name: images.tar({"content": name.encode()}) for name in ("one", "two")}
+def saved(desk: Desk, file: str, **names: str | None) -> dict[str, bytes]:
+    """What `docker save` wrote of images with these names before Docker 25, without manifests; the layers by image."""
+    layers = {name: images.tar({"content": name.encode()}) for name in names}
     described = [
-        {"Config": f"{name}.json", "RepoTags": [f"{name}:1"], "Layers": [f"{name}/layer.tar"]} for name in layers
+        {"Config": f"{name}.json", "RepoTags": [tag] if tag else None, "Layers": [f"{name}/layer.tar"]}
+        for name, tag in names.items()
     ]
-    with tarfile.open(desk.path / "all.tar", "w") as tar:
+    with tarfile.open(desk.path / file, "w") as tar:
         for name, layer in layers.items():
             config = {"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [digest_of(layer)]}}
             add(tar, f"{name}.json", images.as_json(config))
             add(tar, f"{name}/layer.tar", layer)
         add(tar, "manifest.json", images.as_json(described))
-    sources = ("app=docker-archive:all.tar:one:1", "other=docker-archive:all.tar:two:1")
-    done = desk.quickly("push", "v1.0", *sources)
+    return layers
+
+
+def test_two_images_of_one_archive(desk: Desk) -> None:
+    desk.write(POLICY.replace("{app: app}", "{app: app, other: other}"))
+    layers = saved(desk, "all.tar", one="one:1", two="two:1")
+    done = desk.quickly("push", "v1.0", "app=docker-archive:all.tar:one:1", "other=docker-archive:all.tar:two:1")
     assert done.status == 0, done.err
     for image, name in (("app", "one"), ("other", "two")):
         store = LayoutStore(Repository(f"oci:{desk.path}/registry", image))
         assert [blob.digest for blob in store.get("v1.0").blobs[1:]] == [digest_of(layers[name])]
+
+
+@pytest.mark.parametrize(("source", "tag"), [("all.tar", None), ("all.tar", "x:1"), ("all.tar:x:1", "x:1")])
+def test_images_that_no_name_tells_apart_are_offered_by_digest(desk: Desk, source: str, tag: str | None) -> None:
+    saved(desk, "all.tar", one=tag, two=tag)
+    hint = refused(desk, f"docker-archive:{source}", "source.ambiguous", 2)["hint"]
+    offered = re.findall("sha256:[0-9a-f]{64}", hint)
+    assert len(set(offered)) == 2
+    assert pushed(desk, f"docker-archive:all.tar@{offered[1]}") == offered[1]
+
+
+def test_a_file_with_a_colon_in_its_name(desk: Desk) -> None:
+    saved(desk, "c:d.tar", one="one:1", two="two:1")
+    assert pushed(desk, "docker-archive:c:d.tar:two:1")
 
 
 def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

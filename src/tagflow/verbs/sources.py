@@ -68,10 +68,18 @@ def open_source(context: Context, source: Source, base: Path) -> OpenedSource:
     whole, digest = _with_digest(source.text, base)
     if digest is not None:
         return archive(base / whole, digest=digest)
-    first, _, name = source.text.partition(":")
-    if name and not _found((base / source.text).exists) and _found((base / first).is_file):
-        return archive(base / first, name)
-    return archive(base / source.text)
+    whole, name = _file(source.text, base)
+    return archive(base / whole, name)
+
+
+def _file(text: str, base: Path) -> tuple[str, str]:
+    """The file in ``FILE[:NAME]``, and the name: both may have colons, so that the longest that is a file counts."""
+    if _found((base / text).exists):
+        return text, ""
+    for place in range(len(text) - 1, 0, -1):
+        if text[place] == ":" and text[place + 1 :] and _found((base / text[:place]).is_file):
+            return text[:place], text[place + 1 :]
+    return text, ""
 
 
 def archive(path: Path, name: str = "", digest: Digest | None = None) -> OpenedSource:

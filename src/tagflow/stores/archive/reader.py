@@ -7,14 +7,15 @@ Docker's archive (`manifest.json`, docker/docker image-spec v1.2) has no manifes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from tagflow.domain.reference import Digest, Repository
-from tagflow.errors import StoreError
+from tagflow.errors import NotFound, StoreError, UsageError
 from tagflow.stores.archive.files import ArchiveFiles, Member
 from tagflow.stores.archive.stored import Members, TarBlobs, as_pushed, blobs, layout_index
 from tagflow.stores.layout.index import new_index
@@ -119,7 +120,7 @@ def _open_docker(files: ArchiveFiles, described: Member, name: str, digest: Dige
     names = {known for choice in choices for known in choice.names}
     source = f"docker-archive:{files.path}"
     if digest is None:
-        chosen = choose(choices, name, source)
+        chosen = _choose(files, choices, name, source)
         root, members = _saved(files, chosen)
         names = {known for choice in choices if choice.key == chosen.Config for known in choice.names}
     else:
@@ -130,12 +131,24 @@ def _open_docker(files: ArchiveFiles, described: Member, name: str, digest: Dige
             layout.chosen = layout.choose_digest(digest)
             return layout
         if found is None:
-            raise absent(source, digest, choices)
+            raise absent(source, digest, _by_digest(files, choices))
         root, members = found
     index = new_index(f"{files.path}: manifest.json")
     for tag in sorted({tag_of(known) for known in names} - {""}):
         index = index.with_name(tag, root)
     return ArchiveStore(files, TarBlobs(files, index, members, {root.digest: root.content}), root.digest)
+
+
+def _choose(files: ArchiveFiles, choices: Sequence[Choice[_Item]], name: str, source: str) -> _Item:
+    try:
+        return choose(choices, name, source)
+    except (NotFound, UsageError):
+        # What can be typed instead is told with digests, which are found out for that alone.
+        return choose(_by_digest(files, choices), name, source)
+
+
+def _by_digest(files: ArchiveFiles, choices: Sequence[Choice[_Item]]) -> list[Choice[_Item]]:
+    return [replace(choice, key=_saved(files, choice.image)[0].digest) for choice in choices]
 
 
 def _saved(files: ArchiveFiles, item: _Item) -> tuple[Manifest, Members]:

@@ -92,6 +92,11 @@ def absent(source: str, digest: Digest, choices: Sequence[Choice[T]]) -> NotFoun
 
 
 def _offer(choices: Sequence[Choice[T]]) -> str:
-    names = sorted({name for choice in choices for name in choice.names})
-    names += sorted({choice.key for choice in choices if not choice.names and is_digest(choice.key)})
-    return ", ".join(names) or "images without names"
+    """What to name: the names that only one image has, and the digests of images without such a name."""
+    keys: dict[str, set[str]] = {}
+    for choice in choices:
+        for name in choice.names:
+            keys.setdefault(name, set()).add(choice.key)
+    clear = {name for name, owners in keys.items() if len(owners) == 1}
+    digests = {choice.key for choice in choices if clear.isdisjoint(choice.names) and is_digest(choice.key)}
+    return ", ".join((*sorted(clear), *sorted(digests))) or ", ".join(sorted(keys)) or "images without names"
