@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -116,6 +118,18 @@ def test_a_tar_is_no_directory(desk: Desk) -> None:
     archive(desk)
     error = refused(desk, "oci:app.tar", "source.not_found", 4)
     assert "docker-archive:app.tar" in error["hint"]
+
+
+def test_a_layout_in_a_directory_that_may_not_be_entered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Path.stat
+
+    def denied(path: Path, **more: Any) -> Any:
+        if path.name == "build":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return looks(path, **more)
+
+    monkeypatch.setattr(Path, "stat", denied)
+    assert "Permission denied" in refused(desk, "oci:build", "layout.unreadable", 6)["message"]
 
 
 def test_a_digest_in_a_layout(desk: Desk) -> None:

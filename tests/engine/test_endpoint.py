@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,18 @@ def test_unreadable_configuration_is_never_taken_for_the_default(tmp_path: Path,
         find_endpoint({"DOCKER_CONFIG": str(tmp_path)})
     assert caught.value.code == "engine.unavailable"
     assert caught.value.hint
+
+
+def test_a_configuration_that_may_not_be_read_is_never_taken_for_the_default(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(StoreError, match="cannot read Docker's configuration"):
+        find_endpoint({"DOCKER_CONFIG": str(config)})
 
 
 def test_context_that_is_not_there(config: Path) -> None:

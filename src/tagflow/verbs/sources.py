@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.domain.reference import Digest, Repository, is_digest, is_tag, parse_reference
-from tagflow.errors import NotFound, UsageError
+from tagflow.errors import NotFound, StoreError, TagflowError, UsageError
 from tagflow.stores.port import Store
 
 TRANSPORTS = (
@@ -137,7 +137,13 @@ def _found(look: Callable[[], bool]) -> bool:
         return False
 
 
-def _no_layout(source: Source, path: Path) -> NotFound:
+def _no_layout(source: Source, path: Path) -> TagflowError:
+    try:
+        path.stat()
+    except PermissionError as exc:
+        return StoreError("layout.unreadable", f"{path}: cannot be read: {exc.strerror}")
+    except OSError:
+        pass
     hint = "oci:DIR[:TAG|@DIGEST] names a layout."
     if _found(path.is_file):
         hint = f"It is a file: docker-archive:{source.text} reads an OCI layout in a tar too."

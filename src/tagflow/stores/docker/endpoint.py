@@ -90,7 +90,13 @@ def _tls_in(directory: Path, verify: bool) -> Tls:
 
 def _current_context(directory: Path) -> str:
     path = directory / "config.json"
-    return _read(path, _Config, "Docker's configuration").current_context if path.exists() else ""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError:
+        pass  # what is there and cannot be read may name another daemon: that is told below
+    return _read(path, _Config, "Docker's configuration").current_context
 
 
 def _endpoint_of(name: str, directory: Path) -> Endpoint:
