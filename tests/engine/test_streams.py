@@ -12,12 +12,14 @@ import urllib3.exceptions
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError
+from tagflow.stores.docker import link
 from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Pushed, Silence
 from tests.images import absent
 
 ID, OTHER, PUSHED = absent("image"), absent("other image"), absent("pushed")
 REPOSITORY = Repository("r.example", "app")
+SCRATCH = "_tagflow.try.0123456789ab"
 BROKEN = urllib3.exceptions.ProtocolError("Connection broken: IncompleteRead(3 bytes read)")
 
 
@@ -31,17 +33,26 @@ class Script:
         self.removed: list[str] = []
         self.auth: list[object] = []
         self.platforms: list[str | None] = []
+        self.patience: Callable[[bool], float] = lambda streaming: 1.0
+
+    def connect(self, endpoint: object, patience: Callable[[bool], float]) -> Script:
+        """What an engine is given to connect by."""
+        self.patience = patience
+        return self
 
     def find_image(self, name: str) -> dict[str, Any] | None:
+        self.patience(False)
         if name not in self.local:
             return None
         tags = [each for each, image in self.local.items() if image == self.local[name] and "sha256" not in each]
         return {"Id": self.local[name], "RepoTags": tags}
 
     def tag(self, image: Digest, repository: str, tag: str, force: bool) -> None:
+        self.patience(False)
         self.local[f"{repository}:{tag}"] = image
 
     def remove_image(self, name: str, noprune: bool) -> None:
+        self.patience(False)
         self.removed.append(name)
 
     def push(self, name: str, tag: str, auth_config: object, **_: object) -> Iterator[Any]:
@@ -49,7 +60,7 @@ class Script:
         self.auth.append(auth_config)
         return self._play()
 
-    def pull(self, name: str, tag: str, platform: str | None, auth_config: object, **_: object) -> Iterator[Any]:
+    def pull(self, name: str, tag: str, *, platform: str | None = None, **_: object) -> Iterator[Any]:
         self.platforms.append(platform)
         return self._play()
 
@@ -72,7 +83,7 @@ class Script:
 
 def failure_of(script: Script, act: Callable[[Engine], object], deadline: float | None = None) -> StoreError:
     """What an engine that plays a script comes to."""
-    opened = Engine({}, connect=lambda endpoint, patience: script, deadline=deadline)
+    opened = Engine({}, connect=script.connect, deadline=deadline)
     with opened as engine, pytest.raises(StoreError) as caught:
         act(engine)
     return caught.value
@@ -84,7 +95,7 @@ def push(engine: Engine) -> object:
 
 def test_credential_is_never_none() -> None:
     script = Script({"aux": {"Digest": PUSHED}})
-    with Engine({}, connect=lambda endpoint, patience: script) as engine:
+    with Engine({}, connect=script.connect) as engine:
         assert push(engine) == Pushed(PUSHED)
     assert script.auth == [{}]
     assert script.removed == ["r.example/app:v1.0"]
@@ -98,7 +109,7 @@ def test_of_an_index_one_platform_is_pushed() -> None:
         "selectedManifest": {"digest": PUSHED},
     }
     script = Script({"aux": instead}, {"status": f"v1.0: digest: {PUSHED} size: 500"})
-    with Engine({}, connect=lambda endpoint, patience: script) as engine:
+    with Engine({}, connect=script.connect) as engine:
         assert push(engine) == Pushed(PUSHED, part_of=ID)
 
 
@@ -112,7 +123,7 @@ def test_of_an_index_one_platform_is_pushed() -> None:
 )
 def test_pull_of_an_image_without_that_platform(reason: str) -> None:
     script = Script({"errorDetail": {"message": reason}, "error": reason})
-    with Engine({}, connect=lambda endpoint, patience: script) as engine, pytest.raises(NotFound) as caught:
+    with Engine({}, connect=script.connect) as engine, pytest.raises(NotFound) as caught:
         engine.pull(REPOSITORY, PUSHED, Silence(), "linux/arm64")
     assert caught.value.code == "platform.not_found"
     assert "linux/arm64" in caught.value.message
@@ -150,6 +161,90 @@ def test_stream_without_end_stops_at_the_deadline() -> None:
                 yield {"status": "Waiting", "id": "a"}
 
     assert failure_of(Endless(), push, time.monotonic() + 0.1).code == "engine.timeout"
+
+
+class Late(Script):
+    """A daemon that is cut off by the deadline: its push keeps silent until then."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self.deadline = deadline
+
+    def _play(self) -> Iterator[Any]:
+        time.sleep(max(0.0, self.deadline - time.monotonic()))
+        yield from ()
+        raise TimeoutError("timed out")
+
+    def pull(self, name: str, tag: str, *, platform: str | None = None, **_: object) -> Iterator[Any]:
+        self.local[f"{name}@{tag}"] = ID
+        yield from ()
+
+
+@pytest.mark.parametrize("tag", ["v1.0", SCRATCH])
+def test_time_that_is_over_amid_a_push_is_told_and_leaves_no_name(tag: str) -> None:
+    script = Late(time.monotonic() + 0.1)
+    error = failure_of(
+        script, lambda engine: engine.push("app:1", REPOSITORY, tag, Silence()), deadline=script.deadline
+    )
+    assert (error.code, "--timeout" in error.hint) == ("engine.timeout", True)
+    assert "daemon's log" not in error.hint
+    assert script.removed == [f"r.example/app:{tag}"]
+
+
+def test_time_that_is_over_amid_a_transfer_leaves_no_image() -> None:
+    script = Late(time.monotonic() + 0.1)
+    source = Repository("s.example", "app")
+    error = failure_of(
+        script, lambda engine: engine.transfer(source, PUSHED, REPOSITORY, SCRATCH, Silence()), script.deadline
+    )
+    assert (error.code, "--timeout" in error.hint) == ("engine.timeout", True)
+    assert script.removed == [f"r.example/app:{SCRATCH}", f"s.example/app@{PUSHED}"]
+
+
+def test_silence_while_there_is_time_is_the_daemons() -> None:
+    error = failure_of(Script(TimeoutError("timed out")), push, time.monotonic() + 60)
+    assert (error.code, "daemon's log" in error.hint) == ("engine.timeout", True)
+
+
+def test_clearing_away_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that says nothing at all any more is not waited for longer than the grace."""
+    monkeypatch.setattr(link, "GRACE_SECONDS", 0.1)
+    waits: list[float] = []
+
+    class Mute(Late):
+        def remove_image(self, name: str, noprune: bool) -> None:
+            waits.append(self.patience(False))
+            super().remove_image(name, noprune)
+
+    script = Mute(time.monotonic() + 0.1)
+    failure_of(script, push, script.deadline)
+    assert 0 < waits[0] <= 0.1
+
+
+def test_stream_that_is_given_up_is_closed() -> None:
+    """Else the daemon would go on with it while what it works on is removed."""
+    closed: list[bool] = []
+
+    class Watched(Script):
+        def _play(self) -> Iterator[Any]:
+            try:
+                while True:
+                    yield {"status": "Waiting", "id": "a"}
+            finally:
+                closed.append(not self.removed)
+
+    script = Watched()
+    failure_of(script, push, time.monotonic() + 0.1)
+    assert (closed, script.removed) == ([True], ["r.example/app:v1.0"])
+
+
+def test_scratch_name_that_an_earlier_run_left_is_removed() -> None:
+    script = Script({"aux": {"Digest": PUSHED}})
+    script.local |= {f"r.example/app:{SCRATCH}": ID, "r.example/app:v1.0": ID}
+    with Engine({}, connect=script.connect) as engine:
+        for tag in (SCRATCH, "v1.0"):
+            engine.push("app:1", REPOSITORY, tag, Silence())
+    assert script.removed == [f"r.example/app:{SCRATCH}"]
 
 
 def test_saved_archive_that_ends_in_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +18,7 @@ from tests.memory import MemoryRegistry
 from tests.servers import RegistryServer
 
 Open = Callable[[Repository], Store]
+SCRATCH = "_tagflow.try.0123456789ab"
 
 
 @pytest.fixture
@@ -87,6 +90,25 @@ def test_failed_transfer_leaves_nothing_either(
         second_engine.transfer(source, digest, Repository("127.0.0.1:9", "app"), "_tagflow.try.0", Silence())
     assert caught.value.code == "engine.push_failed"
     assert second_daemon.client.images.list(all=True) == []
+
+
+@pytest.mark.engine
+@pytest.mark.registry
+def test_transfer_whose_time_is_over_leaves_nothing_either(
+    daemon: Daemon, engine: Engine, second_daemon: Daemon, registry: RegistryServer
+) -> None:
+    source = registry.fresh()
+    image = daemon.build("overdue:1")
+    digest = engine.push("overdue:1", source, "v1.0", Silence()).digest
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = Repository(f"127.0.0.1:{silent.getsockname()[1]}", "app")
+        over = pytest.raises(StoreError, match="time for the Docker Engine is over")
+        with Engine(second_daemon.environ, deadline=time.monotonic() + 2) as hurried, over:
+            hurried.transfer(source, digest, target, SCRATCH, Silence())
+        with Engine(daemon.environ, deadline=time.monotonic() + 1) as hurried, over:
+            hurried.push("overdue:1", target, SCRATCH, Silence())
+    assert second_daemon.client.images.list(all=True) == []
+    assert daemon.tags(image) == {"overdue:1"}
 
 
 @pytest.mark.engine

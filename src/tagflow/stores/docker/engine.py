@@ -7,26 +7,17 @@ or transfers compares the digest that is returned with what the registry shows t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
 from tagflow.domain.reference import Digest, Repository, parse_reference
-from tagflow.errors import NotFound, TagflowError
+from tagflow.errors import NotFound
 from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, for_platform, whole
 from tagflow.stores.docker.events import Failure, failing, follow
 from tagflow.stores.docker.link import Connect, Link
-from tagflow.stores.docker.names import (
-    LocalImage,
-    docker_name,
-    in_full,
-    is_image,
-    local_image,
-    only_platform,
-    registry_name,
-    without_tag,
-)
+from tagflow.stores.docker.local import LocalImages
+from tagflow.stores.docker.names import docker_name, in_full, is_image, only_platform, registry_name, without_tag
 from tagflow.stores.files import publish
 from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Pushed, Silence, Store
 from tagflow.stores.registry.auth.credentials import Credential
@@ -65,8 +56,9 @@ class Engine:
     """One daemon. Safe for use by several threads; the SDK is imported and the daemon called when first needed.
 
     ``credential`` gives what to log in with; the daemon sends it to that repository's registry. ``deadline`` is a time
-    of :func:`time.monotonic` after which nothing is waited for. Every method raises :class:`StoreError`:
-    ``engine.unavailable`` where the daemon is not there, ``engine.timeout`` where it keeps silent.
+    of :func:`time.monotonic` after which nothing is waited for, but that what a method leaves in the daemon is cleared
+    away. Every method raises :class:`StoreError`: ``engine.unavailable`` where the daemon is not there,
+    ``engine.timeout`` where it keeps silent, or the deadline is over.
     """
 
     def __init__(
@@ -79,6 +71,7 @@ class Engine:
     ) -> None:
         self._credential = credential
         self._link = Link(environ, deadline, connect)
+        self._local = LocalImages(self._link)
 
     def __enter__(self) -> Engine:
         return self
@@ -99,7 +92,7 @@ class Engine:
         :raises NotFound: ``source.not_found``.
         """
         parse_reference(name)
-        local = self._find(name)
+        local = self._local.find(name)
         if local is None:
             hint = self._under_other_tags(name) or "`docker images` lists what is there; build or pull it first."
             raise NotFound("source.not_found", f"the Docker Engine has no image {in_full(name)}", hint=hint)
@@ -153,14 +146,14 @@ class Engine:
     def push(self, name: str, repository: Repository, tag: str, progress: Progress) -> Pushed:
         """Push a local image (name or ID) under exactly one tag; returns the digest that the registry was given.
 
-        The local name HOST/PATH:TAG that this takes is what it was before afterwards, except that an image which has no
-        other name keeps it: the daemon would delete the image with its last name.
+        The local name HOST/PATH:TAG that this takes is what it was before afterwards (a scratch tag goes), except that
+        an image which has no other name keeps it: the daemon would delete the image with its last name.
 
         :raises NotFound: ``source.not_found``.
         :raises StoreError: ``engine.push_failed``.
         """
         image = self.image_id(name)
-        with self._named(image, repository, tag):
+        with self._local.named(image, repository, tag):
             return self._push(repository, tag, progress)
 
     def pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str = "") -> Digest:
@@ -185,9 +178,7 @@ class Engine:
 
         :raises StoreError: ``engine.failed``.
         """
-        name = f"{docker_name(repository)}:{tag}"
-        with self._link.calling(failing("engine.failed", f"tag {image_id} as {name}")) as client:
-            client.tag(image_id, docker_name(repository), tag, force=True)
+        self._local.tag(image_id, repository, tag)
 
     def transfer(self, source: Repository, digest: Digest, target: Repository, tag: str, progress: Progress) -> Digest:
         """Let an image travel through the daemon: pull by digest, push under ``tag``; returns the digest that the
@@ -197,15 +188,15 @@ class Engine:
         :raises StoreError: ``engine.pull_failed``, ``engine.push_failed``.
         """
         pulled = f"{registry_name(source)}@{digest}"
-        known = self._find(pulled) is not None
+        known = self._local.find(pulled) is not None
         try:
             image = self.pull(source, digest, progress)
-            with self._named(image, target, tag, keep=known):
+            with self._local.named(image, target, tag, keep=known):
                 return self._push(target, tag, progress).digest
         finally:
             if not known:
-                with suppress(TagflowError):  # an image too many harms nobody; the transfer counts
-                    self._remove(pulled)
+                with self._link.clearing():
+                    self._local.remove(pulled)
 
     def save_to(self, name: str, path: Path) -> Digest:
         """Write a local image to the file ``path`` as `docker save` does, but without its names; returns its ID.
@@ -245,35 +236,6 @@ class Engine:
         if not is_image(chosen, image):
             raise failing("engine.load_failed", f"load {what}")(f"it became {image}")
         return image
-
-    def _find(self, name: str) -> LocalImage | None:
-        with self._link.calling(failing("engine.failed", f"look up {name}")) as client:
-            attributes = client.find_image(name)
-        return local_image(attributes) if attributes is not None else None
-
-    @contextmanager
-    def _named(self, image: Digest, repository: Repository, tag: str, *, keep: bool = True) -> Iterator[None]:
-        """Let an image have a local name for a while. ``keep``: never delete the image together with the name."""
-        name = f"{registry_name(repository)}:{tag}"
-        before = self._find(name)
-        self.tag(image, repository, tag)
-        try:
-            yield
-        finally:
-            with suppress(TagflowError):  # a name too many harms nobody; what was done under it counts
-                if before is None:
-                    self._untag(name, keep=keep)
-                elif before.id != image:
-                    self.tag(before.id, repository, tag)
-
-    def _untag(self, name: str, *, keep: bool) -> None:
-        local = self._find(name)
-        if local is not None and (not keep or local.has_other_name(name)):
-            self._remove(name)
-
-    def _remove(self, name: str) -> None:
-        with self._link.calling(failing("engine.failed", f"remove {name}")) as client:
-            client.remove_image(name, noprune=True)
 
     def _push(self, repository: Repository, tag: str, progress: Progress) -> Pushed:
         name, auth = registry_name(repository), self._auth(repository)
