@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +20,7 @@ from tests.servers import PASSWORD, USERNAME, RegistryServer
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry]
 
+OVERWRITTEN = re.compile("500 Internal Server Error|digest invalid|blob unknown")
 Open = Callable[[Repository], Store]
 
 
@@ -204,3 +206,25 @@ def test_many_pushes_side_by_side(
         assert manifest.digest == pushed[name]
         assert is_image(manifest, image)
         assert daemon.tags(image) == {name}
+
+
+def test_runs_that_push_one_image_into_one_repository_do_not_hinder_each_other(
+    daemon: Daemon, registry: RegistryServer
+) -> None:
+    """Each removes the scratch name that it shares with the others. What distribution itself makes of one tag that
+    several write at the same moment, on a file system, does not count."""
+    repository = registry.fresh()
+    image = daemon.build("shared:1", "by many")
+
+    def push(_: int) -> None:
+        with Engine(daemon.environ) as own:
+            for _ in range(8):
+                try:
+                    own.push("shared:1", repository, "_tagflow.try.0123456789ab", Silence())
+                except StoreError as error:
+                    if not OVERWRITTEN.search(error.message):
+                        raise
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(push, range(4)))
+    assert daemon.tags(image) == {"shared:1"}

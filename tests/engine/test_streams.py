@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
 import urllib3.exceptions
 
@@ -245,6 +246,103 @@ def test_scratch_name_that_an_earlier_run_left_is_removed() -> None:
         for tag in (SCRATCH, "v1.0"):
             engine.push("app:1", REPOSITORY, tag, Silence())
     assert script.removed == [f"r.example/app:{SCRATCH}"]
+
+
+class Shared(Script):
+    """A daemon in which another run removes what this one needs, ``times`` times: the name before it is pushed, or the
+    image before it is named."""
+
+    def __init__(self, what: str, times: int) -> None:
+        super().__init__({"aux": {"Digest": PUSHED}})
+        self.what, self.times = what, times
+        self.pulled = ""
+
+    def _struck(self, what: str) -> bool:
+        strikes = what == self.what and self.times > 0
+        self.times -= strikes
+        return strikes
+
+    def pull(self, name: str, tag: str, **_: object) -> Iterator[Any]:
+        self.pulled = f"{name}@{tag}"
+        if not self._struck("pulled"):
+            is_new = self.pulled not in self.local
+            self.local[self.pulled] = ID
+            yield {"status": f"Status: {'Downloaded newer image' if is_new else 'Image is up to date'} for app"}
+
+    def tag(self, image: Digest, repository: str, tag: str, force: bool) -> None:
+        if self._struck("image"):
+            self.local.pop(self.pulled, None)
+            raise docker.errors.ImageNotFound("404", explanation=f"No such image: {image}")
+        super().tag(image, repository, tag, force)
+
+    def remove_image(self, name: str, noprune: bool) -> None:
+        super().remove_image(name, noprune)
+        if self.local.pop(name, None) is None:
+            raise docker.errors.ImageNotFound("404", explanation=f"No such image: {name}")
+
+    def push(self, name: str, tag: str, auth_config: object, **_: object) -> Iterator[Any]:
+        if self._struck("name"):
+            del self.local[f"{name}:{tag}"]
+        if f"{name}:{tag}" not in self.local:
+            yield {"errorDetail": {"message": f"tag does not exist: {name}:{tag}"}}
+        yield from self._play()
+
+
+@pytest.mark.parametrize("what", ["name", "image", "pulled"])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_another_run_removes_is_made_again(what: str, known: bool) -> None:
+    script, source = Shared(what, 2), Repository("s.example", "app")
+    pulled = f"s.example/app@{PUSHED}"
+    if known:  # of another run, which clears it away
+        script.local[pulled] = ID
+    before = dict(script.local)
+    with Engine({}, connect=script.connect) as engine:
+        assert engine.transfer(source, PUSHED, REPOSITORY, SCRATCH, Silence()) == PUSHED
+    if what == "image":
+        before.pop(pulled, None)  # it was that run's
+    assert script.local == before
+
+
+def test_name_that_is_gone_each_time_is_told() -> None:
+    script = Shared("name", 100)
+    error = failure_of(script, lambda engine: engine.push("app:1", REPOSITORY, SCRATCH, Silence()))
+    assert (error.code, "Run it again" in error.hint) == ("engine.push_failed", True)
+    assert script.times > 90
+
+
+def test_image_that_only_another_runs_pull_held_goes() -> None:
+    """It was there when this one began; by its end its name of the source is gone, and nobody else will remove it."""
+
+    class Leaving(Shared):
+        def push(self, name: str, tag: str, auth_config: object, **_: object) -> Iterator[Any]:
+            del self.local[self.pulled]
+            return super().push(name, tag, auth_config)
+
+    script = Leaving("", 0)
+    script.local = {f"s.example/app@{PUSHED}": ID}
+    with Engine({}, connect=script.connect) as engine:
+        engine.transfer(Repository("s.example", "app"), PUSHED, REPOSITORY, SCRATCH, Silence())
+    assert script.local == {}
+
+
+def test_what_the_daemon_notes_of_a_push_goes_although_another_run_took_the_name() -> None:
+    """The daemon notes REPOSITORY@DIGEST at the end of a push, and forgets it with the last tag of that repository."""
+
+    class Noting(Shared):
+        def push(self, name: str, tag: str, auth_config: object, **_: object) -> Iterator[Any]:
+            del self.local[f"{name}:{tag}"]
+            self.local[f"{name}@{PUSHED}"] = ID
+            yield {"aux": {"Digest": PUSHED}}
+
+        def remove_image(self, name: str, noprune: bool) -> None:
+            super().remove_image(name, noprune)
+            self.local.pop(f"{name.rpartition(':')[0]}@{PUSHED}", None)
+
+    script = Noting("", 0)
+    before = dict(script.local)
+    with Engine({}, connect=script.connect) as engine:
+        engine.push("app:1", REPOSITORY, SCRATCH, Silence())
+    assert script.local == before
 
 
 def test_saved_archive_that_ends_in_an_error(tmp_path: Path) -> None:

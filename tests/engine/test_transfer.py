@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,6 +14,7 @@ from tagflow.errors import StoreError
 from tagflow.stores.docker.engine import Engine
 from tagflow.stores.port import Manifest, Silence, Store
 from tests.daemons import Daemon
+from tests.engine.test_push import OVERWRITTEN
 from tests.images import image, index, referrer
 from tests.memory import MemoryRegistry
 from tests.servers import RegistryServer
@@ -109,6 +111,29 @@ def test_transfer_whose_time_is_over_leaves_nothing_either(
             hurried.push("overdue:1", target, SCRATCH, Silence())
     assert second_daemon.client.images.list(all=True) == []
     assert daemon.tags(image) == {"overdue:1"}
+
+
+@pytest.mark.engine
+@pytest.mark.registry
+def test_transfers_of_one_image_do_not_hinder_each_other(
+    daemon: Daemon, engine: Engine, second_daemon: Daemon, registry: RegistryServer, second_registry: RegistryServer
+) -> None:
+    """Each removes what it pulled, and the scratch name that it shares with the others."""
+    source, target = registry.fresh(), second_registry.fresh()
+    daemon.build("convoy:1")
+    digest = engine.push("convoy:1", source, "v1.0", Silence()).digest
+
+    def send(_: int) -> None:
+        with Engine(second_daemon.environ) as own:
+            try:
+                assert own.transfer(source, digest, target, SCRATCH, Silence()) == digest
+            except StoreError as error:
+                if not OVERWRITTEN.search(error.message):
+                    raise
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(send, range(9)))
+    assert second_daemon.client.images.list(all=True) == []
 
 
 @pytest.mark.engine

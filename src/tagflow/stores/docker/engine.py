@@ -7,6 +7,7 @@ or transfers compares the digest that is returned with what the registry shows t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from types import TracebackType
 from tagflow.domain.reference import Digest, Repository, parse_reference
 from tagflow.errors import NotFound
 from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, for_platform, whole
-from tagflow.stores.docker.events import Failure, failing, follow
+from tagflow.stores.docker.events import GONE_HINT, Failure, Vanished, failing, follow
 from tagflow.stores.docker.link import Connect, Link
 from tagflow.stores.docker.local import LocalImages
 from tagflow.stores.docker.names import docker_name, in_full, is_image, only_platform, registry_name, without_tag
@@ -31,6 +32,8 @@ SdkAuth = Mapping[str, str]
 """``username`` and ``password``, or ``identitytoken``, and ``serveraddress`` (Docker Engine API, "Authentication")."""
 
 _CONTAINERD = "io.containerd.snapshotter"
+_TRIES = 5
+"""How often another run may remove what is being pushed: it does so once, at its end."""
 _FEW = 5
 """So many names are offered."""
 
@@ -154,7 +157,7 @@ class Engine:
         """
         image = self.image_id(name)
         with self._local.named(image, repository, tag):
-            return self._push(repository, tag, progress)
+            return self._push(image, repository, tag, progress)
 
     def pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str = "") -> Digest:
         """Pull by digest, by default for the daemon's own platform; returns the image ID.
@@ -162,16 +165,7 @@ class Engine:
         :raises NotFound: ``manifest.not_found``, ``platform.not_found``.
         :raises StoreError: ``engine.pull_failed``.
         """
-        name, auth = registry_name(repository), self._auth(repository)
-        failure = failing("engine.pull_failed", f"pull {name}@{digest}", absent=f"{repository} has no {digest}")
-        with self._link.calling(failure) as client:
-            events = client.pull(
-                name, tag=digest, platform=platform or None, stream=True, decode=True, auth_config=auth
-            )
-            outcome = follow(self._link.in_time(events), progress)
-        if outcome.error:
-            raise failure(outcome.error)
-        return self.image_id(f"{name}@{digest}")
+        return self._pull(repository, digest, progress, platform)[0]
 
     def tag(self, image_id: str, repository: Repository, tag: str) -> None:
         """Give a local image the name REPOSITORY:TAG, whatever had it before.
@@ -184,19 +178,16 @@ class Engine:
         """Let an image travel through the daemon: pull by digest, push under ``tag``; returns the digest that the
         registry was given, which the caller compares. What was not here before is removed again.
 
+        Another run may do the same with the same image at the same time: what it removes of what this one needs is
+        brought in again.
+
         :raises NotFound: ``manifest.not_found``.
         :raises StoreError: ``engine.pull_failed``, ``engine.push_failed``.
         """
-        pulled = f"{registry_name(source)}@{digest}"
-        known = self._local.find(pulled) is not None
-        try:
-            image = self.pull(source, digest, progress)
-            with self._local.named(image, target, tag, keep=known):
-                return self._push(target, tag, progress).digest
-        finally:
-            if not known:
-                with self._link.clearing():
-                    self._local.remove(pulled)
+        for _ in range(_TRIES - 1):
+            with suppress(Vanished):
+                return self._transfer(source, digest, target, tag, progress)
+        return self._transfer(source, digest, target, tag, progress)
 
     def save_to(self, name: str, path: Path) -> Digest:
         """Write a local image to the file ``path`` as `docker save` does, but without its names; returns its ID.
@@ -237,7 +228,46 @@ class Engine:
             raise failing("engine.load_failed", f"load {what}")(f"it became {image}")
         return image
 
-    def _push(self, repository: Repository, tag: str, progress: Progress) -> Pushed:
+    def _pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str) -> tuple[Digest, bool]:
+        """The image ID, and whether it was not here before: only the daemon can tell where others remove it."""
+        name, auth = registry_name(repository), self._auth(repository)
+        failure = failing("engine.pull_failed", f"pull {name}@{digest}", absent=f"{repository} has no {digest}")
+        with self._link.calling(failure) as client:
+            events = client.pull(
+                name, tag=digest, platform=platform or None, stream=True, decode=True, auth_config=auth
+            )
+            outcome = follow(self._link.in_time(events), progress)
+        if outcome.error:
+            raise failure(outcome.error)
+        image = self._local.find(f"{name}@{digest}")
+        if image is None:
+            raise Vanished("engine.pull_failed", f"{name}@{digest} is gone from the Docker Engine", hint=GONE_HINT)
+        return image.id, outcome.is_new
+
+    def _transfer(self, source: Repository, digest: Digest, target: Repository, tag: str, progress: Progress) -> Digest:
+        pulled = f"{registry_name(source)}@{digest}"
+        known = self._local.find(pulled) is not None
+        try:
+            image, is_new = self._pull(source, digest, progress, "")
+            known = known and not is_new
+            # Known by another run's pull alone, the image goes with our name once that run has removed its own.
+            with self._local.named(image, target, tag, keep=lambda: known and self._local.find(pulled) is not None):
+                return self._push(image, target, tag, progress).digest
+        finally:
+            if not known:
+                with self._link.clearing():
+                    self._local.remove(pulled)
+
+    def _push(self, image: Digest, repository: Repository, tag: str, progress: Progress) -> Pushed:
+        """Push an image by the name that it was given. A scratch tag is the same for the same image: another run that
+        has ended removes it, and it is given again."""
+        for _ in range(_TRIES - 1):
+            with suppress(Vanished):
+                return self._push_name(repository, tag, progress)
+            self._local.tag(image, repository, tag)
+        return self._push_name(repository, tag, progress)
+
+    def _push_name(self, repository: Repository, tag: str, progress: Progress) -> Pushed:
         name, auth = registry_name(repository), self._auth(repository)
         failure = failing("engine.push_failed", f"push {name}:{tag}")
         with self._link.calling(failure) as client:

@@ -21,6 +21,17 @@ Failure = Callable[[str], TagflowError]
 """What to raise where the daemon refuses; takes its reason."""
 
 _LOGIN = "Log in with `docker login` as someone who may do this."
+_GONE = (
+    "tag does not exist",
+    "does not exist locally with the tag",
+    "No such image",
+    "could not find image from tag",
+    "failed to get top layer from image",
+    "layer does not exist",
+)
+"""What the daemon says where an image, or the name that it was just given, is not there, or is being removed (moby,
+``distribution/push.go``, ``layer/layer.go``, ``daemon/containerd/image_push.go``)."""
+GONE_HINT = "Something else removes images, or their names, in this daemon at the same time. Run it again."
 _HINTS = (
     ("HTTP response to HTTPS client", "List the registry in `insecure-registries` of dockerd's daemon.json."),
     ("x509", "Put the registry's authority into /etc/docker/certs.d/HOST:PORT/ca.crt where dockerd runs."),
@@ -29,14 +40,19 @@ _HINTS = (
     ("denied", _LOGIN),
     ("dial tcp", "The daemon itself must reach the registry; look at its network and proxy settings."),
     ("no space left", "Free some disk where dockerd runs, for example with `docker image prune`."),
+    *((phrase, GONE_HINT) for phrase in _GONE),
 )
 """What to do where the daemon's reason contains a phrase; the first that fits counts."""
+
+
+class Vanished(StoreError):
+    """An image, or the name that it was just given, is gone: another run has removed it meanwhile."""
 
 
 def failing(code: str, what: str, *, absent: str = "") -> Failure:
     """What to raise where the daemon cannot do ``what``: a :class:`StoreError` with ``code``, or, where ``absent`` says
     which manifest may be missing and it is, :class:`NotFound` ``manifest.not_found``; ``platform.not_found`` where an
-    image has none for the machine."""
+    image has none for the machine. Where an image is gone from the daemon, :class:`Vanished`."""
 
     def failure(reason: str) -> TagflowError:
         if absent and "manifest unknown" in reason:
@@ -45,7 +61,8 @@ def failing(code: str, what: str, *, absent: str = "") -> Failure:
             hint = f"Set {PLATFORM_VARIABLE} to a platform that the image has, as OS/ARCHITECTURE."
             return NotFound("platform.not_found", f"the Docker Engine could not {what}: {reason}", hint=hint)
         hint = next((hint for phrase, hint in _HINTS if phrase in reason), "")
-        return StoreError(code, f"the Docker Engine could not {what}: {reason}", hint=hint)
+        kind = Vanished if any(phrase in reason for phrase in _GONE) else StoreError
+        return kind(code, f"the Docker Engine could not {what}: {reason}", hint=hint)
 
     return failure
 
@@ -56,32 +73,36 @@ MESSAGE_LIMIT = 600
 
 _STATUS_DIGEST = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})\b", re.IGNORECASE)
 _LOADED = re.compile(r"^Loaded image(?: ID)?: (\S+)\s*$", re.MULTILINE)
+_NEW = "Status: Downloaded newer image"
 _TRAVELLING = frozenset({"Pushing", "Downloading"})
 
 
 class Outcome(Struct, frozen=True):
     """What a whole stream came to: ``error`` is empty where it went well; ``part_of`` is the index of which one
-    manifest was pushed instead; ``loaded`` are names or IDs of images."""
+    manifest was pushed instead; ``loaded`` are names or IDs of images; ``is_new``: what was pulled was not there
+    before."""
 
     error: str = ""
     digest: Digest | None = None
     part_of: Digest | None = None
     loaded: tuple[str, ...] = ()
+    is_new: bool = False
 
 
 def follow(events: Iterable[Event], progress: Progress) -> Outcome:
     """Read a stream to its end, whatever it says; the first error and the last digest count."""
     layers = LayerProgress(progress)
-    error, digest, part_of, loaded = "", None, None, list[str]()
+    error, digest, part_of, loaded, is_new = "", None, None, list[str](), False
     for event in events:
         layers.hear(event)
         error = error or _error_of(event)
         digest = _digest_of(event) or digest
         part_of = _index_of(event) or part_of
         loaded += _LOADED.findall(_text(event.get("stream")))
+        is_new = is_new or _text(event.get("status")).startswith(_NEW)
     if not error:
         layers.finish()
-    return Outcome(error, digest, part_of, tuple(loaded))
+    return Outcome(error, digest, part_of, tuple(loaded), is_new)
 
 
 def plain(message: str) -> str:

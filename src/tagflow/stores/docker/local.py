@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tagflow.domain.reference import Digest, Repository
@@ -39,9 +39,11 @@ class LocalImages:
             client.remove_image(name, noprune=True)
 
     @contextmanager
-    def named(self, image: Digest, repository: Repository, tag: str, *, keep: bool = True) -> Iterator[None]:
-        """Let an image have a name for a while, which then is what it was before. ``keep``: never delete the image
-        together with the name.
+    def named(
+        self, image: Digest, repository: Repository, tag: str, *, keep: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
+        """Let an image have a name for a while, which then is what it was before. ``keep`` is asked at the end whether
+        the image must not be deleted together with the name.
 
         A scratch tag is tagflow's own: it goes, also where a run that was killed has left it.
         """
@@ -53,7 +55,9 @@ class LocalImages:
         finally:
             with self._link.clearing():
                 if before is None:
-                    self._untag(name, keep=keep)
+                    if self.find(name) is None:  # by another run; what the daemon has noted of a push goes with a name
+                        self.tag(image, repository, tag)
+                    self._untag(name, keep=keep())
                 elif before.id != image:
                     self.tag(before.id, repository, tag)
 
