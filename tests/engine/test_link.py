@@ -9,15 +9,20 @@ import sys
 import tempfile
 import threading
 import time
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import docker
 import pytest
 
+from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
 from tagflow.stores import port
+from tagflow.stores.docker import sdk
 from tagflow.stores.docker.engine import Engine, sdk_auth
+from tagflow.stores.port import Silence
 from tagflow.stores.registry.auth.credentials import Credential
 from tests.daemons import Daemon
 
@@ -130,6 +135,72 @@ def test_time_is_over_before_anything_is_asked(short: Path) -> None:
 def test_what_answers_is_no_docker(short: Path, answer: bytes) -> None:
     with answering(short / "s", answer) as environ:
         assert failure_of(environ).code == "engine.unavailable"
+
+
+VERSION = b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"ApiVersion": "%s"}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "hint"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP", "where a Docker Engine listens"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[}]", "Expecting value", "where a Docker Engine listens"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            'key "ApiVersion" is missing',
+            "where a Docker Engine listens",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "the connection broke off", "stopped or restarted"),
+        (VERSION % b"1.12", "too old", "Update Docker"),
+    ],
+)
+def test_reason_is_no_word_from_inside_a_library(short: Path, answer: bytes, reason: str, hint: str) -> None:
+    with answering(short / "s", answer) as environ:
+        error = failure_of(environ)
+    assert (error.code, reason in error.message, hint in error.hint) == ("engine.unavailable", True, True), (
+        error.message
+    )
+    assert "Is dockerd running" not in error.hint
+
+
+def test_stream_that_is_cut_off(short: Path) -> None:
+    """As where dockerd is killed amid a push: a chunk that was announced never comes."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with answering(short / "s", head + b'11\r\n{"status": "x"}\r\n\r\n') as environ:
+        client = sdk.Client.__new__(sdk.Client)
+        docker.APIClient.__init__(client, environ["DOCKER_HOST"], version="1.44")
+        client._patience = lambda streaming: 5.0
+        with Engine({}, connect=lambda endpoint, patience: client) as engine, pytest.raises(StoreError) as caught:
+            engine._push_name(Repository("r.example", "app"), "v1", Silence())
+    assert caught.value.code == "engine.unavailable"
+    assert "the connection broke off" in caught.value.message
+    assert "stopped or restarted" in caught.value.hint
+
+
+def test_ssh_without_what_speaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    error = failure_of({"DOCKER_HOST": "ssh://alice@build.example"})
+    assert error.code == "engine.unavailable"
+    assert "paramiko" in error.message
+    assert error.hint == "pip install 'tagflow[ssh]'"
+
+
+def test_what_paramiko_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """(Simulated: paramiko's exceptions are none of the SDK's, nor of the system's.)"""
+
+    class SSHException(Exception):
+        pass
+
+    def refuse(*_: object, **__: object) -> None:
+        raise SSHException("Server 'build.example' not found in known_hosts")
+
+    paramiko = types.ModuleType("paramiko")
+    monkeypatch.setattr(paramiko, "SSHException", SSHException, raising=False)
+    monkeypatch.setitem(sys.modules, "paramiko", paramiko)
+    monkeypatch.setattr("docker.api.client.SSHHTTPAdapter", refuse, raising=False)
+    error = failure_of({"DOCKER_HOST": "ssh://alice@build.example"})
+    assert (error.code, "known_hosts" in error.message) == ("engine.unavailable", True)
+    assert "`ssh ssh://alice@build.example docker version`" in error.hint
 
 
 @pytest.mark.engine

@@ -135,7 +135,7 @@ def test_push_that_breaks_off() -> None:
     script = Script({"status": "Pushing", "id": "a"}, BROKEN)
     error = failure_of(script, push)
     assert error.code == "engine.unavailable"
-    assert "IncompleteRead" in error.message
+    assert "the connection broke off" in error.message
     assert script.removed == ["r.example/app:v1.0"]
 
 

@@ -6,15 +6,18 @@ late.
 
 from __future__ import annotations
 
+import http.client
+import importlib
 import re
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import docker
+import docker.constants
 import docker.errors
 import docker.tls
 import docker.utils
@@ -29,7 +32,9 @@ POOL = 32
 
 _PASSWORD = re.compile(r"(?<=:)[^:@/\s]+(?=@)")
 _UNIX = "http+unix://"
-_ON_THE_WAY = (docker.errors.DockerException, urllib3.exceptions.HTTPError, OSError)
+_SSH = "ssh://"
+_ELSEWHERE = "Set DOCKER_HOST (or `docker context use`) to where a Docker Engine listens."
+_BROKEN = "The daemon may have been stopped or restarted: look at its log, then run it again."
 
 
 class Client(docker.APIClient):  # type: ignore[misc]
@@ -88,12 +93,16 @@ def connect(endpoint: Endpoint, patience: RetryBudget) -> Client:
 
     :raises StoreError: ``engine.unavailable``, ``engine.timeout``.
     """
-    outer = sys.exception()
+    outer, where = sys.exception(), f" ({endpoint.address}, from {endpoint.source})"
+    by_ssh = endpoint.address.startswith(_SSH)
+    if by_ssh and not _has_paramiko():
+        raise _unavailable("ssh:// needs paramiko, which is not installed", where, "pip install 'tagflow[ssh]'")
+    hint = f"`ssh {endpoint.address} docker version` should answer, and ask nothing." if by_ssh else ""
     try:
         _knock(endpoint, patience(False))
         return Client(endpoint, patience)
-    except (*_ON_THE_WAY, ValueError) as exc:
-        raise _translate(exc, outer, _unavailable, f" ({endpoint.address}, from {endpoint.source})") from exc
+    except _on_the_way(ValueError) as exc:
+        raise _translate(exc, outer, _unavailable, where, hint) from exc
 
 
 @contextmanager
@@ -105,8 +114,24 @@ def translated(failure: Failure) -> Iterator[None]:
     outer = sys.exception()
     try:
         yield
-    except _ON_THE_WAY as exc:
+    except _on_the_way() as exc:
         raise _translate(exc, outer, failure) from exc
+
+
+def _has_paramiko() -> bool:
+    """The SDK imports it where it is there, and dies of a NameError where it is not."""
+    try:
+        importlib.import_module("paramiko")
+    except ImportError:
+        return False
+    return True
+
+
+def _on_the_way(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a call may raise on its way: what paramiko raises is no exception of the SDK, nor of the system."""
+    paramiko = sys.modules.get("paramiko")
+    ssh = (paramiko.SSHException,) if paramiko else ()
+    return (docker.errors.DockerException, urllib3.exceptions.HTTPError, OSError, *ssh, *more)
 
 
 def _knock(endpoint: Endpoint, seconds: float) -> None:
@@ -118,10 +143,13 @@ def _knock(endpoint: Endpoint, seconds: float) -> None:
             knocking.connect("/" + address.removeprefix(_UNIX).lstrip("/"))
 
 
-def _translate(exc: Exception, outer: BaseException | None, failure: Failure, where: str = "") -> TagflowError:
+def _translate(
+    exc: Exception, outer: BaseException | None, failure: Failure, where: str = "", hint: str = ""
+) -> TagflowError:
     if isinstance(exc, docker.errors.APIError):
         return failure(plain(str(exc.explanation or exc)))
-    cause = _first_cause(exc, outer)
+    chain = list(_chain(exc, outer))
+    cause = next((each for each in chain if _is_plain(each)), None)
     if isinstance(cause, TagflowError):
         return cause
     if isinstance(cause, TimeoutError):
@@ -130,35 +158,57 @@ def _translate(exc: Exception, outer: BaseException | None, failure: Failure, wh
             f"the Docker Engine{where} did not answer in time",
             hint="Look at the daemon's log; `docker info` should answer at once.",
         )
-    system = cause.strerror if isinstance(cause, OSError) else None
-    reason = system.lower() if system else plain(str(cause)) or type(cause).__name__
-    return _unavailable(reason, where, _advice(cause))
+    if isinstance(cause, OSError):
+        return _unavailable(str(cause.strerror).lower(), where, _advice(cause) or hint)
+    reason, advice = _inference(exc, chain)
+    return _unavailable(reason, where, advice or hint or _ELSEWHERE)
 
 
 def _unavailable(reason: str, where: str = "", hint: str = "") -> StoreError:
     start = "Is dockerd running? Start it, or set DOCKER_HOST (or `docker context use`) to where it listens."
     message = _PASSWORD.sub("…", f"cannot talk to the Docker Engine{where}: {reason}")
-    return StoreError("engine.unavailable", message, hint=hint or start)
+    return StoreError("engine.unavailable", message, hint=_PASSWORD.sub("…", hint or start))
 
 
-def _advice(cause: BaseException) -> str:
+def _advice(cause: OSError) -> str:
     if isinstance(cause, PermissionError):
         return "You may not open its socket: join the group docker (and log in again), or run as root."
     if isinstance(cause, ssl.SSLError):
         return "Set DOCKER_CERT_PATH to the directory with its ca.pem, cert.pem and key.pem."
-    return ""
+    return _BROKEN if isinstance(cause, ConnectionResetError | BrokenPipeError | ConnectionAbortedError) else ""
 
 
-def _first_cause(exc: BaseException, outer: BaseException | None) -> BaseException:
-    """The word of the system, or our own, inside the tower of what libraries wrap around it; else the innermost.
+def _inference(exc: Exception, chain: Sequence[BaseException]) -> tuple[str, str]:
+    """What it means that libraries failed, and what to do, where the system has no word on it. The text of what they
+    failed at is the outermost's: what is inside may be any exception of any parser."""
 
-    ``outer`` was being handled before the call began and has nothing to do with it.
-    """
-    inner = exc.__cause__ or exc.__context__
-    is_plain = isinstance(exc, TagflowError | TimeoutError) or (isinstance(exc, OSError) and exc.strerror)
-    if is_plain or inner is None or inner is outer:
-        return exc
-    return _first_cause(inner, outer)
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(each, kinds) for each in chain)
+
+    if has(docker.errors.InvalidVersion):
+        oldest = docker.constants.MINIMUM_DOCKER_API_VERSION
+        return f"its API is too old, older than {oldest}", "Update Docker where that daemon runs."
+    if has(http.client.IncompleteRead, http.client.RemoteDisconnected):
+        return "the connection broke off", _BROKEN
+    if has(http.client.BadStatusLine):
+        return "what answers does not speak HTTP", ""
+    if has(urllib3.exceptions.ProtocolError):
+        return "the connection broke off", _BROKEN
+    return plain(str(exc)) or type(exc).__name__, ""
+
+
+def _is_plain(exc: BaseException) -> bool:
+    """Whether it is the word of the system, or our own. Some libraries derive from OSError without its number."""
+    return isinstance(exc, TagflowError | TimeoutError) or (isinstance(exc, OSError) and bool(exc.strerror))
+
+
+def _chain(exc: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
+    """The tower of what libraries wrap around a failure, from the outside. ``outer`` was being handled before the call
+    began and has nothing to do with it."""
+    inner: BaseException | None = exc
+    while inner is not None and inner is not outer:
+        yield inner
+        inner = inner.__cause__ or inner.__context__
 
 
 def _tls_config(tls: Tls) -> Any:
