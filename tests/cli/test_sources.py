@@ -193,6 +193,13 @@ def test_images_that_no_name_tells_apart_are_offered_by_digest(desk: Desk, sourc
     assert pushed(desk, f"docker-archive:all.tar@{offered[1]}") == offered[1]
 
 
+def test_a_layout_with_colons_in_its_name(desk: Desk) -> None:
+    _, wanted = layout(desk, {REF_NAME: "v6"}, BUILDX)
+    (desk.path / "build").rename(desk.path / "c:d:e")
+    assert pushed(desk, "oci:c:d:e:app:v7") == wanted.digest
+    assert "v6" in desk.json("push", "v1.1", "app=oci:c:d:e")["error"]["hint"]
+
+
 def test_a_file_with_a_colon_in_its_name(desk: Desk) -> None:
     saved(desk, "c:d.tar", one="one:1", two="two:1")
     assert pushed(desk, "docker-archive:c:d.tar:two:1")

@@ -188,6 +188,8 @@ def test_a_registry_without_a_host_is_on_docker_hub(tmp_path: Path) -> None:
         ("push v2.0 frontend=Docker-Archive:out/app.tar", "push v2.0 frontend=docker-archive:out/app.tar"),
         ("push v2.0 DOCKER-DAEMON:frontend:build", "push v2.0 frontend=docker-daemon:frontend:build"),
         ("push v2.0 frontend=Docker://ghcr.io/acme/app:v2", "push v2.0 frontend=docker://ghcr.io/acme/app:v2"),
+        ("push v2.0 frontend=app.tar:v1", "push v2.0 frontend=docker-archive:app.tar:v1"),
+        ("push v2.0 frontend=app.tar.xz", "push v2.0 frontend=docker-archive:app.tar.xz"),
         ("push v2.0 frontend=OCI:./build", "push v2.0 frontend=oci:./build"),
         ("push v2.0 frontend=out/frontend", "push v2.0 frontend=docker-daemon:out/frontend"),
     ],
@@ -213,7 +215,9 @@ def test_what_is_no_path_is_no_layout(desk: Desk, source: str) -> None:
     assert desk.json("push", "v2.0", f"frontend={source}")["error"]["code"] == "source.invalid"
 
 
-@pytest.mark.parametrize("source", ["podman:foo", "containers-storage:foo", "dir:foo"])
+@pytest.mark.parametrize(
+    "source", ["podman:foo", "Podman:foo", "containers-storage:foo", "dir:foo", "OCI:", "oci-archive:"]
+)
 def test_a_transport_of_other_tools_is_not_taken_for_a_name(desk: Desk, source: str) -> None:
     assert "docker-daemon:podman" not in desk.quickly("push", "v2.0", f"frontend={source}").err
     assert "`tagflow push" not in desk.quickly("push", "v2.0", f"frontend={source}").err

@@ -57,9 +57,11 @@ _JOINING = ("=", ":", "@", "-", "/", "_")
 """What people write between a name and a version."""
 _TRANSPORTS = ("docker-daemon:", "docker://", "oci:", "docker-archive:")
 _OCI_ARCHIVE = "oci-archive:"
-_FOREIGN = re.compile(r"podman:|containers-storage:|dir:|ostree:|sif:|tarball:|docker-image:|docker:(?!//)|type=")
+_FOREIGN = re.compile(
+    r"podman:|containers-storage:|dir:|ostree:|sif:|tarball:|docker-image:|docker:(?!//)|type=", re.IGNORECASE
+)
 """What other tools write before a source, and tagflow does not read: no name of an image."""
-_ARCHIVE = (".tar", ".tar.gz", ".tgz")
+_ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _EMPTY = 'An argument is empty. An unset variable? In a script "${VERSION:?}" stops there.'
 
 
@@ -251,7 +253,7 @@ def _as_delivery(word: str, names: _Names) -> str | None:
     name, equals, text = word.partition("=")
     source = _with_known_transport(text if equals else word)
     image = names.image(name if equals else _last_name(source))
-    if not image or not source or _FOREIGN.match(source) or _is_version(source, names):
+    if not image or source in ("", *_TRANSPORTS) or _FOREIGN.match(source) or _is_version(source, names):
         return None
     return f"{image}={_transport(source, names)}{source}"
 
@@ -279,7 +281,7 @@ def _transport(source: str, names: _Names) -> str:
     """What a source that says no transport begins with; nothing before one that does."""
     if _transport_of(source):
         return ""
-    if source.endswith(_ARCHIVE):
+    if source.endswith(_ARCHIVE) or source.partition(":")[0].endswith(_ARCHIVE):
         return "docker-archive:"
     if source.startswith((".", "/")) or names.is_layout(source):
         return "oci:"

@@ -72,7 +72,7 @@ def _platform(context: Context) -> str:
             f"{PLATFORM_VARIABLE} is {named!r}, which is no platform",
             hint="A platform is OS/ARCHITECTURE[/VARIANT], for example linux/arm64.",
         )
-    return named if "/" in named or not named else f"linux/{named}"
+    return f"linux/{named}" if named and "/" not in named and named.lower() != "linux" else named
 
 
 def _in_environment(context: Context, name: str, image: Image) -> _Wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -73,13 +74,16 @@ def open_source(context: Context, source: Source, base: Path) -> OpenedSource:
 
 
 def _file(text: str, base: Path) -> tuple[str, str]:
-    """The file in ``FILE[:NAME]``, and the name: both may have colons, so that the longest that is a file counts."""
-    if _found((base / text).exists):
-        return text, ""
-    for place in range(len(text) - 1, 0, -1):
-        if text[place] == ":" and text[place + 1 :] and _found((base / text[:place]).is_file):
-            return text[:place], text[place + 1 :]
-    return text, ""
+    """The file in ``FILE[:NAME]``, and the name."""
+    return (text, "") if _found((base / text).exists) else _split(text, lambda part: (base / part).is_file())
+
+
+def _split(text: str, is_place: Callable[[str], bool]) -> tuple[str, str]:
+    """The longest place that ``text`` begins with, and the name behind it: both may have colons. All of it, and no
+    name, where there is none."""
+    ends = [len(text), *(at for at in range(len(text) - 1, 0, -1) if text[at] == ":" and text[at + 1 :])]
+    end = next((at for at in ends if _found(partial(is_place, text[:at]))), len(text))
+    return text[:end], text[end + 1 :]
 
 
 def archive(path: Path, name: str = "", digest: Digest | None = None) -> OpenedSource:
@@ -121,12 +125,11 @@ def _with_digest(text: str, base: Path) -> tuple[str, Digest | None]:
 def _place(text: str, base: Path) -> tuple[Path, str]:
     """The directory in ``DIR[:NAME]``, and the name: a tag, or where that gives a directory, a whole reference, for
     ``docker.io/app:v1`` is a name too."""
-    directory, _, tag = text.rpartition(":")
-    with_tag = bool(directory) and is_tag(tag)
-    first, _, rest = text.partition(":")
-    if rest and not (with_tag and _found((base / directory).is_dir)) and _found((base / first).is_dir):
-        return (base / first).resolve(), rest
-    return ((base / directory).resolve(), tag) if with_tag else ((base / text).resolve(), "")
+    whole, name = _split(text, lambda part: (base / part).is_dir())
+    if not name and not _found((base / whole).exists):  # what is missing is told as what was most likely meant
+        directory, _, tag = text.rpartition(":")
+        whole, name = (directory, tag) if directory and is_tag(tag) else (text, "")
+    return (base / whole).resolve(), name
 
 
 def _found(look: Callable[[], bool]) -> bool:
