@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,14 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
+from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.cache.log import ManifestLog
 from tagflow.stores.cache.store import CachedStore
 from tagflow.stores.layout.store import LayoutStore
+from tagflow.stores.port import Silence
 from tests import images
 from tests.cli.runner import POLICY, Desk, run
+from tests.engine.test_streams import Script, failure_of
 from tests.memory import MemoryRegistry
 from tests.servers import require
 
@@ -66,6 +71,32 @@ class TestFull:
         (small / "ballast").unlink()
         assert run(push, small, {"TMPDIR": str(tmp_path)}).status in (0, 6)
         assert desk.quickly("verify").status == 0
+
+    def test_an_archive_that_does_not_fit_where_it_is_unpacked(
+        self, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        path = tmp_path / "all.tar.gz"
+        path.write_bytes(gzip.compress(bytes(2_000_000)))
+        with pytest.raises(StoreError) as raised:
+            open_archive(path)
+        error = raised.value
+        assert error.message == f"{path}: cannot be unpacked into {small}: no space left on device"
+        assert (error.code, "TMPDIR" in error.hint, str(small) in error.hint) == ("archive.unreadable", True, True)
+
+    def test_an_image_of_a_daemon_that_does_not_fit_where_it_is_saved(
+        self, small: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The daemon has room; where it has none, it says the same."""
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        scratch = Path(tempfile.mkdtemp())
+        error = failure_of(Script(bytes(2_000_000)), lambda engine: engine.save_to("app:1", scratch / "app.tar"))
+        assert error.message == f"app:1 cannot be written to {small}: no space left on device"
+        assert (error.code, "TMPDIR" in error.hint, "dockerd" in error.hint) == ("engine.save_failed", True, False)
+        lacking = Script({"errorDetail": {"message": "write /var/lib/docker/tmp/x: no space left on device"}})
+        (scratch / "app.tar").write_bytes(b"tar")
+        error = failure_of(lacking, lambda engine: engine.load(scratch / "app.tar", Silence()))
+        assert ("dockerd" in error.hint, "TMPDIR" in error.hint) == (True, False)
 
     def test_read_only(self, small: Path) -> None:
         desk = Desk(small)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import importlib
@@ -13,7 +14,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from tagflow.domain.reference import Repository, digest_of
 from tagflow.errors import NotFound, StoreError, TagflowError, UsageError
+from tagflow.stores.archive.files import unpacked
 from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, Store
@@ -443,6 +445,17 @@ class TestHostile:
         with pytest.raises(StoreError, match="Memory usage limit") as caught:
             open_archive(path)
         assert caught.value.code == "archive.invalid"
+
+    @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "zstd"])
+    def test_a_disk_that_fails_is_not_taken_for_damage(self, how: str) -> None:
+        """What unpacks bzip2 raises OSError where the content is damaged."""
+
+        def failing() -> Iterator[bytes]:
+            yield PACKED[how](b"x" * 9999)[:20]
+            raise OSError(errno.EIO, "Input/output error")
+
+        with pytest.raises(OSError, match="Input/output"):
+            list(unpacked(failing(), how))
 
     def test_zstd_without_what_unpacks_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("compression.zstd", "backports.zstd"):

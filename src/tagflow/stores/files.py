@@ -101,6 +101,11 @@ def why_unwritable(path: Path) -> str:
     return "" if os.access(folder, os.W_OK) else "its folder cannot be written to"
 
 
+def room_for(place: str) -> str:
+    """What to do where a temporary file cannot be written to ``place``: a hint."""
+    return f"Free some disk in {place}, or set TMPDIR to a directory that has more."
+
+
 def _standard_stream(found: os.stat_result) -> int | None:
     """Standard output or standard error, where that is what was found: what else is written there stays, and follows.
     Their names in ``/dev`` lead to whatever file the shell has put there."""

@@ -12,14 +12,14 @@ import tempfile
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 from msgspec import Struct
 
 from tagflow.errors import NotFound, StoreError
-from tagflow.stores.files import open_regular
+from tagflow.stores.files import open_regular, room_for
 from tagflow.stores.stream import CHUNK, chunks_of
 
 _PIECE = 1024 * 1024
@@ -61,20 +61,20 @@ def unpacked(chunks: Iterable[bytes], how: str) -> Iterator[bytes]:
     except ImportError as exc:
         raise UnpackError(f"is packed with {how}, which this Python was built without: unpack it first") from exc
     engine = make()
-    try:
-        for chunk in chunks:
-            data = chunk
-            while data or not (engine.eof or engine.needs_input):
-                if engine.eof:
-                    data = data.lstrip(b"\0")  # padding between and after streams
-                    if not data:
-                        break
-                    engine = make()
+    for chunk in chunks:
+        data = chunk
+        while data or not (engine.eof or engine.needs_input):
+            if engine.eof:
+                data = data.lstrip(b"\0")  # padding between and after streams
+                if not data:
+                    break
+                engine = make()
+            try:
                 piece = engine.decompress(data, _PIECE)
-                data = engine.unused_data if engine.eof else b""
-                yield piece
-    except failures as exc:
-        raise UnpackError(f"is damaged: {how} cannot unpack it ({exc})") from exc
+            except failures as exc:  # here alone: bzip2 has no exception of its own, and a disk may fail as well
+                raise UnpackError(f"is damaged: {how} cannot unpack it ({exc})") from exc
+            data = engine.unused_data if engine.eof else b""
+            yield piece
     if not engine.eof:
         raise UnpackError(f"is cut off: its {how} has no end")
 
@@ -241,19 +241,22 @@ class ArchiveFiles:
                 return self._unpacked(file, how)
 
     def _unpacked(self, file: IO[bytes], how: str) -> IO[bytes]:
-        plain = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this function)
+        with self._writing():
+            plain = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this function)
         try:
             limit = _unpacked_limit(os.fstat(file.fileno()).st_size)
             for chunk in unpacked(chunks_of(file), how):
-                plain.write(chunk)
+                with self._writing():
+                    plain.write(chunk)
                 if plain.tell() > limit:
                     raise self.invalid(f"it unpacks to more than {_UNPACKED_TIMES} times its size")
-            plain.flush()
-        except UnpackError as exc:
-            plain.close()
-            raise self.invalid(f"it {exc}") from exc
-        except BaseException:
-            plain.close()
+            with self._writing():
+                plain.flush()
+        except BaseException as exc:
+            with suppress(OSError):  # on a full disk what it still holds cannot be written: that is told already
+                plain.close()
+            if isinstance(exc, UnpackError):
+                raise self.invalid(f"it {exc}") from exc
             raise
         return plain
 
@@ -286,6 +289,16 @@ class ArchiveFiles:
                         yield info
             except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as exc:
                 raise self.invalid(f"it is not a tar archive, or damaged ({exc})") from exc
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is unpacked is written beside the archive's own disk: that is no failure to read it."""
+        try:
+            yield
+        except OSError as exc:
+            place = tempfile.gettempdir()
+            message = f"{self.path}: cannot be unpacked into {place}: {(exc.strerror or str(exc)).lower()}"
+            raise StoreError("archive.unreadable", message, hint=room_for(place)) from exc
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

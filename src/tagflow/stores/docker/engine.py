@@ -6,6 +6,7 @@ or transfers compares the digest that is returned with what the registry shows t
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -13,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 
 from tagflow.domain.reference import Digest, Repository, parse_reference
-from tagflow.errors import NotFound
+from tagflow.errors import NotFound, StoreError
 from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, for_platform, whole
 from tagflow.stores.docker.events import GONE_HINT, Failure, Vanished, failing, follow
 from tagflow.stores.docker.link import Connect, Link
 from tagflow.stores.docker.local import LocalImages
 from tagflow.stores.docker.names import docker_name, in_full, is_image, only_platform, registry_name, without_tag
-from tagflow.stores.files import publish
+from tagflow.stores.files import publish, room_for
 from tagflow.stores.port import OCI_MANIFEST, Manifest, Progress, Pushed, Silence, Store
 from tagflow.stores.registry.auth.credentials import Credential
 from tagflow.stores.registry.auth.docker_config import HUB_KEY
@@ -198,8 +199,11 @@ class Engine:
         image, failure = self.image_id(name), failing("engine.save_failed", f"save {name} to {path.name}")
         try:
             publish(path, whole(self._saved(image, failure), failure), durable=False)
-        except OSError as exc:
-            raise failure((exc.strerror or "error").lower()) from exc
+        except OSError as exc:  # of this machine's disk: what the daemon fails at is translated where it is called
+            temporary = tempfile.gettempdir()
+            place = temporary if path.is_relative_to(temporary) else str(path.parent)
+            message = f"{name} cannot be written to {place}: {(exc.strerror or str(exc)).lower()}"
+            raise StoreError("engine.save_failed", message, hint=room_for(place)) from exc
         return image
 
     def load(self, path: Path, progress: Progress) -> Digest:
@@ -212,7 +216,8 @@ class Engine:
                 progress.expect(path.stat().st_size)
                 return self._load(counted(chunks_of(file), progress), path.name)
         except OSError as exc:
-            raise failing("engine.load_failed", f"read {path.name}")((exc.strerror or "error").lower()) from exc
+            message = f"{path} cannot be read: {(exc.strerror or str(exc)).lower()}"
+            raise StoreError("engine.load_failed", message) from exc
 
     def load_from(self, store: Store, manifest: Manifest, progress: Progress, platform: str = "") -> Digest:
         """Bring an image of any store into the daemon; out of an index, the one for ``platform``, by default the
