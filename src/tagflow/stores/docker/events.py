@@ -26,11 +26,12 @@ _GONE = (
     "does not exist locally with the tag",
     "No such image",
     "could not find image from tag",
+    "failed to get digest",
     "failed to get top layer from image",
     "layer does not exist",
 )
 """What the daemon says where an image, or the name that it was just given, is not there, or is being removed (moby,
-``distribution/push.go``, ``layer/layer.go``, ``daemon/containerd/image_push.go``)."""
+``distribution/push.go``, ``image/fs.go``, ``layer/layer.go``, ``daemon/containerd/image_push.go``)."""
 GONE_HINT = "Something else removes images, or their names, in this daemon at the same time. Run it again."
 _HINTS = (
     ("HTTP response to HTTPS client", "List the registry in `insecure-registries` of dockerd's daemon.json."),
