@@ -14,9 +14,11 @@ from tagflow.decide.election import Verdict, elect
 from tagflow.domain.history import Action, Entry, Parent
 from tagflow.domain.intent import Intent
 from tagflow.domain.own_tags import RecordTag
+from tagflow.domain.reference import Repository
 from tagflow.execute.looks import Lookout
+from tagflow.verbs.verify import verify
 from tests.flows.test_writer import announced
-from tests.flows.world import World
+from tests.flows.world import World, fails
 
 
 @pytest.fixture
@@ -235,3 +237,43 @@ def test_aborts_that_name_one_another_are_each_read_once(world: World) -> None:
     lookout = Lookout(world.context(), cast(Any, Observer()))
     assert list(lookout.ages_of_takeovers(prospect, 60.0, None)) == []
     assert set(lookups) == entries.keys() - {entry.tag for entry in level}
+
+
+def carried_on_by_a_loser(attempt: int) -> World:
+    """v1.2.0 has won and moved the tag. Before it did, v1.3.0 was announced by a run that died, and v1.4.0 by one that
+    gave way: to whichever of the two sorts first, which depends on the names of the records."""
+    world = World()
+    for version in ("v1.0.0", "v1.1.0"):
+        world.through(version, "dev", "test", "prod")
+    for version in ("v1.2.0", "v1.3.0", "v1.4.0"):
+        world.through(version, "dev", "test")
+    runs = [World(memory=world.memory, actor=f"{name} {attempt}") for name in ("winner", "dead", "loser")]
+    winner, dead, loser = (
+        run.propose_promote(f"frontend={version}", to="prod")
+        for run, version in zip(runs, ("v1.2.0", "v1.3.0", "v1.4.0"), strict=True)
+    )
+    waiting = [True]
+
+    def meanwhile(operation: str, _repository: Repository, detail: str) -> None:
+        if (operation, detail) == ("move", "prod") and waiting and waiting.pop():
+            assert runs[1].crash(lambda: runs[1].carry_out(dead), 2)
+            with fails("release.overtaken", 5):
+                runs[2].carry_out(loser)
+
+    with world.hooked(before=meanwhile):
+        runs[0].carry_out(winner)
+    return world
+
+
+def test_a_loser_of_which_only_the_abort_of_another_is_left_did_not_arrive() -> None:
+    for world in map(carried_on_by_a_loser, range(60)):
+        standing = world.seen("frontend", "prod").standing
+        if any(head.record.action == "abort" and head.record.version == "v1.3.0" for head in standing.heads):
+            break
+    assert {head.record.version for head in standing.heads} == {"v1.2.0", "v1.3.0"}
+    assert (standing.version, standing.state.voided("v1.3.0")) == ("v1.2.0", True)
+    assert {it.problem for it in verify(world.context(), ["prod"])} <= {"history.fork"}
+    world.later(hours=1)
+    assert world.promote("frontend=v1.4.0", to="prod").applied
+    assert verify(world.context(), ["prod"]) == []
+    assert world.tag("frontend", "v1.3.0-prod") is None

@@ -168,8 +168,12 @@ class Standing(Struct, frozen=True, dict=True):
             noted = _without_holds(entry.record.state, state) if announced else entry.record.state
             state = state.joined(noted, self._lifts)
         for other in (entry.record for entry in others):
+            top = other.state.top
             if other.action in RELEASES and other.action != "rollback":
                 state = state.aborted(other.version, other.digest)
+            elif other.carries_on and top is not None and top.digest == other.digest != self.digest:
+                # What gave way to it, or was noted beside it, is all that is on top of that release.
+                state = state.aborted(top.version, top.digest)
         return state
 
     @cached_property
