@@ -187,7 +187,7 @@ class TestConnections:
 
 
 class TestAgain:
-    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+    @pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 522])
     def test_a_status_that_passes(self, http: Transport, proxy: FaultProxy, status: int) -> None:
         proxy.add(status=status, times=2)
         assert http.send(Request("GET", f"http://{proxy.host}/v2/")).status == 200
@@ -207,7 +207,9 @@ class TestAgain:
         assert code_of(http.send, Request("GET", f"http://{proxy.host}/v2/")) == code
         assert proxy.count() == QUICK.attempts
 
-    @pytest.mark.parametrize(("status", "may_be_done"), [(429, False), (503, False), (502, True), (504, True)])
+    @pytest.mark.parametrize(
+        ("status", "may_be_done"), [(429, False), (503, False), (502, True), (504, True), (524, True)]
+    )
     def test_what_a_gateway_says_is_no_answer_of_the_registry(
         self, http: Transport, proxy: FaultProxy, status: int, may_be_done: bool
     ) -> None:

@@ -14,11 +14,14 @@ from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.vendors import ecr
 
-_IMMUTABLE = re.compile(r"immutab|cannot be overwritten|already exists|disallowed|locked", re.IGNORECASE)
+_IMMUTABLE = re.compile(
+    r"immutab|cannot be overwritten|cannot be updated|does not allow updating|already exists|disallowed|\blocked",
+    re.IGNORECASE,
+)
 _IMMUTABLE_CODES = frozenset({"TAG_INVALID", "REGISTRY_DISALLOWED_OPERATION"})
 _UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"})
 _UNKNOWN_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
-_NO_API = (400, 404, 405, 501)
+_NO_API = (400, 404, 405, 406, 501)
 _TEXT_LIMIT = 300
 
 
@@ -45,6 +48,14 @@ _TAG_PAGE = msgspec.json.Decoder(_TagPage)
 # Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
 
 
+class _Index(msgspec.Struct):
+    manifests: list[Any]
+    mediaType: str = ""
+
+
+_INDEX = msgspec.json.Decoder(_Index)
+
+
 def content_type(answer: Answer) -> str:
     """The ``Content-Type`` without its parameters, in lower case; empty where there is none."""
     return (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
@@ -64,9 +75,15 @@ def codes(answer: Answer) -> frozenset[str]:
 
 def explanation(answer: Answer) -> str:
     """What the registry says, on one short line: ``HTTP 400, TAG_INVALID: …``."""
-    said = "; ".join(f"{error.code}: {error.message}" for error in _errors(answer))
+    said = "; ".join(f"{error.code}: {error.message}{_in_detail(error)}" for error in _errors(answer))
     clean = "".join(c if c.isprintable() else " " for c in said)[:_TEXT_LIMIT]
     return f"HTTP {answer.status}, {clean}" if clean else f"HTTP {answer.status}"
+
+
+def _in_detail(error: _Error) -> str:
+    """The reason where it stands in the ``detail`` alone, as at GitLab and Nexus."""
+    detail = error.detail
+    return f" ({detail})" if isinstance(detail, str) and detail and detail not in str(error.message) else ""
 
 
 def content_digest(answer: Answer) -> Digest | None:
@@ -94,7 +111,18 @@ def read_tags(answer: Answer) -> list[str]:
 
 def has_no_referrers_api(answer: Answer) -> bool:
     """404 says so (distribution-spec 1.1, "Unavailable Referrers API"); others say it otherwise, or answer a page."""
-    return answer.status in _NO_API or (answer.status == 200 and content_type(answer) != OCI_INDEX)
+    return answer.status in _NO_API or (
+        answer.status == 200 and content_type(answer) != OCI_INDEX and not _lists(answer)
+    )
+
+
+def _lists(answer: Answer) -> bool:
+    """Whether what calls itself plain JSON is an index all the same, as Harbor 2.8 and 2.9 answered."""
+    try:
+        index = _INDEX.decode(answer.body) if content_type(answer) == "application/json" else None
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return index is not None and index.mediaType in ("", OCI_INDEX)
 
 
 def is_immutable(answer: Answer, host: str) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -122,9 +122,19 @@ def _next_page(session: Session, answer: Answer) -> str | None:
     known = [url for url in (answer.url, session.base) if address and addresses.same_host(address, url)]
     if address is None or not known:
         raise invalid(answer.url, "continues its list at an address that is not its own")
-    return addresses.with_scheme_of(address, known[0])
+    return addresses.with_scheme_of(_of_the_same_list(address, answer.url), known[0])
 
 
+def _of_the_same_list(address: str, asked: str) -> str:
+    """Where the next page of a list of tags is. Artifactory and Nexus leave out, or put before it, what only their
+    proxy knows of the path: there is nothing, or another repository. What follows ``?`` is right."""
+    path = urlsplit(asked).path
+    parts = urlsplit(address)
+    is_list = path.endswith(_TAGS_LIST) and parts.path.endswith(_TAGS_LIST)
+    return urlunsplit(parts._replace(path=path)) if is_list else address
+
+
+_TAGS_LIST = "/tags/list"
 _TRIES = 5
 
 

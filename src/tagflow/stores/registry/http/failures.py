@@ -11,8 +11,9 @@ from urllib3 import exceptions as problems
 from tagflow.errors import StoreError, Unanswered
 from tagflow.stores.registry.http.pace import Transient
 
-_OF_GATEWAYS = (502, 504)
-"""Said by what stands before a registry, which may still do what it was asked (RFC 9110, 15.6.3 and 15.6.5)."""
+OF_GATEWAYS = frozenset({502, 504, *range(520, 525)})
+"""Said by what stands before a registry, which may still do what it was asked (RFC 9110, 15.6.3 and 15.6.5; 520 to 524
+are Cloudflare's)."""
 _REFUSED_TRIES = 3
 """Where nobody listens, that seldom changes within a minute: about half a second of waits."""
 
@@ -109,5 +110,5 @@ def unavailable(url: str, status: int) -> StoreError:
     if status == 429:
         hint = "Try again later; logged in users usually have a higher limit (docker login)."
         return StoreError("registry.throttled", f"{host} has had too many requests (HTTP 429)", hint=hint)
-    kind = Unanswered if status in _OF_GATEWAYS else StoreError
+    kind = Unanswered if status in OF_GATEWAYS else StoreError
     return kind("registry.unavailable", f"{host} fails with HTTP {status}", hint="Try again later.")

@@ -21,7 +21,7 @@ from tagflow.stores.port import Chunks
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import check_destination
 from tagflow.stores.registry.http.connections import CONNECT_SECONDS, Pools, seconds_connecting
-from tagflow.stores.registry.http.failures import invalid, timed_out, translated, unavailable
+from tagflow.stores.registry.http.failures import OF_GATEWAYS, invalid, timed_out, translated, unavailable
 from tagflow.stores.registry.http.pace import RateLimiter, Settings, Transient, Turn, Widths, retry_after
 
 BODY_SECONDS = 120.0
@@ -32,7 +32,8 @@ CHUNK = 128 * 1024
 SLICE = 128 * 1024
 """Bytes sent at once. Each must be on its way within CONNECT_SECONDS, so slow lines want small ones."""
 REDIRECTS = 5
-_PASSING = frozenset({429, 502, 503, 504})
+_PASSING = OF_GATEWAYS | {408, 429, 499, 503}
+"""408 and 499 are said of a request that did not come whole."""
 _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 
 

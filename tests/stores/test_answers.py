@@ -1,0 +1,83 @@
+"""What registries answer as their own code has it, and what it means."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tagflow.stores.port import OCI_INDEX
+from tagflow.stores.registry.answers import explanation, has_no_referrers_api, is_immutable
+from tagflow.stores.registry.http.pace import Settings
+from tagflow.stores.registry.http.transport import Answer
+from tagflow.stores.registry.store import RegistryHost
+from tests.registries.simulator import Quirks, failed, simulated_registry
+from tests.standin import Asked, Say
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+INDEX = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+
+
+def refused(**error: object) -> Answer:
+    return Answer(400, {}, json.dumps({"errors": [error]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "has_none"),
+    [
+        (Answer(200, JSON, json.dumps(INDEX).encode()), False),  # Harbor 2.8 to 2.9.5, referrers.go
+        (Answer(200, JSON, json.dumps({**INDEX, "mediaType": ""}).encode()), False),
+        (Answer(200, JSON, b'{"schemaVersion": 2, "config": {}, "layers": []}'), True),  # GitLab: the image itself
+        (Answer(200, JSON, b"[]"), True),
+        (Answer(200, {"Content-Type": "text/html"}, json.dumps(INDEX).encode()), True),
+        (Answer(406, {}), True),  # Artifactory before 7.90
+        (Answer(403, {}), False),
+    ],
+)
+def test_a_list_of_referrers_is_one_whatever_it_calls_itself(answer: Answer, has_none: bool) -> None:
+    assert has_no_referrers_api(answer) is has_none
+
+
+def test_a_reason_in_the_detail_is_told() -> None:
+    answer = refused(code="MANIFEST_INVALID", message="manifest invalid", detail="unknown media type: x/y")
+    assert explanation(answer) == "HTTP 400, MANIFEST_INVALID: manifest invalid (unknown media type: x/y)"
+    assert explanation(refused(code="X", message="no: y", detail="no")) == "HTTP 400, X: no: y"
+
+
+@pytest.mark.parametrize(
+    ("detail", "immutable"),
+    [
+        ("Repository does not allow updating assets: docker-local", True),  # Nexus, "Disable redeploy"
+        ("the tag is locked", True),
+        ("your account is blocked", False),
+    ],
+)
+def test_tags_that_may_not_move(detail: str, immutable: bool) -> None:
+    answer = refused(code="BLOB_UPLOAD_INVALID", message="blob upload invalid", detail=detail)
+    assert is_immutable(answer, "r.test") is immutable
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "/v2/app/tags/list?last={last}&n=1000",  # Artifactory, RTFACT-18971
+        "/repository/docker/v2/docker/app/tags/list?n=1000&last={last}",  # Nexus, nexus-public#1011
+    ],
+)
+def test_a_list_goes_on_where_it_began(link: str) -> None:
+    tags = [f"t{number:04}" for number in range(1500)]
+
+    def pages(asked: Asked, _: Callable[[Asked], Say]) -> Say:
+        if re.fullmatch("/v2/docker/app/tags/list", asked.path) is None:
+            return failed(404, "NAME_UNKNOWN", "not here")
+        last = asked.query.get("last", [""])[0]
+        page = [tag for tag in tags if tag > last][:1000]
+        said = Say(body=json.dumps({"name": "docker/app", "tags": page}).encode(), headers=JSON)
+        more = page != [] and page[-1] != tags[-1]
+        return said.having({"Link": f'<{link.format(last=page[-1])}>; rel="next"'}) if more else said
+
+    with simulated_registry(Quirks(), pages) as (_, server):
+        store = RegistryHost(server.host, Settings(environ={})).store("docker/app")
+        assert sorted(store.tags()) == tags
