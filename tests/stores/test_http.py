@@ -208,7 +208,7 @@ class TestAgain:
         assert proxy.count() == QUICK.attempts
 
     @pytest.mark.parametrize(
-        ("status", "may_be_done"), [(429, False), (503, False), (502, True), (504, True), (524, True)]
+        ("status", "may_be_done"), [(429, False), (503, False), (502, True), (504, True), (499, True), (524, True)]
     )
     def test_what_a_gateway_says_is_no_answer_of_the_registry(
         self, http: Transport, proxy: FaultProxy, status: int, may_be_done: bool

@@ -11,9 +11,9 @@ from urllib3 import exceptions as problems
 from tagflow.errors import StoreError, Unanswered
 from tagflow.stores.registry.http.pace import Transient
 
-OF_GATEWAYS = frozenset({502, 504, *range(520, 525)})
-"""Said by what stands before a registry, which may still do what it was asked (RFC 9110, 15.6.3 and 15.6.5; 520 to 524
-are Cloudflare's)."""
+OF_GATEWAYS = frozenset({499, 502, 504, *range(520, 525)})
+"""Said by what stands before a registry, which may still do what it was asked (RFC 9110, 15.6.3 and 15.6.5; 499 is
+nginx's, 520 to 524 are Cloudflare's)."""
 _REFUSED_TRIES = 3
 """Where nobody listens, that seldom changes within a minute: about half a second of waits."""
 

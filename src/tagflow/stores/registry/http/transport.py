@@ -32,8 +32,8 @@ CHUNK = 128 * 1024
 SLICE = 128 * 1024
 """Bytes sent at once. Each must be on its way within CONNECT_SECONDS, so slow lines want small ones."""
 REDIRECTS = 5
-_PASSING = OF_GATEWAYS | {408, 429, 499, 503}
-"""408 and 499 are said of a request that did not come whole."""
+_PASSING = OF_GATEWAYS | {408, 429, 503}
+"""408 is said of a request that did not come whole (RFC 9110, 15.5.9)."""
 _REDIRECTING = frozenset({301, 302, 303, 307, 308})
 
 
