@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import Chunks, Descriptor, Guard, Manifest, Store, TagMoved, read_manifest
+from tagflow.stores.port import Chunks, Descriptor, Guard, Manifest, Store, TagMoved, TypeRefused, read_manifest
 from tagflow.stores.stream import verified
 
 WRITES = frozenset({"put", "move", "untag", "write_blob", "mount"})
@@ -43,13 +43,15 @@ class MemoryRegistry:
     ``before`` runs when nothing is done yet, ``after`` when it is done but not answered (for ``move``: not yet read
     back): raise there to play a crash, or change something to play somebody else. Hooks may call stores; the
     operations that they make are counted too. ``undeletable`` plays a registry without tag deletion, ``immutable``
-    says which existing tags the registry itself lets nobody move.
+    says which existing tags the registry itself lets nobody move, ``knows_types`` whether it keeps artifacts of any
+    type.
     """
 
     def __init__(self) -> None:
         self.before: Hook = _nothing
         self.after: Hook = _nothing
         self.undeletable = False
+        self.knows_types = True
         self.immutable: Callable[[Repository, str], bool] = lambda repository, tag: False
         self.calls: list[Call] = []
         self.lock = threading.RLock()
@@ -132,6 +134,8 @@ class MemoryStore:
     def put(self, manifest: Manifest, tag: str | None = None) -> None:
         detail = tag or manifest.digest
         self._begin("put", detail)
+        if not self._registry.knows_types and manifest.document.get("artifactType"):
+            raise TypeRefused("registry.rejected", f"{self.repository}: unknown media type: {manifest.artifact_type}")
         with self._registry.lock:
             if tag is not None and self._content.tags.get(tag, manifest.digest) != manifest.digest:
                 self._check_mutable(tag)

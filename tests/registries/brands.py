@@ -22,6 +22,15 @@ ACR_HOST = "acme.azurecr.io"
 GAR_HOST = "europe-west1-docker.pkg.dev"
 HARBOR_HOST = "harbor.example"
 ZOT_HOST = "zot.example"
+GITLAB_HOST = "registry.gitlab.com"
+GITLAB_TYPES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+)
+"""Some of those that GitLab keeps: no others, whatever the specification says of artifacts."""
 AZURE_REFRESH = "azure-refresh-token"
 GOOGLE_TOKEN = "ya29.simulated"
 IMMUTABLE = {
@@ -43,6 +52,7 @@ IMMUTABLE = {
     "artifact-registry": Refusal(400, "MANIFEST_INVALID", "The repository has enabled tag immutability."),
     "ghcr": Refusal(400, "TAG_INVALID", "never said: GHCR has no immutable tags"),
     "harbor": Refusal(412, "PRECONDITION", "Failed to process request due to 'app:v1.0' configured as immutable."),
+    "gitlab": Refusal(400, "MANIFEST_INVALID", "manifest invalid", "Tag v1.0 is immutable"),
     "zot": Refusal(403, "DENIED", "requested access to the resource is denied"),
 }
 
@@ -182,6 +192,16 @@ def harbor(network: Network, home: Path, _stack: ExitStack) -> Brand:
     return Brand("harbor", HARBOR_HOST, registry, environ, "library", login)
 
 
+def gitlab(network: Network, home: Path, _stack: ExitStack) -> Brand:
+    """A deploy token; the project's own namespace; types of artifacts by a list; no lists of referrers."""
+    login = TokenLogin("https://gitlab.com/jwt/auth", "container_registry", _users("gitlab+deploy-token-1", SECRET))
+    quirks = Quirks(referrers=False, immutable=IMMUTABLE["gitlab"], types=GITLAB_TYPES)
+    registry = Simulator(GITLAB_HOST, quirks, login)
+    network.hosts |= {GITLAB_HOST: registry, "gitlab.com": login.serve}
+    environ = _docker_login(network, home, GITLAB_HOST, "gitlab+deploy-token-1", SECRET)
+    return Brand("gitlab", GITLAB_HOST, registry, environ, "acme/shop", login)
+
+
 def zot(network: Network, home: Path, _stack: ExitStack) -> Brand:
     """A password; several tags in one PUT; an immutable tag is a right that is missing, so a plain 403."""
     login = BasicLogin('Basic realm="Authorization Required"', _users(USER, SECRET))
@@ -197,6 +217,7 @@ BRANDS: Mapping[str, Opener] = {
     "artifact-registry": artifact_registry,
     "ghcr": ghcr,
     "harbor": harbor,
+    "gitlab": gitlab,
     "zot": zot,
 }
 HOSTS = (
@@ -210,6 +231,9 @@ HOSTS = (
     GAR_HOST,
     "ghcr.io",
     HARBOR_HOST,
+    GITLAB_HOST,
+    "gitlab.com",
+    "quay.io",
     ZOT_HOST,
 )
 

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,9 +27,10 @@ class Refusal:
     status: int
     code: str
     message: str
+    detail: str | None = None
 
     def say(self) -> Say:
-        return failed(self.status, self.code, self.message)
+        return failed(self.status, self.code, self.message, detail=self.detail)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Quirks:
     """How a registry differs. ``storage`` is the host that blobs are redirected to; ``immutable`` how the PUT of a tag
     that may not move is refused (``refuses_same``: even at the digest where it stands); ``untag`` the answer to the
     DELETE of a tag, ``untag_takes_image`` whether the image goes with it, and all its tags; ``multitag``: several tags
-    in one PUT."""
+    in one PUT; ``types``: what manifests, configurations and layers may be, where that is not anything."""
 
     page: int = 100
     heeds_n: bool = True
@@ -52,6 +53,7 @@ class Quirks:
     storage: str = ""
     immutable: Refusal = Refusal(400, "TAG_INVALID", "immutable")
     refuses_same: bool = False
+    types: Collection[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     """More headers of every answer about a manifest."""
 
@@ -134,6 +136,8 @@ class Simulator:
     def _put_manifest(self, asked: Asked, name: str, reference: str) -> Say:
         repo, digest = self.repos[name], digest_of(asked.body)
         document = json.loads(asked.body)
+        if unknown := self._unknown(document):
+            return failed(400, "MANIFEST_INVALID", "manifest invalid", detail=f"unknown media type: {unknown}")
         if lost := self._lost(repo, document):
             return failed(404, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {lost}")
         if ":" in reference:
@@ -155,6 +159,11 @@ class Simulator:
         if self.quirks.referrers and "subject" in document:
             headers["OCI-Subject"] = document["subject"]["digest"]
         return Say(201, headers=headers)
+
+    def _unknown(self, document: Mapping[str, Any]) -> str:
+        parts = [*([document["config"]] if "config" in document else []), *document.get("layers", [])]
+        stated = [document.get("artifactType"), *(part["mediaType"] for part in parts)]
+        return next((it for it in stated if it and self.quirks.types and it not in self.quirks.types), "")
 
     def _lost(self, repo: Repo, document: Mapping[str, Any]) -> str:
         parts = [*document.get("layers", []), *([document["config"]] if "config" in document else [])]
@@ -286,7 +295,9 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def failed(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Say:
+def failed(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None, detail: str | None = None
+) -> Say:
     """An error as the specification writes it."""
-    body = json.dumps({"errors": [{"code": code, "message": message, "detail": None}]}).encode()
+    body = json.dumps({"errors": [{"code": code, "message": message, "detail": detail}]}).encode()
     return Say(status, body, {"Content-Type": "application/json", **(headers or {})})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -9,12 +10,15 @@ import pytest
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import Refused, StoreError
+from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.marks import LONG
 from tests.registries.brands import BRANDS, Brand
 from tests.registries.fixtures import OpenBrand, connect
 from tests.registries.network import Network
+from tests.registries.simulator import failed
+from tests.standin import Asked, Say
 
 
 @pytest.fixture(params=BRANDS)
@@ -62,7 +66,7 @@ def test_a_login_is_told_to_the_registry_and_its_token_server_only(
 ) -> None:
     manifest = images.image(store, tag="v1.0")
     assert b"".join(store.read_blob(manifest.blobs[0]))
-    own = {brand.registry.host, "auth.docker.io"}
+    own = {brand.registry.host, "auth.docker.io", "gitlab.com"}
     assert {name for name, asked in internet.asked if asked.authorization} <= own
     if brand.registry.quirks.storage:
         assert brand.registry.quirks.storage in {name for name, _ in internet.asked}
@@ -108,3 +112,65 @@ def test_doctor_tells_features(brand: Brand, host: RegistryHost, store: Registry
     assert checks["referrers"].ok == quirks.referrers
     assert checks["tag deletion"].ok == (quirks.untag == 202)
     assert store.tags() == ["v1.0"]
+
+
+@pytest.mark.parametrize(
+    ("brand", "challenge"), [("harbor", ""), ("harbor", 'Basic realm="harbor"')], indirect=["brand"]
+)
+def test_a_project_that_is_not_there_is_no_wrong_password(
+    brand: Brand, host: RegistryHost, internet: Network, challenge: str
+) -> None:
+    """Harbor hides it by a 401, with a token and a password that are good (src/server/middleware/v2auth)."""
+    harbor = internet.hosts[brand.host]
+    said = failed(401, "UNAUTHORIZED", "project nosuch not found", {"WWW-Authenticate": challenge})
+    internet.hosts[brand.host] = lambda asked: (
+        said if asked.path.startswith("/v2/nosuch") and asked.authorization else harbor(asked)
+    )
+    host.ping()
+    with pytest.raises(StoreError) as caught:
+        host.store("nosuch/app").tags()
+    assert caught.value.code == "registry.denied"
+    assert "project nosuch not found" in caught.value.message
+    assert "login itself is good" in caught.value.hint or "rights" in caught.value.hint
+
+
+@pytest.mark.parametrize("brand", ["artifact-registry"], indirect=True)
+def test_a_token_server_that_knows_no_such_repository(brand: Brand, host: RegistryHost, internet: Network) -> None:
+    registry = internet.hosts[brand.host]
+    said = failed(404, "NAME_UNKNOWN", "no such project")
+    internet.hosts[brand.host] = lambda asked: (
+        said if asked.path == "/v2/token" and "nosuch" in asked.target else registry(asked)
+    )
+    with pytest.raises(StoreError) as caught:
+        host.store("nosuch/app").tags()
+    assert caught.value.code == "registry.denied"
+    assert "no such project" in caught.value.message
+
+
+@pytest.mark.parametrize("brand", ["ecr"], indirect=True)
+def test_a_list_that_ends_with_a_full_page(brand: Brand, host: RegistryHost, internet: Network) -> None:
+    """ECR links to what follows, and answers 405 to `last`."""
+    tags = [f"t{number:04}" for number in range(1000)]
+
+    def answer(asked: Asked) -> Say:
+        if asked.path.endswith("/tags/list") and asked.authorization:
+            body = json.dumps({"name": "acme/app", "tags": tags}).encode()
+            return failed(405, "UNSUPPORTED", "no") if "last" in asked.query else Say(body=body)
+        return ecr(asked)
+
+    ecr = internet.hosts[brand.host]
+    internet.hosts[brand.host] = answer
+    assert host.store("acme/app").tags() == tags
+
+
+def test_doctor_does_not_have_repositories_created(open_brand: OpenBrand, internet: Network) -> None:
+    """Quay creates a repository for who asks for a token to push to it (endpoints/v2/v2auth.py)."""
+    brand = open_brand("harbor")
+    internet.hosts["quay.io"] = internet.hosts[brand.host]
+    host = RegistryHost("quay.io", Settings(environ={**brand.environ, "HOME": "/nonexistent"}))
+    checkup = host.examine([Repository("quay.io", "library/app")], datetime.now(UTC))
+    host.close()
+    assert {asked.method for name, asked in internet.asked if name == "quay.io"} <= {"GET", "HEAD"}
+    assert not any("push" in asked.target for _, asked in internet.asked)
+    told = {check.check: check.detail for check in checkup.checks}
+    assert "Quay would create them" in told["push"]

@@ -8,11 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
+from tagflow.domain.reference import Repository, digest_of
+from tagflow.errors import StoreError
 from tagflow.stores.port import OCI_INDEX
-from tagflow.stores.registry.answers import explanation, has_no_referrers_api, is_immutable
+from tagflow.stores.registry.answers import explanation, has_no_referrers_api, is_immutable, refusal
+from tagflow.stores.registry.auth.tokens import Challenge, token_request
 from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.store import RegistryHost
+from tagflow.stores.registry.vendors import ecr, hazards
 from tests.registries.simulator import Quirks, failed, simulated_registry
 from tests.standin import Asked, Say
 
@@ -81,3 +85,76 @@ def test_a_list_goes_on_where_it_began(link: str) -> None:
     with simulated_registry(Quirks(), pages) as (_, server):
         store = RegistryHost(server.host, Settings(environ={})).store("docker/app")
         assert sorted(store.tags()) == tags
+
+
+def test_see_other_is_no_list_of_referrers() -> None:
+    """GHCR sends everybody to a page of github.com, which answers with 429 soon."""
+
+    def elsewhere(asked: Asked, server: Callable[[Asked], Say]) -> Say:
+        if "/referrers/" in asked.path:
+            return Say(303, headers={"Location": "http://127.0.0.1:9/page"})
+        return server(asked)
+
+    with simulated_registry(Quirks(referrers=False), elsewhere) as (_, server):
+        store = RegistryHost(server.host, Settings(environ={})).store("app")
+        assert store.referrers(digest_of(b"x")) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1"),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+    ],
+)
+def test_hosts_of_ecr(host: str, region: str) -> None:
+    found = ecr(host)
+    assert found is not None
+    assert (found.account, found.region) == ("123456789012", region)
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [
+        (
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "Log in again, for 12 hours: `aws ecr get-login-password --region eu-west-1 | docker login --username AWS"
+            " --password-stdin 123456789012.dkr.ecr.eu-west-1.amazonaws.com`.",
+        ),
+        ("r.test", "Log in again: `docker login r.test`."),
+    ],
+)
+def test_a_login_that_is_over(host: str, hint: str) -> None:
+    said = failed(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
+    error = refusal(Answer(403, {}, said.body), Repository(host, "app"), "list tags")
+    assert (error.code, error.hint) == ("auth.denied", hint)
+
+
+def test_denied_by_another_status() -> None:
+    said = failed(400, "DENIED", "not authorized")  # ECR Public
+    assert refusal(Answer(400, {}, said.body), Repository("public.ecr.aws", "a/b"), "x").code == "registry.denied"
+
+
+def test_a_registry_that_ends_tls_elsewhere_names_itself_by_http() -> None:
+    def asks(url: str, realm: str) -> str:
+        return token_request(url, Challenge("bearer", {"realm": realm}), None, ()).url
+
+    assert asks("https://h.test/v2/", "http://h.test/service/token") == "https://h.test/service/token"
+    assert asks("http://127.0.0.1:5000/v2/", "https://127.0.0.1:5000/t") == "https://127.0.0.1:5000/t"
+    with pytest.raises(StoreError):
+        asks("https://h.test/v2/", "http://tokens.test/service/token")
+
+
+@pytest.mark.parametrize(
+    ("headers", "service", "names"),
+    [
+        ({}, "harbor-registry", "Harbor"),  # src/core/service/token, of all versions
+        ({"X-Harbor-CSRF-Token": "x"}, "", "Harbor"),
+        ({"X-JFrog-Version": "Artifactory/7.90"}, "", "maxUniqueTags"),
+        ({"Gitlab-Container-Registry-Version": "4.0"}, "container_registry", "cleanup"),
+    ],
+)
+def test_whose_registry_it_is(headers: dict[str, str], service: str, names: str) -> None:
+    told = hazards("registry.example", headers, service, is_distribution=False)
+    assert any(names in check.detail for check in told)

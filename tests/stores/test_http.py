@@ -20,7 +20,7 @@ from tagflow.errors import StoreError, Unanswered
 from tagflow.stores.registry.http import connections
 from tagflow.stores.registry.http.connections import AHEAD
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
-from tagflow.stores.registry.http.transport import ANSWER_LIMIT, Request, Transport
+from tagflow.stores.registry.http.transport import ANSWER_LIMIT, REDIRECTING, Request, Transport
 from tests.proxy import FaultProxy
 from tests.servers import free_port, make_certificate
 from tests.standin import Asked, Say, standin
@@ -309,7 +309,7 @@ class TestRedirects:
     AUTHORIZATION = "Bearer s3cr3t"
 
     def request(self, host: str, **more: Any) -> Request:
-        return Request("GET", f"http://{host}/blob", authorization=self.AUTHORIZATION, follow=True, **more)
+        return Request("GET", f"http://{host}/blob", authorization=self.AUTHORIZATION, follow=REDIRECTING, **more)
 
     def test_credentials_stay_at_their_host(self, http: Transport) -> None:
         with standin(lambda _: Say(body=b"content")) as storage:

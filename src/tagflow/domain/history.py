@@ -132,12 +132,14 @@ class Record(Struct, frozen=True):
 
 class Entry(Struct, frozen=True):
     """A record as it stands in a repository: under its tag, at its digest. ``proof`` is what its signature proves; None
-    where nobody has to sign."""
+    where nobody has to sign. ``as_image``: the registry keeps no type that it does not know, and it calls itself an
+    image."""
 
     tag: RecordTag
     digest: Digest
     record: Record
     proof: Proof | None = None
+    as_image: bool = False
 
     @property
     def rank(self) -> tuple[int, str]:

@@ -68,7 +68,7 @@ def _abandon_again(run: Underway, ballots: Mapping[str, Ballot], late: Mapping[s
     for image, entries in late.items():
         announced = run.announced[image]
         written = run.writer.compose_again(ballots[image], announced.prospect, entries)
-        run.writer.write(announced.prospect.seen.target, written, first=False)
+        run.writer.write(announced.prospect.seen.target, written)
         run.announced[image] = structs.replace(announced, mine=(*announced.mine, written.entry))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
+from tagflow.domain.history import Entry
 from tagflow.domain.plan import Step
 from tagflow.execute.compose import Written
 from tagflow.execute.looks import Announced
@@ -21,9 +24,8 @@ def announce(run: Underway) -> None:
     before = {move.image: move.before for move in run.plan.moves if move.kind == "environment"}
     for step in run.plan.steps:
         prospect = run.decision.prospects[step.image]
-        mine = tuple(written.entry for written in composed[step.image])
         at = before.get(step.image, prospect.seen.standing.digest)
-        run.announced[step.image] = Announced(prospect, mine, at)
+        run.announced[step.image] = Announced(prospect, _entries(composed[step.image]), at)
     moving = {move.image for move in run.pending("environment")}
     first = [step for step in run.plan.steps if step.image in moving]
     there = [step for step in run.plan.steps if step.image not in moving]
@@ -32,12 +34,15 @@ def announce(run: Underway) -> None:
 
 
 def _write(run: Underway, step: Step, composed: Sequence[Written]) -> None:
-    seen = run.decision.prospects[step.image].seen
-    first = seen.is_new
+    def anew(again: Sequence[Written]) -> None:
+        run.announced[step.image] = replace(run.announced[step.image], mine=_entries(again))
+
     run.written.add(step.image)
-    for written in composed:
-        run.writer.write(seen.target, written, first=first)
-        first = False
+    run.writer.write_all(step, run.decision.prospects[step.image], composed, anew)
+
+
+def _entries(composed: Sequence[Written]) -> tuple[Entry, ...]:
+    return tuple(written.entry for written in composed)
 
 
 def _wait_out_others(run: Underway) -> None:

@@ -52,7 +52,7 @@ def _restore(run: Underway, image: str, ballot: Ballot) -> bool:
     written = run.writer.compose_abort(run.lookout.unseen({image: ballot})[image], announced.prospect, moved=True)
     target = announced.prospect.seen.target
     try:
-        run.writer.write(target, written, first=False)
+        run.writer.write(target, written)
         looked_at = run.context.elapsed()
         again = run.lookout.ballots({image: announced})[image]
         since = {tag: entry for tag, entry in again.unseen.items() if tag not in ballot.unseen}
@@ -102,7 +102,7 @@ def _write_aborts(
         announced, ballot = run.announced[image], ballots[image]
         lost = run.lookout.lost(announced, ballot) | gone[image]
         written = run.writer.compose_abort(ballot, announced.prospect, moved=image in moved, lost=lost)
-        run.writer.write(announced.prospect.seen.target, written, first=False)
+        run.writer.write(announced.prospect.seen.target, written)
 
     results = attempt(abort, ballots, threads=run.context.threads)
     failed = {it: error for it, error in zip(ballots, results, strict=True) if isinstance(error, TagflowError)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,13 +28,13 @@ from tagflow.decide.decision import Prospect, adopting
 from tagflow.domain.history import NOTES, RELEASES, Entry, Parent, Record, fingerprint
 from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.plan import Plan, Step
-from tagflow.domain.records import ARTIFACT_TYPE
+from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.snapshot import Target
 from tagflow.domain.state import Release, State
 from tagflow.errors import StoreError
 from tagflow.execute.sign import signed
-from tagflow.stores.artifact import artifact, write_empty
-from tagflow.stores.port import Manifest, Store
+from tagflow.stores.artifact import artifact, as_image, write_empty
+from tagflow.stores.port import Manifest, Store, TypeRefused
 from tagflow.workers import each
 
 _PAUSES = (0.05, 0.2, 0.5)
@@ -58,6 +58,8 @@ class RecordWriter(Struct, frozen=True):
     adoption: Release
     plan_id: str = ""
     approvals: tuple[str, ...] = ()
+    as_images: bool = False
+    """Whether the records are to call themselves images; they do so above one that does, in any case."""
 
     def compose_all(self, steps: Sequence[Step], prospects: Mapping[str, Prospect]) -> dict[str, list[Written]]:
         """The records of every image, by its name. A signature may take a process or a request each."""
@@ -177,13 +179,35 @@ class RecordWriter(Struct, frozen=True):
         draft = replace(draft, state=state)
         return self._composed(draft, tops(prospect, ballot), everything(ballot))
 
-    def write(self, target: Target, written: Written, *, first: bool) -> Entry:
+    def write(self, target: Target, written: Written, *, first: bool = False) -> None:
         """Store a record under its own tag. Writing the same record again changes nothing.
 
         One request, unless it is the ``first`` record of the repository: all others find the empty blob there.
+
+        :raises TypeRefused: the registry keeps no records but such as call themselves images.
         """
         put_record(self.context, self.context.stores(target.history), written, first=first)
-        return written.entry
+
+    def write_all(
+        self,
+        step: Step,
+        prospect: Prospect,
+        composed: Sequence[Written],
+        anew: Callable[[Sequence[Written]], None] = lambda _: None,
+    ) -> None:
+        """Store an image's records. Where the registry refuses their type, they are composed once more, and ``anew`` is
+        told before they are stored: nothing is there of those before."""
+        seen = prospect.seen
+        try:
+            for number, written in enumerate(composed):
+                self.write(seen.target, written, first=seen.is_new and not number)
+        except TypeRefused:
+            if self.as_images:
+                raise
+            writer = replace(self, as_images=True)
+            again = writer.compose(step, prospect)
+            anew(again)
+            writer.write_all(step, prospect, again)
 
     def _adopted(self, prospect: Prospect) -> Record:
         standing = prospect.seen.standing
@@ -228,10 +252,14 @@ class RecordWriter(Struct, frozen=True):
         # What stands above it is no record: it would not be among the tags below it, where a reader compares.
         below = fingerprint(tag for tag in seen if tag.sequence < record.sequence)
         record = replace(record, state=replace(draft.state, seen=below))
-        annotations, proof = signed(self.context, record)
+        as_images = self.as_images or any(parent.as_image for parent in parents)
+        unsigned = to_annotations(record)
+        if as_images:
+            unsigned = as_image(ARTIFACT_TYPE, unsigned)
+        annotations, proof = signed(self.context, record, unsigned)
         manifest = artifact(ARTIFACT_TYPE, annotations)
         tag = record_tag(record.environment, record.sequence, manifest.digest)
-        return Written(Entry(tag, manifest.digest, record, proof), manifest)
+        return Written(Entry(tag, manifest.digest, record, proof, as_images), manifest)
 
 
 def put_record(context: Context, store: Store, written: Written, *, first: bool) -> None:

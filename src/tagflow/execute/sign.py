@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 from tagflow.context import Context
 from tagflow.domain.history import Proof, Record
 from tagflow.domain.policy import Environment
-from tagflow.domain.records import to_annotations
 
 if TYPE_CHECKING:
     from tagflow.trust.signing import SigningKey
 
 
-def signed(context: Context, record: Record) -> tuple[Mapping[str, str], Proof | None]:
+def signed(context: Context, record: Record, annotations: Mapping[str, str]) -> tuple[Mapping[str, str], Proof | None]:
     """The annotations of a record, signed where this run has a key, and what that proves (None: nobody has to sign).
 
     :raises StoreError: ``signing.failed``.
     """
-    annotations, key = to_annotations(record), context.signing_key()
-    environment = context.environment(record.environment)
+    key, environment = context.signing_key(), context.environment(record.environment)
     if key is None:
         return annotations, Proof("unsigned") if environment.signed_by else None
     from tagflow.trust.records import sign  # only where there is a key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.domain.counting import Doubtful, Read
 from tagflow.domain.history import Entry, Proof
@@ -12,7 +13,7 @@ from tagflow.domain.keys import Signer
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.records import read_record
 from tagflow.errors import HistoryBroken, HistoryNewer, StoreError
-from tagflow.stores.artifact import artifact
+from tagflow.stores.artifact import TYPE, artifact, stated_type
 from tagflow.stores.port import Manifest, Store
 
 
@@ -63,23 +64,24 @@ def fetch_signed(store: Store, tag: RecordTag, signatures: Signatures) -> Read:
     if proof.good and entry.record.repository != signatures.repository:
         why = f"was signed for {entry.record.repository}, another repository"
         return Doubtful(tag, manifest.digest, Proof("forged", proof.signer, why))
-    return Entry(tag, manifest.digest, entry.record, proof)
+    return replace(entry, proof=proof)
 
 
 def _prove(manifest: Manifest, signatures: Signatures) -> Proof:
     from tagflow.trust.records import judge  # only where somebody has to sign
 
     proof = judge(manifest.annotations, signatures.signers, signatures.allowed)
-    if proof.good and artifact(_kind(manifest), dict(sorted(manifest.annotations.items()))).content != manifest.content:
+    if proof.good and _written(manifest) != manifest.content:
         # The same annotations in other bytes: a second record out of a signed one, which no record names.
         return Proof("forged", proof.signer, "is a signed record in other bytes than tagflow writes")
     return proof
 
 
 def _read(store: Store, tag: RecordTag, manifest: Manifest) -> Entry:
-    return read_record(str(store.repository), tag, manifest.digest, _kind(manifest), manifest.annotations)
+    entry = read_record(str(store.repository), tag, manifest.digest, stated_type(manifest), manifest.annotations)
+    return replace(entry, as_image=TYPE in manifest.annotations)
 
 
-def _kind(manifest: Manifest) -> str:
-    kind = manifest.document.get("artifactType")
-    return kind if isinstance(kind, str) else ""
+def _written(manifest: Manifest) -> bytes:
+    """The same signed record as tagflow writes it."""
+    return artifact(stated_type(manifest), dict(sorted(manifest.annotations.items()))).content

@@ -15,9 +15,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from tagflow.domain.reference import Digest, Repository
-from tagflow.errors import Conflict
+from tagflow.errors import Conflict, StoreError
 from tagflow.stores.manifest import DOCKER_LIST as DOCKER_LIST
 from tagflow.stores.manifest import DOCKER_MANIFEST as DOCKER_MANIFEST
+from tagflow.stores.manifest import IMAGE_CONFIG as IMAGE_CONFIG
 from tagflow.stores.manifest import INDEX_TYPES as INDEX_TYPES
 from tagflow.stores.manifest import MANIFEST_LIMIT as MANIFEST_LIMIT
 from tagflow.stores.manifest import MANIFEST_TYPES as MANIFEST_TYPES
@@ -42,6 +43,10 @@ class TagMoved(Conflict):
             hint="Look at `tagflow status`, then run the command again.",
         )
         self.repository, self.tag, self.expected, self.actual = repository, tag, expected, actual
+
+
+class TypeRefused(StoreError):
+    """A registry keeps no manifests of an artifact type that it does not know (``registry.rejected``)."""
 
 
 Chunks = Callable[[], Iterator[bytes]]
@@ -89,6 +94,8 @@ class Store(Protocol):
         """Store a manifest, by digest or under a tag (which it overwrites), and check what was stored.
 
         Everything that it names must be there already.
+
+        :raises TypeRefused: the registry does not know its artifact type, and keeps none such.
         """
 
     def create(self, tag: str, manifest: Manifest) -> None:

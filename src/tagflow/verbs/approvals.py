@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,8 +17,8 @@ from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, Refused, StoreError, UsageError
 from tagflow.execute.compose import put_artifact
 from tagflow.observe.observer import Observer
-from tagflow.stores.artifact import artifact
-from tagflow.stores.port import Manifest
+from tagflow.stores.artifact import artifact, as_image
+from tagflow.stores.port import Manifest, TypeRefused
 from tagflow.trust.approvals import Approval, Evaluation, Tally, evaluate, fault
 from tagflow.trust.envelope import LARGEST
 from tagflow.workers import each
@@ -147,14 +147,22 @@ def read_kept(
 def write_kept(context: Context, observer: Observer, repository: Repository, plan_id: str, documents: list[str]) -> str:
     """Keep documents under a tag of their own; returns ``REPOSITORY:TAG``."""
     highest = max((tag for tag in observer.tags(repository) if approves(tag, plan_id)), default="")
-    manifest, tag = _sorting_last(plan_id, stamp(context.now()), documents, highest)
-    put_artifact(context, context.stores(repository), manifest, tag, first=False)
+    annotations = {CREATED: stamp(context.now()), f"{PREFIX}plan": plan_id, ENVELOPES: "\n".join(documents)}
+    try:
+        tag = _keep(context, repository, plan_id, annotations, highest)
+    except TypeRefused:
+        tag = _keep(context, repository, plan_id, as_image(ARTIFACT_TYPE, annotations), highest)
     return f"{repository}:{tag}"
 
 
-def _sorting_last(plan_id: str, at: str, documents: list[str], highest: str) -> tuple[Manifest, str]:
+def _keep(context: Context, repository: Repository, plan_id: str, annotations: Mapping[str, str], highest: str) -> str:
+    manifest, tag = _sorting_last(plan_id, annotations, highest)
+    put_artifact(context, context.stores(repository), manifest, tag, first=False)
+    return tag
+
+
+def _sorting_last(plan_id: str, annotations: Mapping[str, str], highest: str) -> tuple[Manifest, str]:
     """A manifest whose tag sorts after all others of the plan: a tag carries digits of a hash, so some are tried."""
-    annotations = {CREATED: at, f"{PREFIX}plan": plan_id, ENVELOPES: "\n".join(documents)}
     for number in range(_TRIES):
         manifest = artifact(ARTIFACT_TYPE, {**annotations, f"{PREFIX}try": str(number)})
         tag = approval_tag(plan_id, manifest.digest)

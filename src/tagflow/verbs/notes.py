@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tagflow.context import Context
 from tagflow.decide.notes import Note, decide_note, note_lookups, read_freeze, read_hold, under_way
-from tagflow.domain.plan import Outcome, Request
+from tagflow.domain.plan import Outcome, Request, Step
 from tagflow.domain.state import Release
 from tagflow.errors import Conflict
 from tagflow.execute.compose import RecordWriter
@@ -53,12 +53,10 @@ def _note(context: Context, note: Note) -> Outcome:
     writer = RecordWriter(context, plan, release, release)
     composed = writer.compose_all(plan.steps, decision.prospects)
 
-    def write(image: str) -> None:
-        seen = decision.prospects[image].seen
-        for written in composed[image]:
-            writer.write(seen.target, written, first=seen.is_new)
+    def write(step: Step) -> None:
+        writer.write_all(step, decision.prospects[step.image], composed[step.image])
 
-    each(write, composed, threads=context.threads)
+    each(write, plan.steps, threads=context.threads)
     outcome = replace(outcome, release=release.id, number=release.number)
     _wait_for_releases(context, note, observer, outcome)
     return outcome

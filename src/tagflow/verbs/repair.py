@@ -285,8 +285,7 @@ def _adopt(
     for seen, step in zip(chosen, plan.steps, strict=True):
         settled = state or seen.standing.state
         prospect = Prospect(seen, settled, since=settled.since, by=settled.by)
-        for written in writer.compose(step, prospect):
-            writer.write(seen.target, written, first=seen.is_new)
+        writer.write_all(step, prospect, writer.compose(step, prospect))
 
 
 def _settling(seen: Observation) -> Step:

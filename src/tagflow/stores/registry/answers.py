@@ -9,7 +9,7 @@ import msgspec
 
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import StoreError
-from tagflow.stores.port import OCI_INDEX
+from tagflow.stores.port import OCI_INDEX, Manifest
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.vendors import ecr
@@ -19,9 +19,13 @@ _IMMUTABLE = re.compile(
     re.IGNORECASE,
 )
 _IMMUTABLE_CODES = frozenset({"TAG_INVALID", "REGISTRY_DISALLOWED_OPERATION"})
+_TYPE = re.compile(r"\b(?:media|artifact)[ _]?type", re.IGNORECASE)
 _UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"})
 _UNKNOWN_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
-_NO_API = (400, 404, 405, 406, 501)
+_DENIED = frozenset({"DENIED", "UNAUTHORIZED"})
+"""What ECR Public says with 400."""
+_EXPIRED = re.compile(r"\btoken\b.*\bexpired", re.IGNORECASE)
+_NO_API = (303, 400, 404, 405, 406, 501)
 _TEXT_LIMIT = 300
 
 
@@ -156,12 +160,23 @@ def names_unknown_parts(answer: Answer) -> bool:
     return bool(codes(answer) & _UNKNOWN_PARTS)
 
 
+def refuses_type(answer: Answer, manifest: Manifest) -> bool:
+    """Whether a refused PUT says that the registry does not know the type of an artifact: GitLab answers 400
+    MANIFEST_INVALID, "unknown media type: …" as the detail, for each that is not on its list."""
+    kind = manifest.document.get("artifactType")
+    said = " ".join(f"{error.message} {error.detail}" for error in _errors(answer))
+    return isinstance(kind, str) and bool(kind) and (kind in said or bool(_TYPE.search(said)))
+
+
 def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
     """The error for an answer that is none of those hoped for; ``doing`` as in "cannot <doing>"."""
     explained = explanation(answer)
     if answer.status == 404 and not codes(answer) & _UNKNOWN_CONTENT:
         return _no_repository(repository, doing)
-    if answer.status in (401, 403):
+    denies = answer.status in (401, 403) or (answer.status == 400 and codes(answer) & _DENIED)
+    if denies and _EXPIRED.search(explained):
+        return StoreError("auth.denied", f"{repository}: cannot {doing} ({explained})", hint=_renewal(repository.host))
+    if denies:
         hint = "Check the rights of this user, and the registry's rules for this repository and tag."
         return StoreError("registry.denied", f"{repository}: not allowed to {doing} ({explained})", hint=hint)
     if answer.status >= 500:
@@ -176,6 +191,13 @@ def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
         f"{repository}: cannot {doing}, the registry rejects it ({explained})",
         hint="`tagflow doctor` shows what this registry can do.",
     )
+
+
+def _renewal(host: str) -> str:
+    if registry := ecr(host):
+        command = f"aws ecr get-login-password --region {registry.region} | docker login --username AWS"
+        return f"Log in again, for 12 hours: `{command} --password-stdin {host}`."
+    return f"Log in again: `docker login {host}`."
 
 
 def _no_repository(repository: Repository, doing: str) -> StoreError:

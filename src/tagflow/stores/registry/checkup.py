@@ -28,10 +28,10 @@ from tagflow.stores.registry.auth.tokens import Scope
 from tagflow.stores.registry.blobs import Upload
 from tagflow.stores.registry.client import Client, Health, skew
 from tagflow.stores.registry.http.pace import Transient
-from tagflow.stores.registry.http.transport import Answer, Request
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer, Request
 from tagflow.stores.registry.listing import all_tags
 from tagflow.stores.registry.session import JSON, MANIFESTS, Session
-from tagflow.stores.registry.vendors import HUB, hazards
+from tagflow.stores.registry.vendors import HUB, hazards, vendor
 
 _RATE_PREVIEW = "ratelimitpreview/test"
 """A repository that Docker keeps for asking about the limit; a HEAD does not count (Docker, "Pull usage")."""
@@ -75,16 +75,19 @@ def _checks(
     yield _rights("pull", {one.repository: one.pull for one in found})
     yield _rights("tag list", {one.repository: one.tags for one in found})
     absent = sum(1 for one in found if not one.exists)
-    yield _rights("push", {one.repository: one.push for one in found}, f", {absent} not there yet" if absent else "")
+    unasked = ", and not asked for: Quay would create them" if absent and vendor(client.host) == "quay" else ""
+    more = f", {absent} not there yet{unasked}" if absent else ""
+    yield _rights("push", {one.repository: one.push for one in found}, more)
     if skew := _skew(health, now):
         yield skew
     sessions = [Session(client, one.repository, creates=False) for one in found if one.exists][:_MOST_ASKED]
-    referrers = _first_answer(sessions, lambda session: session.read("GET", f"referrers/{_NEVER}", accept=OCI_INDEX))
+    referrers = _first_answer(sessions, _ask_referrers)
     if isinstance(referrers, Answer):
         yield _referrers(referrers.ok and not has_no_referrers_api(referrers), referrers.status)
     yield from _deletion(sessions)
     yield from _rate(client)
-    yield from hazards(client.host, health.headers, is_distribution=any(one.is_distribution for one in found))
+    is_distribution = any(one.is_distribution for one in found)
+    yield from hazards(client.host, health.headers, health.service, is_distribution=is_distribution)
 
 
 def _ping_failed(client: Client, error: TagflowError) -> Iterator[Check]:
@@ -133,6 +136,7 @@ def _rights(what: str, failures: Mapping[Repository, TagflowError | None], more:
 
 def _look(client: Client, repository: Repository) -> _Found:
     session = Session(client, repository, creates=False)
+    creates_at_a_look = vendor(client.host) == "quay"  # who asks Quay for the right to push has it created
     exists, is_distribution = True, False
     tags = pull = push = None
     try:
@@ -141,13 +145,16 @@ def _look(client: Client, repository: Repository) -> _Found:
         is_distribution = repository_in_error(answer) == repository.path
         all_tags(session)
     except TagflowError as error:
-        tags = error
+        tags, exists = error, exists and not creates_at_a_look
     try:
         pull = _pull(session)
     except TagflowError as error:
         pull = error
     try:
-        is_distribution = (_upload(session) if exists else _try_rights(client, session)) or is_distribution
+        if exists:
+            is_distribution = _upload(session) or is_distribution
+        elif not creates_at_a_look:
+            _try_rights(client, session)
     except TagflowError as error:
         push = error
     return _Found(repository, exists, pull, tags, push, is_distribution)
@@ -168,7 +175,7 @@ def _upload(session: Session) -> bool:
     return "_state=" in upload.address
 
 
-def _try_rights(client: Client, session: Session) -> bool:
+def _try_rights(client: Client, session: Session) -> None:
     """Ask for the right to push to a repository that is not there yet, and do not create it: many registries do so when
     an upload begins, but none stores what does not have the digest that it is sent under.
 
@@ -180,10 +187,9 @@ def _try_rights(client: Client, session: Session) -> bool:
     except Transient as failure:
         raise failure.error from failure
     if knows_no_repository(answer) and client.settings.create_repositories and can_create(session.repository):
-        return False  # the first push creates it
+        return  # the first push creates it
     if answer.status in (401, 403) or knows_no_repository(answer) or answer.status >= 500:
         raise refusal(answer, session.repository, "push")
-    return False
 
 
 def _skew(health: Health, now: datetime) -> Check | None:
@@ -192,6 +198,10 @@ def _skew(health: Health, now: datetime) -> Check | None:
     if found := skew(health.date, now):
         return Check("clock", False, f"{found}: tokens may be refused, and soaks are measured wrong")
     return Check("clock", True, "the registry's clock and ours agree within a minute")
+
+
+def _ask_referrers(session: Session) -> Answer:
+    return session.read("GET", f"referrers/{_NEVER}", accept=OCI_INDEX, follow=REDIRECTING - {303})
 
 
 def _referrers(there: bool, status: int) -> Check:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tagflow.stores.registry.auth.authenticator import Authenticator
+from tagflow.stores.registry.auth.authenticator import Authenticator, challenges
 from tagflow.stores.registry.auth.clouds import full_keychain
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.auth.tokens import Scopes
@@ -94,6 +94,8 @@ class Health(Struct, frozen=True):
     seconds: float
     """How long the answer took, logging in included."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    service: str = ""
+    """What its challenge calls it."""
 
 
 class Client:
@@ -196,6 +198,7 @@ class Client:
             date=parse_date(answer.headers.get("Date")),
             seconds=seconds,
             headers=answer.headers,
+            service=self._auth.service,
         )
 
     def close(self) -> None:
@@ -232,8 +235,9 @@ class Client:
 
     def _asks_for_login(self, answer: Answer) -> bool:
         """Only the registry itself may ask for its credentials, not where it sends us; and who is logged in is refused,
-        not asked, by a 401 without a challenge: so GitLab answers for a protected tag."""
-        asks = "WWW-Authenticate" in answer.headers or not self._auth.scheme
+        not asked, by a 401 without a challenge: so GitLab answers for a protected tag, and Harbor, with an empty one,
+        where there is no such project."""
+        asks = bool(challenges(answer)) or not self._auth.scheme
         return answer.status == 401 and asks and self._is_own(answer.url)
 
     def _may_hide(self, answer: Answer) -> bool:

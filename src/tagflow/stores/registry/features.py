@@ -16,8 +16,8 @@ from msgspec import Struct, field
 
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError
-from tagflow.stores.artifact import artifact, write_empty
-from tagflow.stores.port import Manifest, Store
+from tagflow.stores.artifact import artifact, as_image, write_empty
+from tagflow.stores.port import Manifest, Store, TypeRefused
 from tagflow.stores.registry.answers import refusal
 from tagflow.stores.registry.http.pace import Transient
 from tagflow.stores.registry.http.transport import Answer
@@ -119,8 +119,12 @@ def _tried(store: Store, session: Session) -> str:
         return f"HTTP {answer.status}"
     write_empty(store)
     manifest = artifact(ARTIFACT_TYPE, {"io.tagflow.trial": nonce})
-    for tag in (first, second):
-        store.put(manifest, tag)
+    try:
+        store.put(manifest, first)
+    except TypeRefused:
+        manifest = artifact(ARTIFACT_TYPE, as_image(ARTIFACT_TYPE, manifest.annotations))
+        store.put(manifest, first)
+    store.put(manifest, second)
     answer = session.remove(first)
     if store.resolve(second) != manifest.digest:
         return "it would remove the image with all its tags"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -20,8 +20,9 @@ from tagflow.stores.port import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Manifest,
 from tagflow.stores.registry.answers import has_no_referrers_api, read_tags, refusal
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
-from tagflow.stores.registry.http.transport import Answer
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer
 from tagflow.stores.registry.session import JSON, Session
+from tagflow.stores.registry.vendors import ecr
 from tagflow.stores.stream import matches
 
 PAGE_SIZE = 1000
@@ -50,8 +51,10 @@ def all_tags(session: Session) -> list[str]:
     return sorted(filter(is_tag, found))
 
 
-def pages(session: Session, target: str, accept: str, limit: int) -> Iterator[Answer]:
-    """The answers along ``Link: rel="next"``, all of this registry.
+def pages(
+    session: Session, target: str, accept: str, limit: int, follow: Collection[int] = REDIRECTING
+) -> Iterator[Answer]:
+    """The answers along ``Link: rel="next"``, all of this registry; ``follow`` as in :class:`Request`.
 
     :raises StoreError: ``registry.invalid_answer`` where they lead elsewhere or in a circle, or cannot be read.
     """
@@ -59,7 +62,7 @@ def pages(session: Session, target: str, accept: str, limit: int) -> Iterator[An
     end = time.monotonic() + LIST_SECONDS
     next_target: str | None = target
     while next_target:
-        answer = session.read("GET", next_target, accept=accept, limit=limit)
+        answer = session.read("GET", next_target, accept=accept, limit=limit, follow=follow)
         yield answer
         visited.add(answer.url)
         next_target = _next_page(session, answer)
@@ -90,7 +93,8 @@ def _names(session: Session) -> tuple[set[str], bool]:
         if time.monotonic() > end:
             raise invalid(answer.url, "gives a list that never ends")
         query = {"n": PAGE_SIZE, "last": page[-1]}
-        ends_with = _nothing if len(page) == PAGE_SIZE else _knows_no_last
+        links = ecr(session.repository.host) is not None  # it would have, and it answers `last` with 405
+        ends_with = _nothing if len(page) == PAGE_SIZE and not links else _knows_no_last
 
 
 def _no_repository(answer: Answer) -> bool:
@@ -170,10 +174,13 @@ def unique(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
 def listed_by_api(session: Session, subject: Digest) -> list[Descriptor] | None:
     """What the referrers API lists; None where the registry has none, or answers with what is no list.
 
+    GHCR sends everybody on to a page of github.com by 303, "See Other": that is no list of its own, and not asked.
+
     :raises StoreError: ``manifest.invalid``, ``registry.*``, ``auth.denied``.
     """
     found: list[Descriptor] = []
-    for number, answer in enumerate(pages(session, f"referrers/{subject}", OCI_INDEX, MANIFEST_LIMIT)):
+    listed = pages(session, f"referrers/{subject}", OCI_INDEX, MANIFEST_LIMIT, REDIRECTING - {303})
+    for number, answer in enumerate(listed):
         if number == 0 and has_no_referrers_api(answer):
             return None
         if answer.status != 200:

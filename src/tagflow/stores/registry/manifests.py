@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Manifest, read_manifest
+from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Manifest, TypeRefused, read_manifest
 from tagflow.stores.registry.answers import (
     content_digest,
     content_type,
@@ -14,6 +14,7 @@ from tagflow.stores.registry.answers import (
     is_immutable,
     names_unknown_parts,
     refusal,
+    refuses_type,
 )
 from tagflow.stores.registry.features import Heads
 from tagflow.stores.registry.http.transport import Answer
@@ -79,6 +80,7 @@ class Manifests:
         :raises Refused: ``tag.immutable``.
         :raises StoreError: ``manifest.digest_mismatch``, ``manifest.incomplete``, ``repository.not_found``,
             ``registry.*``, ``auth.denied``.
+        :raises TypeRefused: the registry does not know its artifact type.
         """
         reference = tag or manifest.digest
         answer = self._session.write(
@@ -120,6 +122,8 @@ class Manifests:
         if names_unknown_parts(answer):
             message = f"{self._repository}: cannot store manifest {reference} before its parts ({explanation(answer)})"
             error = StoreError("manifest.incomplete", message, hint="Run the command again.")
+        if error.code == "registry.rejected" and refuses_type(answer, manifest):
+            raise TypeRefused(error.code, error.message, hint=error.hint)
         if error.code in _OF_ITS_CONTENT and any(blob.foreign for blob in manifest.blobs):
             raise StoreError(error.code, error.message, hint=_FOREIGN)
         raise error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from tagflow.stores.registry.auth.clouds import create_repository
 from tagflow.stores.registry.auth.tokens import Scope, Scopes
 from tagflow.stores.registry.client import Client
 from tagflow.stores.registry.http.pace import RetryBudget
-from tagflow.stores.registry.http.transport import Answer, Request, Stream
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer, Request, Stream
 
 MANIFESTS = ", ".join(MANIFEST_TYPES)
 """Always all four: a registry converts a manifest, or denies having it, for a client that knows only some."""
@@ -50,13 +50,21 @@ class Session:
         """What is left of the retries for one operation."""
         return self._client.retry_budget()
 
-    def read(self, method: str, target: str, *, accept: str = ANYTHING, limit: int = MANIFEST_LIMIT) -> Answer:
+    def read(
+        self,
+        method: str,
+        target: str,
+        *,
+        accept: str = ANYTHING,
+        limit: int = MANIFEST_LIMIT,
+        follow: Collection[int] = REDIRECTING,
+    ) -> Answer:
         """The answer to a GET or HEAD, after redirects; ``target`` is below the repository, or an address that the
-        registry gave.
+        registry gave; ``follow`` as in :class:`Request`.
 
         :raises StoreError: as :meth:`Client.send`.
         """
-        request = Request(method, self._url(target), {"Accept": accept}, limit=limit, follow=True)
+        request = Request(method, self._url(target), {"Accept": accept}, limit=limit, follow=follow)
         return self._with_least_rights(lambda scopes: self._client.send(request, scopes))
 
     def log_in(self) -> bool:
@@ -73,7 +81,7 @@ class Session:
         :raises Transient: where another try may help.
         :raises StoreError: as :meth:`Client.send`.
         """
-        request = Request("GET", self._url(target), headers, follow=True)
+        request = Request("GET", self._url(target), headers, follow=REDIRECTING)
         with ExitStack() as stack:
             yield self._with_least_rights(
                 lambda scopes: stack.enter_context(self._client.open(request, scopes)),

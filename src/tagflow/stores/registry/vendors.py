@@ -15,7 +15,9 @@ HUB = "docker.io"
 ECR_PUBLIC = "public.ecr.aws"
 Vendor = Literal["hub", "ecr", "ecr-public", "azure", "google", "ghcr", "quay", "gitlab", "other"]
 
-_ECR = re.compile(r"([0-9]{12})\.dkr[.-]ecr(?:-fips)?\.([a-z]{2}[a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)")
+_ECR = re.compile(
+    r"([0-9]{12})\.dkr[.-]ecr(?:-fips)?\.([a-z]{2}[a-z0-9-]+)\.(?:amazonaws\.(?:com|com\.cn|eu)|on\.aws|on\.amazonwebservices\.com\.cn)"
+)
 _AZURE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+\.data)?\.azurecr\.(?:io|cn|us)")
 _GOOGLE = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|(?:[a-z]{2,4}\.)?gcr\.io")
 _NAMES: dict[str, Vendor] = {
@@ -117,20 +119,20 @@ _DISTRIBUTION: tuple[Hazard, ...] = (
 )
 
 
-def hazards(host: str, headers: Mapping[str, str], *, is_distribution: bool) -> list[Check]:
-    """The hazards of the registry that a host name, or the ``headers`` of its version check, tell; else those of
-    distribution, where it says its version of the API and also behaves like it."""
+def hazards(host: str, headers: Mapping[str, str], service: str = "", *, is_distribution: bool) -> list[Check]:
+    """The hazards of the registry that a host name, the ``headers`` of its version check, or the ``service`` of its
+    challenge tell; else those of distribution, where it says its version of the API and also behaves like it."""
     found = HAZARDS[vendor(host)]
     if vendor(host) == "other":
-        found = _by_headers({name.lower() for name in headers}, headers, is_distribution=is_distribution)
+        found = _by_headers({name.lower() for name in headers}, service, is_distribution=is_distribution)
     return [Check(name, False, detail) for name, detail in found]
 
 
-def _by_headers(names: set[str], headers: Mapping[str, str], *, is_distribution: bool) -> tuple[Hazard, ...]:
+def _by_headers(names: set[str], service: str, *, is_distribution: bool) -> tuple[Hazard, ...]:
     if any(name.startswith(("x-jfrog", "x-artifactory")) for name in names):
         return _JFROG
     if "gitlab-container-registry-version" in names:
         return HAZARDS["gitlab"]
-    if "x-harbor-csrf-token" in names or "harbor" in (headers.get("Www-Authenticate") or "").lower():
+    if "x-harbor-csrf-token" in names or service == "harbor-registry":
         return _HARBOR
     return _DISTRIBUTION if "docker-distribution-api-version" in names and is_distribution else ()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from tagflow.errors import StoreError
+from tagflow.stores.registry.answers import explanation
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
 from tagflow.stores.registry.auth.credentials import ENVIRONMENT, Credential, Keychain, variables
 from tagflow.stores.registry.auth.together import Together
@@ -29,8 +30,9 @@ from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer, Request, Transport
 
-_REFUSALS = (400, 401, 403)
-"""Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2)."""
+_REFUSALS = (400, 401, 403, 404)
+"""Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2), 404 for
+a repository or project that is not there."""
 
 
 class AccessDenied(StoreError):
@@ -74,6 +76,11 @@ class Authenticator:
         """``basic`` or ``bearer`` once the registry has asked for it; empty before."""
         return self._demand.challenge.scheme if self._demand else ""
 
+    @property
+    def service(self) -> str:
+        """What the registry calls itself where it asks for a token; empty before, and where it does not say."""
+        return self._demand.challenge.get("service") if self._demand else ""
+
     def expect(self, path: str) -> None:
         """Note that a repository will be asked for something: one token may do for it and others."""
         self._together.expect(path)
@@ -94,7 +101,7 @@ class Authenticator:
         demand = self._demand
         if demand is None or (demand.challenge.scheme == "basic" and self.credential(_path(scopes)) is None):
             return None
-        return self._login(demand, scopes, refused=None)
+        return self._login(demand, scopes, None)
 
     def renew(self, answer: Answer, scopes: Scopes, refused: str | None) -> str:
         """Another ``Authorization`` after a 401; ``refused`` is the one that was sent.
@@ -110,7 +117,7 @@ class Authenticator:
         named = joined(scopes, parse_scopes(demand.challenge.get("scope")))
         if scopes and named != scopes:
             self._named[scopes] = named
-        return self._login(demand, scopes, refused)
+        return self._login(demand, scopes, refused, answer)
 
     def volunteer(self, url: str, scopes: Scopes) -> bool:
         """Log in unasked, where a credential is known; whether there is an ``Authorization`` now.
@@ -140,9 +147,13 @@ class Authenticator:
         if credential is None:
             message, hint = f"{where} asks for a login, and there is no credential for {self._host}", self._ways()
             return AccessDenied("auth.denied", message, hint="\n".join(filter(None, (hint, advice(self._host)))))
+        said = "" if answer is None else explanation(answer)
         if answer is not None and _lacks_scope(answer):
             return self._may_not(credential, scopes, "insufficient_scope")
-        message = f"{where} does not accept the credential from {_named(credential)}{_flaw(credential)}"
+        if said and self.scheme == "bearer" and credential in self._proven:
+            return self._may_not(credential, scopes, said)
+        reason = f" ({said})" if ":" in said else ""
+        message = f"{where} does not accept the credential from {_named(credential)}{_flaw(credential)}{reason}"
         hint = f"{_renewal(credential, login)}, and check that this user may {_what(scopes)} there."
         return AccessDenied("auth.denied", message, hint=hint)
 
@@ -168,7 +179,7 @@ class Authenticator:
     def _docker_login(self) -> str:
         return "docker login" if self._host == "docker.io" else f"docker login {self._host}"
 
-    def _login(self, demand: Demand, scopes: Scopes, refused: str | None) -> str:
+    def _login(self, demand: Demand, scopes: Scopes, refused: str | None, answer: Answer | None = None) -> str:
         key = (demand.challenge.scheme, scopes)
         with self._guard:
             lock = self._locks[key]
@@ -179,7 +190,7 @@ class Authenticator:
             if login is None or login.header == refused or login.expires <= self._clock():
                 login = self._logins[key] = self._new_login(demand, scopes)
         if login.header == refused:
-            raise self.denied(scopes)
+            raise self.denied(scopes, answer)
         return login.header
 
     def _new_login(self, demand: Demand, scopes: Scopes) -> Login:
@@ -212,12 +223,12 @@ class Authenticator:
     def _bearer(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login:
         if scopes in self._refused:
             raise self._refused[scopes]
-        login = self._shared(demand, credential, scopes)
-        if login is not None:
-            return login
+        shared = self._shared(demand, credential, scopes)
+        if shared is not None:
+            return shared
         login = self._token(demand, credential, scopes)
-        if login is None:
-            self._refused[scopes] = self._no_token(demand, credential, scopes)
+        if isinstance(login, str):
+            self._refused[scopes] = self._no_token(demand, credential, scopes, login)
             raise self._refused[scopes]
         self._together.learn(login, scopes)
         return login
@@ -233,35 +244,36 @@ class Authenticator:
         if asks:
             login = None
             try:
-                login = self._asked(demand, credential, batch.scopes)
+                given = self._asked(demand, credential, batch.scopes)
+                login = None if isinstance(given, str) else given
             finally:
                 self._together.settle(batch, login)
         return self._together.login(batch, scopes)
 
-    def _no_token(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> AccessDenied:
+    def _no_token(self, demand: Demand, credential: Credential | None, scopes: Scopes, said: str) -> AccessDenied:
         """Why there is no token: who gets one for nothing at all has the right password, and may not do that."""
         if credential and credential not in self._proven:
-            if self._token(demand, credential, ()) is None:
+            if isinstance(self._token(demand, credential, ()), str):
                 self._refused[credential] = self.denied(())
                 return self._refused[credential]
             self._proven.add(credential)
-        reason = "the token server refuses it"
+        reason = f"the token server refuses it: {said}"
         return self._may_not(credential, scopes, reason) if credential else self.denied(scopes)
 
-    def _token(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | None:
-        """A token, or None where the server refuses these scopes to this credential.
+    def _token(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | str:
+        """A token, or what the server says where it refuses these scopes to this credential.
 
         Where it does not give what the registry named beyond them, it is asked for them alone.
         """
         named = self._named.get(scopes, scopes)
         login = self._asked(demand, credential, named)
-        return login if login is not None or named == scopes else self._asked(demand, credential, scopes)
+        return login if named == scopes or not isinstance(login, str) else self._asked(demand, credential, scopes)
 
-    def _asked(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | None:
+    def _asked(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | str:
         answer = self._transport.send(token_request(demand.url, demand.challenge, credential, scopes))
         received = self._clock()
         if answer.status in _REFUSALS:
-            return None
+            return explanation(answer)
         if not answer.ok:
             raise invalid(answer.url, f"gives no token (HTTP {answer.status})")
         return read_token(answer, received)
@@ -277,11 +289,12 @@ def _what(scopes: Scopes) -> str:
 
 def _lacks_scope(answer: Answer) -> bool:
     """Whether a login is good, and for less than was wanted (RFC 6750 section 3.1)."""
-    return any(it.get("error") == "insufficient_scope" for it in parse_challenges(_challenges(answer)))
+    return any(it.get("error") == "insufficient_scope" for it in challenges(answer))
 
 
-def _challenges(answer: Answer) -> str:
-    return answer.headers.get("WWW-Authenticate") or ""
+def challenges(answer: Answer) -> list[Challenge]:
+    """The ways to log in that an answer names; none where it names none that can be read."""
+    return parse_challenges(answer.headers.get("WWW-Authenticate") or "")
 
 
 def _flaw(credential: Credential) -> str:
@@ -308,9 +321,9 @@ def _renewal(credential: Credential, login: str) -> str:
 
 def _choose(answer: Answer) -> Demand:
     """The best challenge: Bearer where it can be answered, else Basic."""
-    challenges = parse_challenges(_challenges(answer))
-    ranked = [c for c in challenges if c.scheme == "bearer" and c.get("realm")]
-    ranked += [c for c in challenges if c.scheme == "basic"]
+    found = challenges(answer)
+    ranked = [c for c in found if c.scheme == "bearer" and c.get("realm")]
+    ranked += [c for c in found if c.scheme == "basic"]
     if not ranked:
         raise invalid(answer.url, "asks for a login in a way that tagflow does not know")
     return Demand(ranked[0], answer.url)

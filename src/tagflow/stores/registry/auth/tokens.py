@@ -205,6 +205,10 @@ def _realm(url: str, realm: str) -> str:
     target = addresses.resolve(url, realm)
     if target is None:
         raise invalid(url, "names no valid address for tokens")
+    if url.startswith("https:") and addresses.same_host(
+        target, url
+    ):  # behind a proxy that ends TLS some name themselves by http
+        target = addresses.with_scheme_of(target, url)
     check_destination(url, target)
     return target
 

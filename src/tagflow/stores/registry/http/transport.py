@@ -6,7 +6,7 @@ urllib3 keeps the connections; what is tried again, what is followed and what is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from threading import Lock
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ SLICE = 128 * 1024
 REDIRECTS = 5
 _PASSING = OF_GATEWAYS | {408, 429, 503}
 """408 is said of a request that did not come whole (RFC 9110, 15.5.9)."""
-_REDIRECTING = frozenset({301, 302, 303, 307, 308})
+REDIRECTING = frozenset({301, 302, 303, 307, 308})
 
 
 class Request(Struct, frozen=True):
@@ -42,8 +42,8 @@ class Request(Struct, frozen=True):
 
     ``authorization`` is for the address's own host: it is not sent along a redirect to another. ``limit`` is the
     largest answer in bytes, ``silence`` the longest time without any in seconds, where it is not that of the settings;
-    ``follow`` goes along redirects. ``before`` is asked right before it is sent, each time, after all waits, and asks
-    nobody: what it raises keeps the request from being sent.
+    ``follow`` are the statuses of redirects that it goes along. ``before`` is asked right before it is sent, each time,
+    after all waits, and asks nobody: what it raises keeps the request from being sent.
     """
 
     method: str
@@ -52,7 +52,7 @@ class Request(Struct, frozen=True):
     body: bytes | Chunks | None = None
     authorization: str | None = None
     limit: int = ANSWER_LIMIT
-    follow: bool = False
+    follow: Collection[int] = ()
     silence: float | None = None
     before: Callable[[], None] | None = None
 
@@ -151,7 +151,7 @@ class Transport:
         asked = request
         for _ in range(REDIRECTS + 1):
             response = self._exchange(asked)
-            if not request.follow or response.status not in _REDIRECTING:
+            if response.status not in request.follow:
                 return response, asked
             self._drop(asked.url, response)
             target = _redirect(asked.url, response.headers.get("Location"))
