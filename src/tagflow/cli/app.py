@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -18,8 +17,8 @@ from tagflow import __version__
 from tagflow.cli.commands import COMMANDS
 from tagflow.cli.completion import words
 from tagflow.cli.line import read
-from tagflow.cli.session import Session, output, within
-from tagflow.errors import Interrupted, UsageError
+from tagflow.cli.session import Session, output
+from tagflow.errors import UsageError
 
 PolicyFile = Annotated[
     str | None,
@@ -129,19 +128,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             globals_given = {key: given.pop(key) for key in _GLOBALS}
             del globals_given["shows_version"]  # it acts by its callback
             session = _root().merged(command=name, **globals_given)
-            session.check()
-            if not gc.isenabled():
-                gc.freeze()
-                gc.enable()
-            try:
-                with within(session.patience):
-                    function(session, **given)
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    "run.interrupted",
-                    "interrupted: no environment or floating tag differs from before",
-                    hint="Run the same command again.",
-                ) from None
+            session.perform(lambda: function(session, **given))
 
         parameters = [*own, *(_parameter(key, annotation) for key, annotation in _GLOBALS.items())]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from typing import TextIO
 from msgspec.structs import replace
 
 from tagflow.cli.commands import RELEASES
+from tagflow.cli.plain import tags_as_typed
 from tagflow.cli.session import ReaderGone, Session, output, signals, tell
 from tagflow.errors import InternalError, Interrupted, TagflowError, UsageError
 
@@ -130,6 +131,8 @@ def _advise(error: TagflowError, arguments: Sequence[str], session: Session) -> 
 
 
 def _run(arguments: Sequence[str], session: Session) -> int:
+    if session.command == "tags" and "_TAGFLOW_COMPLETE" not in os.environ and tags_as_typed(arguments, session):
+        return 0
     from typer._click.exceptions import ClickException, NoArgsIsHelpError
     from typer.main import get_command
 

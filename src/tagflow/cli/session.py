@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import re
@@ -181,6 +182,25 @@ class Session(Struct, frozen=True):
             raise UsageError("usage.invalid", f"{self.output!r} is no output format", hint="Use text or json.")
         if self.timeout is not None and not parse_duration(self.timeout):
             raise UsageError("usage.invalid", "--timeout 0 leaves no time at all", hint="For example --timeout 90s.")
+
+    def perform(self, work: Callable[[], None]) -> None:
+        """Do what a command is for, in the time that it has.
+
+        :raises TagflowError: what ``work`` raises; ``usage.invalid``, ``run.interrupted``, or as :func:`within`.
+        """
+        self.check()
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
+        try:
+            with within(self.patience):
+                work()
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "run.interrupted",
+                "interrupted: no environment or floating tag differs from before",
+                hint="Run the same command again.",
+            ) from None
 
     @property
     def patience(self) -> float | None:

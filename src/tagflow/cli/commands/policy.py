@@ -9,6 +9,7 @@ import typer
 from tagflow.cli.app import Names, VersionText, command
 from tagflow.cli.completion import words
 from tagflow.cli.line import under
+from tagflow.cli.plain import print_tags
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
 
@@ -42,11 +43,7 @@ def tags(
     ] = None,
 ) -> None:
     """Print the tags that a version gets, one a line; no network."""
-    from tagflow.cli import documents, wiring
-    from tagflow.verbs.versions import computed_tags
-
-    label, computed = computed_tags(wiring.context(session), version, env or [])
-    session.emit(documents.tags(label, computed), lambda: "\n".join(it.tag for it in computed))
+    print_tags(session, version, env or [])
 
 
 @command("next")
