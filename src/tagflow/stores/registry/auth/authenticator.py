@@ -30,9 +30,8 @@ from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer, Request, Transport
 
-_REFUSALS = (400, 401, 403, 404)
-"""Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2), 404 for
-a repository or project that is not there."""
+_REFUSALS = (400, 401, 403)
+"""Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2)."""
 
 
 class AccessDenied(StoreError):
@@ -272,7 +271,8 @@ class Authenticator:
     def _asked(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | str:
         answer = self._transport.send(token_request(demand.url, demand.challenge, credential, scopes))
         received = self._clock()
-        if answer.status in _REFUSALS:
+        knows_no_such = answer.status == 404 and scopes and credential  # else there is no token server at all
+        if answer.status in _REFUSALS or knows_no_such:
             return explanation(answer)
         if not answer.ok:
             raise invalid(answer.url, f"gives no token (HTTP {answer.status})")
