@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM where nothing has been moved yet."""
+"""Ctrl-C, SIGTERM and the end of the terminal, where nothing has been moved yet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_while_a_gate_runs_the_plan_is_told(desk: Desk, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "tagflow", "promote", "v1.0", "--to", "prod", "-o", "json"]
     environ = surroundings(desk.path, {})

@@ -235,6 +235,16 @@ class TestGates:
         line = f"registry.test/acme/web@{digest}|{digest}|web|v1.0.0|prod|v1.0.0"
         assert line in out.read_text().splitlines()
 
+    def test_what_is_for_a_shell_is_left_to_it(self, tmp_path: Path) -> None:
+        """A gate that compares its own ``${version}`` must not compare tagflow's."""
+        out = tmp_path / "out"
+        script = tmp_path / "gate.sh"
+        script.write_text('printf "%s " "$@" > ' + str(out))
+        run = f'sh {script} "${{version}}" "{{{{image}}}}" "{{version}}"'
+        world = world_of(f"gates: [{{name: told, run: '{run}'}}]")
+        world.promote("web=v1.0.0", to="prod")
+        assert out.read_text().split() == ["${version}", "{{image}}", "v1.0.0"]
+
     def test_a_failing_one_shows_its_output(self, tmp_path: Path) -> None:
         script = tmp_path / "gate.py"
         script.write_text("print('CVE-2026-1'); raise SystemExit(1)")
@@ -378,3 +388,33 @@ class TestOverrides:
         world = world_of("soak: 24h, freeze: [{days: [mon], timezone: UTC}]")
         with world.unchanged(), fails("promotion.frozen", 3):
             world.promote("v1.0.0", to="prod", override=("soak",), reason="please")
+
+
+class TestWhatAnOverrideSetsAside:
+    def test_is_told(self) -> None:
+        world = world_of("overrides: [hold, freeze]")
+        world.promote("v1.0.0", to="prod")
+        world.build("v1.1.0")
+        world.promote("v1.1.0", to="dev")
+        world.hold("prod", "web=v1.1.0", reason="CVE found")
+        world.freeze("prod", reason="incident 42")
+        plan = world.propose_promote("v1.1.0", to="prod", override=("hold", "freeze"), reason="boss said so")
+        assert plan.decision.refusals == ()
+        told = plan.decision.notes
+        assert any(it.startswith("set aside (hold): web v1.1.0 is held in prod") and "CVE found" in it for it in told)
+        frozen = [it for it in told if it.startswith("set aside (freeze): prod is frozen")]
+        assert len(frozen) == 1
+        assert "incident 42" in frozen[0]
+
+    def test_of_many_images_once(self) -> None:
+        world = world_of("overrides: [hold]")
+        world.hold("prod", "v1.0.0", reason="CVE found")
+        plan = world.propose_promote("v1.0.0", to="prod", override=("hold",), reason="because")
+        told = [it for it in plan.decision.notes if "set aside" in it]
+        assert len(told) == 1
+        assert told[0].startswith("set aside (hold): 2 images: v1.0.0 is held in prod")
+
+    def test_nothing_is_where_nothing_stood_in_the_way(self) -> None:
+        world = world_of("overrides: [hold, freeze]")
+        plan = world.propose_promote("v1.0.0", to="prod", override=("hold", "freeze"), reason="because")
+        assert not any("set aside" in note for note in plan.decision.notes)

@@ -581,3 +581,31 @@ def test_approvals_cost_one_request(tmp_path: Path, count: int) -> None:
         asked.append(sorted((call.operation, str(call.repository)) for call in world.memory.calls[before:]))
     without, with_approvals = asked
     assert sorted([*without, ("get", "registry.test/acme/app")]) == with_approvals
+
+
+def flood(world: SignedWorld, plan: Path, count: int) -> None:
+    """Who may push writes approvals that are none, under tags that sort last."""
+    plan_id = read_plan(plan).id
+    store = world.memory.open(world.repository("app", "prod"))
+    junk = artifact(ARTIFACT_TYPE, {"junk": "1"})
+    with world.memory.lock:
+        content = world.memory.content(store.repository)
+        content.manifests[junk.digest] = junk
+        content.tags |= {f"_tagflow.approval.{plan_id[:12]}.ffff{number:08x}": junk.digest for number in range(count)}
+
+
+def test_false_approvals_hide_no_good_ones(world: SignedWorld, plan: Path) -> None:
+    world.approve(plan, "alice")
+    flood(world, plan, 500)
+    assert world.approve(plan, "bob").missing == ()
+    world.applying(plan)
+    assert world.runs("prod") == {"app": "v1.1", "api": "v1.1"}
+
+
+def test_more_approvals_than_are_read_are_told(world: SignedWorld, plan: Path) -> None:
+    world.approve(plan, "alice")
+    flood(world, plan, 2_500)
+    world.approve(plan, "bob")
+    with fails("approval.missing", 3):
+        world.applying(plan)
+    assert any("only 2000 were read" in told and "--approval" in told for told in world.warnings)

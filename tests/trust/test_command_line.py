@@ -80,6 +80,64 @@ def test_status_offers_the_way_by_a_plan(office: Office) -> None:
     assert "tagflow promote v1.1 --to prod --save-plan plan.json" in told
 
 
+def test_an_approver_sees_what_a_plan_sets_aside(office: Office, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    office.well("ci", "hold", "prod", "v1.1", "--reason", "CVE found")
+    office.well("ci", "freeze", "prod", "--reason", "incident 42")
+    given = ["--override", "hold", "--override", "freeze", "--reason", "boss said so"]
+    office.well("ci", "promote", "v1.1", "--to", "prod", *given, "--save-plan", str(path), key="")
+    for flags in ([], ["--yes"]):
+        told = office.well("alice", "approve", str(path), *flags, "--out", str(tmp_path / "approval")).err
+        for word in ("promote → prod", "“boss said so”", "overrides hold, freeze", "CVE found", "incident 42"):
+            assert word in told
+    document = office.json("ci", "apply", str(path), "--dry-run", "--approval", str(tmp_path / "approval"))
+    assert document["error"]["code"] == "approval.missing"
+    assert document["result"]["plan"]["overrides"] == ["hold", "freeze"]
+    assert document["result"]["plan"]["reason"] == "boss said so"
+
+
+def test_nobody_signs_without_having_seen_the_question(
+    office: Office, plan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tagflow approve plan.json 2>log` at a terminal."""
+    monkeypatch.setattr("tagflow.cli.release._is_typed_into", lambda: True)
+    document = office.json("alice", "approve", plan)
+    assert (document["exit_code"], document["error"]["code"]) == (2, "usage.invalid")
+    assert "--yes" in document["error"]["hint"]
+    assert office.json("alice", "approve", plan, "--yes")["exit_code"] == 0
+
+
+def test_an_approval_is_not_written_over_its_plan(office: Office, plan: str) -> None:
+    before = Path(plan).read_bytes()
+    document = office.json("alice", "approve", plan, "--out", plan)
+    assert (document["exit_code"], document["error"]["code"]) == (2, "approval.invalid")
+    assert Path(plan).read_bytes() == before
+
+
+def test_who_approved_stands_in_the_history(office: Office, plan: str) -> None:
+    approved(office, plan)
+    office.well("ci", "apply", plan)
+    assert "  approved by alice, bob" in office.well("bob", "history", "prod", key="").out
+    entries = office.json("bob", "history", "prod", key="")["result"]["entries"]
+    assert {tuple(entry["approvals"]) for entry in entries} == {("alice", "bob")}
+
+
+def test_nobody_vouches_for_what_was_moved_by_hand(office: Office, plan: str, tmp_path: Path) -> None:
+    from tagflow.domain.reference import Repository
+    from tagflow.stores.layout.store import LayoutStore
+
+    approved(office, plan)
+    office.well("ci", "apply", plan)
+    store = LayoutStore(Repository(f"oci:{tmp_path}/registry", "frontend"))
+    store.put(store.get("v1.0"), "prod")
+    line = next(it for it in office.well("bob", "status", "prod", key="").out.splitlines() if "frontend" in it)
+    assert "by hand" in line
+    assert "signed by" not in line
+    rows = office.json("bob", "status", "prod", key="")["result"]["images"]
+    signers = {row["image"]: row["environments"][0]["signer"] for row in rows}
+    assert signers == {"frontend": None, "backend": "ci"}
+
+
 def test_approve_as_json(office: Office, plan: str, tmp_path: Path) -> None:
     plan_id = json.loads(Path(plan).read_text())["id"]
     document = office.json("alice", "approve", plan)
@@ -236,12 +294,32 @@ def test_without_a_key(office: Office, arguments: list[str]) -> None:
     assert Desk(office.folder / "registry").files() == before
 
 
-@pytest.mark.parametrize("named", ["env:NOTHING", "file:/nothing", "nonsense", "ssh:/nothing", "env:BROKEN"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "env:NOTHING",
+        "file:/nothing",
+        "nonsense",
+        "ssh:/nothing",
+        "env:BROKEN",
+        "file:{pem}",
+        "env:{pem}",
+        "ssh:{pem}",
+        "file:{escaped}",
+        "file:{bare}",
+    ],
+)
 def test_a_key_that_is_none(office: Office, named: str) -> None:
-    environ = {"TAGFLOW_SIGN_KEY": named, "BROKEN": pair("ci").private[:80]}
-    done = office.desk("ci").quickly("promote", "v1.0", "--to", "dev", "-o", "json", **environ)
-    assert (done.status, done.document["error"]["code"]) == (2, "signing.key_invalid")
-    assert pair("ci").private[30:80] not in done.out + done.err
+    """A key where its place belongs is an easy slip in CI: it is not repeated."""
+    pem = pair("ci").private
+    bare = "".join(pem.splitlines()[1:-1])
+    named = named.format(pem=pem, escaped=pem.replace("\n", "\\n"), bare=bare)
+    environ = {"TAGFLOW_SIGN_KEY": named, "BROKEN": pem[:80]}
+    for command in (["promote", "v1.0", "--to", "dev", "-o", "json"], ["doctor", "-o", "json"]):
+        done = office.desk("ci").quickly(*command, **environ)
+        assert done.status == (6 if command[0] == "doctor" else 2)
+        assert "signing.key_invalid" in done.out + done.err or command[0] == "doctor"
+        assert bare[:40] not in done.out + done.err
 
 
 def test_another_key_than_the_policy_names(office: Office) -> None:

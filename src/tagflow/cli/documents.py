@@ -45,6 +45,7 @@ def plan(it: Plan) -> Json:
     """A plan and its moves."""
     return {
         "id": it.id,
+        **({"reason": it.request.reason, "overrides": list(it.request.overrides)} if it.request.overrides else {}),
         "moves": [
             {
                 "image": move.image,
@@ -88,7 +89,7 @@ def status(rows: Iterable[Row], at: datetime | None = None) -> Json:
                         "holds": list(cell.holds),
                         "frozen": frozen(cell.frozen),
                     }
-                    | _signer(cell.proof)
+                    | ({} if cell.proof is None else {"signer": cell.signer})
                     for cell in row.environments
                 ],
             }
@@ -133,6 +134,7 @@ def _record(it: HistoryEntry) -> Json:
         "at": moment(it.at),
         "record": it.record,
         "parents": list(it.parents),
+        **({"approvals": list(it.approvals)} if it.approvals else {}),
     } | _signer(it.entry.proof)
 
 

@@ -18,7 +18,7 @@ from tagflow.cli.session import Session, tell
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome
 from tagflow.domain.times import parse_duration
-from tagflow.errors import Interrupted, StoreError, TagflowError
+from tagflow.errors import Interrupted, StoreError, TagflowError, UsageError
 from tagflow.verbs.complete import moved, unfinished, unwritten
 from tagflow.verbs.release import Options
 
@@ -95,15 +95,24 @@ def _goes_in(context: Context | None, planned: Outcome) -> str:
     return goes_in(find(context, planned.plan), command)
 
 
-def confirmation(question: str) -> Callable[[Outcome], None] | None:
-    """Shows a plan and asks, at a terminal; elsewhere nothing is asked, as CI expects."""
+def confirmation(context: Context, question: str, *, yes: bool) -> Callable[[Outcome], None]:
+    """Shows a plan, always, and asks at a terminal, unless ``yes`` is the answer.
+
+    :raises UsageError: ``usage.invalid`` where there is somebody to be asked, who would not see the question.
+    """
 
     def ask(planned: Outcome) -> None:
         for note in planned.notes:
             tell(f"note: {note}")
-        _confirm(None, planned, question)
+        if yes or not _is_typed_into():
+            _show(context, planned)
+        elif not sys.stderr.isatty():
+            message = "the plan and the question cannot be shown: standard error is no terminal"
+            raise UsageError("usage.invalid", message, hint="--yes answers the question.")
+        else:
+            _confirm(context, planned, question)
 
-    return ask if _is_interactive() else None
+    return ask
 
 
 def _documents(paths: Sequence[Path]) -> tuple[Document, ...]:
@@ -115,12 +124,15 @@ def _documents(paths: Sequence[Path]) -> tuple[Document, ...]:
 
 
 def _is_interactive() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return _is_typed_into() and sys.stderr.isatty()
+
+
+def _is_typed_into() -> bool:
+    return sys.stdin.isatty()
 
 
 def _confirm(context: Context | None, planned: Outcome, question: str = "") -> None:
-    told = _goes_in(context, planned)
-    tell("\n".join(filter(None, [told and f"{told}\n", releases.plan(planned.plan)])))
+    _show(context, planned)
     if _answer(question or releases.question(planned.plan)) in ("y", "yes"):
         return
     error: TagflowError = Interrupted(
@@ -128,6 +140,11 @@ def _confirm(context: Context | None, planned: Outcome, question: str = "") -> N
     )
     error.result = planned
     raise error
+
+
+def _show(context: Context | None, planned: Outcome) -> None:
+    told = _goes_in(context, planned)
+    tell("\n".join(filter(None, [told and f"{told}\n", releases.plan(planned.plan)])))
 
 
 def _answer(question: str) -> str:

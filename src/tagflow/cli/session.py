@@ -42,13 +42,14 @@ class _Signals:
         self._asked = self._speaking = False
 
     def install(self) -> None:
-        """Hear Ctrl-C and SIGTERM from now on.
+        """Hear Ctrl-C, SIGTERM and the end of the terminal from now on.
 
         Python acts on a signal between two of its instructions. One that comes right before a thread begins to wait
         for another one does not end that wait; one that the system gives to another thread neither. A timer does.
         """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
+                signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, lambda _signal, _frame: None)
         signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
         atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # Python's own end takes the handler away before

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec import inspect as shapes
 
 from tagflow.config.nodes import Items, Mark, Mistakes, Node, Pairs, Scalar
-from tagflow.config.values import READ_AS, Path, bare, describe, example, inside, noun, shown, suggestion, where
+from tagflow.config.values import READ_AS, Path, bare, describe, example, inside, masked, noun, shown, suggestion, where
 
 S = TypeVar("S", bound=Struct)
 
@@ -225,7 +225,7 @@ class _Checker:
         if isinstance(node, Scalar) and node.kind == "null":
             return self._wrong(node.mark, f"{where(path)} has no value", hint or "Give it one, or remove the key.")
         if isinstance(shape, shapes.ListType) and isinstance(node, Scalar):
-            hint = f"Write [{bare(node.text)}]."
+            hint = f"Write [{bare(node.text)}]." if masked(node.text) == node.text else hint
         elif isinstance(shape, shapes.BoolType):
             hint = "Write true or false, without quotes."
         elif isinstance(shape, shapes.IntType):

@@ -14,8 +14,8 @@ from msgspec import inspect as shapes
 
 from tagflow.config.nodes import INVALID, Items, Node, Pairs
 from tagflow.domain.keys import PublicKey, parse_pem
-from tagflow.domain.policy import PRERELEASE_WORDS
-from tagflow.domain.reference import LAYOUT, Registry, parse_registry
+from tagflow.domain.policy import PLACEHOLDER, PRERELEASE_WORDS
+from tagflow.domain.reference import LAYOUT, Registry, parse_registry, without_password
 from tagflow.domain.versions import as_version
 from tagflow.errors import UsageError
 
@@ -44,13 +44,27 @@ def suggestion(text: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}?" if close else f"There is: {', '.join(choices)}."
 
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@]*@)?([^\s/?#]*)\S*")
+
+
+def masked(text: str) -> str:
+    """A value without what may be a secret in it: a password, the rest of an address, a key.
+
+    >>> masked("https://ci:s3cret@hooks.example/T0/B0/x")
+    'https://hooks.example/…'
+    """
+    return "-----BEGIN …" if "-----BEGIN" in text else without_password(_ADDRESS.sub(r"\1\2/…", text))
+
+
 def shown(text: str) -> str:
-    """A value in a message: quoted, one line, and not too long."""
+    """A value in a message: quoted, one line, and not too long. What may be a secret is left out."""
+    text = masked(text)
     return repr(text if len(text) <= 60 else text[:57] + "…")
 
 
 def bare(text: str) -> str:
     """A value in a message as it is written, where that is harmless."""
+    text = masked(text)
     return text if text and text.isprintable() and len(text) <= 60 else shown(text)
 
 
@@ -110,7 +124,6 @@ PLACEHOLDERS = ("reference", "digest", "image", "version", "environment")
 _KEY_LIMIT = 64 * 1024
 """Bytes of a key file that are read."""
 _WORD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PLACEHOLDER = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
 _PRERELEASE = re.compile(rf"(?:{'|'.join(sorted(PRERELEASE_WORDS))})[0-9]*")
 _DIGEST_LIKE = re.compile(r"sha(?:256|512)[-:].*|[0-9A-Fa-f]{64}")
 
@@ -221,7 +234,7 @@ def gate_command(text: str) -> tuple[str, ...]:
     """A command with placeholders. ``${name}`` and ``{{name}}`` are left to whoever they are meant for."""
     argv = command(text)
     for word in argv:
-        for name in _PLACEHOLDER.findall(word):
+        for name in PLACEHOLDER.findall(word):
             if name not in PLACEHOLDERS:
                 known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
                 raise UsageError(INVALID, f"unknown placeholder {{{name}}}", hint=f"There is: {known}.")

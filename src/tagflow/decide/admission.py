@@ -84,7 +84,7 @@ class Admission(Struct, frozen=True):
             resumes.entry.record.release if resumes else None,
             self._intent(steps, resumes),
         )
-        refusals += judge_all(
+        refused, waived = judge_all(
             self.snapshot,
             self.environment,
             self.request,
@@ -94,6 +94,8 @@ class Admission(Struct, frozen=True):
             sending=origins.keys(),
             besides=besides,
         )
+        refusals += refused
+        told += waived
         return Decision(
             plan,
             highest_number(self.snapshot.all_in(self.environment)),

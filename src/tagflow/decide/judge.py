@@ -13,7 +13,7 @@ from tagflow.domain.lines import enters_beside
 from tagflow.domain.plan import Request
 from tagflow.domain.policy import Environment, Rule
 from tagflow.domain.reference import Digest, normal_platform
-from tagflow.domain.rules import Candidate, judge
+from tagflow.domain.rules import Candidate, Verdict, judge
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot
 from tagflow.domain.standing import Interrupted, Late, Stay, Unrecorded, stays
 from tagflow.domain.versions import Version
@@ -88,25 +88,45 @@ def judge_all(
     resuming: bool,
     sending: Collection[str] = (),
     besides: Collection[str] = (),
-) -> list[TagflowError]:
-    """Every reason against every choice. A release that is being finished is not asked for soak and freeze again.
+) -> tuple[list[TagflowError], list[str]]:
+    """Every reason against every choice, and what an override sets aside, in words. A release that is being finished is
+    not asked for soak and freeze again.
 
     ``sending`` are the images whose content, or what is missing of it, is brought along; ``besides`` those whose
     version enters beside what runs.
     """
-    waived = read_overrides(request) & set(environment.overrides)
-    if resuming:
-        waived |= {"soak", "freeze"}
+    overridden = read_overrides(request) & set(environment.overrides)
+    settled: set[Rule] = {"soak", "freeze"} if resuming else set()
     found: list[TagflowError] = []
+    waived: list[Verdict] = []
     for choice in choices:
         try:
             found += [] if choice.image in sending else content_problems(snapshot, choice)
             beside = choice.image in besides
             candidate = replace(_candidate(snapshot, environment, choice, now), beside=beside)
-            found += [verdict.refusal() for verdict in judge(environment, candidate, now, waived)]
+            verdicts = judge(environment, candidate, now, settled)
+            found += [verdict.refusal() for verdict in verdicts if verdict.rule not in overridden]
+            waived += [verdict for verdict in verdicts if verdict.rule in overridden]
         except TagflowError as error:
             found.append(error)
-    return found
+    return found, _told(waived)
+
+
+def _told(waived: Sequence[Verdict]) -> list[str]:
+    """What is set aside; the same of several images once."""
+    images: dict[tuple[str, str], list[str]] = {}
+    for verdict in waived:
+        about = verdict.message.removeprefix(f"{verdict.image} ")
+        images.setdefault((verdict.rule or "", about), []).append(verdict.image)
+    told = []
+    for (rule, about), names in images.items():
+        whose = "" if about.startswith(next(iter(names), "")) or rule == "freeze" else f"{_names(names)} "
+        told.append(f"set aside ({rule}): {whose}{about}")
+    return told
+
+
+def _names(images: Sequence[str]) -> str:
+    return images[0] if len(images) == 1 else f"{len(images)} images:"
 
 
 def rule_lookups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -51,6 +52,10 @@ class Freeze(Struct, frozen=True):
 
 GATE_TIMEOUT = timedelta(minutes=5)
 """How long a gate may take where the policy does not say."""
+
+
+PLACEHOLDER = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
+"""What is filled in in a gate's command; ``${name}`` and ``{{name}}`` are left to whoever they are meant for."""
 
 
 class Gate(Struct, frozen=True):

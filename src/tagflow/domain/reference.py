@@ -89,7 +89,7 @@ class Registry(Struct, frozen=True, order=True):
         if _PATH.fullmatch(path) is None or len(path) > _PATH_LIMIT:
             raise UsageError(
                 "reference.invalid",
-                f"{path!r} is not a repository name",
+                f"{without_password(path)!r} is not a repository name",
                 hint="Use lower-case letters, digits, and '.', '_', '-' between them, parts joined by '/'.",
             )
         if self.host == "docker.io" and "/" not in path:
@@ -98,6 +98,18 @@ class Registry(Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.host}/{self.namespace}" if self.namespace else self.host
+
+
+_USER = re.compile(r"[^\s/@]*:[^\s/@]*@")
+
+
+def without_password(text: str) -> str:
+    """A text for a message, without the user and the password that stand before a host.
+
+    >>> without_password("ci:s3cret@registry.example/app")
+    '…@registry.example/app'
+    """
+    return _USER.sub("…@", text)
 
 
 def parse_registry(text: str, *, base: str = "") -> Registry:
@@ -112,7 +124,7 @@ def parse_registry(text: str, *, base: str = "") -> Registry:
     if match is None:
         raise UsageError(
             "reference.invalid",
-            f"{text!r} is not a registry",
+            f"{without_password(text)!r} is not a registry",
             hint="Write HOST[:PORT][/NAMESPACE] without a scheme, or oci:DIR.",
         )
     _check_address(host, match["port"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from tagflow.context import Context
 from tagflow.decide.selection import Choice
 from tagflow.domain.plan import GateResult, Request
-from tagflow.domain.policy import Gate
+from tagflow.domain.policy import PLACEHOLDER, Gate
 from tagflow.domain.times import format_duration
 from tagflow.errors import Refused, StoreError
 
@@ -96,7 +95,7 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: E
 
 def _fill(word: str, values: dict[str, str]) -> str:
     # One pass: what a value contains is never taken for a placeholder.
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), word)
+    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), word)
 
 
 def _described(ended: Ended) -> str:

@@ -100,6 +100,8 @@ def _sign_remotely(signer: Any, lock: Lock, scheme: str, message: bytes) -> byte
 
 REMOTE = ("awskms", "gcpkms", "azurekms", "hv", "hsm")
 _LIMIT = 64 * 1024
+_LONGEST_SHOWN = 120
+"""Letters of a path that an error repeats: what is longer may be a key."""
 _SECONDS = 120.0
 """How long ssh-keygen may take: a security key waits for a touch."""
 
@@ -171,8 +173,12 @@ def _read(path: str) -> str:
         with open(path, "rb") as file:
             return file.read(_LIMIT).decode("ascii", "replace")
     except (OSError, ValueError) as exc:
+        if "-----" in path or "\n" in path:  # an easy slip in CI, and the error would print it
+            hint = "Write env:NAME, and the key into the variable of that name."
+            raise invalid("holds a key itself, and no path", hint) from None
         reason = exc.strerror if isinstance(exc, OSError) else "that is no path"
-        raise invalid(f"cannot be read: {path!r}: {reason}", "Name a file that this user may read.") from exc
+        shown = repr(path) if len(path) <= _LONGEST_SHOWN else "what it names"
+        raise invalid(f"cannot be read: {shown}: {reason}", "Name a file that this user may read.") from exc
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:

@@ -27,8 +27,8 @@ ARTIFACT_TYPE = "application/vnd.tagflow.approval.v1+json"
 PREFIX = "io.tagflow.approval."
 ENVELOPES = f"{PREFIX}envelopes"
 """The annotation with the documents, a line each."""
-_MOST = 200
-"""How many tags of one plan are read: who may push could write any number of them."""
+_MOST, _BATCH = 2_000, 200
+"""How many tags of one plan are read, and how many at a time: who may push could write any number of them."""
 _TRIES = 100_000
 _GIVE = "Give the file that `tagflow approve FILE --out` wrote for this plan."
 _WRONG = {
@@ -124,8 +124,8 @@ def read_kept(
     context: Context, observer: Observer, repository: Repository, plan_id: str, enough: Callable[[list[str]], bool]
 ) -> list[str]:
     """The documents in a repository, until they are enough. Each approval brings those before it along and sorts after
-    them, so that mostly one request is."""
-    tags = sorted((tag for tag in observer.tags(repository) if approves(tag, plan_id)), reverse=True)[:_MOST]
+    them, so that mostly one request is. Where so many stand there that not all are read, that is told."""
+    tags = sorted((tag for tag in observer.tags(repository) if approves(tag, plan_id)), reverse=True)
     store = context.stores(repository)
 
     def read(tag: str) -> list[str]:
@@ -137,10 +137,15 @@ def read_kept(
             return []
 
     found: list[str] = []
-    for batch in (tags[:1], tags[1:]):
-        found += [text for lines in each(read, batch, threads=context.threads) for text in lines]
-        if not batch or enough(found):
-            break
+    for start, end in ((0, 1), *((it, it + _BATCH) for it in range(1, min(len(tags), _MOST), _BATCH))):
+        found += [text for lines in each(read, tags[start:end], threads=context.threads) for text in lines]
+        if enough(found):
+            return list(dict.fromkeys(found))
+    if len(tags) > _MOST:
+        context.warn(
+            f"{len(tags)} approvals of this plan are in {repository}, and only {_MOST} were read: somebody writes them"
+            " there. Approve into files (--out), and give them to apply (--approval)."
+        )
     return list(dict.fromkeys(found))
 
 

@@ -43,6 +43,8 @@ def approve_plan(
     :raises Conflict: ``plan.stale``: nothing can be approved into life again.
     :raises Refused: ``approval.not_a_signer`` where nobody asks the holder of this key.
     """
+    if out is not None and _is_same(out, path):
+        raise UsageError("approval.invalid", f"{out} is the plan itself", hint="Name another file with --out.")
     proposal = propose_apply(context, path)
     plan, plan_id = proposal.decision.plan, proposal.plan_id
     environment = context.environment(plan.request.environment)
@@ -54,7 +56,8 @@ def approve_plan(
         )
     key, signer = _key(context, environment, path)
     if confirm is not None:
-        confirm(Outcome(environment.name, plan, notes=_told(proposal.decision.refusals)))
+        notes = (*proposal.decision.notes, *_told(proposal.decision.refusals))
+        confirm(Outcome(environment.name, plan, notes=notes))
     now = context.now()
     document = approve(plan_id, now, key.public, key.sign).text
     repository = kept_in(context, environment, plan)
@@ -75,6 +78,13 @@ def approve_plan(
     else:
         reference = write_kept(context, proposal.observer, repository, plan_id, kept)
     return Approved(plan_id, environment.name, signer, reference, evaluation.missing, _apply(path, out))
+
+
+def _is_same(out: Path, path: Path) -> bool:
+    try:
+        return out.samefile(path)
+    except OSError:  # one of them is not there
+        return False
 
 
 def _apply(path: Path, out: Path | None) -> str:

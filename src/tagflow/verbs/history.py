@@ -80,6 +80,11 @@ class HistoryEntry:
         return self.entry.record.overrides
 
     @property
+    def approvals(self) -> tuple[str, ...]:
+        """Who approved the plan that was carried out."""
+        return tuple(approval.partition("@")[0] for approval in self.entry.record.approvals)
+
+    @property
     def at(self) -> datetime:
         """When, by the clock of who wrote it."""
         return self.entry.record.at

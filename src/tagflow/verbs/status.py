@@ -61,8 +61,9 @@ class Cell:
 
     @property
     def signer(self) -> str | None:
-        """Whose key signed the head; None where nobody has to, or nobody known did."""
-        return (self.proof.signer or None) if self.proof else None
+        """Whose key signed for what runs; None where nobody has to, or nobody known did: no record vouches for what was
+        moved by hand, or is announced and has not arrived."""
+        return (self.proof.signer or None) if self.proof and self.state == "recorded" else None
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def approve(
     from tagflow.verbs.approve import approve_plan
 
     context = wiring.context(session, writes=out is None)
-    done = approve_plan(context, file, out, confirmation("Approve it?") if not yes else None)
+    done = approve_plan(context, file, out, confirmation(context, "Approve it?", yes=yes))
     session.emit(documents.approved(done), lambda: under(session.policy_file, text(done)))
 
 

@@ -71,6 +71,8 @@ def _block(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator
     yield f"{minute(last.at)}  {action}  {one_line(by)}  {styled(release, 'dim', fancy)}{state}"
     if last.reason:
         yield f"  {hung(one_line(f'“{last.reason}”'), 2)}"
+    if approvals := several[0].approvals:
+        yield f"  approved by {one_line(', '.join(approvals))}"
     if last.overrides:
         yield f"  overrides {one_line(', '.join(last.overrides))}"
     if first.action in _ABOUT:

@@ -32,6 +32,10 @@ def plan(it: Plan) -> str:
     fancy = is_fancy(sys.stdout)
     finishes = f" (finishes release {it.resumes.number})" if it.resumes else ""
     lines = [styled(f"{it.request.command} → {it.request.environment}", "bold", fancy) + finishes]
+    if it.request.reason:
+        lines.append(f"  {hung(one_line(f'“{it.request.reason}”'), 2)}")
+    if it.request.overrides:
+        lines.append(f"  overrides {one_line(', '.join(it.request.overrides))}")
     steps = {step.image: step for step in it.steps}
     groups: dict[object, list[str]] = {}
     idle: list[str] = []

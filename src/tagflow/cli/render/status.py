@@ -221,7 +221,7 @@ def _details(rows: Sequence[Row], now: datetime, fancy: bool) -> list[str]:
 def _state(cell: Cell, fancy: bool) -> str:
     told = full(cell) if cell.state in STYLES else cell.state
     told = styled(one_line(told), STYLES.get(cell.state, ""), fancy)
-    proof = f"; {one_line(cell.proof.told)}" if cell.proof else ""
+    proof = f"; {one_line(cell.proof.told)}" if cell.proof and cell.state == "recorded" else ""
     return told + proof + (f"; holds {one_line(', '.join(cell.holds))}" if cell.holds else "")
 
 
