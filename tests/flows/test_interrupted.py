@@ -641,6 +641,41 @@ class TestCompensation:
         for image in left:
             assert f"{world.repository(image)}:prod" in caught[0].message
 
+    def test_then_the_same_command_leads_on(self) -> None:
+        """An abort that cannot be carried out would have to be finished, and could not."""
+        world = World()
+        world.through("v1.1.0", "dev", "test")
+        world.memory.undeletable = True
+
+        def fail(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, repository.path, tag) == ("move", "acme/worker", "prod"):
+                raise StoreError("registry.unavailable", "it fails")
+
+        with world.hooked(before=fail), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert caught[0].hint.startswith("Run the same command again")
+        assert "no way back to nothing" in caught[0].hint
+        assert [it[0] for it in world.records("frontend", "prod")] == ["promote"]
+        world.promote("v1.1.0", to="prod")
+        assert stands(world) == ALL_NEW
+        assert verify(world.context(), ["prod"]) == []
+
+    def test_a_way_back_that_stopped_half_way_is_the_only_one(self) -> None:
+        world = before_promote()
+
+        def fail(operation: str, repository: Repository, tag: str) -> None:
+            there = world.tag("frontend", "prod") == world.tag("frontend", "v1.1.0")
+            if operation == "move" and tag == "prod" and (there or repository.path == "acme/worker"):
+                raise StoreError("registry.unavailable", "it fails")
+
+        with world.hooked(before=fail), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert caught[0].hint == "`tagflow rollback prod` finishes it."
+        with world.unchanged(), fails("release.interrupted", 5):
+            world.promote("v1.1.0", to="prod")
+        world.rollback("prod")
+        assert stands(world) == ALL_OLD
+
     def test_a_release_that_cannot_be_abandoned_can_still_be_finished(self) -> None:
         """The abandonment is not announced where it would have to remove a tag that stays: nothing would lead on."""
         world = World()

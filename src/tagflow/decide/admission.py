@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, adopting, highest_number
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
-from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups
+from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups, told
 from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice, identify
 from tagflow.domain.history import Action
@@ -59,7 +59,7 @@ class Admission(Struct, frozen=True):
         prospects: dict[str, Prospect] = {}
         entering: list[Choice] = []
         besides: set[str] = set()
-        told = list(notes)
+        notices = list(notes)
         for choice in choices:
             try:
                 again = choice.image in origins and resumes is None and self._is_sent_again(choice)
@@ -70,8 +70,8 @@ class Admission(Struct, frozen=True):
                 refusals.append(error)
                 entering += [] if self._is_there(choice) else [choice]  # of what runs already no rule asks
                 continue
-            told += sent_again(self.environment, choice) if again else ()
-            told += entry_notes(self.environment, choice, beside=beside and not again)
+            notices += sent_again(self.environment, choice) if again else ()
+            notices += entry_notes(self.environment, choice, beside=beside and not again)
             if step is not None:
                 steps.append(step)
                 prospects[choice.image] = prospect
@@ -95,7 +95,7 @@ class Admission(Struct, frozen=True):
             besides=besides,
         )
         refusals += refused
-        told += waived
+        notices += told(waived)
         return Decision(
             plan,
             highest_number(self.snapshot.all_in(self.environment)),
@@ -104,7 +104,8 @@ class Admission(Struct, frozen=True):
             tuple(entering),
             tuple(choices),
             tuple(refusals),
-            tuple(told),
+            tuple(notices),
+            tuple(verdict.refusal() for verdict in waived),
             tuple(resumes.entries.values()) if resumes else (),
         )
 

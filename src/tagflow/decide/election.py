@@ -138,7 +138,7 @@ def _stands(ballot: Ballot) -> bool:
 
 def stopped_by(step: Step, unseen: Iterable[Entry], waived: Iterable[str] = ()) -> Entry | None:
     """A hold or freeze among unseen records that hits a decision: the version or its bytes are held, or nothing is
-    promoted any more. A rollback is hit only by a hold of what it goes back to. ``waived``: rules set aside."""
+    promoted any more. A rollback is hit only by a hold of what it goes back to. ``waived``: rules not asked."""
     enters = step.action in ("push", "promote", "admit")
     for entry in sorted(unseen, key=lambda entry: entry.rank):
         record = entry.record

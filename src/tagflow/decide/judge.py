@@ -88,9 +88,9 @@ def judge_all(
     resuming: bool,
     sending: Collection[str] = (),
     besides: Collection[str] = (),
-) -> tuple[list[TagflowError], list[str]]:
-    """Every reason against every choice, and what an override sets aside, in words. A release that is being finished is
-    not asked for soak and freeze again.
+) -> tuple[list[TagflowError], list[Verdict]]:
+    """Every reason against every choice, and those that an override sets aside. A release that is being finished is not
+    asked for soak and freeze again.
 
     ``sending`` are the images whose content, or what is missing of it, is brought along; ``besides`` those whose
     version enters beside what runs.
@@ -109,20 +109,20 @@ def judge_all(
             waived += [verdict for verdict in verdicts if verdict.rule in overridden]
         except TagflowError as error:
             found.append(error)
-    return found, _told(waived)
+    return found, waived
 
 
-def _told(waived: Sequence[Verdict]) -> list[str]:
-    """What is set aside; the same of several images once."""
+def told(waived: Sequence[Verdict]) -> list[str]:
+    """What is set aside, in words; the same of several images once."""
     images: dict[tuple[str, str], list[str]] = {}
     for verdict in waived:
         about = verdict.message.removeprefix(f"{verdict.image} ")
         images.setdefault((verdict.rule or "", about), []).append(verdict.image)
-    told = []
+    lines = []
     for (rule, about), names in images.items():
         whose = "" if about.startswith(next(iter(names), "")) or rule == "freeze" else f"{_names(names)} "
-        told.append(f"set aside ({rule}): {whose}{about}")
-    return told
+        lines.append(f"set aside ({rule}): {whose}{about}")
+    return lines
 
 
 def _names(images: Sequence[str]) -> str:

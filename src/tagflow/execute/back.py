@@ -106,6 +106,7 @@ def _write_aborts(
 
     results = attempt(abort, ballots, threads=run.context.threads)
     failed = {it: error for it, error in zip(ballots, results, strict=True) if isinstance(error, TagflowError)}
+    run.aborted |= len(failed) < len(results)
     for image, error in failed.items():
         run.context.warn(f"{image}: the abort could not be written: {error.message}")
     return set(failed)
@@ -137,6 +138,9 @@ def give_back(run: Underway, error: TagflowError) -> NoReturn:
         raise endings.partly(run, error) if run.ledger.changed else error
     if run.abandons:
         raise endings.partly(run, error) if run.ledger.changed else error
+    if kept := _unremovable(run):
+        # An abort that cannot be carried out would leave no way on and no way back: this release can be finished.
+        raise endings.partly(run, combine([error, *kept])) from error
     announced = abort_all(run, moved)
     stuck: list[TagflowError] = []
     results = attempt(
@@ -146,6 +150,13 @@ def give_back(run: Underway, error: TagflowError) -> NoReturn:
     if stuck or run.ledger.changed:
         raise endings.partly(run, combine([error, *stuck])) from error
     raise error
+
+
+def _unremovable(run: Underway) -> list[TagflowError]:
+    """Why tags that did not exist before cannot be taken away again."""
+    new = [move for move in run.ledger.changed if move.kind == "environment" and move.before is None]
+    results = attempt(lambda move: run.store(move.image).refuse_untag(move.tag), new, threads=run.context.threads)
+    return [result for result in results if isinstance(result, TagflowError)]
 
 
 def put_back_if_mine(run: Underway, image: str) -> None:

@@ -126,14 +126,17 @@ def differing(ledger: Ledger) -> list[dict[str, object]]:
     ]
 
 
-def ways_out(context: Context, plan: Plan, ledger: Ledger, cause: TagflowError | None, *, begun: bool) -> str:
-    """What to do about a run that did not come to its end. ``begun``: records or names were written."""
+def ways_out(
+    context: Context, plan: Plan, ledger: Ledger, cause: TagflowError | None, *, begun: bool, aborted: bool
+) -> str:
+    """What to do about a run that did not come to its end. ``begun``: records or names were written; ``aborted``: it
+    has announced that it goes back."""
     environment, steps = plan.request.environment, plan.steps
     moved = {move.image for move in ledger.changed if move.kind == "environment"}
     due = {move.image for move in plan.moves if move.kind == "environment" and move.action != "keep"}
     if steps and moved and moved >= due:
         return f"It is complete but for floating tags: `tagflow verify {environment} --repair` puts them right."
-    if steps and steps[0].action in ("rollback", "abort"):
+    if aborted or (steps and steps[0].action in ("rollback", "abort")):
         return f"`tagflow rollback {environment}` finishes it."
     if not begun or (steps and all(step.action == "admit" for step in steps)):
         return "Run the same command again."

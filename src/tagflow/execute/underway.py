@@ -63,6 +63,8 @@ class Underway:
         """Tags that never move and that are still to be read back."""
         self.looked_at: dict[str, float] = {}
         """When the environment tag of each image was last seen, by the clock that only goes on, in seconds."""
+        self.aborted = False
+        """Whether this run has written that it takes its release back: there is no way on any more."""
         self.unanswered = False
         """Whether a write got no answer: it may still be carried out."""
         self.moved_on: dict[str, Digest | None] = {}
@@ -114,5 +116,6 @@ class Underway:
 
     @property
     def waived(self) -> frozenset[str]:
-        """The rules that are not asked: those set aside, and for a release that is being finished its freeze."""
-        return frozenset(self.plan.request.overrides) | ({"freeze"} if self.plan.resumes else frozenset())
+        """The rules of which nothing that comes now is asked: for a release that is being finished the freeze. What an
+        override sets aside is what its decision had seen, and no more."""
+        return frozenset({"freeze"} if self.plan.resumes else ())

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.domain.plan import GateResult, Outcome, Plan
-from tagflow.errors import Interrupted, Overtaken, ReleaseInterrupted, TagflowError, combine
+from tagflow.errors import Interrupted, Overtaken, Refused, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
 from tagflow.execute.run import Result, execute
@@ -31,6 +31,10 @@ from tagflow.workers import attempt
 
 if TYPE_CHECKING:
     from tagflow.verbs.approvals import Document
+
+
+_ORDERED = ("promotion.held", "promotion.frozen")
+"""What somebody orders. An override sets aside only what stood there when it was given."""
 
 
 class Options(Struct, frozen=True):
@@ -80,7 +84,7 @@ def _conclude(context: Context, propose: Callable[[], Proposal], options: Option
     if options.confirm is not None and asked:
         options.confirm(planned)
     if asked or planned.gates:
-        proposal = _propose_again(propose, planned)
+        proposal = _propose_again(propose, proposal, planned)
     return carry_out(context, proposal, planned, options.receipt)
 
 
@@ -236,14 +240,18 @@ def _refused(errors: Sequence[TagflowError], planned: Outcome) -> TagflowError:
     return error
 
 
-def _propose_again(propose: Callable[[], Proposal], planned: Outcome) -> Proposal:
+def _propose_again(propose: Callable[[], Proposal], before: Proposal, planned: Outcome) -> Proposal:
     """The same proposal by what stands now, after gates ran or a question was answered.
 
-    :raises TagflowError: every reason against it now; ``release.overtaken`` where it comes out otherwise.
+    :raises TagflowError: every reason against it now, a hold or freeze among them that came meanwhile, whatever was set
+        aside before; ``release.overtaken`` where it comes out otherwise.
     """
     proposal = propose()
-    if proposal.decision.refusals:
-        raise _refused(proposal.decision.refusals, planned)
+    seen = {error.message for error in before.decision.set_aside}
+    came = [it for it in proposal.decision.set_aside if it.code in _ORDERED and it.message not in seen]
+    came += _held_meanwhile(before, proposal)
+    if proposal.decision.refusals or came:
+        raise _refused([*proposal.decision.refusals, *came], planned)
     if _intended(proposal.decision.plan) != _intended(planned.plan):
         error = Overtaken(
             f"{planned.environment} is not as it was when this was decided: another release came meanwhile",
@@ -252,6 +260,21 @@ def _propose_again(propose: Callable[[], Proposal], planned: Outcome) -> Proposa
         error.result = planned
         raise error
     return proposal
+
+
+def _held_meanwhile(before: Proposal, proposal: Proposal) -> list[TagflowError]:
+    """What a rollback goes back to, and somebody put on hold since it was proposed. It would be lifted."""
+    errors: list[TagflowError] = []
+    prospects, old = proposal.decision.prospects, before.decision.prospects
+    for step in proposal.decision.plan.steps:
+        if step.action != "rollback" or step.image not in old:
+            continue
+        new = prospects[step.image].seen.standing.state.holds - old[step.image].seen.standing.state.holds
+        for hold in new:
+            if step.version == hold.version or step.digest == hold.digest:
+                message = f"{step.image} {hold.version} was put on hold meanwhile by {hold.by}: {hold.reason}"
+                errors.append(Refused("promotion.held", message, hint="Look at `tagflow status`."))
+    return errors
 
 
 def _intended(plan: Plan) -> object:
