@@ -134,6 +134,21 @@ class TestSavedPlans:
         with world.unchanged(), fails("plan.stale", 5):
             world.apply(plan)
 
+    def test_a_rule_that_says_no_is_the_reason(self, world: World, plan: Path) -> None:
+        """An image that is refused is in no plan: it does not run there for that."""
+        world.hold("test", "backend=v1.1.0", reason="CVE found")
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "held in test: CVE found" in caught[0].message
+        assert "already" not in caught[0].message
+
+    def test_whom_a_move_by_hand_is_of(self, world: World, plan: Path) -> None:
+        world.hand_move("backend", "prod", world.build("v1.2.0", "backend")["backend"])
+        with world.unchanged(), fails("plan.stale", 5) as caught:
+            world.apply(plan)
+        assert "backend: prod runs" in caught[0].message
+        assert "by ann" not in caught[0].message
+
     def test_another_promotion(self, world: World, plan: Path) -> None:
         world.promote("frontend=v1.1.0", to="prod")
         with world.unchanged(), fails("plan.stale", 5):

@@ -101,13 +101,15 @@ def _moved(saved: SavedPlan, proposal: Proposal) -> str:
         if step.image in then and then[step.image]["previous_digest"] != step.previous_digest
     ]
     there = {step.image for step in proposal.decision.plan.steps}
+    runs = {choice.image: choice.seen.standing.digest for choice in proposal.decision.choices}
     gone += [
         f"{image}: {environment} runs {step['version'] or step['digest']} already{_by(proposal, image)}"
         for image, step in then.items()
-        if image not in there
+        if image not in there and runs.get(image) == step["digest"]
     ]
-    if gone:
-        return "\n".join(gone)
+    if gone or proposal.decision.refusals:
+        # An image of which a rule says no is in no plan: that is the reason, not where its tag stands.
+        return "\n".join([*gone, *dict.fromkeys(it.message for it in proposal.decision.refusals)])
     expected = {(move["repository"], move["tag"]): move for move in saved.document.get("moves", ())}
     found = {(move.repository, move.tag): move for move in proposal.decision.plan.moves}
     moved = [
@@ -132,7 +134,10 @@ def _by(proposal: Proposal, image: str) -> str:
     """Who moved an image last, and when, as far as its head record is known."""
     seen = [it.seen for it in proposal.decision.entering if it.image == image]
     seen += [it.seen for name, it in proposal.decision.prospects.items() if name == image]
-    head = seen[0].standing.head if seen else None
+    seen += [it.seen for it in proposal.decision.choices if it.image == image]
+    standing = seen[0].standing if seen else None
+    # What somebody moved by hand is the work of nobody whom a record names.
+    head = standing.head if standing and standing.head and standing.head.record.digest == standing.digest else None
     return f", by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z" if head else ""
 
 
