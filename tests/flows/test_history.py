@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tagflow.domain.reference import Repository
+from tagflow.errors import NotFound, StoreError, TagflowError
 from tagflow.verbs.history import History, history
 from tests.flows.world import World, fails
 
@@ -71,3 +75,47 @@ def test_an_environment_without_history_is_empty() -> None:
     chronicle = read(world)
     assert chronicle.entries == ()
     assert {it.condition for it in chronicle.present} == {"empty"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound("manifest.not_found", "no such manifest"),
+        StoreError("layout.corrupt", "a blob is damaged"),
+        StoreError("registry.denied", "not allowed"),
+    ],
+    ids=lambda error: error.code,
+)
+def test_a_record_that_is_listed_and_cannot_be_had(error: TagflowError) -> None:
+    """It may tell of a hold: nothing is promoted as if it were not there, and other images go their way."""
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    world.hold("prod", "frontend=v1.1.0")
+    held = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000002."))
+
+    def refuse(operation: str, _: Repository, detail: str) -> None:
+        if (operation, detail) == ("get", held):
+            raise error
+
+    with world.hooked(refuse):
+        assert world.states("prod") == {"frontend": "broken", "backend": "recorded", "worker": "recorded"}
+        with world.unchanged(), fails("history.broken", 5):
+            world.promote("v1.1.0", to="prod")
+        world.promote("backend=v1.1.0", "worker=v1.1.0", to="prod")
+    assert world.runs("prod") == {"frontend": "v1.0.0", "backend": "v1.1.0", "worker": "v1.1.0"}
+
+
+def test_a_record_that_was_removed_between_list_and_look() -> None:
+    """Retention took it: it is gone, as any other that was removed."""
+    world = World()
+    world.through("v1.0.0", "dev")
+    world.through("v1.1.0", "dev")
+    first = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.dev.000002."))
+
+    def remove(operation: str, _: Repository, detail: str) -> None:
+        if (operation, detail) == ("get", first) and first in world.tags("frontend"):
+            world.hand_remove("frontend", first)
+
+    with world.hooked(remove):
+        assert world.states("dev")["frontend"] == "unrecorded"

@@ -21,6 +21,10 @@ Spot = tuple[Repository, RecordTag]
 """A record, and the repository in which it is kept."""
 
 
+_OF_ONE_RECORD = frozenset({"layout.corrupt", "registry.denied"})
+"""Where the list could be read, and one record cannot, that is trouble for its image only."""
+
+
 class Signed(TypedDict, total=False):
     """The fields of an observation that only a signed history has."""
 
@@ -165,11 +169,12 @@ class Histories:
         try:
             found = self._fetch(*spot)
         except NotFound:
-            return
+            if self._is_listed_still(*spot):  # the holds that it may tell of must not be passed over
+                self._unread[spot] = HistoryBroken(str(spot[0]), str(spot[1]), "it is listed, and is not there")
         except (HistoryBroken, HistoryNewer) as error:
             self._unread[spot] = error
         except StoreError as error:
-            if not error.code.startswith("manifest."):
+            if not (error.code.startswith("manifest.") or error.code in _OF_ONE_RECORD):
                 raise
             self._unread[spot] = HistoryBroken(str(spot[0]), str(spot[1]), error.message)
         else:
@@ -177,6 +182,11 @@ class Histories:
                 self._entries[spot] = found
             else:
                 self._doubtful[spot] = found
+
+    def _is_listed_still(self, repository: Repository, tag: RecordTag) -> bool:
+        """Whether a record was listed, and is by a list of this moment: what was removed meanwhile is just gone."""
+        listed = self._recorded.get(repository, {}).get(tag.environment, frozenset())
+        return tag in listed and str(tag) in self._store(repository).tags()
 
     def _fetch(self, repository: Repository, tag: RecordTag) -> Read:
         environment = self._signed.get(tag.environment)
