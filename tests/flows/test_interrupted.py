@@ -641,6 +641,19 @@ class TestCompensation:
         for image in left:
             assert f"{world.repository(image)}:prod" in caught[0].message
 
+    def test_what_an_unfinished_rollback_goes_back_to_is_admitted(self) -> None:
+        world = before_promote()
+        world.promote("v1.1.0", to="prod")
+        for write in range(1, 30):
+            died = world.copy()
+            assert died.crash(lambda: died.rollback("prod"), write)  # noqa: B023
+            if "interrupted" in died.states("prod").values():
+                break
+        for image in IMAGES:
+            assert died.seen(image, "prod").standing.excludes("v1.0.0") == ""
+        told = [it for it in verify(died.context(), ["prod"]) if it.tag == "latest"]
+        assert not any("no version" in it.detail for it in told)
+
     def test_then_the_same_command_leads_on(self) -> None:
         """An abort that cannot be carried out would have to be finished, and could not."""
         world = World()
