@@ -609,3 +609,16 @@ def test_more_approvals_than_are_read_are_told(world: SignedWorld, plan: Path) -
     with fails("approval.missing", 3):
         world.applying(plan)
     assert any("only 2000 were read" in told and "--approval" in told for told in world.warnings)
+
+
+def test_the_way_on_is_the_plan_that_was_approved(world: SignedWorld, plan: Path) -> None:
+    """A promotion straight there would be refused."""
+    for name in ("alice", "bob"):
+        world.approve(plan, name)
+    assert world.crash(lambda: world.applying(plan), 3)
+    assert world.cell("app", "prod").way_on == "tagflow apply FILE"
+    with world.unchanged(), fails("release.interrupted", 5) as caught:
+        world.promoting("app=v1.0", to="prod")
+    assert "`tagflow apply FILE` finishes it" in caught[0].hint
+    world.applying(plan)
+    assert world.runs("prod") == {"app": "v1.1", "api": "v1.1"}

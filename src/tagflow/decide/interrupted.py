@@ -153,6 +153,8 @@ def way_on(release: Unfinished) -> str:
         return f"tagflow rollback {release.environment.name}"
     if release.is_nameless:
         return f"tagflow verify {release.environment.name} --repair"
+    if record.plan and release.environment.approvals:
+        return "tagflow apply FILE"  # a promotion straight there is refused: it is the plan that was approved
     return finish_command(release.environment.name, release.wanted, record.overrides, record.reason)
 
 

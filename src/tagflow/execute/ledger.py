@@ -143,7 +143,8 @@ def ways_out(
     request = plan.request
     wanted = plan.intent.of(context.image_names)
     finish = finish_command(environment, wanted, request.overrides, request.reason)
-    hint = f"Run the same command again (`{finish}`) to finish"
+    by_plan = context.environment(environment).approvals  # `apply` of the plan that was approved, wherever its file is
+    hint = "Run the same command again to finish" if by_plan else f"Run the same command again (`{finish}`) to finish"
     if cause is not None and _undeletable(cause):
         # Going back would mean to remove a tag, which this registry does not do.
         return f"{hint}: the registry removes no tags, so there is no way back to nothing."
