@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tagflow.context import Context
-from tagflow.domain.reference import Digest
-from tagflow.errors import Conflict, NotFound, StoreError, TagflowError, UsageError, combine
+from tagflow.errors import Conflict, StoreError, TagflowError, UsageError, combine
 from tagflow.pin.edit import Change, Form, Pinned, Runs, commit_message, pin, unified_diff
 from tagflow.pin.places import Scan, scan
 from tagflow.pin.source import decode
@@ -202,13 +201,15 @@ def pin_files(
     :raises UsageError: ``file.unreadable``, ``pin.unsupported``.
     :raises NotFound: ``environment.empty`` for an image that does not run there.
     :raises Conflict: ``pin.differs`` where a file that is to be checked differs; its ``result`` is a :class:`Pinning`.
+        ``environment.unrecorded`` where somebody moved it by hand, and records are signed or a tag cannot be told;
+        ``history.broken``.
     """
     chosen = context.environment(environment)
     known = names(context.policy, chosen)
     contents = read_files(files)
     scans = _scan(contents, known)
     images = list(dict.fromkeys(place.image for found in scans.values() for place in found.places))
-    runs = running(context, environment, images) if images else {}
+    runs = _running(context, environment, images)
     pinned = {path: pin(found, known, runs, form) for path, found in scans.items()}
     changed = {path: it for path, it in pinned.items() if it.changes}
     if mode == "write" and changed:
@@ -224,50 +225,12 @@ def pin_files(
     return result
 
 
-def running(context: Context, environment: str, images: Iterable[str]) -> Mapping[str, Runs]:
-    """What an environment runs of some images.
+def _running(context: Context, environment: str, images: Sequence[str]) -> Mapping[str, Runs]:
+    if not images:
+        return {}
+    from tagflow.verbs.runs import running  # what asks a registry is loaded where one is asked
 
-    :raises NotFound: ``environment.empty``.
-    :raises Conflict: ``environment.unrecorded`` where it stands at what was taken back, ``history.broken``.
-    """
-    from tagflow.observe.observer import Observer
-    from tagflow.verbs.status import Cell, look
-
-    found: dict[str, Runs] = {}
-    errors: list[TagflowError] = []
-    under_way: list[str] = []
-    for row in look(context, Observer(context), [environment, *images]):
-        cell: Cell = row.environments[0]
-        if cell.digest is None:
-            errors.append(
-                NotFound(
-                    "environment.empty",
-                    f"{row.image}: nothing runs in {environment}",
-                    hint=f"Look at `tagflow status {environment}`.",
-                )
-            )
-        elif cell.state in ("late", "broken"):
-            errors.append(_unsure(row.image, environment, cell.state, cell.detail))
-        else:
-            found[row.image] = Runs(row.image, cell.version or cell.found, Digest(cell.digest))
-            under_way += [row.image] if cell.state == "interrupted" else []
-    if errors:
-        raise combine(errors)
-    if under_way:
-        context.warn(
-            f"note: a release to {environment} is not finished; files get what runs now: {', '.join(under_way)}"
-        )
-    return found
-
-
-def _unsure(image: str, environment: str, state: str, detail: str) -> TagflowError:
-    if state == "broken":
-        return Conflict("history.broken", f"{image}: {detail}", hint=f"`tagflow verify {environment}` tells more.")
-    return Conflict(
-        "environment.unrecorded",
-        f"{image}: {environment} stands at a digest that was taken back",
-        hint=f"First put it right: `tagflow verify {environment} --repair`.",
-    )
+    return running(context, environment, images)
 
 
 def _scan(contents: Mapping[Path, bytes], known: Names) -> dict[Path, Scan]:

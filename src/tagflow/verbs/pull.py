@@ -17,6 +17,7 @@ from tagflow.domain.snapshot import target_of
 from tagflow.errors import NotFound, UsageError
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import PLATFORM_VARIABLE, docker_name
+from tagflow.verbs.runs import running
 from tagflow.workers import each
 
 _PLATFORM = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,2}")
@@ -44,11 +45,14 @@ def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
 
     :raises NotFound: ``environment.not_found``, ``environment.empty``, ``version.not_found``, ``image.not_found``,
         ``platform.not_found``.
+    :raises Conflict: ``environment.unrecorded``, ``history.broken`` of an environment, as for :func:`running`.
     :raises UsageError: ``usage.invalid``: a platform that the environment names and that is none.
     """
     images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
-    find = _as_version if context.scheme.find_version(what) else _in_environment
-    found = each(lambda image: find(context, what, image), images, threads=context.threads)
+    if context.scheme.find_version(what):
+        found = each(lambda image: _as_version(context, what, image), images, threads=context.threads)
+    else:
+        found = _in_environment(context, what, images)
     engine, platform = context.engine(), _platform(context)
 
     def fetch(wanted: _Wanted) -> Pulled:
@@ -75,15 +79,12 @@ def _platform(context: Context) -> str:
     return f"linux/{named}" if named and "/" not in named and named.lower() != "linux" else named
 
 
-def _in_environment(context: Context, name: str, image: Image) -> _Wanted:
+def _in_environment(context: Context, name: str, images: Sequence[Image]) -> list[_Wanted]:
     environment = context.environment(name)
-    repository = context.policy.repository(image, environment)
-    digest = context.stores(repository).resolve(name)
-    if digest is None:
-        raise NotFound(
-            "environment.empty", f"{image.name}: nothing runs in {name}", hint=f"Look at `tagflow status {name}`."
-        )
-    return _Wanted(image, repository, name, digest)
+    runs = running(context, name, [image.name for image in images])
+    return [
+        _Wanted(image, context.policy.repository(image, environment), name, runs[image.name].digest) for image in images
+    ]
 
 
 def _as_version(context: Context, text: str, image: Image) -> _Wanted:

@@ -18,7 +18,7 @@ from tagflow.domain.history import Proof
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, target_of
-from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Unrecorded
+from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Standing, Unrecorded
 from tagflow.domain.state import Freeze, Hold, State
 from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError, suggestion
@@ -37,7 +37,8 @@ class Cell:
     somebody moved the tag by hand; ``way_on`` the command that finishes an unfinished release, empty where none can
     be told; ``found`` the version of a digest that no record tells of; ``beside``
     the releases that were announced by somebody who had not seen the one that runs, as ``v1.2.0 by ann``; ``detail``
-    says what is wrong where a record can't be read. Where records are signed, ``proof`` is that of the head,
+    says what is wrong where a record can't be read; ``is_by_hand``: no record that counts says that this should run.
+    Where records are signed, ``proof`` is that of the head,
     ``doubtful`` how many records do not count.
     """
 
@@ -58,6 +59,7 @@ class Cell:
     beside: tuple[str, ...] = ()
     proof: Proof | None = None
     doubtful: int = 0
+    is_by_hand: bool = False
 
     @property
     def signer(self) -> str | None:
@@ -195,6 +197,7 @@ def _cell(snapshot: Snapshot, seen: Observation, releases: Iterable[Unfinished],
         beside=tuple(f"{it.record.version or 'nothing'} by {it.record.actor}" for it in standing.rivals),
         proof=standing.head.proof if standing.head else None,
         doubtful=len(seen.doubtful),
+        is_by_hand=_is_by_hand(snapshot, seen, standing),
     )
 
 
@@ -215,6 +218,24 @@ def _found(snapshot: Snapshot, seen: Observation) -> str | None:
             except KeyError:
                 return None
     return None
+
+
+def _is_by_hand(snapshot: Snapshot, seen: Observation, standing: Standing) -> bool:
+    """Whether no record that counts says that what stands there should run.
+
+    A release writes down what it finds there. Where records are signed that does not let it in: it is in no stack.
+    """
+    match standing.position:
+        case Unrecorded() | Late():
+            return standing.digest is not None
+        case Recorded() if seen.named is not None:
+            top = standing.state.top
+            return top is None or top.digest != standing.digest
+        case Interrupted() if seen.named is not None:
+            entry = announcement(snapshot, seen)
+            before = standing_before(snapshot, seen, [entry]) if entry else standing
+            return not isinstance(before.position, Interrupted) and _is_by_hand(snapshot, seen, before)
+    return False
 
 
 def _telling(snapshot: Snapshot, seen: Observation) -> State | None:
