@@ -164,7 +164,9 @@ def _edit(source: Source, part: Part, value: str) -> _Edit | None:
         if not value:
             return None
         if start == end:  # `tag:` and nothing behind it: the parsers differ in where that is, so the key tells
-            start = end = source.text.index(":", part.key.end) + 1
+            colon = source.colon(part.key.end)
+            assert colon is not None, "places without one are refused"
+            start = end = colon + 1
             return _Edit(scalar, start, end, f" {_plain(value)}", value)
     quote = {"single": "'", "double": '"'}.get(scalar.style)
     text = f"{quote}{value}{quote}" if quote else _plain(value)

@@ -216,7 +216,8 @@ class _Finder:
         else:
             tag, _, digest = said.get("tag", "").partition("@")
             written = Written(name.name, tag, said.get("digest") or digest)
-            sound = [self._is_sound(node) for node in nodes.values()]  # all of them: every problem is told
+            # All of them: every problem is told.
+            sound = [self._is_sound(node) and self._has_colon(parts[slot]) for slot, node in nodes.items()]
             first = min((parts[slot].scalar for slot in places), key=lambda it: it.start)
             if all(sound) and self._is_valid(first, written):
                 self._add(Place(image, written, parts, first.start, is_name_fixed=is_name_fixed))
@@ -260,6 +261,13 @@ class _Finder:
                 node, "the reference is not written as it reads", "Write it without escapes, on one line."
             )
         return True
+
+    def _has_colon(self, part: Part) -> bool:
+        """Whether a value can be written behind its key, where there is none yet: `{repository: web, tag}` is YAML."""
+        if not part.is_null or part.scalar.span[0] < part.scalar.end or self._source.colon(part.key.end) is not None:
+            return True
+        key = key_text(part.key)
+        return self._problem(part.key, f"the key {key} has no colon, and no value", f'Write `{key}: ""`.')
 
     def _scalar(self, node: Node | None) -> Scalar | None:
         """The scalar that a node is or stands for, if it may be part of a reference."""

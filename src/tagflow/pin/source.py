@@ -8,6 +8,7 @@ taken off before, since the C parser does not count it.
 from __future__ import annotations
 
 import codecs
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
@@ -18,6 +19,8 @@ from msgspec import Struct
 
 from tagflow.errors import UsageError
 
+_BEHIND_KEY = re.compile(r"(?:[ \t\r\n]|(?<![^ \t\r\n])#[^\r\n]*(?=[\r\n]))*:")
+"""What may stand between a key and its colon, and the colon: behind a key marked by `?` it may be on another line."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 """Byte order marks (YAML 1.2, 5.2). PowerShell's redirection writes the second."""
 
@@ -72,6 +75,11 @@ class Source(Struct, frozen=True, dict=True):
         """A problem at a character."""
         line = self.line(offset)
         return Problem(self.name, line, offset - self._lines[line - 1] + 1, message, hint)
+
+    def colon(self, offset: int) -> int | None:
+        """Where the colon of a key stands that ends at a character; None where the key has none."""
+        found = _BEHIND_KEY.match(self.text, offset)
+        return found.end() - 1 if found else None
 
     @cached_property
     def _lines(self) -> list[int]:
