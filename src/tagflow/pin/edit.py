@@ -167,10 +167,17 @@ def _edit(source: Source, part: Part, value: str) -> _Edit | None:
             colon = source.colon(part.key.end)
             assert colon is not None, "places without one are refused"
             start = end = colon + 1
-            return _Edit(scalar, start, end, f" {_plain(value)}", value)
+            return _Edit(scalar, start, end, f" {_unquoted(part, value)}", value)
     quote = {"single": "'", "double": '"'}.get(scalar.style)
-    text = f"{quote}{value}{quote}" if quote else _plain(value)
+    text = f"{quote}{value}{quote}" if quote else _unquoted(part, value)
     return _Edit(scalar, start, end, text, value) if source.text[start:end] != text else None
+
+
+def _unquoted(part: Part, value: str) -> str:
+    """A value in the place of one without quotes. JSON has only numbers and the like there, behind a key in quotes."""
+    key, before = part.key, part.scalar.value
+    is_json = isinstance(key, Scalar) and key.style == "double" and (part.is_null or _OTHER_THAN_TEXT.fullmatch(before))
+    return f'"{value}"' if is_json else _plain(value)
 
 
 def _plain(value: str) -> str:
@@ -196,6 +203,8 @@ def _read_back(source: Source, text: str, edits: Iterable[_Edit]) -> None:
     if not expected:
         return
     new = Source(source.name, source.mark, source.encoding, text)
+    if source.is_json and not new.is_json:
+        raise unsupported([source.problem(0, "the file would not be JSON afterwards")])
     for before, after in zip_longest(events(source), events(new)):
         place = (before.start_mark.index, before.end_mark.index) if before is not None else (len(source.text), 0)
         edit = expected.get(place) if isinstance(before, yaml.ScalarEvent) else None

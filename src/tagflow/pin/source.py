@@ -8,6 +8,7 @@ taken off before, since the C parser does not count it.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
@@ -21,6 +22,9 @@ from tagflow.errors import UsageError
 
 _BEHIND_KEY = re.compile(r"(?:[ \t\r\n]|(?<![^ \t\r\n])#[^\r\n]*(?=[\r\n]))*:")
 """What may stand between a key and its colon, and the colon: behind a key marked by `?` it may be on another line."""
+_ONLY_JSON = re.compile(r"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)|[\t\x7f-\x84\x86-\x9f\ufffe\uffff]")
+"""What JSON may hold and readers of YAML refuse: halves of surrogate pairs, and characters without a shape. (Other
+escapes are read past, so that none of theirs begins inside them.)"""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 """Byte order marks (YAML 1.2, 5.2). PowerShell's redirection writes the second."""
 
@@ -82,6 +86,24 @@ class Source(Struct, frozen=True, dict=True):
         return found.end() - 1 if found else None
 
     @cached_property
+    def is_json(self) -> bool:
+        """Whether the whole text is one JSON document."""
+        if not self.text.lstrip().startswith(("{", "[")):
+            return False
+        try:
+            json.loads(self.text)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    @cached_property
+    def as_yaml(self) -> str:
+        """The text for a reader of YAML: character by character where it was, without what only JSON may hold."""
+        if not _ONLY_JSON.search(self.text) or not self.is_json:
+            return self.text
+        return _ONLY_JSON.sub(_in_yaml, self.text)
+
+    @cached_property
     def _lines(self) -> list[int]:
         """The offset at which each line begins."""
         begins = [0]
@@ -97,6 +119,14 @@ class Source(Struct, frozen=True, dict=True):
                 position += 1
             begins.append(position)
         return begins
+
+
+def _in_yaml(found: re.Match[str]) -> str:
+    """Something as long that says as little about images."""
+    text = found[0]
+    if text == "\t":  # between values: a string has it as an escape
+        return " "
+    return text if len(text) == 2 else "\\ufffd" if len(text) == 6 else "\ufffd"
 
 
 def decode(name: str, content: bytes) -> Source:
@@ -244,7 +274,7 @@ def events(source: Source) -> Iterator[Any]:
     """
     loader = None
     try:
-        loader = _LOADER(source.text)
+        loader = _LOADER(source.as_yaml)
         while loader.check_event():
             yield loader.get_event()
     except yaml.YAMLError as exc:
