@@ -158,7 +158,7 @@ def _shown(place: Place, name: str, values: Mapping[Slot, str]) -> str:
 
 def _edit(source: Source, part: Part, value: str) -> _Edit | None:
     """The edit that lets a scalar say something; None where it does already."""
-    scalar = part.scalar
+    scalar, value = part.scalar, part.spelt(value)
     start, end = scalar.span
     if part.is_null:
         if not value:

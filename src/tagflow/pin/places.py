@@ -2,11 +2,12 @@
 
 * ``image: NAME[:TAG][@DIGEST]`` at any depth: compose files, containers of every kind in Kubernetes, Helm values;
 * ``name``, ``newName``, ``newTag`` and ``digest`` in a list ``images``: kustomize, and what carries its fields;
-* ``repository`` beside ``registry``, ``tag`` and ``digest`` at any depth: Helm values.
+* ``repository`` beside ``registry``, ``tag`` and ``digest`` (or ``sha``) at any depth: Helm values.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -34,12 +35,16 @@ _HELM: tuple[tuple[Slot, tuple[str, ...]], ...] = (
     ("name", ("repository", "imageRepository")),
     ("registry", ("registry", "imageRegistry")),
     ("tag", ("tag", "imageTag")),
-    ("digest", ("digest", "imageDigest")),
+    ("digest", ("digest", "imageDigest", "sha", "sha256")),
 )
 _KUSTOMIZE: tuple[tuple[Slot, str], ...] = (("name", "newName"), ("tag", "newTag"), ("digest", "digest"))
 _KEYS = frozenset({"image", "images", "name", "reference", "newName", "newTag"}.union(*(keys for _, keys in _HELM)))
 _LONGEST = 4096
 """Characters of a reference. Names have 255 at most, tags 128, digests 135; the rest is for placeholders."""
+_DIGITS_ALONE = frozenset({"sha", "sha256"})
+"""Keys of a digest without its algorithm: charts write `{{ .repository }}:{{ .tag }}@sha256:{{ .sha }}`."""
+_ALGORITHM = "sha256:"
+_COMMIT = re.compile("[0-9a-f]{7,40}")
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _WRITE_OUT = "Write it out, or make the whole of it a placeholder."
@@ -60,6 +65,19 @@ class Part(Struct, frozen=True):
     def text(self) -> str:
         """What it says."""
         return "" if self.is_null else self.scalar.value.strip()
+
+    @property
+    def digest(self) -> str:
+        """The digest that it says, with its algorithm."""
+        return _ALGORITHM + self.text if self.text and self._has_digits_alone else self.text
+
+    def spelt(self, value: str) -> str:
+        """How a value is written here."""
+        return value.removeprefix(_ALGORITHM) if self._has_digits_alone else value
+
+    @property
+    def _has_digits_alone(self) -> bool:
+        return key_text(self.key) in _DIGITS_ALONE and not self.text.startswith(_ALGORITHM)
 
 
 class Place(Struct, frozen=True):
@@ -170,8 +188,9 @@ class _Finder:
         """Keys beside one another that say it together; returns the value of ``image``, where that is one of them."""
         found: dict[Slot, Node] = {}
         for slot, keys in _HELM:
-            key = next((key for key in keys if key in values), None)
-            if key is not None:
+            key = next((key for key in keys if key in values and not self._is_commit(key, values[key])), None)
+            # Beside an image alone, `sha` may be anything.
+            if key is not None and (key not in _DIGITS_ALONE or found.keys() & {"name", "tag"}):
                 found[slot] = values[key]
         taken = None
         if "name" not in found and found.keys() & {"tag", "digest"}:
@@ -182,6 +201,11 @@ class _Finder:
                 found["name"] = taken = values["image"]
         self._look_at_parts(mapping, found, 'Add `tag: ""` beside it.')
         return taken
+
+    def _is_commit(self, key: str, node: Node) -> bool:
+        """Whether it is the commit that something was built from, and no digest."""
+        scalar = self._scalar(node) if key in _DIGITS_ALONE else None
+        return scalar is not None and _COMMIT.fullmatch(scalar.value.strip()) is not None
 
     def _look_at_parts(
         self, mapping: Pairs, nodes: Mapping[Slot, Node], hint: str, *, is_name_fixed: bool = False
@@ -215,7 +239,8 @@ class _Finder:
             self._lonely.append((mapping, self._source.problem(parts["name"].scalar.start, message, hint)))
         else:
             tag, _, digest = said.get("tag", "").partition("@")
-            written = Written(name.name, tag, said.get("digest") or digest)
+            own = parts["digest"].digest if "digest" in parts else ""
+            written = Written(name.name, tag, own or digest)
             # All of them: every problem is told.
             sound = [self._is_sound(node) and self._has_colon(parts[slot]) for slot, node in nodes.items()]
             first = min((parts[slot].scalar for slot in places), key=lambda it: it.start)
