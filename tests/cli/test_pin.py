@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.cli.runner import Desk
+from tests.cli.runner import POLICY, Desk
 
 COMPOSE = """\
 services:
@@ -89,6 +89,87 @@ def test_a_diff_that_git_applies(pinned: Desk) -> None:
     subprocess.run(["git", "init", "--quiet", "."], cwd=pinned.path, check=True)
     subprocess.run(["git", "apply", "-"], input=done.out.encode(), cwd=pinned.path, check=True)
     assert pinned.quickly("pin", "prod", "compose.yaml", "crlf.yaml", "last.yaml", "--check").status == 0
+
+
+NAMES = ["plain.yaml", "sp ace/t.yaml", "ü.yaml", 'q"uote.yaml', "back\\slash.yaml", "ta\tb.yaml", "- odd"]
+TOOLS = {"git apply": ["git", "apply", "-"], "patch": ["patch", "-p1", "--quiet"]}
+
+
+def away(desk: Desk, folder: str) -> Desk:
+    """The same policy and registry, from a folder of its own below."""
+    path = desk.path / folder
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "promotion.yaml").write_text(POLICY.replace("./registry", str(desk.path / "registry")))
+    return Desk(path, desk.now)
+
+
+def apply(desk: Desk, tool: str, *files: str, folder: str = ".") -> None:
+    """Apply the diff of some files in a folder, and check that they are pinned then."""
+    done = desk.tagflow("pin", "prod", "--diff", "--", *files)
+    assert done.status == 0, done.err
+    subprocess.run(TOOLS[tool], input=done.out.encode(), cwd=desk.path / folder, check=True)
+    checked = desk.quickly("pin", "prod", "--check", "--", *files)
+    assert checked.status == 0, checked.out
+
+
+def git(desk: Desk, *arguments: str) -> str:
+    """Run git as somebody who has a name."""
+    named = ["git", "-c", "user.name=ann", "-c", "user.email=ann@a.test", *arguments]
+    return subprocess.run(named, cwd=desk.path, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_diff_is_applied_whatever_the_name_is(pinned: Desk, tool: str, mark: str) -> None:
+    git(pinned, "init", "--quiet")
+    for name in NAMES:
+        path = pinned.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{mark}image: frontend:v0.9\n", encoding="utf-8")
+    apply(pinned, tool, *NAMES)
+    assert (pinned.path / NAMES[0]).read_text(encoding="utf-8").startswith(f"{mark}image: frontend:v1.0@")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_diff_of_absolute_names_below(pinned: Desk, tool: str) -> None:
+    git(pinned, "init", "--quiet")
+    apply(pinned, tool, str(pinned.path / "compose.yaml"))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_diff_of_a_link_is_one_of_its_file(pinned: Desk, tool: str) -> None:
+    git(pinned, "init", "--quiet")
+    (pinned.path / "link.yaml").symlink_to("compose.yaml")
+    apply(pinned, tool, "link.yaml")
+    assert (pinned.path / "link.yaml").is_symlink()
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_diff_of_files_elsewhere_in_the_work_tree_is_from_its_top(pinned: Desk, tool: str) -> None:
+    git(pinned, "init", "--quiet")
+    desk = away(pinned, "deploy/prod")
+    (desk.path / "below.yaml").write_text(COMPOSE)
+    (desk.path.parent / "sp ace.yaml").write_text(COMPOSE)
+    names = ["../../compose.yaml", "below.yaml", str(desk.path.parent / "sp ace.yaml")]
+    apply(desk, tool, *names, folder="../..")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_diff_of_what_is_below_is_as_from_there(pinned: Desk, tool: str) -> None:
+    git(pinned, "init", "--quiet")
+    desk = away(pinned, "deploy")
+    (desk.path / "below.yaml").write_text(COMPOSE)
+    apply(desk, tool, "below.yaml")
+
+
+def test_a_diff_outside_of_any_work_tree_is_from_the_root(pinned: Desk) -> None:
+    desk = away(pinned, "deploy")
+    done = desk.tagflow("pin", "prod", "../compose.yaml", "--diff")
+    named = str((pinned.path / "compose.yaml").resolve())
+    assert done.out.splitlines()[:2] == [f"--- a{named}", f"+++ b{named}"]
+    patch = ["patch", "-p1", "--quiet", "-d", "/"]
+    subprocess.run(patch, input=done.out.encode(), cwd=desk.path, check=True)
+    assert desk.quickly("pin", "prod", "../compose.yaml", "--check").status == 0
 
 
 def test_wrong_input(pinned: Desk) -> None:

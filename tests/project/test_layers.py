@@ -110,6 +110,7 @@ TOUCHES: Mapping[str, set[str]] = {
     "execute/commands.py": {"os", "time"},
     "execute/notify.py": {"http"},
     "verbs/pin.py": {"os"},
+    "verbs/worktree.py": {"os"},
 }
 """Files that run the policy's commands, send its notices, or replace files of the user's."""
 NOW = {"datetime.now", "datetime.today", "date.today", "datetime.utcnow", "time.time", "time.monotonic", "uuid.uuid4"}

@@ -241,10 +241,28 @@ def _version(it: Runs) -> str:
 
 
 def unified_diff(name: str, pinned: Pinned) -> str:
-    """A unified diff that ``patch`` and ``git apply`` take; empty without a change."""
-    before, after = (_lines(text) for text in (pinned.source.text, pinned.text))
-    path = name.removeprefix("./").lstrip("/")
-    return "".join(_ended(difflib.unified_diff(before, after, f"a/{path}", f"b/{path}")))
+    """A unified diff that ``patch -p1`` and ``git apply`` take where ``name`` is from; empty without a change.
+
+    To git, what is UTF-16 is no text: the diff of such a file is for people.
+    """
+    source = pinned.source
+    mark = source.mark.decode(source.encoding)
+    before, after = (_lines(f"{mark}{text}") for text in (source.text, pinned.text))
+    old, new = (_quoted(f"{side}/{name}") for side in "ab")
+    # A name with a blank ends where a tab begins, as GNU diff and git write it.
+    ends = "\t" if " " in name and not old.startswith('"') else ""
+    return "".join(_ended(difflib.unified_diff(before, after, f"{old}{ends}", f"{new}{ends}")))
+
+
+def _quoted(name: str) -> str:
+    """A name as git and GNU diff write it in a diff: in quotes where it holds what may be misread."""
+    if not _ODD_IN_NAMES.search(name):
+        return name
+    escaped = _ODD_IN_NAMES.sub(lambda it: f"\\{it[0]}" if it[0] in '"\\' else f"\\{ord(it[0]):03o}", name)
+    return f'"{escaped}"'
+
+
+_ODD_IN_NAMES = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
 def _lines(text: str) -> list[str]:

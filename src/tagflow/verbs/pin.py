@@ -19,6 +19,7 @@ from tagflow.pin.edit import Change, Form, Pinned, Runs, commit_message, pin, un
 from tagflow.pin.places import Scan, scan
 from tagflow.pin.source import decode
 from tagflow.pin.written import Names, names
+from tagflow.verbs.worktree import labels
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a file that is read as text."""
@@ -214,9 +215,10 @@ def pin_files(
     changed = {path: it for path, it in pinned.items() if it.changes}
     if mode == "write" and changed:
         rewrite([Rewrite(path, contents[path], it.content) for path, it in changed.items()])
+    called = labels(list(changed))
     result = Pinning(
         environment,
-        tuple(_file(path, it) for path, it in pinned.items()),
+        tuple(_file(path, it, called.get(path, str(path))) for path, it in pinned.items()),
         written=mode == "write",
         message=commit_message(environment, [change for it in changed.values() for change in it.changes], runs),
     )
@@ -250,8 +252,8 @@ def _scan(contents: Mapping[Path, bytes], known: Names) -> dict[Path, Scan]:
     return found
 
 
-def _file(path: Path, it: Pinned) -> PinnedFile:
-    return PinnedFile(str(path), it.changes, it.references, it.templates, unified_diff(str(path), it))
+def _file(path: Path, it: Pinned, name: str) -> PinnedFile:
+    return PinnedFile(str(path), it.changes, it.references, it.templates, unified_diff(name, it))
 
 
 def _differs(result: Pinning, form: Form) -> Conflict:
