@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -26,6 +27,7 @@ def pinned(desk: Desk) -> Desk:
 
 
 def test_text(pinned: Desk) -> None:
+    git(pinned, "init", "--quiet")
     done = pinned.tagflow("pin", "prod", "compose.yaml")
     digest = pinned.tag("frontend", "prod")
     assert digest is not None
@@ -36,7 +38,7 @@ def test_text(pinned: Desk) -> None:
         f"backend  back_end → back_end:v1.0@{str(pinned.tag('back_end', 'prod'))[:19]}",
         "  compose.yaml:4",
         "✓ Pinned 2 of 2 references in 1 file to what prod runs.",
-        "Next: `git commit -m 'Pin prod: frontend v1.0, backend v1.0' -- compose.yaml`",
+        "Next: `git add -- compose.yaml && git commit -m 'Pin prod: frontend v1.0, backend v1.0' -- compose.yaml`",
     ]
     assert done.err == "note: 1 reference is a placeholder as a whole, and left alone\n"
     again = pinned.quickly("pin", "prod", "compose.yaml", "--check")
@@ -170,6 +172,34 @@ def test_a_diff_outside_of_any_work_tree_is_from_the_root(pinned: Desk) -> None:
     patch = ["patch", "-p1", "--quiet", "-d", "/"]
     subprocess.run(patch, input=done.out.encode(), cwd=desk.path, check=True)
     assert desk.quickly("pin", "prod", "../compose.yaml", "--check").status == 0
+
+
+@pytest.mark.parametrize("names", [["compose.yaml"], [f"sp ace{number}.yaml" for number in range(8)]])
+@pytest.mark.parametrize("known", [False, True])
+def test_the_next_command_commits_what_was_pinned_and_nothing_else(pinned: Desk, names: list[str], known: bool) -> None:
+    git(pinned, "init", "--quiet")
+    for name in names:
+        (pinned.path / name).write_text(COMPOSE)
+    for other in ("changed.txt", "staged.txt"):
+        (pinned.path / other).write_text("before\n")
+    (pinned.path / "link.yaml").symlink_to(names[0])
+    git(pinned, "add", "changed.txt", "staged.txt", "link.yaml", *(names if known else []))
+    git(pinned, "commit", "--quiet", "-m", "first")
+    for other in ("changed.txt", "staged.txt"):
+        (pinned.path / other).write_text("after\n")
+    git(pinned, "add", "staged.txt")
+    done = pinned.tagflow("pin", "prod", "--", "link.yaml", *names[1:])
+    [command] = [line.partition("`")[2].removesuffix("`") for line in done.out.splitlines() if line.startswith("Next")]
+    named = {f"GIT_{who}_{what}": "ann" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    subprocess.run(["sh", "-c", command], cwd=pinned.path, check=True, env={**os.environ, **named}, capture_output=True)
+    assert set(git(pinned, "show", "--format=", "--name-only", "-z").strip("\0").split("\0")) == set(names)
+    assert "M  staged.txt" in git(pinned, "status", "--short")
+
+
+def test_no_commit_is_advised_where_there_is_no_work_tree(pinned: Desk) -> None:
+    done = pinned.tagflow("pin", "prod", "compose.yaml")
+    assert "✓ Pinned 2 of 2 references" in done.out
+    assert "Next" not in done.out
 
 
 def test_wrong_input(pinned: Desk) -> None:

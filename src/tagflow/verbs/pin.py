@@ -19,7 +19,7 @@ from tagflow.pin.edit import Change, Form, Pinned, Runs, commit_message, pin, un
 from tagflow.pin.places import Scan, scan
 from tagflow.pin.source import decode
 from tagflow.pin.written import Names, names
-from tagflow.verbs.worktree import labels
+from tagflow.verbs.worktree import labels, named_here
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a file that is read as text."""
@@ -179,12 +179,14 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class Pinning:
-    """What pinning some files came to. ``written``: the files are so now; ``message`` is one for the commit."""
+    """What pinning some files came to. ``written``: the files are so now; ``message`` is one for the commit, and
+    ``paths`` what git calls those that differ, from here (nothing where they are not all in one work tree with it)."""
 
     environment: str
     files: tuple[PinnedFile, ...]
     written: bool
     message: str
+    paths: tuple[str, ...] = ()
 
     @property
     def differing(self) -> tuple[str, ...]:
@@ -221,6 +223,7 @@ def pin_files(
         tuple(_file(path, it, called.get(path, str(path))) for path, it in pinned.items()),
         written=mode == "write",
         message=commit_message(environment, [change for it in changed.values() for change in it.changes], runs),
+        paths=named_here(list(changed)),
     )
     if mode == "check" and changed:
         raise _differs(result, form)

@@ -20,6 +20,16 @@ def labels(paths: Sequence[Path]) -> Mapping[Path, str]:
     return {path: str(it.relative_to(base or it.anchor)) for path, it in real.items()}
 
 
+def named_here(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The names by which git, run here, takes files; none where one of them is not in the work tree that here is in."""
+    here = Path(os.path.realpath("."))
+    top = _top(here)
+    real = [Path(os.path.realpath(path)) for path in paths]
+    if top is None or any(_top(path.parent) != top for path in real):
+        return ()
+    return tuple(os.path.relpath(path, here) for path in real)
+
+
 def _top(folder: Path) -> Path | None:
     """The top of the work tree that a folder is in: it has `.git`, as a folder, or a file that names one."""
     return next((it for it in (folder, *folder.parents) if (it / ".git").exists()), None)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tagflow.verbs.diff import Diff, Difference, Side
     from tagflow.verbs.pin import Pinning
 
-_FEW = 5
-"""So many files are named in a command."""
 _DIGITS = 12
 """Hex digits of a digest that people are shown."""
 
@@ -54,10 +52,14 @@ def _summary(it: Pinning, fancy: bool) -> list[str]:
     told = f"{changes} of {_count(references, 'reference')} in {_count(len(it.differing), 'file')}"
     if not it.written:
         return []
-    subject = it.message.partition("\n")[0]
-    files = ["--", *it.differing] if len(it.differing) <= _FEW else ["--all"]
-    command = shlex.join(["git", "commit", "-m", subject, *files])
-    return [f"{styled('✓', 'green', fancy)} Pinned {told} to what {it.environment} runs.", f"Next: `{command}`"]
+    lines = [f"{styled('✓', 'green', fancy)} Pinned {told} to what {it.environment} runs."]
+    if it.paths:
+        subject = it.message.partition("\n")[0]
+        # Named one by one, however many: what else was changed is none of this commit. git commits by name only what
+        # it knows, so that they are added before.
+        add, commit = shlex.join(["git", "add", "--", *it.paths]), shlex.join(["git", "commit", "-m", subject])
+        lines.append(f"Next: `{add} && {commit} {shlex.join(['--', *it.paths])}`")
+    return lines
 
 
 def _shortened(reference: str) -> str:
