@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 
 import pytest
@@ -91,6 +93,15 @@ def test_a_diff_that_git_applies(pinned: Desk) -> None:
     subprocess.run(["git", "init", "--quiet", "."], cwd=pinned.path, check=True)
     subprocess.run(["git", "apply", "-"], input=done.out.encode(), cwd=pinned.path, check=True)
     assert pinned.quickly("pin", "prod", "compose.yaml", "crlf.yaml", "last.yaml", "--check").status == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--form", "tag"]])
+def test_what_writes_a_file_whose_name_begins_with_a_dash(pinned: Desk, options: list[str]) -> None:
+    (pinned.path / "-odd.yaml").write_text(COMPOSE)
+    done = pinned.quickly("pin", "prod", "--check", *options, "--", "-odd.yaml")
+    [command] = re.findall("`tagflow (.*)` writes it", done.err)
+    pinned.act(*shlex.split(command))
+    pinned.act("pin", "prod", "--check", *options, "--", "-odd.yaml")
 
 
 NAMES = ["plain.yaml", "sp ace/t.yaml", "ü.yaml", 'q"uote.yaml', "back\\slash.yaml", "ta\tb.yaml", "- odd"]

@@ -262,8 +262,9 @@ def _file(path: Path, it: Pinned, name: str) -> PinnedFile:
 def _differs(result: Pinning, form: Form) -> Conflict:
     files = result.differing
     who = f"{files[0]} does" if len(files) == 1 else f"{len(files)} of {len(result.files)} files do"
-    named = shlex.join(files) if len(files) <= _FEW else "FILE…"
-    named += "" if form == _FORM else f" --form {form}"
+    dashes = ["--"] if any(file.startswith("-") for file in files) else []
+    named = shlex.join([*dashes, *files]) if len(files) <= _FEW else "FILE…"
+    named = named if form == _FORM else f"--form {form} {named}" if dashes else f"{named} --form {form}"
     error = Conflict(
         "pin.differs",
         f"{who} not say what {result.environment} runs",
