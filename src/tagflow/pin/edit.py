@@ -92,6 +92,11 @@ def pin(found: Scan, names: Names, runs: Mapping[str, Runs], form: Form = "tag@d
             message = f"{place.image} lives in {name} there, and kustomize looks for this name in its resources"
             problems.append(source.problem(place.parts["name"].scalar.start, message, f"Add `newName: {name}`."))
             continue
+        if place.is_moved and name != place.written.name:
+            message = f"{place.image} lives in {name} there, and global.imageRegistry may say otherwise"
+            hint = "Put that right, or take it out and write `registry:` beside the repository."
+            problems.append(source.problem(place.parts["name"].scalar.start, message, hint))
+            continue
         values = _values(place, name, wanted, form)
         made = [edit for slot, value in values.items() if (edit := _edit(source, place.parts[slot], value))]
         for edit in made:

@@ -2,7 +2,8 @@
 
 * ``image: NAME[:TAG][@DIGEST]`` at any depth: compose files, containers of every kind in Kubernetes, Helm values;
 * ``name``, ``newName``, ``newTag`` and ``digest`` in a list ``images``: kustomize, and what carries its fields;
-* ``repository`` beside ``registry``, ``tag`` and ``digest`` (or ``sha``) at any depth: Helm values.
+* ``repository`` beside ``registry``, ``tag`` and ``digest`` (or ``sha``) at any depth: Helm values; with
+  ``global.imageRegistry`` above them, where charts that know it take their images from.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _HELM: tuple[tuple[Slot, tuple[str, ...]], ...] = (
     ("digest", ("digest", "imageDigest", "sha", "sha256")),
 )
 _KUSTOMIZE: tuple[tuple[Slot, str], ...] = (("name", "newName"), ("tag", "newTag"), ("digest", "digest"))
-_KEYS = frozenset({"image", "images", "name", "reference", "newName", "newTag"}.union(*(keys for _, keys in _HELM)))
+_KEYS = frozenset(
+    {"global", "image", "images", "name", "reference", "newName", "newTag"}.union(*(keys for _, keys in _HELM))
+)
 _LONGEST = 4096
 """Characters of a reference. Names have 255 at most, tags 128, digests 135; the rest is for placeholders."""
 _DIGITS_ALONE = frozenset({"sha", "sha256"})
@@ -83,8 +86,8 @@ class Part(Struct, frozen=True):
 class Place(Struct, frozen=True):
     """One reference: the image that it means, what it says now, and the scalars that say so.
 
-    ``is_whole``: ``name`` holds tag and digest too. ``is_name_fixed``: others look for the name, so it has to stay.
-    ``offset`` is where it stands.
+    ``is_whole``: ``name`` holds tag and digest too. ``is_name_fixed``: others look for the name, so it has to stay;
+    ``is_moved``: so it has to, since ``global.imageRegistry`` says where it is. ``offset`` is where it stands.
     """
 
     image: str
@@ -93,6 +96,7 @@ class Place(Struct, frozen=True):
     offset: int
     is_whole: bool = False
     is_name_fixed: bool = False
+    is_moved: bool = False
 
 
 class Scan(Struct, frozen=True):
@@ -128,6 +132,8 @@ class _Finder:
         """The ids of entries of kustomize's ``images``."""
         self._under_image: set[int] = set()
         """The ids of mappings that are the value of a key ``image``."""
+        self._registries: dict[int, str] = {}
+        """What ``global.imageRegistry`` says, by the ids of the mappings for which it does."""
         self._wholes: set[int] = set()
         """The ids of scalars that hold a whole reference."""
 
@@ -146,6 +152,7 @@ class _Finder:
         if not values:
             return
         self._keys |= {id(value): key for key, value in mapping.pairs}
+        self._look_for_registry(mapping, values)
         images = values.get("images")
         for entry in images.items if isinstance(images, Items) else ():
             if isinstance(entry, Pairs) and {"newName", "newTag", "digest"} & self._values(entry).keys():
@@ -184,6 +191,14 @@ class _Finder:
             found["name"] = values["name"]
         self._look_at_parts(entry, found, "Add `newTag:` to the entry.", is_name_fixed=is_fixed)
 
+    def _look_for_registry(self, mapping: Pairs, values: Mapping[str, Node]) -> None:
+        """``global.imageRegistry`` is for all that stands beside ``global``, and below."""
+        shared = values.get("global")
+        said = self._scalar(self._values(shared).get("imageRegistry")) if isinstance(shared, Pairs) else None
+        registry = "" if said is None or Part(said, said).is_null else said.value.strip().rstrip("/")
+        if registry:
+            self._registries |= {id(inner): registry for inner in mappings(mapping)}
+
     def _look_beside(self, mapping: Pairs, values: Mapping[str, Node]) -> Node | None:
         """Keys beside one another that say it together; returns the value of ``image``, where that is one of them."""
         found: dict[Slot, Node] = {}
@@ -220,6 +235,10 @@ class _Finder:
         said = {slot: part.text for slot, part in parts.items()}
         registry = said.get("registry", "").rstrip("/")
         name = read(f"{registry}/{said['name']}" if registry else said["name"])
+        above = self._registries.get(id(mapping), "")
+        moved = read(f"{above}/{said['name']}")
+        if above and self._names.image(moved.name):
+            name = moved
         image = self._whose(nodes["name"], name.name)
         if image is None:
             return
@@ -245,7 +264,7 @@ class _Finder:
             sound = [self._is_sound(node) and self._has_colon(parts[slot]) for slot, node in nodes.items()]
             first = min((parts[slot].scalar for slot in places), key=lambda it: it.start)
             if all(sound) and self._is_valid(first, written):
-                self._add(Place(image, written, parts, first.start, is_name_fixed=is_name_fixed))
+                self._add(Place(image, written, parts, first.start, is_name_fixed=is_name_fixed, is_moved=bool(above)))
 
     def _add(self, place: Place) -> None:
         self._places[frozenset(id(part.scalar) for part in place.parts.values())] = place
