@@ -28,6 +28,16 @@ class TagflowError(Exception):
         self.causes: tuple[TagflowError, ...] = ()
         """The errors that it was put together from, where there are several."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled as it is: an exception would be made anew from its message alone, which no constructor of
+        this tree takes, and what a process pool cannot read ends the pool."""
+        return _unmade, (type(self), self.args), self.__dict__
+
+
+def _unmade(kind: type[TagflowError], arguments: tuple[object, ...]) -> TagflowError:
+    """An error whose attributes are still to come, whatever its constructor asks for."""
+    return kind.__new__(kind, *arguments)
+
 
 class InternalError(TagflowError):
     """A bug in tagflow."""
