@@ -47,6 +47,9 @@ class Tagflow:
 
     Every method is one run, like one command: it reads the policy and the registries anew and keeps nothing. It raises
     :class:`tagflow.TagflowError`, whose class says the exit status of the command and whose ``code`` says what.
+
+    A moment without a time zone is refused (``time.invalid``), and so is a duration, or a number of seconds, below zero
+    or above ten years (``duration.invalid``).
     """
 
     def __init__(
@@ -57,7 +60,8 @@ class Tagflow:
         timeout: float | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._policy, self._actor, self._timeout = policy, actor, timeout
+        self._policy, self._actor = policy, actor
+        self._timeout = None if timeout is None else _span(timeout, "timeout").total_seconds()
         self._environ = os.environ if environ is None else environ
 
     # --- what moves names ----------------------------------------------------------------------------------------
@@ -168,7 +172,8 @@ class Tagflow:
         from tagflow.verbs.notes import freeze
 
         request = Request("freeze", environment, reason=reason)
-        return freeze(self._context(writes=True), request, lift=lift, until=until)
+        end = None if until is None else _moment(until)
+        return freeze(self._context(writes=True), request, lift=lift, until=end)
 
     def repair(self, *environments: str, dry_run: bool = False) -> Repaired:
         """Mend what :meth:`verify` finds and what needs no judgement."""
@@ -188,7 +193,7 @@ class Tagflow:
         """Which version ran where at a moment (aware), by the history."""
         from tagflow.verbs.past import status_at
 
-        return status_at(self._context(), moment, names)
+        return status_at(self._context(), _moment(moment), names)
 
     def history(
         self, environment: str, *names: str, limit: int | None = None, since: datetime | None = None
@@ -196,7 +201,7 @@ class Tagflow:
         """Who moved what, when and why; newest first: ``limit`` releases at most, ``since`` a moment (aware)."""
         from tagflow.verbs.history import history
 
-        return history(self._context(), environment, names, limit, since)
+        return history(self._context(), environment, names, limit, None if since is None else _moment(since))
 
     def verify(self, *environments: str, expect: str | Path | None = None, deep: bool = False) -> list[Finding]:
         """Every name that does not stand where the history says; and what was lost since a receipt was written.
@@ -222,8 +227,9 @@ class Tagflow:
         """Deployments, lead time, change failures and time to restore: so far back, or since a moment (aware)."""
         from tagflow.verbs.stats import stats
 
+        begin = _span(since, "since") if isinstance(since, timedelta) else _moment(since)
         context = self._context()
-        return stats(context, environment, context.now() - since if isinstance(since, timedelta) else since)
+        return stats(context, environment, context.now() - begin if isinstance(begin, timedelta) else begin)
 
     def verify_running(self, environment: str, printed: bytes) -> Running:
         """What runs, as kubectl or docker printed it in JSON, against what an environment should run."""
@@ -304,6 +310,34 @@ def _options(
     return Options(
         dry_run,
         None if save_plan is None else Path(save_plan),
-        wait=timedelta(seconds=wait),
+        wait=_span(wait, "wait"),
         receipt=None if receipt is None else Path(receipt),
     )
+
+
+def _moment(moment: datetime) -> datetime:
+    """A moment that tagflow can compare with any other, in UTC.
+
+    :raises UsageError: ``time.invalid``.
+    """
+    from tagflow.domain.times import kept_moment
+    from tagflow.errors import UsageError
+
+    if not isinstance(moment, datetime):  # a date, or text: a program is not always checked
+        raise UsageError("time.invalid", f"{moment!r} is no datetime", hint="Give an aware datetime.")
+    return kept_moment(moment)
+
+
+def _span(given: timedelta | float, name: str) -> timedelta:
+    """A duration, or a number of seconds, as a duration that can be added to any moment; ``name`` is the argument.
+
+    :raises UsageError: ``duration.invalid``.
+    """
+    from tagflow.domain.times import LONGEST, format_duration
+    from tagflow.errors import UsageError
+
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if not 0 <= seconds <= LONGEST.total_seconds():  # what is not a number is in no range
+        limit = f"from 0 to {LONGEST.total_seconds():.0f} seconds ({format_duration(LONGEST)})"
+        raise UsageError("duration.invalid", f"{name}={given} is no duration", hint=f"Give one {limit}.")
+    return timedelta(seconds=seconds)

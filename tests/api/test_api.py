@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -213,3 +215,51 @@ def test_what_is_returned_bears_the_keys_of_the_json(flow: Tagflow, desk: Desk) 
         (documents.doctor(found := flow.doctor())["registries"], found),
     ]
     assert [it for document, value in shown for it in foreign_keys(document, value)] == []
+
+
+NOON = datetime(2026, 1, 1, 12)
+MOMENTS: dict[str, Callable[[Tagflow, datetime], object]] = {
+    "status_at": lambda flow, moment: flow.status_at(moment),
+    "history": lambda flow, moment: flow.history("prod", since=moment),
+    "stats": lambda flow, moment: flow.stats("prod", since=moment),
+    "freeze": lambda flow, moment: flow.freeze("prod", reason="why", until=moment),
+}
+WRONG_MOMENTS = [NOON, datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), NOON.date(), "2026-01-01"]
+DURATIONS: dict[str, Callable[[Tagflow, float], object]] = {
+    "push": lambda flow, seconds: flow.push("v1.1", sources("v1.1"), wait=seconds),
+    "promote": lambda flow, seconds: flow.promote("v1.1", to="prod", wait=seconds),
+    "rollback": lambda flow, seconds: flow.rollback("prod", wait=seconds),
+    "timeout": lambda _, seconds: Tagflow("promotion.yaml", timeout=seconds, environ={}),
+}
+
+
+@pytest.mark.parametrize("moment", WRONG_MOMENTS, ids=repr)
+@pytest.mark.parametrize("call", MOMENTS)
+def test_a_moment_is_aware_and_within_the_years(flow: Tagflow, call: str, moment: datetime) -> None:
+    with pytest.raises(UsageError) as wrong:
+        MOMENTS[call](flow, moment)
+    assert wrong.value.code == "time.invalid"
+    assert wrong.value.hint
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan, -1, 1e300])
+@pytest.mark.parametrize("call", DURATIONS)
+def test_a_duration_is_none_that_cannot_be_added(flow: Tagflow, call: str, seconds: float) -> None:
+    with pytest.raises(UsageError) as wrong:
+        DURATIONS[call](flow, seconds)
+    assert wrong.value.code == "duration.invalid"
+    assert wrong.value.hint
+
+
+@pytest.mark.parametrize("since", [timedelta.max, timedelta.min, timedelta(seconds=-1)], ids=str)
+def test_statistics_go_back_no_longer_than_there_are_years(flow: Tagflow, since: timedelta) -> None:
+    with pytest.raises(UsageError) as wrong:
+        flow.stats("prod", since=since)
+    assert wrong.value.code == "duration.invalid"
+
+
+def test_moments_of_any_zone_are_taken(flow: Tagflow) -> None:
+    there = datetime(1971, 1, 1, 12, tzinfo=timezone(timedelta(hours=5)))
+    assert flow.status_at(there).at == there
+    assert flow.stats("prod", since=there).since == there
+    assert len(flow.history("prod", since=there).entries) == 2
