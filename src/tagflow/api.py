@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from msgspec.structs import replace
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from tagflow.wiring import Surroundings
 
 _LOG = logging.getLogger("tagflow")
+_Word = TypeVar("_Word", bound=str)
+_Form = Literal["tag@digest", "digest", "tag"]
+_Part = Literal["major", "minor", "patch", "prerelease"]
 
 
 class Tagflow:
@@ -49,7 +52,7 @@ class Tagflow:
     :class:`tagflow.TagflowError`, whose class says the exit status of the command and whose ``code`` says what.
 
     A moment without a time zone is refused (``time.invalid``), and so is a duration, or a number of seconds, below zero
-    or above ten years (``duration.invalid``).
+    or above ten years (``duration.invalid``); a word that is none of those to choose from is ``usage.invalid``.
     """
 
     def __init__(
@@ -169,8 +172,12 @@ class Tagflow:
     def freeze(self, environment: str, *, reason: str, until: datetime | None = None, lift: bool = False) -> Outcome:
         """Let nothing be promoted to an environment (``until``: an aware datetime), or end that."""
         from tagflow.domain.plan import Request
+        from tagflow.errors import UsageError
         from tagflow.verbs.notes import freeze
 
+        if lift and until is not None:
+            hint = "Leave `until` out: what is lifted ends now."
+            raise UsageError("usage.invalid", "lift and until exclude each other", hint=hint)
         request = Request("freeze", environment, reason=reason)
         end = None if until is None else _moment(until)
         return freeze(self._context(writes=True), request, lift=lift, until=end)
@@ -241,7 +248,7 @@ class Tagflow:
         self,
         environment: str,
         *files: str | Path,
-        form: Literal["tag@digest", "digest", "tag"] = "tag@digest",
+        form: _Form = "tag@digest",
         check: bool = False,
         dry_run: bool = False,
     ) -> Pinning:
@@ -251,6 +258,7 @@ class Tagflow:
         """
         from tagflow.verbs.pin import pin_files
 
+        form = _known(form, get_args(_Form), "form")
         mode: Literal["write", "check", "show"] = "check" if check else "show" if dry_run else "write"
         return pin_files(self._context(), environment, [Path(file) for file in files], form, mode)
 
@@ -260,14 +268,13 @@ class Tagflow:
 
         return pull(self._context(), what, names)
 
-    def next_version(
-        self, part: Literal["major", "minor", "patch", "prerelease"] | None = None, *, images: Sequence[str] = ()
-    ) -> Next:
+    def next_version(self, part: _Part | None = None, *, images: Sequence[str] = ()) -> Next:
         """The version after the highest of all images, or of some. ``part`` is what goes up: by default patch, with
         natural versions the last number.
         """
         from tagflow.verbs.versions import next_version
 
+        part = None if part is None else _known(part, get_args(_Part), "part of a version")
         return next_version(self._context(), part, images)
 
     def tags(self, version: str, *environments: str) -> list[str]:
@@ -313,6 +320,19 @@ def _options(
         wait=_span(wait, "wait"),
         receipt=None if receipt is None else Path(receipt),
     )
+
+
+def _known(word: str, known: Sequence[_Word], what: str) -> _Word:
+    """A word, if it is one of those that are known.
+
+    :raises UsageError: ``usage.invalid``.
+    """
+    from tagflow.errors import UsageError
+
+    found = next((it for it in known if it == word), None)
+    if found is None:
+        raise UsageError("usage.invalid", f"{word!r} is no {what}", hint=f"Use {', '.join(known)}.")
+    return found
 
 
 def _moment(moment: datetime) -> datetime:

@@ -263,3 +263,35 @@ def test_moments_of_any_zone_are_taken(flow: Tagflow) -> None:
     assert flow.status_at(there).at == there
     assert flow.stats("prod", since=there).since == there
     assert len(flow.history("prod", since=there).entries) == 2
+
+
+Call = Callable[[Tagflow], object]
+WRONG_WORDS: dict[str, tuple[Call, tuple[str, ...]]] = {
+    "part": (lambda flow: flow.next_version("majr"), ("next", "majr")),  # type: ignore[arg-type]
+    "empty part": (lambda flow: flow.next_version(""), ("next", "")),  # type: ignore[arg-type]
+    "form": (lambda flow: flow.pin("prod", "k.yaml", form="digests"), ("pin", "prod", "k.yaml", "--form", "digests")),  # type: ignore[arg-type]
+    "override": (
+        lambda flow: flow.promote("v1.1", to="prod", overrides=["holds"], reason="why"),  # type: ignore[list-item]
+        ("promote", "v1.1", "--to", "prod", "--override", "holds", "--reason", "why"),
+    ),
+    "environment": (lambda flow: flow.verify("live"), ("verify", "live")),
+    "image": (lambda flow: flow.next_version(images=["web"]), ("next", "--image", "web")),
+    "status": (lambda flow: flow.status("web"), ("status", "web")),
+}
+
+
+@pytest.mark.parametrize("word", WRONG_WORDS)
+def test_an_unknown_word_is_refused_as_on_the_command_line(flow: Tagflow, desk: Desk, word: str) -> None:
+    call, line = WRONG_WORDS[word]
+    (desk.path / "k.yaml").write_text("image: frontend:v1.0\n")
+    with pytest.raises((UsageError, NotFound)) as wrong:
+        call(flow)
+    told = desk.json(*line)["error"]
+    assert (wrong.value.code, wrong.value.message) == (told["code"], told["message"])
+
+
+def test_a_freeze_is_not_lifted_until_some_time(flow: Tagflow) -> None:
+    with pytest.raises(UsageError) as wrong:
+        flow.freeze("prod", reason="why", lift=True, until=datetime(2999, 1, 1, tzinfo=UTC))
+    assert wrong.value.code == "usage.invalid"
+    assert "--" not in wrong.value.message + wrong.value.hint
