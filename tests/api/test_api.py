@@ -295,3 +295,31 @@ def test_a_freeze_is_not_lifted_until_some_time(flow: Tagflow) -> None:
         flow.freeze("prod", reason="why", lift=True, until=datetime(2999, 1, 1, tzinfo=UTC))
     assert wrong.value.code == "usage.invalid"
     assert "--" not in wrong.value.message + wrong.value.hint
+
+
+SPELT: dict[str, tuple[Call, tuple[str, ...], str]] = {
+    "reason of a hold": (lambda flow: flow.hold("prod", "v1.0", reason=""), ("hold", "prod", "v1.0"), "--reason TEXT"),
+    "reason of an override": (
+        lambda flow: flow.promote("v1.1", to="prod", overrides=["hold"]),
+        ("promote", "v1.1", "--to", "prod", "--override", "hold"),
+        "--reason TEXT",
+    ),
+    "limit": (lambda flow: flow.history("prod", limit=0), ("history", "prod", "--limit", "0"), ""),
+    "everything": (
+        lambda flow: flow.promote("v1.1", to="prod", everything=True),
+        ("promote", "v1.1", "--to", "prod", "--all"),
+        "--all",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPELT)
+def test_options_are_named_on_the_command_line_only(flow: Tagflow, desk: Desk, what: str) -> None:
+    call, line, option = SPELT[what]
+    with pytest.raises(UsageError) as wrong:
+        call(flow)
+    error = desk.json(*line)["error"]
+    assert error["code"] == wrong.value.code
+    assert "--" not in wrong.value.message + re.sub("`[^`]*`", "", wrong.value.hint)
+    assert wrong.value.hint
+    assert option in error["message"] + error["hint"]

@@ -46,7 +46,7 @@ def test_it_is_told(world: World) -> None:
     findings = [it for it in verify(world.context(), ["prod"]) if it.problem == "drift"]
     assert {it.image for it in findings} == set(IMAGES)
     assert {it.detail for it in findings} == {
-        "a PUT of a release that was taken back arrived late; --repair puts it back"
+        "a PUT of a release that was taken back arrived late; a repair puts it back"
     }
     assert all(it.expected == world.tag(it.image, "v1.0.0") for it in findings)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tagflow.cli import advice
 from tagflow.cli.line import POLICY, Line, Option, read, under
+from tagflow.cli.spelling import typed
 from tagflow.cli.text import fold
 from tagflow.domain.policy import Policy
 from tagflow.errors import TagflowError
@@ -169,9 +170,9 @@ def put(error: TagflowError, arguments: Sequence[str], environ: Mapping[str, str
     """Give an error the message and the hint for whoever typed the command line."""
     line = read(arguments)
     policy = _policy(line, environ)
-    error.message = fold(error.message, names(policy))
+    error.message = typed(fold(error.message, names(policy)))
     named = _named(line)
-    error.hint = under(named[-1] if named else None, _hint(error, line, policy))
+    error.hint = under(named[-1] if named else None, typed(_hint(error, line, policy)))
 
 
 def _hint(error: TagflowError, line: Line, policy: Policy | None) -> str:

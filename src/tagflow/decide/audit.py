@@ -125,7 +125,7 @@ class _Audit(Audited, frozen=True, dict=True):
                     "interrupted", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
                 )
             case Late(head):
-                detail = "a PUT of a release that was taken back arrived late; --repair puts it back"
+                detail = "a PUT of a release that was taken back arrived late; a repair puts it back"
                 yield self.finding(
                     "drift", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
                 )

@@ -177,7 +177,7 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
     elif not release.goes_back:
         out += f", `tagflow rollback {environment}` abandons it"
     if age < YOUNG:
-        out = f"Wait for it: the same command with --wait 5m. If it died: {out}"
+        out = f"Wait for it: the same command with a wait of 5m. If it died: {out}"
     return ReleaseInterrupted(
         f"release {record.release.number} in {environment} was announced by {record.actor}"
         f" {format_duration(timedelta(seconds=int(age.total_seconds())))} ago and is not finished ({names}):"

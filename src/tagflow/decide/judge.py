@@ -36,7 +36,7 @@ def read_overrides(request: Request) -> frozenset[Rule]:
             )
         chosen.add(rule)
     if chosen and not request.reason.strip():
-        raise UsageError("override.reason", "an override needs a reason", hint="Add --reason TEXT; it is recorded.")
+        raise UsageError("override.reason", "an override needs a reason", hint="Give a reason; it is recorded.")
     return frozenset(chosen)
 
 

@@ -257,6 +257,4 @@ def _digest(snapshot: Snapshot, note: Note, wanted: Wanted, version: Version) ->
 
 def _need_reason(request: Request) -> None:
     if not request.reason.strip():
-        raise UsageError(
-            "reason.missing", f"{request.command} needs a reason", hint="Add --reason TEXT; it is recorded."
-        )
+        raise UsageError("reason.missing", f"{request.command} needs a reason", hint="Give a reason; it is recorded.")

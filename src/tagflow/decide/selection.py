@@ -252,7 +252,7 @@ class Route(Struct, frozen=True):
         raise UsageError(
             "promotion.from_ambiguous",
             f"{self.target.image}: {' and '.join(names)} {how}",
-            hint=f"Choose one: --from {' or --from '.join(names)}.",
+            hint=f"Choose where from: {' or '.join(names)}.",
         )
 
     def _compare(self, spellings: Sequence[Version]) -> None:

@@ -32,13 +32,15 @@ def parse_targets(scheme: TagScheme, targets: Sequence[str], *, everything: bool
     """
     if everything:
         if targets:
-            raise UsageError("target.invalid", "--all takes no TARGET", hint="Name targets, or use --all.")
+            raise UsageError(
+                "target.invalid", "everything takes no TARGET", hint="Name targets, or ask for everything."
+            )
         return [Wanted(image, None) for image in scheme.policy.images]
     if not targets:
         raise UsageError(
             "target.missing",
             "no TARGET: nothing says what to move",
-            hint="Name a VERSION, an image NAME, NAME=VERSION, or --all.",
+            hint="Name a VERSION, an image NAME, NAME=VERSION, or ask for everything.",
         )
     reading = _Reading(scheme)
     unknown: list[TagflowError] = []

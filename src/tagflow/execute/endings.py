@@ -29,7 +29,7 @@ def overtaken(run: Underway, outcome: Outcome, *, changed: bool = False) -> Tagf
         what += f" by {record.actor}"
     return Overtaken(
         f"{environment}: {what}" + ("" if changed else "; nothing of this one was changed"),
-        hint="Look at `tagflow status`, then run the command again; --wait DURATION does so by itself.",
+        hint="Look at `tagflow status`, then run the command again; a wait does so by itself.",
         details=[
             {
                 "code": "release.overtaken",

@@ -89,7 +89,7 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: E
         return GateResult(choice.image, gate.name, False, f"cannot start {argv[0]!r}: {error.strerror or error}")
     if ended.status is None and ended.limit < seconds and not stop.is_set():
         message = f"{choice.image}: the time for the whole run was over before gate {gate.name} had ended"
-        raise StoreError("run.timeout", message, hint="Allow more time with --timeout.")
+        raise StoreError("run.timeout", message, hint="Allow more time.")
     return GateResult(choice.image, gate.name, ended.status == 0, _described(ended))
 
 

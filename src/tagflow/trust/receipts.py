@@ -64,7 +64,7 @@ def decode_receipt(content: bytes, name: str) -> Receipt:
         raise UsageError(
             "receipt.invalid",
             f"{name} is no receipt as tagflow writes it",
-            hint="Name a file that `--receipt` has written.",
+            hint="Name a receipt that a release has written.",
         ) from exc
 
 

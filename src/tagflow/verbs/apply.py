@@ -145,6 +145,6 @@ def _stale(why: str, cause: TagflowError | None = None) -> Conflict:
     """The refusal; where a release was begun and not finished, with the ways out of that first."""
     hint = f"{cause.hint}\n{_ANEW}" if isinstance(cause, ReleaseInterrupted) else _ANEW
     if why.startswith(_CARRIED_OUT):
-        hint = "Nothing is left to do; a new plan is made with --save-plan."
+        hint = "Nothing is left to do."
     told = why if "\n" not in why else f"\n{why}"  # a line each: those that say the same can be told once
     return Conflict("plan.stale", f"the plan is stale: {told}", hint=hint)

@@ -189,7 +189,9 @@ def read_documents(paths: Iterable[Path]) -> list[Document]:
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
             raise UsageError(
-                "approval.invalid", f"cannot read {path}: {reason}", hint="Name a file that `approve --out` wrote."
+                "approval.invalid",
+                f"cannot read {path}: {reason}",
+                hint="Name a file with an approval in it.",
             ) from exc
         found.append(Document(str(path), text.strip()))
     return found

@@ -134,7 +134,9 @@ def history(
     who wrote it. No more records are read than that takes. What cannot be read is told in ``unread``.
     """
     if limit is not None and limit < 1:
-        raise UsageError("usage.invalid", "--limit must be at least 1")
+        raise UsageError(
+            "usage.invalid", f"{limit} is no limit", hint="Ask for 1 release or more, or for all by no limit."
+        )
     chosen = context.environment(environment)
     images = [context.image(name) for name in names] or list(context.policy.images)
     observer = Observer(context)

@@ -124,7 +124,7 @@ def _invalid(path: Path) -> UsageError:
     return UsageError(
         "plan.invalid",
         f"{path} is no plan as tagflow saved it: its content does not match its id",
-        hint="Make it again with --save-plan.",
+        hint="Save a plan anew.",
     )
 
 
@@ -183,7 +183,7 @@ def read_receipt(path: Path) -> Receipt:
             content = file.read(LIMIT)
     except OSError as exc:
         raise UsageError(
-            "receipt.invalid", f"cannot read {path}: {exc.strerror}", hint="Name a file that `--receipt` has written."
+            "receipt.invalid", f"cannot read {path}: {exc.strerror}", hint="Name a receipt that a release has written."
         ) from exc
     return decode_receipt(content, str(path))
 

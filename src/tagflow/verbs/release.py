@@ -157,7 +157,7 @@ def _approved(
         counted = next((it.approvals for it in begun if it.plan == proposal.plan_id), ())
         evaluation = approvals.nothing(environment) if not counted else approvals.ENOUGH
     if evaluation.missing:
-        hint = "Have it approved: `tagflow approve FILE`; a document that is not in the registry: --approval FILE."
+        hint = "Have it approved: `tagflow approve FILE`; give along a document that is not in the registry."
         return planned, [approvals.refuse_missing(environment, evaluation, hint)]
     return replace(planned, approvals=counted), []
 

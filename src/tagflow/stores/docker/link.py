@@ -104,9 +104,7 @@ class Link:
 
 
 def _over() -> StoreError:
-    return StoreError(
-        "engine.timeout", "the time for the Docker Engine is over", hint="Allow more of it with --timeout."
-    )
+    return StoreError("engine.timeout", "the time for the Docker Engine is over", hint="Allow more time.")
 
 
 def _connect(endpoint: Endpoint, patience: RetryBudget) -> Any:
