@@ -69,6 +69,15 @@ def test_the_key_id_is_what_openssl_gives() -> None:
     assert parse_pem(public).key_id == hashlib.sha256(der).hexdigest()
 
 
+PARAMETERS = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+
+
+def test_a_public_key_behind_other_blocks() -> None:
+    assert parse_pem(PARAMETERS + pair("alice").public) == pair("alice").key
+    assert "private key" in refuse(parse_pem, PARAMETERS + pair("alice").private).message
+    assert "not a public key" in refuse(parse_pem, PARAMETERS).message
+
+
 def test_what_is_no_public_key_in_pem() -> None:
     for text in ("", "x", "-----BEGIN PUBLIC KEY-----\n", "-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n"):
         refuse(parse_pem, text)

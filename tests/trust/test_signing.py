@@ -80,6 +80,20 @@ def test_older_pem_of_openssl(tmp_path: Path) -> None:
     assert signed_by(key.public, b"message", key.sign(b"message"))
 
 
+def test_a_key_behind_other_blocks(tmp_path: Path) -> None:
+    """As `openssl ecparam -genkey` writes it, behind the parameters of its curve; or behind its public half."""
+    path = tmp_path / "key"
+    subprocess.run(
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-out", path], check=True, capture_output=True
+    )
+    assert path.read_text().startswith("-----BEGIN EC PARAMETERS-----")
+    for named in ({"TAGFLOW_SIGN_KEY": f"file:{path}"}, {"TAGFLOW_SIGN_KEY": "env:KEY", "KEY": path.read_text()}):
+        key = opened(named)
+        assert signed_by(key.public, b"message", key.sign(b"message"))
+    both = pair("bob").public + pair("alice").private
+    assert opened({"TAGFLOW_SIGN_KEY": "env:KEY", "KEY": both}).public == pair("alice").key
+
+
 def test_what_is_no_key(tmp_path: Path) -> None:
     pkcs8 = (Encoding.PEM, PrivateFormat.PKCS8)
     other = ec.generate_private_key(ec.SECP384R1()).private_bytes(*pkcs8, NoEncryption()).decode()

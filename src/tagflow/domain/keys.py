@@ -85,7 +85,7 @@ def parse_pem(text: str) -> PublicKey:
 
     :raises UsageError: ``signing.key_invalid``. No message repeats what the file says.
     """
-    label, content = unwrap(text)
+    label, content = unwrap(text, "PUBLIC KEY", "PRIVATE KEY")
     if "PRIVATE" in label:
         raise _invalid("this is a private key", f"It belongs in no policy. {_ADVICE_PEM}")
     if label != "PUBLIC KEY":
@@ -166,19 +166,29 @@ def from_blob(content: bytes) -> PublicKey:
     return PublicKey("ssh", algorithm, b64encode(content).decode(), point, security_key)
 
 
-def unwrap(text: str) -> tuple[str, bytes]:
-    """The first block between a BEGIN and an END line (RFC 7468): its label, and what it holds. Empty where there is
-    none."""
+def unwrap(text: str, *endings: str) -> tuple[str, bytes]:
+    """The block between a BEGIN and an END line (RFC 7468) that :func:`block` finds: its label, and what it holds."""
+    label, lines = block(text, *endings)
+    try:
+        return label, b64decode("".join(lines[1:-1]), validate=True)
+    except ValueError:
+        return label, b""
+
+
+def block(text: str, *endings: str) -> tuple[str, list[str]]:
+    """The first block of a PEM file whose label ends with one of some words; else, or where none is given, the first
+    of all. Its label, and its lines with those of BEGIN and END; empty where there is none.
+
+    OpenSSL writes the parameters of a curve in front of a key, and others write certificates there.
+    """
     lines = [line.strip() for line in text.splitlines()]
+    found: list[tuple[str, list[str]]] = []
     for begin, line in enumerate(lines):
         label = line.removeprefix("-----BEGIN ").removesuffix("-----")
         end = f"-----END {label}-----"
         if line == f"-----BEGIN {label}-----" and end in lines[begin:]:
-            try:
-                return label, b64decode("".join(lines[begin + 1 : lines.index(end, begin)]), validate=True)
-            except ValueError:
-                return label, b""
-    return "", b""
+            found.append((label, lines[begin : lines.index(end, begin) + 1]))
+    return next((it for it in found if it[0].endswith(endings)), found[0] if found else ("", []))
 
 
 def ssh_type(blob: bytes) -> str:

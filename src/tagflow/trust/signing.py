@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
 
-from tagflow.domain.keys import PublicKey, from_info, parse_ssh, unwrap
+from tagflow.domain.keys import PublicKey, block, from_info, parse_ssh, unwrap
 from tagflow.errors import UsageError
 from tagflow.trust.crypto import FORMS, VARIABLE, failed, invalid, not_installed
 from tagflow.trust.envelope import NAMESPACE, unarmor
@@ -138,14 +138,14 @@ def open_key(environ: Mapping[str, str]) -> SigningKey | None:
 
 
 def _pem(text: str) -> SigningKey:
-    label, _ = unwrap(text)
+    label, lines = block(text, "PRIVATE KEY")
     if label == "OPENSSH PRIVATE KEY":
         raise invalid("is a key of ssh", "Write ssh: and the file of its public key; ssh-agent keeps the private one.")
     if "PRIVATE KEY" not in label:
         raise invalid(
             "is no private key in PEM", "Make one: `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`."
         )
-    if "ENCRYPTED" in text:
+    if any("ENCRYPTED" in line for line in lines):
         raise invalid("is encrypted", "Decrypt it into a secret of your CI, or keep it in ssh-agent or a KMS.")
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
@@ -154,7 +154,7 @@ def _pem(text: str) -> SigningKey:
     except ImportError as exc:
         raise not_installed() from exc
     try:
-        key = serialization.load_pem_private_key(text.encode(), password=None)
+        key = serialization.load_pem_private_key("\n".join(lines).encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         # Not the cause: what cryptography says of a key is nobody's business in a log.
         raise invalid("cannot be read", "It is not whole, or of a kind that is not supported.") from exc
