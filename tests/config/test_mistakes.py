@@ -196,6 +196,35 @@ def test_rest(line: str, text: str) -> None:
     assert told.startswith(text)
 
 
+MEANT = [
+    ("utc", "UTC"),
+    ("Z", "UTC"),
+    ("europe/berlin", "Europe/Berlin"),
+    ("US/eastern", "US/Eastern"),
+    ("Berlin", "Europe/Berlin"),
+    ("New York", "America/New_York"),
+    ("Germany/Berlin", "Europe/Berlin"),
+    ("Europe/Berln", "Europe/Berlin"),
+    ("Americas/Chicago", "America/Chicago"),
+]
+GUESSED = ["CEST", "PST", "IST", "JST", "BST", "MSK", "EDT", "UTC+1", "GMT+1", "GMT-1", "+01:00", "Etc/GMT+15", "West",
+           "ACT", "US/Estern", "Europe/Hamburg", "Germany"]  # fmt: skip
+"""Near names of these are hours away."""
+
+
+@pytest.mark.parametrize(("text", "name"), MEANT)
+def test_a_time_zone_that_is_meant(text: str, name: str) -> None:
+    (found,) = mistakes(with_environment(f"{{freeze: [{{days: [mon], timezone: '{text}'}}]}}"))
+    assert found.endswith(f"there is no time zone '{text}'. Did you mean '{name}'?")
+
+
+@pytest.mark.parametrize("text", GUESSED)
+def test_no_time_zone_is_guessed(text: str) -> None:
+    (found,) = mistakes(with_environment(f"{{freeze: [{{days: [mon], timezone: '{text}'}}]}}"))
+    assert "Did you mean" not in found
+    assert found.endswith("Write a name of the IANA database, for example Europe/Berlin, or UTC.")
+
+
 @pytest.mark.parametrize(
     "word", ["alpha", "beta", "rc", "pre", "preview", "snapshot", "rc1", "beta22", "v1", "1", "2024"]
 )

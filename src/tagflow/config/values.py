@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -125,6 +125,13 @@ _KEY_LIMIT = 64 * 1024
 """Bytes of a key file that are read."""
 _WORD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PRERELEASE = re.compile(rf"(?:{'|'.join(sorted(PRERELEASE_WORDS))})[0-9]*")
+_AREAS = {"Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific"}
+_STATES = {f"Australia/{name}" for name in ("ACT", "LHI", "NSW", "North", "South", "West")}
+"""Names below an area that are no city's."""
+_SLIP = 0.88
+"""How much two names must have in common, from 0 to 1: a letter of ten may be wrong, and no more."""
+_NO_NAME = "An abbreviation or an offset is no name."
+_NO_ZONE = "Write a name of the IANA database, for example Europe/Berlin, or UTC."
 _DIGEST_LIKE = re.compile(r"sha(?:256|512)[-:].*|[0-9A-Fa-f]{64}")
 
 
@@ -248,13 +255,28 @@ def zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as exc:
-        names = available_timezones()
-        by_city = {name.rsplit("/", 1)[-1].lower(): name for name in sorted(names, reverse=True)}
-        close = by_city.get(text.rsplit("/", 1)[-1].replace(" ", "_").lower())
-        hint = f"Did you mean {close!r}?" if close else suggestion(text, names)
-        if hint.startswith("There is"):
-            hint = "Write a name of the IANA database, for example Europe/Berlin or UTC."
+        meant = _meant_zone(text, available_timezones())
+        hint = f"Did you mean {meant!r}?" if meant else _NO_ZONE if "/" in text else f"{_NO_NAME} {_NO_ZONE}"
         raise UsageError(INVALID, f"there is no time zone {shown(text)}", hint=hint) from exc
+
+
+def _meant_zone(text: str, names: Collection[str]) -> str:
+    """The time zone that was meant; empty where that would be a guess: a near name may be hours away.
+
+    ``Z`` is UTC; else the same name in other letters, the city of a zone, or a slip in a name with a slash. The signs
+    of ``Etc/GMT+1`` are not those that people write.
+    """
+    if text in ("Z", "z"):
+        return "UTC"
+    plain = text.replace(" ", "_").lower()
+    by_name = {name.lower(): name for name in sorted(names)}
+    areas = {low: name for low, name in by_name.items() if name.partition("/")[0] in _AREAS and name not in _STATES}
+    by_city = {low.rpartition("/")[2]: name for low, name in reversed(areas.items())}
+    found = by_name.get(plain) or by_city.get(plain.rpartition("/")[2])
+    if found or "/" not in plain:
+        return found or ""
+    close = get_close_matches(plain, areas, n=2, cutoff=_SLIP)
+    return areas[close[0]] if len(close) == 1 else ""
 
 
 def webhook(text: str) -> str:
