@@ -191,6 +191,10 @@ def test_byte_order_mark(tmp_path: Path) -> None:
         "sh -c 'echo ${HOME} {digest}'",
         """curl -d '{"image": "{image}"}' https://example.com""",
         "awk '{print $1}' x{version}y{environment}",
+        "curl -sf -o /dev/null -w %{http_code} https://example.com/{digest}",
+        "sh -c 'awk {print} {image}.txt'",
+        "sh -c 'docker image ls | awk {print}'",
+        "rpm -q --qf %{VERSION} {image}",
     ],
 )
 def test_braces_that_are_no_placeholders(run: str) -> None:

@@ -134,8 +134,14 @@ RULES = [
     (
         "{gates: [{name: a, run: 'x {refrence}'}]}",
         33,
-        "unknown placeholder {refrence}. There is: {reference}, {digest}",
+        "unknown placeholder {refrence}. Did you mean {reference}?",
     ),
+    (
+        "{gates: [{name: a, run: 'sh -c \"x {enviroment}\"'}]}",
+        33,
+        "unknown placeholder {enviroment}. Did you mean {env",
+    ),
+    ("{gates: [{name: a, run: 'x {images}'}]}", 33, "unknown placeholder {images}. Did you mean {image}?"),
     ("{gates: [{name: a, run: x, timeout: 0s}]}", 45, "a gate needs some time"),
     ("{gates: [{name: a, run: x}, {name: a, run: y}]}", 44, "two gates of 'prod' are called 'a'"),
     ("{floating: [patch]}", 21, "environments.prod.floating is 'patch', expected one of latest, major, minor"),

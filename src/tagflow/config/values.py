@@ -120,6 +120,8 @@ def _flow(value: Any) -> str:
 
 PLACEHOLDERS = ("reference", "digest", "image", "version", "environment")
 """What a gate's command may contain in braces."""
+_NEAR = 0.8
+"""How much a word has in common with a placeholder, from 0 to 1, that is taken for a slip in it."""
 
 _KEY_LIMIT = 64 * 1024
 """Bytes of a key file that are read."""
@@ -238,13 +240,17 @@ def command(text: str) -> tuple[str, ...]:
 
 
 def gate_command(text: str) -> tuple[str, ...]:
-    """A command with placeholders. ``${name}`` and ``{{name}}`` are left to whoever they are meant for."""
+    """A command with placeholders. In what another program is to read, as a script with blanks or after ``%``, words in
+    braces are its own; only what is nearly a placeholder is taken for a slip there."""
     argv = command(text)
     for word in argv:
-        for name in PLACEHOLDER.findall(word):
-            if name not in PLACEHOLDERS:
+        for found in PLACEHOLDER.finditer(word):
+            name, theirs = found[1], word[found.start() - 1 : found.start()] == "%" or len(word.split()) > 1
+            near = get_close_matches(name, PLACEHOLDERS, n=1, cutoff=_NEAR)
+            if name not in PLACEHOLDERS and (near or not theirs):
                 known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
-                raise UsageError(INVALID, f"unknown placeholder {{{name}}}", hint=f"There is: {known}.")
+                hint = f"Did you mean {{{near[0]}}}?" if near else f"There is: {known}."
+                raise UsageError(INVALID, f"unknown placeholder {{{name}}}", hint=hint)
     return argv
 
 
