@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,28 @@ def test_rest(line: str, text: str) -> None:
     place, _, told = found.partition(": ")
     assert place.startswith("promotion.yaml:5:")
     assert told.startswith(text)
+
+
+NOT_QUOTED = [
+    MINIMAL.replace("{app: app}", "{1.0: app}"),
+    MINIMAL.replace("{app: app}", "{2: app}"),
+    MINIMAL.replace("prod:", "1.0:"),
+    with_environment("{from: [1.0]}"),
+    with_environment("{freeze: [{days: [mon], timezone: 1}]}"),
+    MINIMAL + "tags: {version: 1}\n",
+    MINIMAL + "tags: {combined: 1.0}\n",
+    MINIMAL + "history: {repository: 1}\n",
+    MINIMAL + "notify: [{webhook: 1}]\n",
+    MINIMAL + "signers: {ci: {ssh: 1}}\n",
+]
+
+
+@pytest.mark.parametrize("text", NOT_QUOTED)
+def test_no_quotes_are_advised_where_the_next_refusal_follows(text: str) -> None:
+    told = [it for it in mistakes(text) if "is read as" in it]
+    assert len(told) == 1
+    assert "Quote it" not in told[0]
+    assert re.search("(Choose|Write|Use|For example|It must) .+[.]$", told[0])
 
 
 MEANT = [

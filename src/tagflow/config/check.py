@@ -13,7 +13,21 @@ from msgspec import Struct, field
 from msgspec import inspect as shapes
 
 from tagflow.config.nodes import Items, Mark, Mistakes, Node, Pairs, Scalar
-from tagflow.config.values import READ_AS, Path, bare, describe, example, inside, masked, noun, shown, suggestion, where
+from tagflow.config.values import (
+    OTHER,
+    READ_AS,
+    Path,
+    bare,
+    describe,
+    example,
+    inside,
+    masked,
+    noun,
+    shown,
+    suggestion,
+    where,
+    would_do,
+)
 
 S = TypeVar("S", bound=Struct)
 
@@ -192,7 +206,9 @@ class _Checker:
         valid = shape.pattern is None or _pattern(shape.pattern).search(node.text) is not None
         if node.kind != "text":
             message = f"{where(path)}: {bare(node.text)} is read as {READ_AS[node.kind]}, expected {noun(shape, notes)}"
-            hint = f'Quote it: "{bare(node.text)}".' if valid else hint
+            if valid:
+                quoted = f'Quote it: "{bare(node.text)}".' if would_do(node.text, notes) else ""
+                hint = quoted or example("", notes, shape) or OTHER
         elif len(node.text) < (shape.min_length or 0) or (shape.min_length and not node.text.strip()):
             message, hint = f"{where(path)} is empty", example("", notes, shape)
         elif not valid:

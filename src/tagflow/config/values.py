@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import inspect as shapes
 
 from tagflow.config.nodes import INVALID, Items, Node, Pairs
-from tagflow.domain.keys import PublicKey, parse_pem
+from tagflow.domain.keys import PublicKey, parse_pem, parse_ssh
 from tagflow.domain.policy import PLACEHOLDER, PRERELEASE_WORDS
 from tagflow.domain.reference import LAYOUT, Registry, parse_registry, without_password
 from tagflow.domain.versions import as_version
@@ -118,6 +118,7 @@ def _flow(value: Any) -> str:
     return f'"{text}"' if text.startswith("{") else text
 
 
+OTHER = "Choose another name."
 PLACEHOLDERS = ("reference", "digest", "image", "version", "environment")
 """What a gate's command may contain in braces."""
 _NEAR = 0.8
@@ -162,9 +163,7 @@ def environment_name(text: str) -> str:
     elif _PRERELEASE.fullmatch(text):
         reason = f"v1.0-{text} is a pre-release to everybody"
     if reason:
-        raise UsageError(
-            INVALID, f"an environment cannot be called {shown(text)}: {reason}", hint="Choose another name."
-        )
+        raise UsageError(INVALID, f"an environment cannot be called {shown(text)}: {reason}", hint=OTHER)
     return text
 
 
@@ -176,7 +175,7 @@ def image_name(text: str) -> str:
     elif _DIGEST_LIKE.fullmatch(text):
         reason = "it reads as a digest"
     if reason:
-        raise UsageError(INVALID, f"an image cannot be called {shown(text)}: {reason}", hint="Choose another name.")
+        raise UsageError(INVALID, f"an image cannot be called {shown(text)}: {reason}", hint=OTHER)
     return text
 
 
@@ -296,3 +295,28 @@ def webhook(text: str) -> str:
     if not valid or re.search(r"[\s\x00-\x1f]", text):
         raise UsageError(INVALID, "this is not an http or https URL", hint=hint)
     return text
+
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "an image name": image_name,
+    "an environment name": environment_name,
+    "a time zone": zone,
+    "a public key of ssh": parse_ssh,
+}
+"""By what a value is called, what reads it once it is text."""
+
+
+def would_do(text: str, notes: Mapping[str, Any]) -> bool:
+    """Whether a value that YAML does not take for text would be right as text; ``notes`` are those of its type.
+
+    To quote what is refused then all the same leads nowhere: an image cannot be called "1.0" either.
+    """
+    pattern, read = notes.get("pattern"), _READERS.get(str(notes.get("title")))
+    if pattern is not None and re.search(str(pattern), text) is None:
+        return False
+    try:
+        if read is not None:
+            read(text)
+    except UsageError:
+        return False
+    return True
