@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import ssl
+from http.client import IncompleteRead, InvalidURL
 from pathlib import Path
 from threading import Event
+from urllib.error import URLError
+from urllib.request import OpenerDirector
 
 import pytest
 
@@ -111,8 +116,8 @@ def test_no_warning_repeats_a_login() -> None:
         (Say(500), "answered 500"),
         # It is not followed: the notice was not taken, and the address stays a secret.
         (Say(302, headers={"Location": "http://127.0.0.1:9/"}), "answered 302"),
-        (Say(cut="whole"), "could not be reached: RemoteDisconnected"),
-        (Say(raw=b"nonsense\r\n\r\n"), "could not be reached: BadStatusLine"),
+        (Say(cut="whole"), "could not be reached: the connection broke off"),
+        (Say(raw=b"nonsense\r\n\r\n"), "could not be reached: it does not answer in HTTP"),
     ],
 )
 def test_a_webhook_that_fails_is_a_warning_without_its_path(answer: Say, said: str) -> None:
@@ -120,6 +125,45 @@ def test_a_webhook_that_fails_is_a_warning_without_its_path(answer: Say, said: s
         world = world_of(f"{{webhook: 'http://{server.host}/T0/secret'}}")
         assert world.promote("v1.0.0", to="prod").applied
     assert world.warnings == [f"warning: the webhook at 127.0.0.1 {said}"]
+
+
+UNTRUSTED = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] hunter2 (_ssl.c:1007)")
+FAILURES: dict[str, Exception] = {
+    "its name cannot be resolved": URLError(socket.gaierror(-2, "Name or service not known")),
+    "its certificate is not trusted": URLError(UNTRUSTED),
+    "it does not speak TLS as it should": URLError(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] hunter2")),
+    "connection refused": URLError(ConnectionRefusedError(111, "Connection refused")),
+    "connection reset by peer": ConnectionResetError(104, "Connection reset by peer"),
+    "its address cannot be used": InvalidURL("URL can't contain control characters. 'hunter2'"),
+    "it does not answer in HTTP": IncompleteRead(b"hunter2"),
+}
+
+
+@pytest.mark.parametrize("said", FAILURES)
+def test_what_went_wrong_is_told_in_plain_words(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise FAILURES[said]
+
+    monkeypatch.setattr(OpenerDirector, "open", fail)
+    assert telling._post("https://hooks.test/hunter2", b"{}") == f"could not be reached: {said}"
+
+
+def test_what_is_beyond_ascii_in_an_address_is_sent_encoded() -> None:
+    asked: list[Asked] = []
+
+    def script(request: Asked) -> Say:
+        asked.append(request)
+        return Say()
+
+    with standin(script) as server:
+        world = world_of(f"{{webhook: 'http://{server.host}/T0/grün%20/%C3%BC?wer=jürgen&a=b%2F'}}")
+        assert world.promote("v1.0.0", to="prod").applied
+    assert world.warnings == []
+    assert [it.target for it in asked] == ["/T0/gr%C3%BCn%20/%C3%BC?wer=j%C3%BCrgen&a=b%2F"]
+
+
+def test_a_host_beyond_ascii_that_is_no_name_is_told_as_that() -> None:
+    assert telling._post(f"http://{'ü' * 80}.test/", b"{}") == "could not be reached: its name cannot be resolved"
 
 
 def test_a_webhook_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ FILES = {"io", "pathlib", "shutil", "subprocess", "tempfile", "threading", "urll
 TOUCHES: Mapping[str, set[str]] = {
     "trust/signing.py": {"os"},
     "execute/commands.py": {"os", "time"},
-    "execute/notify.py": {"http"},
+    "execute/notify.py": {"http", "socket", "ssl"},
     "verbs/pin.py": {"os"},
     "verbs/worktree.py": {"os"},
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tagflow.context import Context
 from tagflow.domain.plan import Outcome, Step
@@ -21,6 +23,7 @@ _LIMIT = 10.0
 """Seconds for one webhook, from the name look-up to the answer."""
 _COMMAND_LIMIT = 60.0
 """Seconds for one command."""
+_ASCII = bytes(range(128))
 _NAMED = 10
 """How many images the text names; the data names all."""
 
@@ -109,7 +112,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _post(address: str, body: bytes) -> str:
     """What went wrong; empty where nothing did."""
     try:
-        bare, login = _without_login(address)
+        bare, login = _sent(address)
         headers = {"Content-Type": "application/json", "User-Agent": "tagflow", **login}
         request = urllib.request.Request(  # noqa: S310 - the policy lets http and https through, nothing else
             bare, data=body, headers=headers, method="POST"
@@ -122,14 +125,39 @@ def _post(address: str, body: bytes) -> str:
     except TimeoutError:
         return f"did not answer within {_LIMIT:.0f} s"
     except (OSError, ValueError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        return f"could not be reached: {type(cause).__name__}"
+        return f"could not be reached: {_reason(error)}"
 
 
-def _without_login(address: str) -> tuple[str, dict[str, str]]:
-    """An address without the login in it, and the header that carries that login (RFC 7617): urllib would take both
-    together for the name of a host, and ask the name servers for it."""
+def _reason(error: Exception) -> str:
+    """What happened, in plain words; texts of libraries may quote the address, which is a secret."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    match cause:
+        case socket.gaierror() | UnicodeError():  # a name that cannot be written for name servers either
+            return "its name cannot be resolved"
+        case ssl.SSLCertVerificationError():
+            return "its certificate is not trusted"
+        case ssl.SSLError():
+            return "it does not speak TLS as it should"
+        case OSError(strerror=str(reason)):
+            return reason.lower()
+        case ConnectionError():
+            return "the connection broke off"
+        case http.client.InvalidURL():
+            return "its address cannot be used"
+        case http.client.HTTPException():
+            return "it does not answer in HTTP"
+    return "its address cannot be used"
+
+
+def _sent(address: str) -> tuple[str, dict[str, str]]:
+    """An address as it is sent, and the header that carries the login in it (RFC 7617).
+
+    urllib would take the login and the host together for the name of a host, and ask the name servers for it. What is
+    beyond ASCII is percent-encoded, as browsers do it (RFC 3987, 3.1), but for the host, which name servers know by its
+    IDNA form.
+    """
     parts = urlsplit(address)
+    parts = parts._replace(path=quote(parts.path, safe=_ASCII), query=quote(parts.query, safe=_ASCII))
     login, _, host = parts.netloc.rpartition("@")
     if not login:
         return parts._replace(netloc=host).geturl(), {}
