@@ -217,6 +217,21 @@ def test_commands_that_fail_are_warnings_and_the_next_is_told(tmp_path: Path) ->
     assert (tmp_path / "tell.read").exists()
 
 
+SAYING = {
+    "failed with exit status 3: curl: (22) 404": "sh -c 'echo begin; echo; echo \"curl: (22) 404\" >&2; exit 3'",
+    "was ended by signal 9: begin": "sh -c 'echo begin; kill -9 $$'",
+    f"failed with exit status 1: {'y' * 400}": f"sh -c 'printf %s {'x' * 200}{'y' * 400}; false'",
+}
+
+
+@pytest.mark.parametrize("told", SAYING)
+def test_the_last_line_of_a_command_that_fails_is_told(told: str) -> None:
+    run = SAYING[told].replace('"', '\\"')
+    world = world_of(f'{{run: "{run}"}}')
+    assert world.promote("v1.0.0", to="prod").applied
+    assert world.warnings == [f"warning: the notice 'sh' {told}"]
+
+
 def test_a_command_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "_COMMAND_LIMIT", 0.1)
     world = world_of("{run: sleep 600}")

@@ -23,6 +23,8 @@ _LIMIT = 10.0
 """Seconds for one webhook, from the name look-up to the answer."""
 _COMMAND_LIMIT = 60.0
 """Seconds for one command."""
+_SAID = 400
+"""Bytes of a failing command's output that are kept: of these the last line is told, as of a gate."""
 _ASCII = bytes(range(128))
 _NAMED = 10
 """How many images the text names; the data names all."""
@@ -180,11 +182,16 @@ def _run(context: Context, argv: tuple[str, ...], body: bytes, outcome: Outcome)
     }
     command = Command(argv, {**context.environ, **variables}, body, context.directory)
     try:
-        ended = run_command(command, seconds=_COMMAND_LIMIT, keep=1, deadline=context.deadline)
+        ended = run_command(command, seconds=_COMMAND_LIMIT, keep=_SAID, deadline=context.deadline)
     except OSError as error:
         context.warn(f"warning: the notice {argv[0]!r} could not start: {error.strerror or error}")
         return
     if ended.status is None:
-        context.warn(f"warning: the notice {argv[0]!r} did not end within {ended.limit:.0f} s")
-    elif ended.status != 0:
-        context.warn(f"warning: the notice {argv[0]!r} failed with exit status {ended.status}")
+        what = f"did not end within {ended.limit:.0f} s"
+    elif ended.status < 0:
+        what = f"was ended by signal {-ended.status}"
+    else:
+        what = f"failed with exit status {ended.status}"
+    if ended.status != 0:
+        said = ended.output.rpartition("\n")[2].strip()
+        context.warn(f"warning: the notice {argv[0]!r} {what}" + (f": {said}" if said else ""))
