@@ -475,6 +475,9 @@ def test_doctor_tells_of_a_key_that_cannot_be_used(office: Office, named: str) -
     assert done.status == 6
     assert "✗ signing key" in done.out
     assert "TAGFLOW_SIGN_KEY" in done.err
+    assert "cannot be used" not in done.out.splitlines()[0]
+    told = done.err.splitlines()[0]
+    assert told.startswith("error[doctor.unusable]: signing key: $TAGFLOW_SIGN_KEY ")
 
 
 def test_doctor_tells_of_a_policy_key_that_is_none(office: Office) -> None:
@@ -486,7 +489,9 @@ def test_doctor_tells_of_a_policy_key_that_is_none(office: Office) -> None:
     ok, detail = checks(office, "ci")["signers"]
     assert not ok
     assert "bob" in detail
-    assert office.run("ci", "doctor").status == 6
+    done = office.run("ci", "doctor")
+    assert done.status == 6
+    assert done.err.startswith("error[doctor.unusable]: signers: bob: ")
 
 
 def test_doctor_says_nothing_of_keys_where_nobody_signs(office: Office) -> None:

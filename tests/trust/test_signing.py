@@ -133,6 +133,35 @@ def test_the_agent_signs(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         key.sign(b"message")
     assert (caught.value.code, caught.value.exit_status) == ("signing.failed", 6)
+    assert "ssh-add" in caught.value.hint
+
+
+def test_an_encrypted_key_without_an_agent_asks_for_one(tmp_path: Path) -> None:
+    directory = tmp_path / "my keys"
+    directory.mkdir()
+    path = ssh_pair(directory)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "hunter2", "-f", path], check=True)
+    environ = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
+    # As CI runs it: at a terminal ssh-keygen asks for the passphrase.
+    environ |= {"SSH_ASKPASS_REQUIRE": "never"}
+    program = (
+        "import os, sys; from tagflow.trust.signing import open_key\n"
+        "try: open_key(dict(os.environ)).sign(b'message')\n"
+        "except Exception as error: print(error.code, error.message, error.hint, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environ, "TAGFLOW_SIGN_KEY": f"ssh:{path}.pub"},
+        capture_output=True,
+        text=True,
+        check=True,
+        start_new_session=True,
+    )
+    assert done.stdout.splitlines() == [
+        "signing.failed",
+        "the key of $TAGFLOW_SIGN_KEY did not sign: it is encrypted, and no ssh-agent has it",
+        f"Give it to the agent: `ssh-add '{path}'`.",
+    ]
 
 
 def test_without_ssh_keygen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

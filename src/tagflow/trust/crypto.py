@@ -43,9 +43,9 @@ def foreign_key(environment: str, allowed: Sequence[str]) -> UsageError:
     )
 
 
-def failed(why: str) -> StoreError:
+def failed(why: str, hint: str = "Run `tagflow doctor`.") -> StoreError:
     """The error for a key that was opened and does not sign."""
-    return StoreError("signing.failed", f"the key of ${VARIABLE} did not sign: {why}", hint="Run `tagflow doctor`.")
+    return StoreError("signing.failed", f"the key of ${VARIABLE} did not sign: {why}", hint=hint)
 
 
 def invalid(what: str, hint: str) -> UsageError:

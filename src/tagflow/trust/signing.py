@@ -9,6 +9,7 @@ in a service or device (:mod:`tagflow.trust.signing`). No message repeats what a
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import Struct
 
 from tagflow.domain.keys import PublicKey, block, from_info, parse_ssh, unwrap
-from tagflow.errors import UsageError
+from tagflow.errors import StoreError, UsageError
 from tagflow.trust.crypto import FORMS, VARIABLE, failed, invalid, not_installed
 from tagflow.trust.envelope import NAMESPACE, unarmor
 
@@ -104,6 +105,7 @@ _LONGEST_SHOWN = 120
 """Letters of a path that an error repeats: what is longer may be a key."""
 _SECONDS = 120.0
 """How long ssh-keygen may take: a security key waits for a touch."""
+_PROMPT = "Enter passphrase: "
 
 
 class SigningKey(Struct, frozen=True):
@@ -219,4 +221,13 @@ def _sign_by_ssh(path: str, environ: Mapping[str, str], message: bytes) -> bytes
         raise failed(f"ssh-keygen took longer than {_SECONDS:.0f} s") from exc
     except ValueError as exc:
         raise failed("ssh-keygen wrote no signature") from exc
-    raise failed(why[0][:200])
+    raise _unsigned(path, why[0].removeprefix(_PROMPT)[:200])
+
+
+def _unsigned(path: str, why: str) -> StoreError:
+    """The error for a key of ssh that ssh-keygen does not sign with: without an agent it has nobody to ask for a
+    passphrase, and its question is no reason."""
+    if "passphrase" in why:
+        private = shlex.quote(path.removesuffix(".pub"))
+        return failed("it is encrypted, and no ssh-agent has it", f"Give it to the agent: `ssh-add {private}`.")
+    return failed(why, "`ssh-add -l` shows which keys the agent has; `ssh-add FILE` gives it one.")

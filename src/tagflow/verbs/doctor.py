@@ -16,6 +16,8 @@ from tagflow.workers import each
 
 _PROBE = b"tagflow doctor"
 _NAME = "signing key"
+_KEYS = ("signers", _NAME)
+"""Looks at what is no registry's."""
 
 
 def examine_keys(
@@ -99,8 +101,18 @@ class Diagnosis:
 
     @property
     def usable(self) -> bool:
-        """Whether everything is well that must be."""
-        return all(check.ok for check in self.checks if check.essential)
+        """Whether everything is well that must be of the registry; a key that does not sign is not its fault."""
+        return all(check.ok for check in self.checks if check.essential and check.check not in _KEYS)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything is well that must be, the keys too."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """What must be well, and is not."""
+        return tuple(check for check in self.checks if check.essential and not check.ok)
 
 
 def doctor(policy: Policy, examine: Examine, key: OpenKey = lambda: None, *, threads: int = 4) -> list[Diagnosis]:
@@ -120,25 +132,24 @@ def doctor(policy: Policy, examine: Examine, key: OpenKey = lambda: None, *, thr
 
 
 def refuse(found: Sequence[Diagnosis], document: object) -> StoreError:
-    """The error of registries that cannot be used; ``document`` is the result that goes with it."""
-    bad = [it for it in found if not it.usable]
-    lines = [
-        f"{it.registry} cannot be used: {check.check}: {check.detail}"
-        for it in bad
-        for check in it.checks
-        if check.essential and not check.ok
-    ]
-    failed = [check for it in bad for check in it.checks if check.essential and not check.ok]
+    """The error of registries or keys that cannot be used; ``document`` is the result that goes with it."""
+    lines = [_told(it, check) for it in found for check in it.failed]
+    failed = [check for it in found for check in it.failed]
     told = "\n".join(check.fix for check in failed).replace("; `tagflow doctor` looks closer", "")
     fixes = list(dict.fromkeys(told.splitlines()))
     error = StoreError(
         "doctor.unusable",
-        "\n".join(lines),
+        "\n".join(dict.fromkeys(lines)),
         hint="\n".join([*fixes, "Correct what is marked, then run `tagflow doctor` again."]),
-        details=[{"registry": it.registry} for it in bad],
+        details=[{"registry": it.registry} for it in found if not it.usable],
     )
     error.result = document
     return error
+
+
+def _told(of: Diagnosis, check: Check) -> str:
+    told = f"{check.check}: {check.detail}"
+    return told if check.check in _KEYS else f"{of.registry} cannot be used: {told}"
 
 
 def _repositories(policy: Policy) -> dict[str, list[Repository]]:

@@ -118,8 +118,8 @@ def doctor(session: Session) -> None:
 
     found = examine(*wiring.examiner(session))
     document = documents.doctor(found)
-    usable = all(it.usable for it in found)
-    if usable or not session.is_json:
+    ready = all(it.ready for it in found)
+    if ready or not session.is_json:
         session.emit(document, lambda: diagnoses(found))
-    if not usable:
+    if not ready:
         raise refuse(found, document)
