@@ -110,6 +110,18 @@ def test_words(ask: Callable[..., list[str]]) -> None:
     assert "backend=docker-archive:build.tar" in ask("tagflow push v2.0 backend=docker-archive:b")
 
 
+def test_a_file_behind_many_others_is_found(desk: Desk, ask: Callable[..., list[str]]) -> None:
+    for number in range(250):
+        (desk.path / f"a{number:03}").touch()
+        (desk.path / f".a{number:03}").mkdir()
+    (desk.path / "zeta.tar").touch()
+    (desk.path / "zone").mkdir()
+    assert ask("tagflow push v2.0 backend=docker-archive:zeta") == ["backend=docker-archive:zeta.tar"]
+    assert ask("tagflow push v2.0 backend=oci:z") == ["backend=oci:zone/"]
+    assert "backend=oci:zone/" in ask("tagflow push v2.0 backend=oci:")
+    assert len(ask("tagflow push v2.0 backend=docker-archive:a")) == 200
+
+
 def test_what_is_beside_a_word_has_no_markup(desk: Desk) -> None:
     done = desk.tagflow(_TAGFLOW_COMPLETE="complete_fish", _TYPER_COMPLETE_ARGS="tagflow statu")
     assert done.out == "status\tShow which version runs where.\n"

@@ -130,12 +130,10 @@ def _files(typed: str, *, folders_only: bool) -> Iterable[str]:
     """Paths that go on from what is typed; a folder ends with ``/``."""
     head, slash, start = typed.rpartition("/")
     try:
-        entries = sorted(os.scandir(Path(head or slash or ".")), key=lambda it: it.name)[:_MOST_FILES]
+        entries = [it for it in os.scandir(Path(head or slash or ".")) if it.name.startswith(start)]
     except OSError:
         return
-    for entry in entries:
-        hidden = entry.name.startswith(".") and not start.startswith(".")
-        if entry.is_dir() and not hidden:
-            yield f"{head}{slash}{entry.name}/"
-        elif not folders_only and not hidden:
-            yield f"{head}{slash}{entry.name}"
+    shown = (it for it in entries if start or not it.name.startswith("."))
+    wanted = [it for it in shown if not folders_only or it.is_dir()]
+    for entry in sorted(wanted, key=lambda it: it.name)[:_MOST_FILES]:
+        yield f"{head}{slash}{entry.name}{'/' if entry.is_dir() else ''}"
