@@ -296,3 +296,17 @@ def _append(directory: Path, worker: int, count: int) -> None:
 )
 def test_default_directory(environ: dict[str, str], directory: str) -> None:
     assert default_directory(environ) == Path(directory)
+
+
+@pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": "relative"}, {"XDG_CACHE_HOME": "relative"}], ids=str)
+def test_who_has_no_home_has_no_cache(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user whose number no list of users has, as in a container."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert default_directory(environ) is None
+    log = ManifestLog(default_directory(environ))
+    log.write(APP, _numbered(1, 1))
+    assert log.kept(APP) == []
+    assert list(log.newest(APP, 1)) == []
+    assert list(tmp_path.iterdir()) == []

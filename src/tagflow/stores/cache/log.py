@@ -53,27 +53,29 @@ _NO_HEADER = (b"", b"", b"", 0, 0)
 _PREFIX = "sha256:"
 
 
-def default_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_CACHE_HOME/tagflow``, by default ~/.cache/tagflow (XDG Base Directory Specification)."""
+def default_directory(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """``$XDG_CACHE_HOME/tagflow``, by default ~/.cache/tagflow (XDG Base Directory Specification). None for a user
+    without a home, as in a container that runs under any number: the working directory is no place for a cache."""
     base = Path(environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the specification: a relative path is to be ignored
         base = Path(environ.get("HOME") or os.path.expanduser("~")) / ".cache"
-    return base / "tagflow"
+    return base / "tagflow" if base.is_absolute() else None
 
 
 class ManifestLog:
     """The manifests of all repositories, kept apart: that one was seen in a repository says nothing about another.
 
     Safe for use by several threads and processes. What other processes append is seen by the next run. A cache that
-    cannot be read or written is no cache, and no error. ``limit`` is in bytes.
+    cannot be read or written is no cache, and no error; without a directory nothing is kept. ``limit`` is in bytes.
     """
 
-    def __init__(self, directory: Path, limit: int = LIMIT) -> None:
-        self._directory, self._path, self._limit = directory, directory / _NAME, limit
+    def __init__(self, directory: Path | None, limit: int = LIMIT) -> None:
+        self._directory = directory or Path()
+        self._path, self._limit = self._directory / _NAME, limit
         self._lock = threading.Lock()
         self._file: _File | None = None
-        self._is_loaded = False
-        self._may_write = True
+        self._is_loaded = directory is None
+        self._may_write = directory is not None
 
     def read(self, repository: Repository, digest: Digest) -> Manifest | None:
         """A manifest that was kept, its hash and its type looked at."""
