@@ -371,6 +371,22 @@ def test_a_rollback_from_what_was_moved_by_hand_goes_to_what_ran(world: SignedWo
     assert world.seen("app", "prod").standing.state.held(None, evil)
 
 
+@pytest.mark.parametrize("names", [("app",), ("app", "api")])
+def test_a_rollback_counts_images_and_not_their_holds(
+    world: SignedWorld, mallory: Mallory, names: tuple[str, ...]
+) -> None:
+    """What was moved by hand is adopted as held, and held once more by the rollback: by its version's own digest."""
+    built = world.build("v1.2")
+    world.promote("v1.2", to="dev")
+    for name in names:
+        mallory.move(name, "prod", built[name])
+    world.rollback("prod", *(f"{name}=v1.1" for name in names))
+    told = "app" if len(names) == 1 else "2 images"
+    assert [it for it in world.warnings if "is held from now on" in it] == [
+        f"note: v1.2 of {told} is held from now on: a later promote of it is refused"
+    ]
+
+
 def test_when_adopting_dies_what_was_found_is_no_target(world: SignedWorld, mallory: Mallory) -> None:
     evil = mallory.build("app")
     mallory.move("app", "prod", evil)

@@ -242,7 +242,7 @@ def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: 
     """What the user should know beside the plan: what is held from now on, what is not any more, and that a rollback
     was just made."""
     notes: list[str] = []
-    held: dict[str, list[str]] = {}
+    held: dict[str, dict[str, None]] = {}  # images, each once: a name may be held for several digests of one
     let_in: dict[Hold, list[str]] = {}
     for change in changes:
         if change.step is None:
@@ -253,12 +253,12 @@ def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: 
         before = {hold.version for hold in change.seen.standing.state.holds}
         for hold in sorted(change.prospect.state.holds, key=lambda it: it.version):
             if hold.version not in before:
-                held.setdefault(hold.version, []).append(change.seen.image)
+                held.setdefault(hold.version, {})[change.seen.image] = None
     for version, images in held.items():
-        notes.append(f"{version} of {_told(images)} is held from now on: a later promote of it is refused")
-    for hold, images in let_in.items():
+        notes.append(f"{version} of {_told(list(images))} is held from now on: a later promote of it is refused")
+    for hold, others in let_in.items():
         why = f" by {hold.by}: {hold.reason}" if hold.by else ""
-        notes.append(f"{hold.version} of {_told(images)} was held{why}; this rollback lets it in again")
+        notes.append(f"{hold.version} of {_told(others)} was held{why}; this rollback lets it in again")
     recent = [
         seen.standing.head.record
         for seen in observations
