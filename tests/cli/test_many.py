@@ -228,7 +228,22 @@ class TestFold:
 
     def test_an_image_is_a_whole_word(self) -> None:
         assert fold("cart-api fails\ncart fails", ["cart", "cart-api"]) == "cart-api, cart: fails"
-        assert fold("registry/web: a\nregistry/api: a", ["web", "api"]) == "registry/web, api: a"
+
+    @pytest.mark.parametrize(
+        "text", ["registry/{}: a", "run `docker push {}`", "{}: `docker push {}`", "no '{}'", "oci:x:{}", "{}=v1 is"]
+    )
+    def test_what_only_one_name_fits_into_stays_apart(self, text: str) -> None:
+        message = "\n".join(text.replace("{}", name) for name in ("web", "api"))
+        assert fold(message, ["web", "api"]) == message
+
+    def test_a_repository_that_is_called_as_its_image(self) -> None:
+        message = "web has no v9 in oci:/x/web\napi has no v9 in oci:/x/api"
+        assert fold(message, ["web", "api"]) == "web, api: has no v9 in oci:/x/NAME"
+        assert fold(message.splitlines()[0], ["web", "api"]) == message.splitlines()[0]
+
+    def test_the_first_word_names_them(self) -> None:
+        message = "/x/web: web is held, (web) of old\n/x/api: api is held, (api) of old"
+        assert fold(message, ["web", "api"]) == "/x/NAME: web, api is held, (the image) of old"
 
     def test_indented_lines_belong_to_the_one_above(self) -> None:
         assert fold("a: gone:\n  blob 1\nb: gone:\n  blob 2", ["a", "b"]) == "a: gone:\n  blob 1\nb: gone:\n  blob 2"
@@ -260,6 +275,16 @@ class TestCommandsAsOne:
     def test_hints_of_many_images(self) -> None:
         told = [f"Look at `tagflow status {name}`, or `tagflow push v1 {name}=SOURCE`." for name in ("a", "b")]
         assert merged(told, ["a", "b"]) == "Look at `tagflow status a b`, or `tagflow push v1 a=SOURCE b=SOURCE`."
+
+    def test_commands_and_an_address_of_each(self) -> None:
+        told = [f"`tagflow push v1 {it}=docker-daemon:{it}`, or push oci:/x/{it}:v1." for it in ("web", "api")]
+        assert merged(told, ["web", "api"]) == (
+            "`tagflow push v1 web=docker-daemon:web api=docker-daemon:api`, or push oci:/x/NAME:v1."
+        )
+
+    def test_commands_and_a_word_of_each(self) -> None:
+        told = [f"First `tagflow status {it}`: {it} waits." for it in ("web", "api")]
+        assert merged(told, ["web", "api"]) == "First `tagflow status web api`: web, api waits."
 
 
 EIGHT = NAMES[:8]

@@ -131,7 +131,7 @@ class TestFrom:
         world.through("v1.1.0", "dev", "green")
         with world.unchanged(), fails("promotion.from_ambiguous", 2) as caught:
             world.promote("frontend", to="prod")
-        assert "--from blue" in caught[0].hint
+        assert caught[0].hint == "Choose where from: blue or green."
         with world.unchanged(), fails("promotion.from_ambiguous", 2):
             world.promote(everything=True, to="prod")
         world.promote("frontend", to="prod", from_="blue")

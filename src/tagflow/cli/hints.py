@@ -11,7 +11,7 @@ from pathlib import Path
 from tagflow.cli import advice
 from tagflow.cli.line import POLICY, Line, Option, read, under
 from tagflow.cli.spelling import typed
-from tagflow.cli.text import fold
+from tagflow.cli.text import by_first_word, fold, shaped, told_of
 from tagflow.domain.policy import Policy
 from tagflow.errors import TagflowError
 
@@ -26,6 +26,8 @@ _COMMAND = re.compile(r"`(tagflow [^`]*)`")
 _ASIDE = {"--save-plan", "--dry-run", "--yes", "-y", "--wait", "--override", "--reason", "--from", "--receipt"}
 """Options of a promotion that do not belong to the one before it."""
 _MOST = 3
+_GAP = "\2"
+"""Where a command stood."""
 
 
 def hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
@@ -114,14 +116,19 @@ def merged(hints: Sequence[str], names: Sequence[str]) -> str:
     >>> print(merged(["First `tagflow promote a=v1 --to x`.", "First `tagflow promote b=v1 --to x`."], ["a", "b", "c"]))
     First `tagflow promote a=v1 b=v1 --to x`.
     """
-    groups: dict[str, list[list[str]]] = {}
+    groups: dict[tuple[str, int], list[tuple[str, list[str]]]] = {}
+    known = by_first_word(names)
     for line in (line for text in hints for line in text.splitlines()):
-        groups.setdefault(_COMMAND.sub("`\0`", line), []).append(_COMMAND.findall(line))
+        commands = _COMMAND.findall(line)
+        bare = _COMMAND.sub(_GAP, line)
+        shape, name = shaped(bare, known) if commands else (line, "")
+        groups.setdefault((shape, len(commands)), []).append((name, commands))
     lines = []
-    for text, commands in groups.items():
-        columns = [_together(column, names) for column in zip(*commands, strict=True)]
-        for column in columns:
-            text = text.replace("`\0`", " or ".join(f"`{it}`" for it in column), 1)
+    for (shape, _), members in groups.items():
+        text = told_of(shape, [name for name, _ in members])
+        for column in zip(*(commands for _, commands in members), strict=True):
+            together = _together(column, names)
+            text = text.replace(_GAP, " or ".join(f"`{it}`" for it in together), 1)
         lines.append(text)
     return "\n".join(fold("\n".join(lines), names).splitlines()[: 2 * _MOST])
 

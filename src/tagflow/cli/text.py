@@ -15,25 +15,29 @@ FEW = 3
 """So many images are named in the line itself; more are counted there, and named below it."""
 MOST = 60
 """So many names are listed; of more, only how many there are."""
-_HOLE = "\0"
+_HOLE, _PART = "\0", "\1"
+"""Where the name of an image stood: as a word, and as a part of a path."""
 _WORDS = re.compile(r"[\w-]+")
+_QUOTED = re.compile(r"`[^`]*`")
 
 
 def fold(message: str, names: Sequence[str]) -> str:
     """The lines of a message, those put together that differ in the name of an image only.
 
-    An indented line belongs to the one above it.
+    An indented line belongs to the one above it. What cannot be said of several in the same words stays apart.
 
     >>> print(fold("a v1 cannot go\\nb v1 cannot go\\nno network", ["a", "b"]))
     a, b: v1 cannot go
     no network
     """
     groups: dict[str, list[str]] = {}
-    known = _by_first_word(names)
+    known = by_first_word(names)
     for block in _blocks(message):
-        shape, name = _template(block, known)
+        shape, name = shaped(block, known)
+        if _HOLE not in shape:  # nothing in it could name the images
+            shape, name = block, ""
         groups.setdefault(shape, []).append(name)
-    return "\n".join(_told(shape, found) for shape, found in groups.items())
+    return "\n".join(told_of(shape, found) for shape, found in groups.items())
 
 
 def counted(names: Sequence[str]) -> str:
@@ -81,24 +85,62 @@ def _blocks(message: str) -> Iterable[str]:
         yield "\n".join(block)
 
 
-def _template(block: str, known: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    """What a block says whatever the image is called, and how it is called; a block without a name stays as it is.
+def shaped(block: str, known: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """What a block says whatever the image is called, and how it is called; a block without a name stays as it is, and
+    so does one that would be garbled with another name, or several, put in: in a command, in quotes, in a reference.
 
     ``known`` are the names by their first word: there may be thousands of both.
     """
     named = [
-        (place, -len(name), name)
+        (not _is_word(block, places[0], name), places[0], -len(name), name)
         for word in dict.fromkeys(_WORDS.findall(block))
         for name in known.get(word, ())
-        if (place := next(_places(block, name), None)) is not None
+        if (places := sorted(_places(block, name), key=lambda at: (not _is_word(block, at, name), at)))
     ]
     if not named:
         return block, ""
-    _, _, name = min(named)
-    return template(block, name), name
+    *_, name = min(named)
+    parts, begin = [], 0
+    quoted = [match.span() for match in _QUOTED.finditer(block)]
+    for at in _places(block, name):
+        hole = _HOLE if _is_word(block, at, name) else _PART if _in_path(block, at, name) else ""
+        if not hole or any(first <= at < last for first, last in quoted):
+            return block, ""
+        parts += [block[begin:at], hole]
+        begin = at + len(name)
+    return "".join([*parts, block[begin:]]), name
 
 
-def _by_first_word(names: Iterable[str]) -> Mapping[str, Sequence[str]]:
+def nameless(text: str, name: str) -> str:
+    """A text about one of many images that says the same of each: ``the image`` for the word, NAME in a path.
+
+    >>> nameless("web is in oci:reg/web:v1", "web")
+    'the image is in oci:reg/NAME:v1'
+    """
+    parts, begin = [], 0
+    for at in _places(text, name):
+        parts += [text[begin:at], "the image" if _is_word(text, at, name) else _ANY]
+        begin = at + len(name)
+    return "".join([*parts, text[begin:]])
+
+
+_ANY = "NAME"
+"""What stands for each of several names where only one can stand, as in the help of the commands."""
+
+
+def _is_word(text: str, at: int, name: str) -> bool:
+    """Whether a name stands for itself: between blanks, perhaps with a sign of the sentence behind it."""
+    behind = text[at + len(name) :].split(None, 1)[0] if text[at + len(name) : at + len(name) + 1].strip() else ""
+    return (at == 0 or text[at - 1] in " \n(") and not behind.strip(",;:.)")
+
+
+def _in_path(text: str, at: int, name: str) -> bool:
+    """Whether a name is a part of an address, ``oci:reg/NAME:v1``: one that another name can stand in."""
+    return text[at - 1 : at] == "/" or text[at + len(name) : at + len(name) + 1] == "/"
+
+
+def by_first_word(names: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """The names of images by the word that each begins with, for :func:`shaped`."""
     found: dict[str, list[str]] = {}
     for name in names:
         for word in _WORDS.findall(name)[:1]:
@@ -106,16 +148,21 @@ def _by_first_word(names: Iterable[str]) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _told(shape: str, names: Sequence[str]) -> str:
+def told_of(shape: str, names: Sequence[str]) -> str:
+    """What is said of several images: they are named where the first of them was named as a word."""
     unique = list(dict.fromkeys(names))
-    if len(unique) == 1 or _HOLE not in shape:
-        return shape.replace(_HOLE, unique[0])
-    if shape.startswith(_HOLE):
-        joint = " " if shape[1:].startswith(" in ") else ": "
-        text = f"{counted(unique)}{joint}{shape[1:].lstrip(': ')}"
-        text = text.replace(_HOLE, "the image")
+    if len(unique) == 1:
+        return shape.replace(_HOLE, unique[0]).replace(_PART, unique[0])
+    shape = shape.replace(_PART, _ANY)
+    if _HOLE not in shape:
+        return shape
+    before, _, after = shape.partition(_HOLE)
+    after = after.replace(_HOLE, "the image")
+    if before:
+        text = f"{before}{counted(unique)}{after}"
     else:
-        text = shape.replace(_HOLE, counted(unique))
+        joint = " " if after.startswith(" in ") else ": "
+        text = f"{counted(unique)}{joint}{after.lstrip(': ')}"
     if len(unique) <= FEW:
         return text
     first, newline, rest = text.partition("\n")

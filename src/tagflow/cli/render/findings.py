@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tagflow.cli.hints import merged
-from tagflow.cli.text import FEW, columns, counted, fold, hung, is_fancy, listed, styled, template
+from tagflow.cli.text import FEW, columns, counted, fold, hung, is_fancy, listed, nameless, styled, template
 from tagflow.cli.text import cell as one_line
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def _many(several: Sequence[Finding], names: Sequence[str], fancy: bool) -> str:
     lines.append(f"  {hung(one_line(listed(images)), 2)}")
     if first.detail:
         detail = _any(first.detail).replace("manifest what is expected", "the manifest")
-        lines.append(f"  {hung(one_line(detail.replace(first.image, 'the image')), 2)}")
+        lines.append(f"  {hung(one_line(nameless(detail, first.image)), 2)}")
     if first.repair.startswith(_PERSON):
-        repair = _text(first.repair).replace(first.image, "the image")
+        repair = nameless(_text(first.repair), first.image)
     else:
         repair = merged([f"`{it.repair}`" for it in several], names).replace("`", "")
     return "\n".join([*lines, f"  repair   {_repair(repair)}"])
