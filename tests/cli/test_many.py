@@ -181,7 +181,15 @@ def test_what_is_held_or_lower_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> 
     def lower(_image: str, environment: str) -> dict[str, Any]:
         return {"version": "v1.1" if environment == "dev" else "v1.2"}
 
-    for odd in (held, lower):
+    def held_before(_image: str, environment: str) -> dict[str, Any]:
+        return {"version": "v1.3", "holds": ("v1.3",)} if environment == "dev" else {"version": "v1.2"}
+
+    def held_as_another(_image: str, environment: str) -> dict[str, Any]:
+        digest = "sha256:" + "ab" * 32
+        there = {"version": "v1.3", "digest": digest, "held": (SimpleNamespace(digest=digest, version="v1.3-rc.1"),)}
+        return there if environment == "dev" else {"version": "v1.2"}
+
+    for odd in (held, lower, held_before, held_as_another):
         assert not any("tagflow promote" in line for line in shown(rows(odd), monkeypatch))
 
 

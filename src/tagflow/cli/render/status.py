@@ -156,13 +156,13 @@ _FEW_TARGETS = 3
 
 
 def _goes_on(scheme: TagScheme, environment: Environment, before: Cell, here: Cell, now: datetime) -> bool:
-    """Whether a promotion would bring something new: recorded before, higher than here, and nothing that is seen here
-    refuses it: no hold of it or of its bytes, no soak that is not over, no rule about pre-releases."""
+    """Whether a promotion would bring something new: recorded before, higher than here, and nothing that is seen
+    refuses it: no hold of it or of its bytes, there or here, no soak that is not over, no rule about pre-releases."""
     if before.state != "recorded" or here.state not in ("recorded", "empty") or not before.version:
         return False
-    if before.digest == here.digest or before.version in here.holds or here.frozen:
+    if before.digest == here.digest or here.frozen or _soaks(environment, before, now):
         return False
-    if before.digest in {hold.digest for hold in here.held} or _soaks(environment, before, now):
+    if any(before.version in it.holds or before.digest in {hold.digest for hold in it.held} for it in (before, here)):
         return False
     with suppress(TagflowError, TypeError):
         there, running = scheme.parse_label(before.version), scheme.parse_label(here.version)
