@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tagflow.domain.reference import Repository
@@ -44,6 +46,25 @@ def test_names_and_limit_narrow_it_and_read_no_more_than_needed() -> None:
     world.memory.calls.clear()
     lines(world, "worker", limit=2)
     assert sum(call.operation == "get" for call in world.memory.calls) == 2
+
+
+def test_the_limit_leaves_no_member_of_a_release_out() -> None:
+    """What was held while a release was under way has a higher number than the records that finish it."""
+    start = World()
+    start.through("v1.0.0", "dev", "test", "prod")
+    start.through("v1.1.0", "dev", "test")
+    for write in range(1, 20):
+        for finish in ("promote", "rollback"):
+            world = start.copy()
+            world.crash(lambda: world.promote("v1.1.0", to="prod"), write)  # noqa: B023
+            world.hold("prod", "frontend=v1.0.0", "worker=v1.0.0")
+            with suppress(TagflowError):  # nothing to go back from
+                world.promote("v1.1.0", to="prod") if finish == "promote" else world.rollback("prod")
+            everything = read(world).entries
+            releases = list(dict.fromkeys(it.release for it in everything))
+            for limit in range(1, len(releases)):
+                told = [it for it in everything if it.release in releases[:limit]]
+                assert list(read(world, limit=limit).entries) == told, (write, finish, limit)
 
 
 def test_rollback_hold_override_and_adoption_are_told() -> None:

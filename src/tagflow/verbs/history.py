@@ -206,7 +206,21 @@ def _wanted(entries: Sequence[Entry], limit: int | None) -> int | None:
     if limit is None:
         return None
     missing = limit - len({entry.record.release for entry in entries})
-    return max(missing, 1 if entries and entries[-1].record.action == "abort" else 0)
+    return max(missing, 1 if _goes_on(entries) else 0)
+
+
+def _goes_on(entries: Sequence[Entry]) -> bool:
+    """Whether what lies below may be of a release that is told, or of a later one: numbers fall from record to record,
+    but a release that another run finished or took back bears the number of when it was announced. Until that is
+    passed, higher ones may follow: what was held or frozen meanwhile."""
+    low: int | None = None
+    for entry in entries:
+        record = entry.record
+        if record.finishes or record.action == "abort":
+            low = record.release.number if low is None else min(low, record.release.number)
+        elif low is not None and record.release.number <= low:
+            low = None
+    return low is not None
 
 
 def _since(observer: Observer, seen: Observation, moment: datetime) -> list[RecordTag]:
