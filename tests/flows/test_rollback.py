@@ -194,6 +194,32 @@ class TestLastRelease:
         world.rollback("prod", "frontend", "backend")
         assert world.runs("prod") == {"frontend": "v1.0.0", "backend": "v1.0.0", "worker": "v1.1.0"}
 
+    @pytest.mark.parametrize(
+        ("targets", "code", "others"),
+        [
+            (("frontend", "worker"), "rollback.nothing", ("frontend",)),
+            (("v1.0.0",), "version.not_found", ("frontend=v1.0.0", "backend=v1.0.0")),
+            (("frontend=1.0.0", "worker"), "rollback.nothing", ("frontend=v1.0.0",)),
+            (("worker",), "rollback.nothing", ()),
+            (("backend=v1.1.0", "worker"), "rollback.nothing", ()),  # which runs already
+        ],
+    )
+    def test_a_named_one_without_a_predecessor(
+        self, targets: tuple[str, ...], code: str, others: tuple[str, ...]
+    ) -> None:
+        world = World()
+        world.build("v1.0.0")
+        for environment in ("dev", "test", "prod"):
+            world.promote("frontend=v1.0.0", "backend=v1.0.0", to=environment)
+        world.through("v1.1.0", "dev", "test", "prod")
+        with world.unchanged(), fails(code, 4) as caught:
+            world.rollback("prod", *targets)
+        assert "tagflow history prod worker" in caught[0].hint
+        assert ("others alone" in caught[0].hint) == bool(others)
+        if others:
+            assert f"`tagflow rollback prod {' '.join(others)}`" in caught[0].hint
+            world.rollback("prod", *others)
+
     def test_two_last_releases_of_one_number(self) -> None:
         """Two promoters at once, each with its own image: both count from what they saw."""
         world = World()

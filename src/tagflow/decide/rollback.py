@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from msgspec import Struct
 
@@ -29,7 +28,7 @@ from tagflow.decide.interrupted import (
 )
 from tagflow.decide.selection import identify_lookups
 from tagflow.decide.targets import Wanted, parse_targets
-from tagflow.decide.ways import Way, last_release
+from tagflow.decide.ways import Way, last_release, others_alone
 from tagflow.domain.intent import compact
 from tagflow.domain.plan import Plan, Request
 from tagflow.domain.policy import Environment, find_environment
@@ -50,7 +49,7 @@ from tagflow.domain.state import Hold
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version
-from tagflow.errors import ContentMissing, TagflowError, combine
+from tagflow.errors import ContentMissing, NotFound, TagflowError, combine
 
 
 class Reversal(Struct, frozen=True):
@@ -164,7 +163,7 @@ def _changes(
         blocking = concerning(releases, [wanted.image.name for wanted in reversal.wanted])
         if blocking:
             raise refuse_unfinished(blocking[0], now)
-        changes = _collect(partial(ways[wanted.image.name].to, wanted.version) for wanted in reversal.wanted)
+        changes = _collect(snapshot.scheme, environment, reversal.wanted, ways)
         return changes, None, _notes(changes, observations, now)
     broken = left_out(observations)
     if releases:
@@ -275,14 +274,24 @@ def _told(images: Sequence[str]) -> str:
     return images[0] if len(images) == 1 else f"{len(images)} images"
 
 
-def _collect(ways: Iterable[Callable[[], Change]]) -> list[Change]:
+def _collect(
+    scheme: TagScheme, environment: Environment, wanted: Iterable[Wanted], ways: Mapping[str, Way]
+) -> list[Change]:
+    """The ways of all that is named. Where only some have one, nothing moves, and the hint names these."""
     found: list[Change] = []
+    others: list[str] = []
     errors: list[TagflowError] = []
-    for way in ways:
+    for it in wanted:
         try:
-            found.append(way())
+            found.append(ways[it.image.name].to(it.version))
         except TagflowError as error:
             errors.append(error)
-    if errors:
-        raise combine(errors)
-    return found
+        else:
+            version = "" if it.version is None else f"={scheme.version_tag(it.version)}"
+            others += [f"{it.image.name}{version}"] if found[-1].step is not None else []
+    if not errors:
+        return found
+    if others and all(isinstance(error, NotFound) for error in errors):
+        for each in errors:
+            each.hint = f"{others_alone(environment.name, others)}\n{each.hint}"
+    raise combine(errors)

@@ -240,10 +240,14 @@ class _ByHand(Struct, frozen=True):
         return next(begun, Release("", self.number + 1))
 
 
+def others_alone(environment: str, targets: Sequence[str]) -> str:
+    """The hint where some of several images have nothing to go back to."""
+    return f"Roll back the others alone: `tagflow rollback {environment} {' '.join(targets)}`."
+
+
 def _no_predecessor(environment: str, without: Sequence[Way], others: Sequence[Way]) -> NotFound:
     told = ", ".join(way.seen.image for way in without)
-    rest = " ".join(way.seen.image for way in others)
-    hint = f"Roll back the others alone: `tagflow rollback {environment} {rest}`." if others else ""
+    hint = others_alone(environment, [way.seen.image for way in others]) if others else ""
     return NotFound(
         "rollback.nothing",
         f"{told} in {environment}: nothing ran before",
