@@ -16,6 +16,7 @@ from tagflow.domain.policy import OVERRIDABLE, Environment, Freeze
 from tagflow.domain.reference import Registry
 from tagflow.domain.rules import Candidate, is_frozen, judge, next_opening
 from tagflow.domain.standing import Stay
+from tagflow.domain.state import Freeze as Stop
 from tagflow.domain.state import Hold
 from tagflow.domain.versions import Version
 from tests import images
@@ -66,6 +67,15 @@ def test_every_rule_that_is_broken_says_so(broken: tuple[str, ...]) -> None:
     for waived in subsets(OVERRIDABLE):
         left = set(broken) - {BY_NAME[rule] for rule in waived}
         assert {it.code for it in judge(environment, candidate, NOW, waived)} == left
+
+
+@pytest.mark.parametrize("code", [*RULES, "stopped"])
+def test_an_override_is_offered_where_the_policy_allows_it(code: str) -> None:
+    asked, breaks = RULES.get(code, ({}, {"stop": Stop("ann", NOW, "incident")}))
+    for overrides in ((), OVERRIDABLE):
+        environment = replace(LAX, **asked, overrides=overrides)
+        [verdict] = judge(environment, replace(FINE, **breaks), NOW)
+        assert ("overrid" in verdict.hint) == (verdict.rule in overrides), verdict.hint
 
 
 @pytest.mark.parametrize("code", RULES)

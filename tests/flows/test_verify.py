@@ -108,6 +108,8 @@ class TestNotesAlone:
         found = check(foreign_prod)
         assert [it for it in found if it in before] == before
         assert {(it.problem, it.tag) for it in found if it not in before} == {("floating.stale", "v1.0")}
+        [command] = {it.repair for it in found if it.problem == "floating.stale" and it.image == "frontend"}
+        assert command == "tagflow promote frontend=VERSION --to prod"
 
     def test_of_a_hold_of_what_runs_name_a_way_that_works(self, foreign_prod: World) -> None:
         """A promotion of it would be refused, and nothing that ran before is told of: the target must be named."""

@@ -451,8 +451,9 @@ def test_an_override_where_it_is_listed(tmp_path: Path) -> None:
 
 
 def test_an_override_where_it_is_not_listed(world: SignedWorld) -> None:
-    with world.unchanged(), fails("override.denied", 3):
-        world.promoting("v1.1", to="prod", override=("approvals",))
+    with world.unchanged(), fails("override.denied", 3) as caught:
+        world.promoting("v1.1", to="prod", override=("approvals", "hold"))
+    assert "`tagflow promote v1.1 --to prod --override hold --reason because --save-plan plan.json`" in caught[0].hint
 
 
 def test_an_override_of_something_else_sets_no_approval_aside(tmp_path: Path) -> None:

@@ -229,7 +229,6 @@ class _Audit(Audited, frozen=True, dict=True):
                     detail = f"{tag} belongs to {seen.scheme.version_tag(best)}"
                     yield self.finding("floating.wrong", wanted, actual, self.mend, tag=tag, detail=detail)
             elif actual is not None:
-                repair = f"remove {repository}:{tag}, or promote a version of its line"
-                yield self.finding(
-                    "floating.stale", None, actual, repair, tag=tag, detail="no version of its line is left"
-                )
+                repair = f"tagflow promote {self.seen.image}=VERSION --to {self.target.environment.name}"
+                detail = "no version of its line is left: promote one, or remove the tag"
+                yield self.finding("floating.stale", None, actual, repair, tag=tag, detail=detail)

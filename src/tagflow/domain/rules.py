@@ -151,6 +151,11 @@ def _overriding(environment: Environment, candidate: Candidate, rule: Rule) -> s
     return f"tagflow promote {target} --to {environment.name} --override {rule} --reason TEXT"
 
 
+def _or_override(environment: Environment, rule: Rule) -> str:
+    """What else may be done, where the policy allows it."""
+    return f", or override with a reason (`--override {rule}`)" if rule in environment.overrides else ""
+
+
 def _soak(environment: Environment, candidate: Candidate, now: datetime) -> Iterable[Verdict]:
     needed = environment.soak
     if not needed:
@@ -165,12 +170,13 @@ def _soak(environment: Environment, candidate: Candidate, now: datetime) -> Iter
     message += f", {format_duration(needed)} is asked"
     if until is not None:
         message += f": soak {format_duration(until - now)} left, until {_moment(until)}"
-    yield Verdict(
-        "promotion.soak", candidate.image, message, rule="soak", until=until, hint="Wait, or override with a reason."
-    )
+    hint = f"Wait{_or_override(environment, 'soak')}."
+    yield Verdict("promotion.soak", candidate.image, message, rule="soak", until=until, hint=hint)
 
 
 def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> Iterable[Verdict]:
+    override = _or_override(environment, "freeze")
+    anyway = f"`tagflow rollback {environment.name}` works in a freeze too."
     stop = candidate.stop
     if stop is not None and (stop.until is None or now < stop.until):
         message = f"{environment.name} is frozen"
@@ -181,8 +187,7 @@ def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> It
             message + _who(stop.by, stop.at, stop.reason),
             rule="freeze",
             until=stop.until,
-            hint=f"`tagflow freeze {environment.name} --lift --reason TEXT` ends it, or override with a reason. "
-            f"`tagflow rollback {environment.name}` works in a freeze too.",
+            hint=f"`tagflow freeze {environment.name} --lift --reason TEXT` ends it{override}. {anyway}",
         )
     if not any(is_frozen(window, now) for window in environment.freeze):
         return
@@ -195,7 +200,7 @@ def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> It
         message,
         rule="freeze",
         until=opening,
-        hint=f"Wait, or override with a reason. `tagflow rollback {environment.name}` works in a freeze too.",
+        hint=f"Wait{override}. {anyway}",
     )
 
 

@@ -56,15 +56,15 @@ def nothing(environment: Environment) -> Evaluation:
     return Evaluation(tuple(Tally(rule, ()) for rule in environment.approvals), ())
 
 
-def way_to_save(request: Request) -> str:
-    """What to do instead of a promotion that somebody has to approve."""
+def way_to_save(request: Request, environment: Environment) -> str:
+    """What to do instead of a promotion that somebody has to approve: without what the policy lets nobody override."""
     if request.command == "push":
         save = shlex.join(["tagflow", "promote", request.targets[0], "--to", request.environment, *_SAVE])
         return f"Push under the version tag with any tool, then save a plan: `{save}`, {_THEN}"
     words = ["tagflow", "promote", *request.targets, *(["--all"] if request.everything else [])]
     words += ["--to", request.environment]
     words += ["--from", request.source] if request.source else []
-    words += [word for rule in request.overrides for word in ("--override", rule)]
+    words += [word for rule in request.overrides if rule in environment.overrides for word in ("--override", rule)]
     words += ["--reason", request.reason] if request.reason else []
     return f"Save a plan: `{shlex.join([*words, *_SAVE])}`, {_THEN}"
 

@@ -147,7 +147,9 @@ def _approved(
             file = quote(str(options.save_plan))
             told = tuple(f"{tally}: `tagflow approve {file}`" for tally in evaluation.missing)
             return replace(planned, notes=(*planned.notes, *told)), []
-        return planned, [approvals.refuse_missing(environment, evaluation, approvals.way_to_save(plan.request))]
+        return planned, [
+            approvals.refuse_missing(environment, evaluation, approvals.way_to_save(plan.request, environment))
+        ]
     finishes = plan.resumes is not None
     evaluation = approvals.weigh(context, proposal.observer, plan, proposal.plan_id, options.approvals, ever=finishes)
     counted = approvals.names_of(evaluation.counted)
