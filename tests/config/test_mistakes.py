@@ -311,6 +311,45 @@ class TestRepositories:
         assert "the history of 'a' would be in docker.io/acme/a-history, as 'b' is" in found
 
 
+class TestAllAtOnceWhereTheRegistryIsWrong:
+    """What else is wrong does not wait until the registry is right."""
+
+    @pytest.mark.parametrize("registry", ["docker.io/Foo/bar", "'https://x'", "''"])
+    def test_repositories(self, registry: str) -> None:
+        text = MINIMAL.replace("docker.io/acme", registry).replace("{app: app}", "{a: A, b: a//b, c: x, d: x}")
+        found = mistakes(text + "history: {repository: '{repository}-'}\n")
+        assert len(found) == 5
+        assert found[0].startswith("promotion.yaml:2:11: ")
+        assert found[1].startswith("promotion.yaml:3:13: 'A' is not a repository name")
+        assert found[2].startswith("promotion.yaml:3:19: 'a//b' is not a repository name")
+        assert found[3].startswith("promotion.yaml:3:34: 'd' and 'c' are both in the repository x.")
+        assert found[4].startswith("promotion.yaml:5:")
+
+    def test_floating_tags_of_environments_that_share_it(self) -> None:
+        text = with_environment("{floating: [latest]}").replace("dev:", "dev: {floating: [latest]}")
+        _, found = mistakes(text.replace("docker.io/acme", "docker.io/Acme"))
+        assert "the floating tag latest follows 'dev' and 'prod' in one registry" in found
+
+    def test_floating_tags_of_environments_elsewhere(self) -> None:
+        text = with_environment("{floating: [latest], registry: b/B}").replace(
+            "dev:", "dev: {floating: [latest], registry: a/A}"
+        )
+        assert not any("follows" in found for found in mistakes(text))
+
+
+def test_no_image_and_no_environment() -> None:
+    text = MINIMAL.replace("{app: app}", "{}").replace("{dev: {}, prod: {}}", "{}")
+    assert [found.partition(". ")[0] for found in mistakes(text)] == [
+        "promotion.yaml:3:9: there is no image",
+        "promotion.yaml:4:15: environments is empty",
+    ]
+
+
+@pytest.mark.parametrize("images", ["x", "{1.0: x}", "{? [a] : app}", "{a: 1.10}", "[a]", ""])
+def test_no_image_is_no_second_mistake(images: str) -> None:
+    assert not any("there is no image" in found for found in mistakes(MINIMAL.replace("{app: app}", images)))
+
+
 class TestFloating:
     def test_two_owners_in_one_registry(self) -> None:
         text = with_environment("{floating: [major, latest]}").replace("dev:", "dev: {floating: [latest]}")

@@ -73,7 +73,7 @@ def _repositories(policy: Policy, images: Sequence[Listed], places: Places, mist
 def _places_of(listed: Listed, registries: Sequence[Registry], mistakes: Mistakes) -> Iterator[str]:
     try:
         for registry in registries:
-            yield str(registry.repository(listed.image.path))
+            yield str(registry.repository(listed.image.path)).removeprefix("/")
     except UsageError as error:
         mistakes.add_error(listed.placed, error)
 
@@ -87,6 +87,7 @@ def _histories(
                 continue
             try:
                 repository = str(registry.repository(policy.history.replace("{repository}", listed.image.path)))
+                repository = repository.removeprefix("/")
             except UsageError as error:
                 mistakes.add_error(places.value("history", "repository"), error)
                 return
@@ -106,16 +107,19 @@ def _valid(registry: Registry, image: Image) -> bool:
 
 
 def _registries(policy: Policy) -> list[Registry]:
+    """Where images may be; the registry that stands in where none could be read, so that their names are judged."""
     found = dict.fromkeys(environment.registry for environment in policy.environments)
-    return [registry for registry in found if registry != NOWHERE]
+    return [registry for registry in found if registry != NOWHERE] or [NOWHERE]
 
 
 def _floating(policy: Policy, places: Places, mistakes: Mistakes) -> None:
     owners: dict[tuple[Registry, Line], str] = {}
     for environment in policy.environments:
+        if environment.registry == NOWHERE and places.has("environments", environment.name, "registry"):
+            continue  # it is not known which; those without one of their own share that of the policy
         for index, line in enumerate(environment.floating):
             owner = owners.setdefault((environment.registry, line), environment.name)
-            if owner != environment.name and environment.registry != NOWHERE:
+            if owner != environment.name:
                 message = f"the floating tag {line} follows {owner!r} and {environment.name!r} in one registry"
                 mark = places.value("environments", environment.name, "floating", index)
                 mistakes.add(mark, message, "Let it follow one of them.")
@@ -207,6 +211,8 @@ class _Loader:
         self._base = base
         self._mistakes = Mistakes()
         self._images: dict[str, Listed] = {}
+        self._listed = False
+        """Whether any file lists an image, or what is wrong with the list is told already."""
 
     def load(self, content: bytes) -> Policy:
         policy = self._policy(content)
@@ -220,10 +226,12 @@ class _Loader:
         if checked is None:
             return None
         self._list(checked.value.images, checked)
+        before = len(self._mistakes)
         self._include(checked)
+        self._listed = self._listed or len(self._mistakes) > before
         if not self._images and not checked.places.has("images") and not checked.places.has("include"):
             self._mistakes.add(start, "the key 'images' is missing", "For example images: {frontend: frontend}.")
-        elif not self._images and not self._mistakes:
+        elif not self._listed and not self._mistakes.has(checked.places.value("images")):
             self._mistakes.add(checked.places.value("images"), "there is no image", "Name at least one.")
         images = list(self._images.values())
         policy = read_policy(checked, images, self._base, self._mistakes)
@@ -235,6 +243,7 @@ class _Loader:
         node = None if text is None else parse(text, start, self._mistakes)
         if node is None:
             return None
+        self._listed = len(self._mistakes) > 0  # what is left out of the tree may be an image
         return check(node, wanted, self._mistakes, fallback=_FALLBACK)
 
     def _text(self, content: bytes, start: Mark) -> str | None:
@@ -250,6 +259,7 @@ class _Loader:
             return None
 
     def _list(self, images: Images, checked: Checked[Document] | Checked[Included]) -> None:
+        self._listed = self._listed or any(path[:1] == ("images",) and len(path) == 2 for path in checked.places.keys)
         for name, entry in images.items():
             named = checked.places.key("images", name)
             repository = name if entry is None else entry if isinstance(entry, str) else entry.repository

@@ -59,6 +59,10 @@ class Mistakes:
         """Note that a value at a place was refused by whoever reads it."""
         self.add(mark, error.message, error.hint)
 
+    def has(self, mark: Mark) -> bool:
+        """Whether something is wrong at a place."""
+        return any(mistake.mark == mark for mistake in self._found)
+
     def __len__(self) -> int:
         return len(self._found)
 
