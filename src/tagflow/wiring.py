@@ -122,11 +122,24 @@ def stores(policy: Policy, around: Surroundings) -> Stores:
     return _Media(policy, around).store
 
 
+def as_typed(text: str) -> str:
+    """A text from the command line or the environment, where the locale (``LC_ALL=C``) says that it is ASCII: it is
+    kept for ever, and terminals write UTF-8.
+
+    >>> as_typed(b"sch\\xc3\\xb6n".decode("ascii", "surrogateescape"))
+    'schön'
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:  # what is no UTF-8 stays as it is
+        return text
+
+
 def actor(environ: Mapping[str, str]) -> str:
     """Who does it: $TAGFLOW_ACTOR, else $GITHUB_ACTOR, $GITLAB_USER_LOGIN, else user@host."""
     for name in ("TAGFLOW_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
         if named := environ.get(name, "").strip():
-            return named
+            return as_typed(named)
     import getpass  # rarely needed, and slow to import
     import platform
 

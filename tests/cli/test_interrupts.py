@@ -58,3 +58,50 @@ def test_no_hint_is_worth_a_traceback(monkeypatch: pytest.MonkeyPatch, desk: Des
     done = desk.quickly("status")
     assert done.status == 130
     assert done.err.startswith("error[run.interrupted]")
+
+
+EARLY = """
+import sys
+
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+from tagflow.cli.main import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("module", ["tagflow.cli.process", "tagflow.cli.session", "tagflow.cli.app"])
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_while_tagflow_itself_is_imported(tmp_path: Path, module: str, output: str) -> None:
+    command = [sys.executable, "-c", EARLY, module, "-f", "x", "status", "-o", output]
+    found = subprocess.run(command, cwd=tmp_path, env=surroundings(tmp_path, {}), capture_output=True, text=True)
+    done = Done(found.returncode, found.stdout, found.stderr)
+    assert done.status == 130, done.err
+    told = "interrupted: no environment or floating tag differs from before"
+    assert done.err.splitlines()[0] == f"error[run.interrupted]: {told}"
+    assert "Traceback" not in done.err
+    if output == "text":
+        assert done.out == ""
+        return
+    document = done.document
+    assert (document["command"], document["ok"], document["exit_code"]) == ("status", False, 130)
+    assert (document["error"]["code"], document["error"]["message"]) == ("run.interrupted", told)
+    assert set(document) == {"tagflow", "command", "ok", "exit_code", "result", "error"}
+    assert set(document["error"]) == {"code", "message", "hint", "details"}
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_reason_is_kept_as_it_was_typed_whatever_the_locale(desk: Desk, joined: bool) -> None:
+    reason = "schön \N{CHECK MARK} 漢字"
+    command = [sys.executable, "-m", "tagflow", "hold", "test", "1.0"]
+    command += [f"--reason={reason}"] if joined else ["--reason", reason]
+    environ = surroundings(desk.path, {"TAGFLOW_ACTOR": "José"})
+    environ |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run(command, cwd=desk.path, env=environ, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    entry = desk.quickly("history", "test", "--limit", "1", "-o", "json").result["entries"][0]
+    assert (entry["reason"], entry["actor"]) == (reason, "José")

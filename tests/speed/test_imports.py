@@ -121,7 +121,8 @@ def test_help_is_answered_before_anything_is_built(tmp_path: Path) -> None:
 def test_the_collector_runs_while_a_command_does(desk: Desk) -> None:
     look = (
         "import gc, sys; from tagflow.cli import wiring, process; before = wiring.context;"
-        "wiring.context = lambda *a, **b: (print(gc.isenabled()), before(*a, **b))[1]; process.main(['tags', 'v1.0'])"
+        "wiring.context = lambda *a, **b: (print(gc.isenabled()), before(*a, **b))[1];"
+        "process.prepare(); process.main(['tags', 'v1.0'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", look], cwd=desk.path, env=surroundings(desk.path, {}), capture_output=True, text=True

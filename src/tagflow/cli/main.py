@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+_INTERRUPTED = 130
+_WORDS = "interrupted: no environment or floating tag differs from before"
 _ROOMY = 80
 """Columns from which on help is always laid out the same."""
 
@@ -17,15 +19,23 @@ _ROOMY = 80
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run tagflow and end the process with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if (told := _known(given)) is not None:
-        try:
-            print(told, flush=True)
-        except OSError:
-            pass  # told below, in the way of every other command
-        else:
-            return
-    from tagflow.cli.process import main as whole
+    try:
+        if (told := _known(given)) is not None:
+            try:
+                print(told, flush=True)
+            except OSError:
+                pass  # told below, in the way of every other command
+            else:
+                return
+        given = _with_reasons(given)
+        from tagflow.cli.process import main as whole
+        from tagflow.cli.process import prepare
 
+        prepare()
+    except KeyboardInterrupt:
+        # Nothing can be imported for sure any more: the import of it may be what was interrupted.
+        _tell_interrupted(given)
+        sys.exit(_INTERRUPTED)
     whole(given)
 
 
@@ -54,6 +64,38 @@ def _known(given: Sequence[str]) -> str | None:
 
         return TEXTS.get(given[0] if len(given) == 2 else "")
     return None
+
+
+def _with_reasons(given: Sequence[str]) -> list[str]:
+    """The arguments, with each reason as it was typed. What names files stays as the system gave it."""
+    told = list(given)
+    for index, word in enumerate(given):
+        is_reason = word.startswith("--reason=") or (index > 0 and given[index - 1] == "--reason")
+        if is_reason and not word.isascii():
+            from tagflow.wiring import as_typed
+
+            told[index] = as_typed(word)
+    return told
+
+
+def _tell_interrupted(given: Sequence[str]) -> None:
+    """One line, and the document where one was asked for, before there is anything that tells of other errors."""
+    pairs = [*zip(given, [*given[1:], ""], strict=True)]
+    if any(word in ("-ojson", "--output=json") or (word in ("-o", "--output") and of == "json") for word, of in pairs):
+        valued = ("-o", "--output", "-f", "--policy", "--timeout")
+        words = [word for word, before in zip(given, ["", *given], strict=False) if before not in valued]
+        command = next((word for word in words if word.isascii() and word.isalpha()), "")
+        begun = f'{{"tagflow": 1, "command": "{command}", "ok": false, "exit_code": {_INTERRUPTED}, "result": null'
+        error = f'{{"code": "run.interrupted", "message": "{_WORDS}", "hint": "", "details": []}}'
+        _write(1, f'{begun}, "error": {error}}}\n')
+    _write(2, f"error[run.interrupted]: {_WORDS}\n")
+
+
+def _write(stream: int, text: str) -> None:
+    try:
+        os.write(stream, text.encode())
+    except OSError:
+        return  # nobody reads it
 
 
 def _is_roomy() -> bool:

@@ -62,9 +62,8 @@ READER_GONE = 141
 """The exit status where standard output was closed by who read it, as a shell tells of SIGPIPE."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run tagflow and end the process with its exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+def prepare() -> None:
+    """Make the process ready to run a command: signals are heard from now on."""
     gc.disable()  # until the command runs: what is imported stays, and looking through it again and again takes time
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -72,7 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with suppress(OSError):  # what it still holds cannot be written: the next write tells
                 stream.reconfigure(errors="backslashreplace")  # no name and no locale may end in a traceback
     signals.install()
-    status = run(given)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run tagflow in a process that is ready, and end it with its exit status."""
+    status = run(arguments)
     # Whoever read standard output has seen enough, as with `tagflow history | head`; or it is full, which is told.
     if isinstance(_flushed(sys.stdout), BrokenPipeError) and status == 0:
         status = READER_GONE
