@@ -78,6 +78,19 @@ def test_what_only_the_history_still_knows_is_held_by_its_name(world: World) -> 
     assert held(world, "frontend") == set()
 
 
+def test_a_lift_says_what_is_held_still_as_the_same_bytes(world: World) -> None:
+    world.build("v1.1.1", "frontend", seed="frontend v1.1.0")
+    world.hold("prod", "frontend=v1.1.0")
+    told = (
+        "v1.1.1 of frontend is held still, as the same bytes as v1.1.0:"
+        " `tagflow hold prod frontend=v1.1.0 --lift --reason WHY`"
+    )
+    assert world.hold("prod", "frontend=v1.1.1", lift=True).notes == (told,)
+    world.hold("prod", "frontend=v1.1.1")
+    assert world.hold("prod", "frontend=v1.1.1", lift=True).notes == (told,)
+    assert world.hold("prod", "frontend=v1.1.0", lift=True).notes == ()
+
+
 def test_twice_and_a_lift_of_nothing_change_nothing(world: World) -> None:
     world.hold("prod", "v1.1.0")
     with world.unchanged():

@@ -129,7 +129,7 @@ def decide_note(snapshot: Snapshot, note: Note, policy_digest: str, now: datetim
     intent = compact(wanted, [image.name for image in snapshot.policy.images])
     plan = Plan(note.request, policy_digest, steps, intent=intent)
     number = highest_number(snapshot.all_in(note.environment))
-    notes = [] if note.wanted else left_out(snapshot.all_in(note.environment))
+    notes = _still_held(snapshot, note) if note.wanted else left_out(snapshot.all_in(note.environment))
     return Decision(plan, number, {step.image: prospect for step, prospect in pairs}, notes=tuple(notes))
 
 
@@ -194,6 +194,28 @@ def _holds(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Pr
             hold = Hold(label, digest, note.actor, now, note.request.reason)
             pairs.append(_pair(seen, "hold", label, state.holding(hold), digest))
     return pairs
+
+
+def _still_held(snapshot: Snapshot, note: Note) -> list[str]:
+    """What a lift does not let in: the same bytes are held as another version."""
+    if not note.lift:
+        return []
+    scheme, name = snapshot.scheme, note.environment.name
+    images: dict[tuple[str, str], list[str]] = {}
+    for wanted in note.wanted:
+        version = _spelling(snapshot, note, wanted)
+        if version is None:
+            continue
+        digest = _digest(snapshot, note, wanted, version)
+        state = snapshot.of(wanted.image, note.environment).standing.state
+        others = {it.version for it in state.holds if scheme.parse_label(it.version) != version and it.digest == digest}
+        for other in sorted(others) if digest else ():
+            images.setdefault((scheme.version_tag(version), other), []).append(wanted.image.name)
+    return [
+        f"{version} of {', '.join(named)} is held still, as the same bytes as {other}:"
+        f" `tagflow hold {name} {' '.join(f'{image}={other}' for image in named)} --lift --reason WHY`"
+        for (version, other), named in images.items()
+    ]
 
 
 def _freezes(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Prospect]]:

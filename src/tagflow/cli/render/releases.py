@@ -115,7 +115,8 @@ def _said(it: Outcome) -> str:
     first = it.plan.steps[0]
     done = {
         "hold": f"{first.version} is held",
-        "unhold": f"{first.version} may be promoted again",
+        # What is held still, as the same bytes as another version, is told beside it.
+        "unhold": f"{first.version} is held no more" if it.notes else f"{first.version} may be promoted again",
         "freeze": "frozen, nothing is promoted there",
         "thaw": "open again",
     }.get(first.action, first.action)
