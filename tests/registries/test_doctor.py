@@ -16,6 +16,7 @@ from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Check, Checkup
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost
+from tagflow.verbs.doctor import Diagnosis, refuse
 from tests import images
 from tests.cli.runner import Desk
 from tests.servers import RegistryServer, free_port
@@ -122,6 +123,16 @@ class TestOthers:
             host = RegistryHost(server.host, Settings(environ={"DOCKER_CONFIG": str(tmp_path)}, retry=QUICK))
             found = host.examine([Repository(server.host, "a/b")], datetime.now(UTC))
             assert bad(found) == ["credential"]
+            host.close()
+
+    def test_a_password_without_a_host_is_told_once_where_nobody_asks_for_it(self, tmp_path: Path) -> None:
+        environ = {"HOME": str(tmp_path), "TAGFLOW_REGISTRY_USERNAME": "u", "TAGFLOW_REGISTRY_PASSWORD": "some word"}
+        with standin(lambda asked: Say(200 if asked.path in ("/v2/", "/v2") else 404)) as server:
+            host = RegistryHost(server.host, Settings(environ=environ, retry=QUICK))
+            found = host.examine([Repository(server.host, "a/b")], datetime.now(UTC))
+            assert [check.check for check in found.checks if not check.ok] == ["credential"]
+            assert bad(found) == ["credential"]
+            assert "TAGFLOW_REGISTRY_HOST" in by_name(found)["credential"].detail
             host.close()
 
     @pytest.mark.parametrize("status", [404, 403, 301])
@@ -254,3 +265,8 @@ class TestCommand:
         document = desk.tagflow("doctor", "-o", "json", PATH=path).document
         assert [it["credential"] for it in self.registries(document)] == ["helper tests", "helper tests"]
         assert (desk.path / "calls").read_text() == "x\n"
+
+
+def test_a_check_that_nothing_can_be_advised_for_leaves_no_empty_hint() -> None:
+    bad = Diagnosis("r.example", "", (Check("push", False, "not for r.example/a", essential=True),))
+    assert refuse([bad], None).hint == "Correct what is marked, then run `tagflow doctor` again."

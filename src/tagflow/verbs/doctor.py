@@ -136,7 +136,7 @@ def refuse(found: Sequence[Diagnosis], document: object) -> StoreError:
     lines = [_told(it, check) for it in found for check in it.failed]
     failed = [check for it in found for check in it.failed]
     told = "\n".join(check.fix for check in failed).replace("; `tagflow doctor` looks closer", "")
-    fixes = list(dict.fromkeys(told.splitlines()))
+    fixes = [line for line in dict.fromkeys(told.splitlines()) if line]
     error = StoreError(
         "doctor.unusable",
         "\n".join(dict.fromkeys(lines)),

@@ -52,6 +52,10 @@ class _Found(Struct, frozen=True):
     push: TagflowError | None
     is_distribution: bool = False
 
+    @property
+    def errors(self) -> list[TagflowError]:
+        return [error for error in (self.pull, self.tags, self.push) if error is not None]
+
 
 def examine(client: Client, repositories: Sequence[Repository], each: Each, now: datetime) -> Checkup:
     """Look at a registry and at what may be done with ``repositories`` there."""
@@ -70,8 +74,12 @@ def _checks(
 ) -> Iterator[Check]:
     yield Check("reachable", True, f"{health.url}, {health.seconds * 1000:.0f} ms", essential=True)
     yield _tls(health.url)
-    yield _credential(health)
     found = each(lambda repository: _look(client, repository), repositories)
+    fault = _fault(client)
+    if fault is not None and any(fault.code == error.code for one in found for error in one.errors):
+        yield _no_credential(fault)
+        return
+    yield _credential(health) if fault is None else _no_credential(fault, essential=False)
     yield _rights("pull", {one.repository: one.pull for one in found})
     yield _rights("tag list", {one.repository: one.tags for one in found})
     absent = sum(1 for one in found if not one.exists)
@@ -102,7 +110,21 @@ def _ping_failed(client: Client, error: TagflowError) -> Iterator[Check]:
     else:
         yield Check("reachable", True, client.base, essential=True)
         yield _tls(client.base)
-        yield Check("credential", False, detail, essential=True, fix=error.hint)
+        yield _no_credential(error)
+
+
+def _no_credential(error: TagflowError, *, essential: bool = True) -> Check:
+    return Check("credential", False, f"{error.message} ({error.code})", essential=essential, fix=error.hint)
+
+
+def _fault(client: Client) -> TagflowError | None:
+    """Why no credential can be found. A registry that wants none is asked with it where it says that something is not
+    there."""
+    try:
+        client.credential()
+    except TagflowError as error:
+        return error
+    return None
 
 
 def _source(client: Client) -> str:
