@@ -105,3 +105,8 @@ def test_a_reason_is_kept_as_it_was_typed_whatever_the_locale(desk: Desk, joined
     assert found.returncode == 0, found.stderr
     entry = desk.quickly("history", "test", "--limit", "1", "-o", "json").result["entries"][0]
     assert (entry["reason"], entry["actor"]) == (reason, "José")
+
+
+def test_no_waiting_is_written_as_a_plain_zero(desk: Desk) -> None:
+    assert desk.quickly("rollback", "test", "v1.0", "--wait", "0").status == 0
+    assert desk.quickly("rollback", "test", "v1.0", "--wait", "5").status == 2

@@ -49,7 +49,7 @@ def carry_out(
         dry_run=dry_run,
         save_plan=save,
         confirm=partial(_confirm, context) if ask and _is_interactive() else None,
-        wait=parse_duration(wait) if wait else timedelta(),
+        wait=timedelta() if wait in (None, "", "0") else parse_duration(wait),
         approvals=_documents(approvals),
         receipt=receipt,
     )
