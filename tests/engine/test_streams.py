@@ -187,7 +187,7 @@ def test_time_that_is_over_amid_a_push_is_told_and_leaves_no_name(tag: str) -> N
     error = failure_of(
         script, lambda engine: engine.push("app:1", REPOSITORY, tag, Silence()), deadline=script.deadline
     )
-    assert (error.code, "--timeout" in error.hint) == ("engine.timeout", True)
+    assert (error.code, "Allow more time" in error.hint) == ("engine.timeout", True)
     assert "daemon's log" not in error.hint
     assert script.removed == [f"r.example/app:{tag}"]
 
@@ -198,7 +198,7 @@ def test_time_that_is_over_amid_a_transfer_leaves_no_image() -> None:
     error = failure_of(
         script, lambda engine: engine.transfer(source, PUSHED, REPOSITORY, SCRATCH, Silence()), script.deadline
     )
-    assert (error.code, "--timeout" in error.hint) == ("engine.timeout", True)
+    assert (error.code, "Allow more time" in error.hint) == ("engine.timeout", True)
     assert script.removed == [f"r.example/app:{SCRATCH}", f"s.example/app@{PUSHED}"]
 
 

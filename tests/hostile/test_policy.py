@@ -136,8 +136,8 @@ class TestGates:
         assert desk.quickly("promote", version, "--to", "dev").status in (2, 4)  # no version, or no such image
         assert desk.files() == before
 
-    def test_a_placeholder_in_a_value_is_not_filled_again(self, desk: Desk) -> None:
-        gate = json.dumps({"name": "g", "run": "test {{version}} = {v1.0}"})
+    def test_what_is_in_two_braces_is_not_filled(self, desk: Desk) -> None:
+        gate = json.dumps({"name": "g", "run": "test {version}{{version}} = v1.0{{version}}"})
         desk.write(POLICY.replace("test: {}", f"test: {{gates: [{gate}]}}"))
         desk.through("v1.0", "dev", "test")
 

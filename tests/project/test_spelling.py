@@ -18,7 +18,7 @@ LEFT = {
     "config/template.py",  # the file that `init` writes
     "pin/edit.py",
 }
-COMMANDS = ("tagflow ", "aws ", " --form")
+COMMANDS = ("tagflow ", "aws ", "--form ", "… --form ")
 """Texts that are a command, to be put between backticks."""
 
 

@@ -144,7 +144,8 @@ def read_kept(
     if len(tags) > _MOST:
         context.warn(
             f"{len(tags)} approvals of this plan are in {repository}, and only {_MOST} were read: somebody writes them"
-            " there. Approve into files (--out), and give them to apply (--approval)."
+            " there. Approve into files (`tagflow approve PLAN --out FILE`), and carry the plan out with them"
+            " (`tagflow apply PLAN --approval FILE`)."
         )
     return list(dict.fromkeys(found))
 

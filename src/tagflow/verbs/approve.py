@@ -44,7 +44,7 @@ def approve_plan(
     :raises Refused: ``approval.not_a_signer`` where nobody asks the holder of this key.
     """
     if out is not None and _is_same(out, path):
-        raise UsageError("approval.invalid", f"{out} is the plan itself", hint="Name another file with --out.")
+        raise UsageError("approval.invalid", f"{out} is the plan itself", hint="Name another file.")
     proposal = propose_apply(context, path)
     plan, plan_id = proposal.decision.plan, proposal.plan_id
     environment = context.environment(plan.request.environment)
