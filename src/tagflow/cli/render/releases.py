@@ -116,7 +116,7 @@ def _said(it: Outcome) -> str:
     done = {
         "hold": f"{first.version} is held",
         # What is held still, as the same bytes as another version, is told beside it.
-        "unhold": f"{first.version} is held no more" if it.notes else f"{first.version} may be promoted again",
+        "unhold": f"the hold of {first.version} is lifted" if it.notes else f"{first.version} may be promoted again",
         "freeze": "frozen, nothing is promoted there",
         "thaw": "open again",
     }.get(first.action, first.action)
