@@ -61,23 +61,36 @@ def test_no_hint_is_worth_a_traceback(monkeypatch: pytest.MonkeyPatch, desk: Des
 
 
 EARLY = """
-import sys
+import os, signal, sys
 
 class Interrupts:
     def find_spec(self, name, *_):
-        if name == sys.argv[1]:
+        if name == sys.argv[1] and sys.argv[2] == "raise":
             raise KeyboardInterrupt
+        if name == sys.argv[1]:
+            try:
+                os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+            except KeyboardInterrupt:
+                pass  # as Python itself does with what is raised in the callback of a weak reference
 
 sys.meta_path.insert(0, Interrupts())
 from tagflow.cli.main import main
-main(sys.argv[2:])
+main(sys.argv[3:])
 """
 
 
-@pytest.mark.parametrize("module", ["tagflow.cli.process", "tagflow.cli.session", "tagflow.cli.app"])
+@pytest.mark.parametrize(
+    ("module", "how"),
+    [
+        ("tagflow.cli.process", "raise"),
+        ("tagflow.cli.session", "SIGINT"),
+        ("tagflow.cli.session", "SIGTERM"),
+        ("tagflow.cli.app", "raise"),
+    ],
+)
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_while_tagflow_itself_is_imported(tmp_path: Path, module: str, output: str) -> None:
-    command = [sys.executable, "-c", EARLY, module, "-f", "x", "status", "-o", output]
+def test_while_tagflow_itself_is_imported(tmp_path: Path, module: str, how: str, output: str) -> None:
+    command = [sys.executable, "-c", EARLY, module, how, "-f", "x", "status", "-o", output]
     found = subprocess.run(command, cwd=tmp_path, env=surroundings(tmp_path, {}), capture_output=True, text=True)
     done = Done(found.returncode, found.stdout, found.stderr)
     assert done.status == 130, done.err

@@ -27,16 +27,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 pass  # told below, in the way of every other command
             else:
                 return
+        _hear_early(given)
         given = _with_reasons(given)
         from tagflow.cli.process import main as whole
         from tagflow.cli.process import prepare
 
         prepare()
     except KeyboardInterrupt:
-        # Nothing can be imported for sure any more: the import of it may be what was interrupted.
         _tell_interrupted(given)
         sys.exit(_INTERRUPTED)
     whole(given)
+
+
+def _hear_early(given: Sequence[str]) -> None:
+    """End at once where a signal comes while tagflow is imported: nothing was begun, what was half imported cannot be
+    imported again for sure, and Python swallows an exception that comes amid the locks of an import."""
+    import signal
+
+    def end(_signal: int, _frame: object) -> None:
+        _tell_interrupted(given)
+        os._exit(_INTERRUPTED)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> int:
