@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
@@ -89,11 +90,11 @@ class Tagflow:
         from tagflow.verbs.push import Workspace, first_environment, push
 
         arguments = [f"{name}={source}" for name, source in sources.items()]
-        context = self._context(writes=not dry_run)
-        request = Request("push", first_environment(context), (version, *arguments), reason=reason)
-        with tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
-            work = Workspace(Path.cwd(), Path(scratch), dry_run)
-            return push(context, request, work, _options(dry_run, None, wait, receipt))
+        with self._context(writes=not dry_run) as context:
+            request = Request("push", first_environment(context), (version, *arguments), reason=reason)
+            with tempfile.TemporaryDirectory(prefix="tagflow-") as scratch:
+                work = Workspace(Path.cwd(), Path(scratch), dry_run)
+                return push(context, request, work, _options(dry_run, None, wait, receipt))
 
     def promote(
         self,
@@ -115,9 +116,9 @@ class Tagflow:
         from tagflow.domain.plan import Request
         from tagflow.verbs.promote import promote
 
-        context = self._context(writes=not dry_run and save_plan is None)
-        request = Request("promote", to, targets, everything, from_, tuple(dict.fromkeys(overrides)), reason)
-        return promote(context, request, _options(dry_run, save_plan, wait, receipt))
+        with self._context(writes=not dry_run and save_plan is None) as context:
+            request = Request("promote", to, targets, everything, from_, tuple(dict.fromkeys(overrides)), reason)
+            return promote(context, request, _options(dry_run, save_plan, wait, receipt))
 
     def rollback(
         self,
@@ -133,9 +134,9 @@ class Tagflow:
         from tagflow.domain.plan import Request
         from tagflow.verbs.rollback import rollback
 
-        context = self._context(writes=not dry_run and save_plan is None)
-        request = Request("rollback", environment, targets, reason=reason)
-        return rollback(context, request, _options(dry_run, save_plan, wait, receipt))
+        with self._context(writes=not dry_run and save_plan is None) as context:
+            request = Request("rollback", environment, targets, reason=reason)
+            return rollback(context, request, _options(dry_run, save_plan, wait, receipt))
 
     def apply(
         self,
@@ -154,20 +155,23 @@ class Tagflow:
 
             documents = tuple(read_documents(Path(path) for path in approvals))
         options = replace(_options(dry_run, receipt=receipt), approvals=documents)
-        return apply(self._context(writes=not dry_run), Path(plan), options)
+        with self._context(writes=not dry_run) as context:
+            return apply(context, Path(plan), options)
 
     def approve(self, plan: str | Path, *, out: str | Path | None = None) -> Approved:
         """Approve a saved plan with the key of $TAGFLOW_SIGN_KEY: in the registry, or in the file ``out``."""
         from tagflow.verbs.approve import approve_plan
 
-        return approve_plan(self._context(writes=out is None), Path(plan), None if out is None else Path(out))
+        with self._context(writes=out is None) as context:
+            return approve_plan(context, Path(plan), None if out is None else Path(out))
 
     def hold(self, environment: str, *versions: str, reason: str, lift: bool = False) -> Outcome:
         """Take versions out of promotion to an environment, or let them in again; each is VERSION or NAME=VERSION."""
         from tagflow.domain.plan import Request
         from tagflow.verbs.notes import hold
 
-        return hold(self._context(writes=True), Request("hold", environment, versions, reason=reason), lift=lift)
+        with self._context(writes=True) as context:
+            return hold(context, Request("hold", environment, versions, reason=reason), lift=lift)
 
     def freeze(self, environment: str, *, reason: str, until: datetime | None = None, lift: bool = False) -> Outcome:
         """Let nothing be promoted to an environment (``until``: an aware datetime), or end that."""
@@ -180,13 +184,15 @@ class Tagflow:
             raise UsageError("usage.invalid", "lift and until exclude each other", hint=hint)
         request = Request("freeze", environment, reason=reason)
         end = None if until is None else _moment(until)
-        return freeze(self._context(writes=True), request, lift=lift, until=end)
+        with self._context(writes=True) as context:
+            return freeze(context, request, lift=lift, until=end)
 
     def repair(self, *environments: str, dry_run: bool = False) -> Repaired:
         """Mend what :meth:`verify` finds and what needs no judgement."""
         from tagflow.verbs.repair import repair
 
-        return repair(self._context(writes=not dry_run), environments, dry_run=dry_run)
+        with self._context(writes=not dry_run) as context:
+            return repair(context, environments, dry_run=dry_run)
 
     # --- what only looks -----------------------------------------------------------------------------------------
 
@@ -194,13 +200,15 @@ class Tagflow:
         """Which version runs where; narrowed by environments, images, versions or digests."""
         from tagflow.verbs.status import status
 
-        return status(self._context(), names)
+        with self._context() as context:
+            return status(context, names)
 
     def status_at(self, moment: datetime, *names: str) -> Past:
         """Which version ran where at a moment (aware), by the history."""
         from tagflow.verbs.past import status_at
 
-        return status_at(self._context(), _moment(moment), names)
+        with self._context() as context:
+            return status_at(context, _moment(moment), names)
 
     def history(
         self, environment: str, *names: str, limit: int | None = None, since: datetime | None = None
@@ -208,14 +216,16 @@ class Tagflow:
         """Who moved what, when and why; newest first: ``limit`` releases at most, ``since`` a moment (aware)."""
         from tagflow.verbs.history import history
 
-        return history(self._context(), environment, names, limit, None if since is None else _moment(since))
+        with self._context() as context:
+            return history(context, environment, names, limit, None if since is None else _moment(since))
 
     def verify(self, *environments: str, expect: str | Path | None = None, deep: bool = False) -> list[Finding]:
         """Every name that does not stand where the history says; and what was lost since a receipt was written.
         ``deep``: whether everything that a rollback may go back to is whole, not only what runs and what is next."""
         from tagflow.verbs.verify import verify
 
-        return verify(self._context(), environments, None if expect is None else Path(expect), deep=deep)
+        with self._context() as context:
+            return verify(context, environments, None if expect is None else Path(expect), deep=deep)
 
     def doctor(self) -> list[Diagnosis]:
         """A look at every registry of the policy."""
@@ -228,21 +238,23 @@ class Tagflow:
         """What differs between two environments or versions, down to the commits."""
         from tagflow.verbs.diff import diff
 
-        return diff(self._context(), before, after, names)
+        with self._context() as context:
+            return diff(context, before, after, names)
 
     def stats(self, environment: str, since: datetime | timedelta = timedelta(days=30)) -> Stats:
         """Deployments, lead time, change failures and time to restore: so far back, or since a moment (aware)."""
         from tagflow.verbs.stats import stats
 
         begin = _span(since, "since") if isinstance(since, timedelta) else _moment(since)
-        context = self._context()
-        return stats(context, environment, context.now() - begin if isinstance(begin, timedelta) else begin)
+        with self._context() as context:
+            return stats(context, environment, context.now() - begin if isinstance(begin, timedelta) else begin)
 
     def verify_running(self, environment: str, printed: bytes) -> Running:
         """What runs, as kubectl or docker printed it in JSON, against what an environment should run."""
         from tagflow.verbs.running import check_running
 
-        return check_running(self._context(), environment, printed, "what was printed")
+        with self._context() as context:
+            return check_running(context, environment, printed, "what was printed")
 
     def pin(
         self,
@@ -260,13 +272,15 @@ class Tagflow:
 
         form = _known(form, get_args(_Form), "form")
         mode: Literal["write", "check", "show"] = "check" if check else "show" if dry_run else "write"
-        return pin_files(self._context(), environment, [Path(file) for file in files], form, mode)
+        with self._context() as context:
+            return pin_files(context, environment, [Path(file) for file in files], form, mode)
 
     def pull(self, what: str, *names: str) -> list[Pulled]:
         """Pull what an environment runs, or a version, through the Docker Engine, by digest."""
         from tagflow.verbs.pull import pull
 
-        return pull(self._context(), what, names)
+        with self._context() as context:
+            return pull(context, what, names)
 
     def next_version(self, part: _Part | None = None, *, images: Sequence[str] = ()) -> Next:
         """The version after the highest of all images, or of some. ``part`` is what goes up: by default patch, with
@@ -275,13 +289,15 @@ class Tagflow:
         from tagflow.verbs.versions import next_version
 
         part = None if part is None else _known(part, get_args(_Part), "part of a version")
-        return next_version(self._context(), part, images)
+        with self._context() as context:
+            return next_version(context, part, images)
 
     def tags(self, version: str, *environments: str) -> list[str]:
         """The tags that a version gets; no network."""
         from tagflow.verbs.versions import computed_tags
 
-        _, found = computed_tags(self._context(), version, environments)
+        with self._context() as context:
+            _, found = computed_tags(context, version, environments)
         return [str(it.tag) for it in found]
 
     # --- the outside world ---------------------------------------------------------------------------------------
@@ -291,10 +307,11 @@ class Tagflow:
 
         return wiring.policy_path(self._policy, self._environ)
 
-    def _context(self, *, writes: bool = False) -> Context:
+    def _context(self, *, writes: bool = False) -> AbstractContextManager[Context]:
+        """What a verb is given, for one call: a program lives on, and so would its connections."""
         from tagflow import wiring
 
-        return wiring.context(self._path(), self._surroundings(writes))
+        return closing(wiring.context(self._path(), self._surroundings(writes)))
 
     def _surroundings(self, writes: bool = False) -> Surroundings:
         from tagflow import wiring

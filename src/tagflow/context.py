@@ -55,6 +55,7 @@ class Context(Struct, frozen=True, dict=True):
     by; ``sleep`` waits. ``progress`` hears of bytes that are copied, ``questions`` of what the stores are asked.
     ``directory`` is where the commands of the policy run; ``deadline`` the :func:`time.monotonic` time of `--timeout`.
     ``signing_key`` opens the key of this run, where it has one; it may be asked again and again.
+    ``close`` drops the connections, where what follows takes long.
     """
 
     policy: Policy
@@ -75,6 +76,7 @@ class Context(Struct, frozen=True, dict=True):
     sleep: Callable[[float], None] = time.sleep
     timing: Timing = field(default_factory=Timing)
     signing_key: Callable[[], SigningKey | None] = _no_key
+    close: Callable[[], None] = lambda: None
 
     @cached_property
     def scheme(self) -> TagScheme:

@@ -75,6 +75,7 @@ def context(path: Path, around: Surroundings) -> Context:
         directory=path.parent,
         deadline=media.deadline,
         signing_key=signing_key(around.environ),
+        close=media.close,
         **_threads(policy),
     )
 
@@ -194,6 +195,13 @@ class _Media:
         with self._lock:
             registry = self._host(host)
         return registry.examine(repositories, self._around.now())
+
+    def close(self) -> None:
+        """Drop the connections to registries."""
+        with self._lock:
+            hosts = list(self._hosts.values())
+        for host in hosts:
+            host.close()
 
     def _open(self, repository: Repository) -> Store:
         if repository.host.startswith(LAYOUT):

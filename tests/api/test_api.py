@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import math
 import re
@@ -22,6 +23,7 @@ from tagflow.stores.layout.store import LayoutStore
 from tests import images
 from tests.cli.runner import POLICY, Desk
 from tests.project.source import PACKAGE, ROOT
+from tests.registries.simulator import simulated_registry
 
 PAGE = (ROOT / "docs" / "api.md").read_text()
 
@@ -323,3 +325,27 @@ def test_options_are_named_on_the_command_line_only(flow: Tagflow, desk: Desk, w
     assert "--" not in wrong.value.message + re.sub("`[^`]*`", "", wrong.value.hint)
     assert wrong.value.hint
     assert option in error["message"] + error["hint"]
+
+
+def connections_to(port: int) -> int:
+    """How many connections to a port of this machine are open (proc(5), ``/proc/net/tcp``)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux tells of its connections there")
+def test_no_connection_is_left_behind(tmp_path: Path) -> None:
+    """A program lives on: what its garbage collector finds some day may be too many open files by then."""
+    policy = tmp_path / "promotion.yaml"
+    with simulated_registry() as (_, server):
+        policy.write_text(f"version: 1\nregistry: {server.host}/acme\nimages: {{app: app}}\nenvironments: {{dev: }}\n")
+        flow = Tagflow(policy, environ={"HOME": str(tmp_path)})
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert flow.status("dev")[0].environments[0].state == "empty"
+                with pytest.raises(NotFound):
+                    flow.promote("v9.9", to="dev")
+            assert connections_to(int(server.host.rpartition(":")[2])) == 0
+        finally:
+            gc.enable()
