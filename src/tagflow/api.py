@@ -373,8 +373,10 @@ def _span(given: timedelta | float, name: str) -> timedelta:
     from tagflow.domain.times import LONGEST, format_duration
     from tagflow.errors import UsageError
 
-    seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if not 0 <= seconds <= LONGEST.total_seconds():  # what is not a number is in no range
+    seconds: object = given.total_seconds() if isinstance(given, timedelta) else given
+    if (
+        not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST.total_seconds()
+    ):  # what is not a number is in no range
         limit = f"from 0 to {LONGEST.total_seconds():.0f} seconds ({format_duration(LONGEST)})"
         raise UsageError("duration.invalid", f"{name}={given} is no duration", hint=f"Give one {limit}.")
     return timedelta(seconds=seconds)

@@ -349,3 +349,10 @@ def test_no_connection_is_left_behind(tmp_path: Path) -> None:
             assert connections_to(int(server.host.rpartition(":")[2])) == 0
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("wait", ["5m", None, [5]])
+def test_what_is_no_duration_at_all(flow: Tagflow, wait: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        flow.promote("v1.1", to="prod", wait=wait)  # type: ignore[arg-type]
+    assert caught.value.code == "duration.invalid"

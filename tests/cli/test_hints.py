@@ -504,6 +504,8 @@ ELSEWHERE = {
     "tagflow approve {}": "tests/trust",
     "tagflow approve FILE --out": "tests/trust",
     "tagflow approve plan.json": "tests/trust",
+    "tagflow approve PLAN --out FILE": "tests/trust",
+    "tagflow apply PLAN --approval FILE": "tests/trust",
     "tagflow apply plan.json": "tests/trust",
     "tagflow doctor": "test_words.py: it needs a registry",
     "tagflow pin {} FILE…": "test_deployments.py: it needs a registry",

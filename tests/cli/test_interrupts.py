@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tagflow.cli import hints, process
+from tagflow.cli import hints, main, process
 from tagflow.errors import Interrupted
 from tests.cli.runner import POLICY, Desk, Done, surroundings
 
@@ -42,6 +42,55 @@ def test_while_a_gate_runs_the_plan_is_told(desk: Desk, number: signal.Signals) 
     moves = [it["tag"] for it in done.result["plan"]["moves"] if it["kind"] == "environment"]
     assert moves == ["prod", "prod"]
     assert desk.tag("frontend", "prod") is None
+
+
+def test_a_terminal_that_goes_away_says_so_twice(desk: Desk) -> None:
+    """By the shell, and by the system when that ends: the second one must not end the process at once."""
+    command = [sys.executable, "-m", "tagflow", "promote", "v1.0", "--to", "prod", "-o", "json"]
+    with subprocess.Popen(
+        command,
+        cwd=desk.path,
+        env=surroundings(desk.path, {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as one:
+        while not (desk.path / "runs").exists():
+            assert one.poll() is None
+            time.sleep(0.01)
+        one.send_signal(signal.SIGHUP)
+        one.send_signal(signal.SIGHUP)
+        out, err = one.communicate()
+    done = Done(one.returncode, out, err)
+    assert (done.status, done.document["error"]["code"]) == (130, "run.interrupted")
+
+
+def test_a_signal_while_the_line_is_parsed(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+    """Typer makes an exit status of it, and says nothing."""
+    from typer.core import TyperCommand
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TyperCommand, "make_context", interrupted)
+    done = desk.quickly("status", "-o", "json")
+    assert (done.status, done.document["error"]["code"]) == (130, "run.interrupted")
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("promote v1 -ojson", ("promote", "json")),
+        ("-vojson promote v1", ("promote", "json")),
+        ("promote -vo json v1", ("promote", "json")),
+        ("-o json promote --output text", ("promote", "text")),
+        ("-f json promote", ("promote", "")),
+        ("-- promote -o json", ("", "")),
+        ("--policy p status --output=json", ("status", "json")),
+    ],
+)
+def test_what_an_early_interrupt_answers(line: str, asked: tuple[str, str]) -> None:
+    assert main._asked_for(line.split()) == asked
 
 
 def test_no_hint_is_worth_a_traceback(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tagflow.config import load_policy
+from tagflow.domain.reference import masked
 from tagflow.errors import UsageError
 from tests.config.samples import MINIMAL, load, mistakes, refuse, with_environment
 
@@ -476,3 +477,35 @@ class TestSecrets:
     def test_webhooks(self, address: str) -> None:
         error = refuse(MINIMAL + f"notify: [{{webhook: '{address}'}}]\n")
         assert "hunter2" not in str(error.details) + error.message
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ci:SECRETXX@reg.io/x",
+        "ci:SEC/RETXX-SECRETXX@reg.io/x",
+        "https://ci:SECRETXX@reg.io/x",
+        "https://SECRETXX@reg.io/x",
+        "https://ci:pw@SECRETXX@reg.io/x",
+        "https://hooks.slack.com/services/T0/B0/SECRETXX",
+        "-----BEGIN PRIVATE KEY-----SECRETXX",
+    ],
+)
+def test_no_secret_is_repeated_wherever_it_stands(secret: str) -> None:
+    base = "version: 1\nregistry: {0}\nimages: {{a: {1}}}\nenvironments: {{dev: {{registry: {2}}}}}\n{3}"
+    plain = ["reg.io", "a", "reg.io", ""]
+    places = [*range(3), *("insecure_registries: [{}]", "include: [{}]", "notify: {}", "notify: [{}]", "engine: {}")]
+    for place in places:
+        values = list(plain)
+        if isinstance(place, int):
+            values[place] = repr(secret)
+        else:
+            values[3] = place.format(repr(secret)) + "\n"
+        with pytest.raises(UsageError) as caught:
+            load(base.format(*values))
+        assert "SECRETXX" not in caught.value.message + caught.value.hint, place
+
+
+def test_what_is_no_secret_is_told() -> None:
+    for text in ("oci:./a:b@c/d", "app:v1@sha256:abc", "https://docker.io", "http://x/y"):
+        assert masked(text) == text

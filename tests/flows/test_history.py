@@ -9,6 +9,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
 from tagflow.verbs.history import History, history
+from tagflow.verbs.repair import repair
 from tests.flows.world import World, fails
 
 
@@ -103,7 +104,6 @@ def test_an_environment_without_history_is_empty() -> None:
     [
         NotFound("manifest.not_found", "no such manifest"),
         StoreError("layout.corrupt", "a blob is damaged"),
-        StoreError("registry.denied", "not allowed"),
     ],
     ids=lambda error: error.code,
 )
@@ -125,6 +125,56 @@ def test_a_record_that_is_listed_and_cannot_be_had(error: TagflowError) -> None:
             world.promote("v1.1.0", to="prod")
         world.promote("backend=v1.1.0", "worker=v1.1.0", to="prod")
     assert world.runs("prod") == {"frontend": "v1.0.0", "backend": "v1.1.0", "worker": "v1.1.0"}
+
+
+def test_a_missing_right_is_no_broken_history() -> None:
+    """Nothing may be set aside for it: the record is as good as ever."""
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.hold("prod", "frontend=v1.0.0")
+
+    def refuse(operation: str, repository: Repository, detail: str) -> None:
+        if (operation, repository.path) == ("get", "acme/frontend") and detail.startswith("_tagflow.prod."):
+            raise StoreError("registry.denied", "not allowed")
+
+    with world.hooked(refuse):
+        with fails("registry.denied", 6):
+            world.states("prod")
+        with fails("registry.denied", 6):
+            repair(world.context(), ["prod"])
+
+
+def test_what_could_not_be_read_is_not_set_aside() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    world.hold("prod", "frontend=v1.1.0")
+    held = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000002."))
+
+    def refuse(operation: str, _: Repository, detail: str) -> None:
+        if (operation, detail) == ("get", held):
+            raise NotFound("manifest.not_found", "no such manifest")
+
+    with world.hooked(refuse):
+        repair(world.context(), ["prod"])
+    with fails("promotion.held", 3):
+        world.promote("v1.1.0", to="prod")
+
+
+def test_lists_are_read_once_more_however_many_are_missing() -> None:
+    world = World()
+    for number in range(6):
+        world.through(f"v1.{number}.0", "dev")
+    gone = [tag for tag in world.tags("frontend") if tag.startswith("_tagflow.dev.00000")][:5]
+
+    def refuse(operation: str, _: Repository, detail: str) -> None:
+        if operation == "get" and detail in gone:
+            raise NotFound("manifest.not_found", "no such manifest")
+
+    world.memory.calls.clear()
+    with world.hooked(refuse):
+        history(world.context(), "dev", ["frontend"], None)
+    assert sum(call.operation == "tags" for call in world.memory.calls) == 2
 
 
 def test_a_record_that_was_removed_between_list_and_look() -> None:

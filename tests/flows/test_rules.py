@@ -240,10 +240,10 @@ class TestGates:
         out = tmp_path / "out"
         script = tmp_path / "gate.sh"
         script.write_text('printf "%s " "$@" > ' + str(out))
-        run = f'sh {script} "${{version}}" "{{{{image}}}}" "{{version}}"'
+        run = f'sh {script} "${{version}}" "{{{{image}}}}" "{{version}}" "{{x:{{version}}}}"'
         world = world_of(f"gates: [{{name: told, run: '{run}'}}]")
         world.promote("web=v1.0.0", to="prod")
-        assert out.read_text().split() == ["${version}", "{{image}}", "v1.0.0"]
+        assert out.read_text().split() == ["${version}", "{{image}}", "v1.0.0", "{x:v1.0.0}"]
 
     def test_a_failing_one_shows_its_output(self, tmp_path: Path) -> None:
         script = tmp_path / "gate.py"

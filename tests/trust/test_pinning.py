@@ -117,5 +117,5 @@ def test_without_signers_it_is_a_note(path: Path) -> None:
     daemon = Local(world, {})
     pull(replace(world.context(), engine=lambda: daemon), "prod", [])
     told = "note: prod was moved by hand, and no record says that this should run: app; `tagflow status prod` shows it"
-    assert [it for it in world.warnings if "by hand" in it] == [told] * 3
+    assert [it for it in world.warnings if "by hand" in it] == [told] * 2
     assert len(daemon.pulls) == 2

@@ -26,6 +26,8 @@ _COMMAND = re.compile(r"`(tagflow [^`]*)`")
 _ASIDE = {"--save-plan", "--dry-run", "--yes", "-y", "--wait", "--override", "--reason", "--from", "--receipt"}
 """Options of a promotion that do not belong to the one before it."""
 _MOST = 3
+_ABOUT_THE_FIRST = frozenset({"push", "rollback", "hold", "freeze", "history", "pin"})
+"""Commands whose first word is a version or an environment, that all others are about."""
 _GAP = "\2"
 """Where a command stood."""
 
@@ -84,7 +86,8 @@ def _held(causes: Iterable[TagflowError], line: Line, policy: Policy) -> Sequenc
     """What is held, as ``hold`` takes it: as it was typed where that names the version that the hold names."""
     found = [detail for cause in causes for detail in cause.details if detail.get("held")]
     names = {image.name for image in policy.images}
-    if line.words and names.isdisjoint(line.words) and all(it.get("held_as") == it.get("version") for it in found):
+    named = {word.partition("=")[0] for word in line.words}
+    if line.words and names.isdisjoint(named) and all(it.get("held_as") == it.get("version") for it in found):
         return line.words
     return [f"{it.get('image')}={it.get('held_as')}" for it in found]
 
@@ -130,7 +133,9 @@ def merged(hints: Sequence[str], names: Sequence[str]) -> str:
             together = _together(column, names)
             text = text.replace(_GAP, " or ".join(f"`{it}`" for it in together), 1)
         lines.append(text)
-    return "\n".join(fold("\n".join(lines), names).splitlines()[: 2 * _MOST])
+    told = fold("\n".join(lines), names).splitlines()
+    more = [f"… {len(told) - 2 * _MOST} more"] if len(told) > 2 * _MOST else []
+    return "\n".join([*told[: 2 * _MOST], *more])
 
 
 def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
@@ -143,8 +148,13 @@ def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
             other.append(command)
             continue
         line = read(words)
-        lines.setdefault(line.saying(line.command, (), line.options), {}).update(dict.fromkeys(line.words))
-    found = [str(shorter(line.saying(line.command, list(words), line.options), names)) for line, words in lines.items()]
+        first = 1 if line.command in _ABOUT_THE_FIRST else 0
+        key = line.saying(line.command, line.words[:first], line.options)
+        lines.setdefault(key, {}).update(dict.fromkeys(line.words[first:]))
+    found = [
+        str(shorter(line.saying(line.command, [*line.words, *words], line.options), names))
+        for line, words in lines.items()
+    ]
     found += other
     return found if len(found) <= _MOST else [*found[:_MOST], f"… {len(found) - _MOST} more"]
 

@@ -94,15 +94,33 @@ def _with_reasons(given: Sequence[str]) -> list[str]:
 
 def _tell_interrupted(given: Sequence[str]) -> None:
     """One line, and the document where one was asked for, before there is anything that tells of other errors."""
-    pairs = [*zip(given, [*given[1:], ""], strict=True)]
-    if any(word in ("-ojson", "--output=json") or (word in ("-o", "--output") and of == "json") for word, of in pairs):
-        valued = ("-o", "--output", "-f", "--policy", "--timeout")
-        words = [word for word, before in zip(given, ["", *given], strict=False) if before not in valued]
-        command = next((word for word in words if word.isascii() and word.isalpha()), "")
+    command, output = _asked_for(given)
+    if output == "json":
         begun = f'{{"tagflow": 1, "command": "{command}", "ok": false, "exit_code": {_INTERRUPTED}, "result": null'
         error = f'{{"code": "run.interrupted", "message": "{_WORDS}", "hint": "", "details": []}}'
         _write(1, f'{begun}, "error": {error}}}\n')
     _write(2, f"error[run.interrupted]: {_WORDS}\n")
+
+
+def _asked_for(given: Sequence[str]) -> tuple[str, str]:
+    """The command and the output, as far as they can be read without what reads them for good."""
+    command, output, before = "", "", ""
+    for word in given:
+        if word == "--":
+            break
+        if before in ("-o", "--output"):
+            output = word
+        elif word.startswith("--output="):
+            output = word.partition("=")[2]
+        elif not before and not word.startswith("-"):
+            command = command or (word if word.isascii() and word.isalpha() else "")
+        group = word[1:] if word[:1] == "-" and word[1:2] != "-" and not before else ""
+        letter = next((it for it in group if it in "ofn"), "")
+        value = group.partition(letter)[2] if letter else ""
+        output = value if letter == "o" and value else output
+        takes = word in ("--output", "--policy", "--timeout") or (letter and not value)
+        before = "" if before or not takes else (word if word.startswith("--") else f"-{letter}")
+    return command, output
 
 
 def _write(stream: int, text: str) -> None:

@@ -156,6 +156,8 @@ def _run(arguments: Sequence[str], session: Session) -> int:
         return UsageError.exit_status
     except ClickException as error:
         raise _usage(error) from error
+    if status == Interrupted.exit_status:  # Typer's word for a signal that came while it read the line
+        raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
 
 

@@ -63,7 +63,9 @@ class _Signals:
         finally:
             self._speaking = before
 
-    def _stop(self, _signal: int, _frame: object) -> None:
+    def _stop(self, number: int, _frame: object) -> None:
+        if self._asked and number == signal.SIGHUP:
+            return  # a terminal that goes away says so twice, by its shell and by the system
         if self._asked:
             os._exit(Interrupted.exit_status)
         self._asked = True

@@ -21,13 +21,13 @@ from tagflow.config.values import (
     describe,
     example,
     inside,
-    masked,
     noun,
     shown,
     suggestion,
     where,
     would_do,
 )
+from tagflow.domain.reference import masked
 
 S = TypeVar("S", bound=Struct)
 

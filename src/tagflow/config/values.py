@@ -15,7 +15,7 @@ from msgspec import inspect as shapes
 from tagflow.config.nodes import INVALID, Items, Node, Pairs
 from tagflow.domain.keys import PublicKey, parse_pem, parse_ssh
 from tagflow.domain.policy import PLACEHOLDER, PRERELEASE_WORDS
-from tagflow.domain.reference import LAYOUT, Registry, parse_registry, without_password
+from tagflow.domain.reference import LAYOUT, Registry, masked, parse_registry
 from tagflow.domain.versions import as_version
 from tagflow.errors import UsageError
 
@@ -42,18 +42,6 @@ def suggestion(text: str, known: Iterable[str]) -> str:
     choices = list(known)
     close = get_close_matches(text, choices, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"There is: {', '.join(choices)}."
-
-
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@]*@)?([^\s/?#]*)\S*")
-
-
-def masked(text: str) -> str:
-    """A value without what may be a secret in it: a password, the rest of an address, a key.
-
-    >>> masked("https://ci:s3cret@hooks.example/T0/B0/x")
-    'https://hooks.example/…'
-    """
-    return "-----BEGIN …" if "-----BEGIN" in text else without_password(_ADDRESS.sub(r"\1\2/…", text))
 
 
 def shown(text: str) -> str:
@@ -244,7 +232,10 @@ def gate_command(text: str) -> tuple[str, ...]:
     argv = command(text)
     for word in argv:
         for found in PLACEHOLDER.finditer(word):
-            name, theirs = found[1], word[found.start() - 1 : found.start()] == "%" or len(word.split()) > 1
+            name, theirs = (
+                found[1] or PLACEHOLDERS[0],
+                word[found.start() - 1 : found.start()] == "%" or len(word.split()) > 1,
+            )
             near = get_close_matches(name, PLACEHOLDERS, n=1, cutoff=_NEAR)
             if name not in PLACEHOLDERS and (near or not theirs):
                 known = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)

@@ -105,7 +105,6 @@ class Admission(Struct, frozen=True):
             tuple(choices),
             tuple(refusals),
             tuple(notices),
-            tuple(verdict.refusal() for verdict in waived),
             tuple(resumes.entries.values()) if resumes else (),
         )
 

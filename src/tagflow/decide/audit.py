@@ -228,7 +228,7 @@ class _Audit(Audited, frozen=True, dict=True):
                 if wanted is not None and actual != wanted:
                     detail = f"{tag} belongs to {seen.scheme.version_tag(best)}"
                     yield self.finding("floating.wrong", wanted, actual, self.mend, tag=tag, detail=detail)
-            elif actual is not None:
+            elif actual is not None and not isinstance(self.seen.standing.position, Interrupted):
                 repair = f"tagflow promote {self.seen.image}=VERSION --to {self.target.environment.name}"
                 detail = "no version of its line is left: promote one, or remove the tag"
                 yield self.finding("floating.stale", None, actual, repair, tag=tag, detail=detail)

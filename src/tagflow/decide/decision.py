@@ -60,7 +60,7 @@ class Prospect(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """A plan, how to carry it out, every reason why it must not be (``refusals``), and those that are set aside.
+    """A plan, how to carry it out, and every reason why it must not be (``refusals``).
 
     ``number`` is the highest release number of the environment; ``choices`` what was chosen for each image,
     ``entering`` those of them that are not there yet: rules and gates are asked about these. ``begun`` are the records
@@ -75,7 +75,6 @@ class Decision(Struct, frozen=True):
     choices: tuple[Choice, ...] = ()
     refusals: tuple[TagflowError, ...] = ()
     notes: tuple[str, ...] = ()
-    set_aside: tuple[TagflowError, ...] = ()
     begun: tuple[Entry, ...] = ()
 
 

@@ -10,7 +10,7 @@ from tagflow.decide.targets import Wanted, source_of
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target, refuse_broken
-from tagflow.domain.standing import Unrecorded
+from tagflow.domain.standing import Interrupted, Unrecorded
 from tagflow.domain.state import Hold
 from tagflow.domain.tagging import same_version
 from tagflow.domain.versions import Version
@@ -176,10 +176,13 @@ class Route(Struct, frozen=True):
             name: hold for seen, name in zip(self.sources, sources, strict=True) if (hold := self._hold(seen, version))
         }
         message = f"{image} {tag} cannot go to {environment}: {'; '.join(reasons)}"
+        first = f"tagflow promote {image}={tag} --to {sources[0]}"
+        if _goes_back(self.sources[0], tag):  # what it goes back to counts again once it has arrived
+            first = f"tagflow rollback {sources[0]}"
         return Refused(
             "promotion.order",
             message,
-            hint=f"First `tagflow promote {image}={tag} --to {sources[0]}`.",
+            hint=f"First `{first}`.",
             details=[
                 {
                     "code": "promotion.order",
@@ -303,3 +306,10 @@ def wrong_source(target: Environment, chosen: str) -> Refused | None:
         f"{target.name} is not promoted from {chosen}, but {way}",
         hint="The order of promotion stands in promotion.yaml (`environments`, `from`).",
     )
+
+
+def _goes_back(seen: Observation, tag: str) -> bool:
+    """Whether a rollback to a version, or an abort, is under way there."""
+    head = seen.standing.head
+    under_way = isinstance(seen.standing.position, Interrupted) and head is not None
+    return under_way and head is not None and head.record.version == tag and head.record.action in ("rollback", "abort")

@@ -54,8 +54,9 @@ GATE_TIMEOUT = timedelta(minutes=5)
 """How long a gate may take where the policy does not say."""
 
 
-PLACEHOLDER = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
-"""What is filled in in a gate's command; ``${name}`` and ``{{name}}`` are left to whoever they are meant for."""
+PLACEHOLDER = re.compile(r"\$\{\w+\}|\{\{\w+\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""What is filled in in a gate's command, as the group. ``${name}`` and ``{{name}}``, without one, are left to whoever
+they are for."""
 
 
 class Gate(Struct, frozen=True):

@@ -89,7 +89,7 @@ class Registry(Struct, frozen=True, order=True):
         if _PATH.fullmatch(path) is None or len(path) > _PATH_LIMIT:
             raise UsageError(
                 "reference.invalid",
-                f"{without_password(path)!r} is not a repository name",
+                f"{masked(path)!r} is not a repository name",
                 hint="Use lower-case letters, digits, and '.', '_', '-' between them, parts joined by '/'.",
             )
         if self.host == "docker.io" and "/" not in path:
@@ -100,16 +100,23 @@ class Registry(Struct, frozen=True, order=True):
         return f"{self.host}/{self.namespace}" if self.namespace else self.host
 
 
-_USER = re.compile(r"[^\s/@]*:[^\s/@]*@")
+_USER = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@(?!sha(?:256|512):)|(?<!\S)(?![A-Za-z][A-Za-z0-9+.-]*://)[^\s@]*:\S*@(?!sha(?:256|512):)"
+)
+_REST = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+)(?:/[^\s/?#]*[/?#]|[?#])\S+")
 
 
-def without_password(text: str) -> str:
-    """A text for a message, without the user and the password that stand before a host.
+def masked(text: str) -> str:
+    """A text for a message, without what may be a secret in it: a user and a password, a key, the end of an address.
 
-    >>> without_password("ci:s3cret@registry.example/app")
-    '…@registry.example/app'
+    >>> masked("ci:s3c/ret@registry.example/app"), masked("https://hooks.example/T0/B0/x")
+    ('…@registry.example/app', 'https://hooks.example/…')
     """
-    return _USER.sub("…@", text)
+    if "-----BEGIN" in text:
+        return "-----BEGIN …"
+    if text.startswith(LAYOUT):
+        return text
+    return _REST.sub(r"\1/…", _USER.sub(lambda found: f"{found[1] or ''}…@", text))
 
 
 def parse_registry(text: str, *, base: str = "") -> Registry:
@@ -124,7 +131,7 @@ def parse_registry(text: str, *, base: str = "") -> Registry:
     if match is None:
         raise UsageError(
             "reference.invalid",
-            f"{without_password(text)!r} is not a registry",
+            f"{masked(text)!r} is not a registry",
             hint="Write HOST[:PORT][/NAMESPACE] without a scheme, or oci:DIR.",
         )
     _check_address(host, match["port"])

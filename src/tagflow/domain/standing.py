@@ -201,18 +201,13 @@ class Standing(Struct, frozen=True, dict=True):
             return "void"  # a hold on top makes nothing of it that was ever let in
         if state.held(version, digest):
             return "held"
-        # What a rollback or an abort goes back to was let in before, though their checkpoint has it on top.
-        under_way = isinstance(self.position, Interrupted) and head is not None and head.record.action in _ENTERING
-        announced = under_way and head is not None and head.record.version == version
+        announced = isinstance(self.position, Interrupted) and head is not None and head.record.version == version
         if announced and not head_carries(head) and not any(entry.version == version for entry in state.stack[:-1]):
             return "announced"
         known = [entry.digest for entry in (*state.stack, *state.admitted) if entry.version == version]
         if digest is not None and known and digest not in known:
             return "contradicted"
         return ""
-
-
-_ENTERING = ("push", "promote", "admit")
 
 
 def _without_holds(announced: State, standing: State) -> State:

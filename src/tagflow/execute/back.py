@@ -138,11 +138,12 @@ def give_back(run: Underway, error: TagflowError) -> NoReturn:
         raise endings.partly(run, error) if run.ledger.changed else error
     if run.abandons:
         raise endings.partly(run, error) if run.ledger.changed else error
-    if kept := _unremovable(run):
-        # An abort that cannot be carried out would leave no way on and no way back: this release can be finished.
-        raise endings.partly(run, combine([error, *kept])) from error
+    stays = _unremovable(run)
+    # An abort that cannot be carried out would leave no way on and no way back: there the release has arrived.
+    run.written -= stays.keys()
+    moved -= stays.keys()
     announced = abort_all(run, moved)
-    stuck: list[TagflowError] = []
+    stuck: list[TagflowError] = list(stays.values())
     results = attempt(
         partial(put_back_if_mine, run), [it for it in moved if it in announced], threads=run.context.threads
     )
@@ -152,11 +153,12 @@ def give_back(run: Underway, error: TagflowError) -> NoReturn:
     raise error
 
 
-def _unremovable(run: Underway) -> list[TagflowError]:
-    """Why tags that did not exist before cannot be taken away again."""
+def _unremovable(run: Underway) -> dict[str, TagflowError]:
+    """The images whose tag did not exist before and cannot be taken away again, and why."""
     new = [move for move in run.ledger.changed if move.kind == "environment" and move.before is None]
     results = attempt(lambda move: run.store(move.image).refuse_untag(move.tag), new, threads=run.context.threads)
-    return [result for result in results if isinstance(result, TagflowError)]
+    told = zip(new, results, strict=True)
+    return {move.image: result for move, result in told if isinstance(result, TagflowError)}
 
 
 def put_back_if_mine(run: Underway, image: str) -> None:

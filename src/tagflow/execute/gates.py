@@ -95,7 +95,7 @@ def _run(context: Context, environment: str, choice: Choice, gate: Gate, stop: E
 
 def _fill(word: str, values: dict[str, str]) -> str:
     # One pass: what a value contains is never taken for a placeholder.
-    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), word)
+    return PLACEHOLDER.sub(lambda match: values.get(match[1] or "", match[0]), word)
 
 
 def _described(ended: Ended) -> str:

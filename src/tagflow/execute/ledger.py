@@ -132,11 +132,20 @@ def ways_out(
     """What to do about a run that did not come to its end. ``begun``: records or names were written; ``aborted``: it
     has announced that it goes back."""
     environment, steps = plan.request.environment, plan.steps
+    if cause is not None and _undeletable(cause):
+        # Going back would mean to remove a tag, which this registry does not do.
+        stays = "the registry removes no tags, so what is new stays where it is"
+        if _is_stopped(cause):
+            return f"Look at `tagflow status {environment}`: {stays}."
+        return f"Run the same command again to bring the rest: {stays}."
+    if aborted:
+        left = ledger.changed or ledger.doubtful
+        return f"`tagflow rollback {environment}` finishes it." if left else "Run the same command again."
     moved = {move.image for move in ledger.changed if move.kind == "environment"}
     due = {move.image for move in plan.moves if move.kind == "environment" and move.action != "keep"}
     if steps and moved and moved >= due:
         return f"It is complete but for floating tags: `tagflow verify {environment} --repair` puts them right."
-    if aborted or (steps and steps[0].action in ("rollback", "abort")):
+    if steps and steps[0].action in ("rollback", "abort"):
         return f"`tagflow rollback {environment}` finishes it."
     if not begun or (steps and all(step.action == "admit" for step in steps)):
         return "Run the same command again."
@@ -145,10 +154,13 @@ def ways_out(
     finish = finish_command(environment, wanted, request.overrides, request.reason)
     by_plan = context.environment(environment).approvals  # `apply` of the plan that was approved, wherever its file is
     hint = "Run the same command again to finish" if by_plan else f"Run the same command again (`{finish}`) to finish"
-    if cause is not None and _undeletable(cause):
-        # Going back would mean to remove a tag, which this registry does not do.
-        return f"{hint}: the registry removes no tags, so there is no way back to nothing."
     return f"{hint}, or `tagflow rollback {environment}` to go back."
+
+
+def _is_stopped(cause: TagflowError) -> bool:
+    """Whether somebody holds or has frozen what this run brings in."""
+    codes = {cause.code, *(str(detail.get("code")) for detail in cause.details)}
+    return not codes.isdisjoint(("promotion.held", "promotion.frozen"))
 
 
 def _undeletable(cause: TagflowError) -> bool:

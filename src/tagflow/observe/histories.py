@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
 from typing import TypedDict
 
 from tagflow.context import Context
 from tagflow.domain.counting import Doubtful, Read, as_doubtful, counting, find_counting_heads
-from tagflow.domain.history import Entry, find_heads
+from tagflow.domain.history import Entry, Proof, find_heads
 from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Target, named_by, target_of
-from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
+from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, RecordMissing, StoreError, TagflowError
 from tagflow.observe.records import Signatures, fetch, fetch_signed
 from tagflow.stores.port import Store
 from tagflow.workers import each
@@ -21,7 +22,7 @@ Spot = tuple[Repository, RecordTag]
 """A record, and the repository in which it is kept."""
 
 
-_OF_ONE_RECORD = frozenset({"layout.corrupt", "registry.denied"})
+_OF_ONE_RECORD = frozenset({"layout.corrupt"})
 """Where the list could be read, and one record cannot, that is trouble for its image only."""
 
 
@@ -42,6 +43,8 @@ class Histories:
         self._doubtful: dict[Spot, Doubtful] = {}
         self._unread: dict[Spot, TagflowError] = {}
         self._asked: set[Spot] = set()
+        self._lock = Lock()
+        self._listed_again: dict[Repository, frozenset[str]] = {}
         self._signed = {it.name: it for it in context.policy.environments if it.signed_by}
         """The environments whose records are signed."""
 
@@ -169,24 +172,35 @@ class Histories:
         try:
             found = self._fetch(*spot)
         except NotFound:
-            if self._is_listed_still(*spot):  # the holds that it may tell of must not be passed over
-                self._unread[spot] = HistoryBroken(str(spot[0]), str(spot[1]), "it is listed, and is not there")
+            self._miss(*spot)
         except (HistoryBroken, HistoryNewer) as error:
             self._unread[spot] = error
         except StoreError as error:
             if not (error.code.startswith("manifest.") or error.code in _OF_ONE_RECORD):
                 raise
-            self._unread[spot] = HistoryBroken(str(spot[0]), str(spot[1]), error.message)
+            kind = RecordMissing if error.code in _OF_ONE_RECORD else HistoryBroken
+            self._unread[spot] = kind(str(spot[0]), str(spot[1]), error.message)
         else:
             if isinstance(found, Entry):
                 self._entries[spot] = found
             else:
                 self._doubtful[spot] = found
 
-    def _is_listed_still(self, repository: Repository, tag: RecordTag) -> bool:
-        """Whether a record was listed, and is by a list of this moment: what was removed meanwhile is just gone."""
-        listed = self._recorded.get(repository, {}).get(tag.environment, frozenset())
-        return tag in listed and str(tag) in self._store(repository).tags()
+    def _miss(self, repository: Repository, tag: RecordTag) -> None:
+        """Note a record that was listed, is by a list of this moment, and is not there: the holds that it may tell of
+        must not be passed over. What was removed meanwhile is just gone; in a signed history it stops nobody."""
+        if tag not in self._recorded.get(repository, {}).get(tag.environment, frozenset()):
+            return
+        with self._lock:
+            if repository not in self._listed_again:
+                self._listed_again[repository] = frozenset(self._store(repository).tags())
+        if str(tag) not in self._listed_again[repository]:
+            return
+        why = "is listed, and is not there"
+        if tag.environment in self._signed:
+            self._doubtful[repository, tag] = Doubtful(tag, None, Proof("forged", why=why))
+        else:
+            self._unread[repository, tag] = RecordMissing(str(repository), str(tag), f"it {why}")
 
     def _fetch(self, repository: Repository, tag: RecordTag) -> Read:
         environment = self._signed.get(tag.environment)

@@ -47,7 +47,7 @@ _LONGEST = 4096
 _DIGITS_ALONE = frozenset({"sha", "sha256"})
 """Keys of a digest without its algorithm: charts write `{{ .repository }}:{{ .tag }}@sha256:{{ .sha }}`."""
 _ALGORITHM = "sha256:"
-_COMMIT = re.compile("[0-9a-f]{7,40}")
+_DIGITS = re.compile("(?:sha256:)?[0-9a-f]{64}")
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _WRITE_OUT = "Write it out, or make the whole of it a placeholder."
@@ -218,9 +218,10 @@ class _Finder:
         return taken
 
     def _is_commit(self, key: str, node: Node) -> bool:
-        """Whether it is the commit that something was built from, and no digest."""
+        """Whether it is the commit that something was built from, or its branch, and no place for a digest."""
         scalar = self._scalar(node) if key in _DIGITS_ALONE else None
-        return scalar is not None and _COMMIT.fullmatch(scalar.value.strip()) is not None
+        text = "" if scalar is None else scalar.value.strip()
+        return text not in ("", *_NULLS) and _DIGITS.fullmatch(text) is None
 
     def _look_at_parts(
         self, mapping: Pairs, nodes: Mapping[Slot, Node], hint: str, *, is_name_fixed: bool = False

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.decide.selection import Route, version_lookups
-from tagflow.domain.policy import Image
+from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
 from tagflow.errors import NotFound, UsageError
@@ -81,10 +81,23 @@ def _platform(context: Context) -> str:
 
 def _in_environment(context: Context, name: str, images: Sequence[Image]) -> list[_Wanted]:
     environment = context.environment(name)
-    runs = running(context, name, [image.name for image in images])
-    return [
-        _Wanted(image, context.policy.repository(image, environment), name, runs[image.name].digest) for image in images
-    ]
+    if environment.signed_by:
+        runs = running(context, name, [image.name for image in images])
+        return [_Wanted(it, context.policy.repository(it, environment), name, runs[it.name].digest) for it in images]
+    return each(lambda image: _at_tag(context, environment, image), images, threads=context.threads)
+
+
+def _at_tag(context: Context, environment: Environment, image: Image) -> _Wanted:
+    """The environment tag is the authority on what runs, where nobody has to sign for that."""
+    repository = context.policy.repository(image, environment)
+    digest = context.stores(repository).resolve(environment.name)
+    if digest is None:
+        raise NotFound(
+            "environment.empty",
+            f"{image.name}: nothing runs in {environment.name}",
+            hint=f"Look at `tagflow status {environment.name}`.",
+        )
+    return _Wanted(image, repository, environment.name, digest)
 
 
 def _as_version(context: Context, text: str, image: Image) -> _Wanted:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from tagflow.context import Context
-from tagflow.domain.plan import GateResult, Outcome, Plan
+from tagflow.domain.plan import GateResult, Outcome, Plan, Step
 from tagflow.errors import Interrupted, Overtaken, Refused, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
@@ -31,10 +31,6 @@ from tagflow.workers import attempt
 
 if TYPE_CHECKING:
     from tagflow.verbs.approvals import Document
-
-
-_ORDERED = ("promotion.held", "promotion.frozen")
-"""What somebody orders. An override sets aside only what stood there when it was given."""
 
 
 class Options(Struct, frozen=True):
@@ -249,9 +245,7 @@ def _propose_again(propose: Callable[[], Proposal], before: Proposal, planned: O
         aside before; ``release.overtaken`` where it comes out otherwise.
     """
     proposal = propose()
-    seen = {error.message for error in before.decision.set_aside}
-    came = [it for it in proposal.decision.set_aside if it.code in _ORDERED and it.message not in seen]
-    came += _held_meanwhile(before, proposal)
+    came = _ordered_meanwhile(before, proposal)
     if proposal.decision.refusals or came:
         raise _refused([*proposal.decision.refusals, *came], planned)
     if _intended(proposal.decision.plan) != _intended(planned.plan):
@@ -264,19 +258,30 @@ def _propose_again(propose: Callable[[], Proposal], before: Proposal, planned: O
     return proposal
 
 
-def _held_meanwhile(before: Proposal, proposal: Proposal) -> list[TagflowError]:
-    """What a rollback goes back to, and somebody put on hold since it was proposed. It would be lifted."""
+def _ordered_meanwhile(before: Proposal, proposal: Proposal) -> list[TagflowError]:
+    """The holds and freezes that hit this plan and that somebody ordered since it was proposed: an override sets aside
+    what stood there when it was given, and a rollback would lift a hold."""
     errors: list[TagflowError] = []
     prospects, old = proposal.decision.prospects, before.decision.prospects
+    environment = proposal.decision.plan.request.environment
     for step in proposal.decision.plan.steps:
-        if step.action != "rollback" or step.image not in old:
+        if step.image not in old or step.action in ("abort", "adopt"):
             continue
-        new = prospects[step.image].seen.standing.state.holds - old[step.image].seen.standing.state.holds
-        for hold in new:
-            if step.version == hold.version or step.digest == hold.digest:
-                message = f"{step.image} {hold.version} was put on hold meanwhile by {hold.by}: {hold.reason}"
-                errors.append(Refused("promotion.held", message, hint="Look at `tagflow status`."))
+        now, then = prospects[step.image].seen.standing.state, old[step.image].seen.standing.state
+        for hold in sorted(now.holds - then.holds, key=lambda it: it.version):
+            if hold.version == step.version or (hold.digest is not None and hold.digest == step.digest):
+                message = f"{step.image} {hold.version} was put on hold in {environment} meanwhile by {hold.by}"
+                message += f": {hold.reason}"
+                errors.append(Refused("promotion.held", message, details=[_detail("promotion.held", step, message)]))
+        freeze = now.freeze if step.action != "rollback" else None
+        if freeze is not None and freeze != then.freeze:
+            message = f"{environment} was frozen meanwhile by {freeze.by}: {freeze.reason}"
+            errors.append(Refused("promotion.frozen", message, details=[_detail("promotion.frozen", step, message)]))
     return errors
+
+
+def _detail(code: str, step: Step, message: str) -> dict[str, object]:
+    return {"code": code, "image": step.image, "message": message}
 
 
 def _intended(plan: Plan) -> object:
