@@ -97,10 +97,6 @@ class HistoryBroken(Conflict):
         self.repository, self.tag, self.why = repository, tag, why
 
 
-class RecordMissing(HistoryBroken):
-    """A record that is listed, and could not be read: what it says is not known, so that nobody sets it aside."""
-
-
 class HistoryNewer(Conflict):
     """A later version of tagflow wrote the history of one image (``history.newer``): this one must not add to it."""
 

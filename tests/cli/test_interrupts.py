@@ -15,6 +15,12 @@ from tagflow.errors import Interrupted
 from tests.cli.runner import POLICY, Desk, Done, surroundings
 
 
+def hearing() -> None:
+    """A command that is started beside others, as by `nohup` or with `&`, is born deaf to signals."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """prod has a gate that says when it runs, and takes its time."""
@@ -30,7 +36,13 @@ def test_while_a_gate_runs_the_plan_is_told(desk: Desk, number: signal.Signals) 
     command = [sys.executable, "-m", "tagflow", "promote", "v1.0", "--to", "prod", "-o", "json"]
     environ = surroundings(desk.path, {})
     with subprocess.Popen(
-        command, cwd=desk.path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=desk.path,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hearing,
     ) as one:
         while not (desk.path / "runs").exists():
             assert one.poll() is None, one.stderr.read() if one.stderr else ""
@@ -54,6 +66,7 @@ def test_a_terminal_that_goes_away_says_so_twice(desk: Desk) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hearing,
     ) as one:
         while not (desk.path / "runs").exists():
             assert one.poll() is None
@@ -140,7 +153,9 @@ main(sys.argv[3:])
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_while_tagflow_itself_is_imported(tmp_path: Path, module: str, how: str, output: str) -> None:
     command = [sys.executable, "-c", EARLY, module, how, "-f", "x", "status", "-o", output]
-    found = subprocess.run(command, cwd=tmp_path, env=surroundings(tmp_path, {}), capture_output=True, text=True)
+    found = subprocess.run(
+        command, cwd=tmp_path, env=surroundings(tmp_path, {}), capture_output=True, text=True, preexec_fn=hearing
+    )
     done = Done(found.returncode, found.stdout, found.stderr)
     assert done.status == 130, done.err
     told = "interrupted: no environment or floating tag differs from before"

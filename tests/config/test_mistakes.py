@@ -506,6 +506,21 @@ def test_no_secret_is_repeated_wherever_it_stands(secret: str) -> None:
         assert "SECRETXX" not in caught.value.message + caught.value.hint, place
 
 
+def test_a_long_text_is_masked_at_once() -> None:
+    assert len(masked("a" * 1_000_000)) < 1_000
+
+
+def test_an_address_of_a_webhook_is_not_repeated() -> None:
+    for place in ("notify: {}", "notify: [{}]"):
+        text = "version: 1\nregistry: reg.io\nimages: {a: a}\nenvironments: {dev: }\n" + place.format(
+            "https://hc.io/SECRETXX"
+        )
+        with pytest.raises(UsageError) as caught:
+            load(text)
+        assert "SECRETXX" not in caught.value.message + caught.value.hint
+
+
 def test_what_is_no_secret_is_told() -> None:
     for text in ("oci:./a:b@c/d", "app:v1@sha256:abc", "https://docker.io", "http://x/y"):
         assert masked(text) == text
+    assert masked("oci://ci:s3cret@reg.io/x") == "oci://…@reg.io/x"

@@ -144,23 +144,6 @@ def test_a_missing_right_is_no_broken_history() -> None:
             repair(world.context(), ["prod"])
 
 
-def test_what_could_not_be_read_is_not_set_aside() -> None:
-    world = World()
-    world.through("v1.0.0", "dev", "test", "prod")
-    world.through("v1.1.0", "dev", "test")
-    world.hold("prod", "frontend=v1.1.0")
-    held = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000002."))
-
-    def refuse(operation: str, _: Repository, detail: str) -> None:
-        if (operation, detail) == ("get", held):
-            raise NotFound("manifest.not_found", "no such manifest")
-
-    with world.hooked(refuse):
-        repair(world.context(), ["prod"])
-    with fails("promotion.held", 3):
-        world.promote("v1.1.0", to="prod")
-
-
 def test_lists_are_read_once_more_however_many_are_missing() -> None:
     world = World()
     for number in range(6):

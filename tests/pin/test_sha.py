@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tagflow.domain.reference import Digest
+from tagflow.errors import UsageError
 from tagflow.pin.edit import FORMS, Form
 from tests.pin.shop import DIGEST, NEW, pinned
 
@@ -44,9 +45,7 @@ def test_digits_that_are_a_number_get_quotes(digits: str) -> None:
     assert once.text == TEXT.format("v1.1", f'"{digits}"')
 
 
-@pytest.mark.parametrize(
-    "commit", ["4f2c9d1", "4f2c9d1e" * 5, "4F2C9D1", "main", "v1.0-3-gabcdef1", "$SHA", "'{{ .sha }}'"]
-)
+@pytest.mark.parametrize("commit", ["4f2c9d1", "4f2c9d1e" * 5, "4F2C9D1", "main", "v1.0-3-gabcdef1"])
 def test_a_commit_is_left_alone(commit: str) -> None:
     assert pinned(TEXT.format("v0.9", commit)).text == TEXT.format(NEW, commit)
 
@@ -54,3 +53,10 @@ def test_a_commit_is_left_alone(commit: str) -> None:
 def test_beside_an_image_alone_it_may_be_anything() -> None:
     text = "build: {{image: acme/web{}, sha: ''}}\n"
     assert pinned(text.format("")).text == text.format(f":{NEW}")
+
+
+@pytest.mark.parametrize("odd", ["'{{ .Values.sha }}'", "abc", "$SHA", "sha256:TODO"])
+def test_what_is_neither_is_refused(odd: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        pinned(TEXT.format("v0.9", odd))
+    assert caught.value.code == "pin.unsupported"

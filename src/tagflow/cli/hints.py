@@ -26,8 +26,10 @@ _COMMAND = re.compile(r"`(tagflow [^`]*)`")
 _ASIDE = {"--save-plan", "--dry-run", "--yes", "-y", "--wait", "--override", "--reason", "--from", "--receipt"}
 """Options of a promotion that do not belong to the one before it."""
 _MOST = 3
-_ABOUT_THE_FIRST = frozenset({"push", "rollback", "hold", "freeze", "history", "pin"})
+_ABOUT_THE_FIRST = frozenset({"push", "rollback", "hold", "history"})
 """Commands whose first word is a version or an environment, that all others are about."""
+_JOINED = _ABOUT_THE_FIRST | {"promote", "status"}
+"""Commands that take any number of images."""
 _GAP = "\2"
 """Where a command stood."""
 
@@ -144,11 +146,11 @@ def _together(commands: Iterable[str], names: Sequence[str]) -> list[str]:
     other: list[str] = []
     for command in dict.fromkeys(commands):
         words = _words(command)
-        if words is None or "…" in command:
+        line = Line() if words is None or "…" in command else read(words)
+        first = 1 if line.command in _ABOUT_THE_FIRST else 0
+        if line.command not in _JOINED or len(line.words) <= first:  # without images it is about all of them
             other.append(command)
             continue
-        line = read(words)
-        first = 1 if line.command in _ABOUT_THE_FIRST else 0
         key = line.saying(line.command, line.words[:first], line.options)
         lines.setdefault(key, {}).update(dict.fromkeys(line.words[first:]))
     found = [

@@ -39,7 +39,7 @@ class _Signals:
     """What was asked from outside. The first signal interrupts, a second one ends the process at once."""
 
     def __init__(self) -> None:
-        self._asked = self._speaking = False
+        self._asked, self._speaking = 0, False
 
     def install(self) -> None:
         """Hear Ctrl-C, SIGTERM and the end of the terminal from now on.
@@ -64,11 +64,11 @@ class _Signals:
             self._speaking = before
 
     def _stop(self, number: int, _frame: object) -> None:
-        if self._asked and number == signal.SIGHUP:
+        if number == self._asked == signal.SIGHUP:
             return  # a terminal that goes away says so twice, by its shell and by the system
         if self._asked:
             os._exit(Interrupted.exit_status)
-        self._asked = True
+        self._asked = number
         if not self._speaking:
             raise KeyboardInterrupt
 

@@ -20,6 +20,7 @@ from tagflow.config.values import (
     bare,
     describe,
     example,
+    harmless,
     inside,
     noun,
     shown,
@@ -27,7 +28,6 @@ from tagflow.config.values import (
     where,
     would_do,
 )
-from tagflow.domain.reference import masked
 
 S = TypeVar("S", bound=Struct)
 
@@ -241,7 +241,7 @@ class _Checker:
         if isinstance(node, Scalar) and node.kind == "null":
             return self._wrong(node.mark, f"{where(path)} has no value", hint or "Give it one, or remove the key.")
         if isinstance(shape, shapes.ListType) and isinstance(node, Scalar):
-            hint = f"Write [{bare(node.text)}]." if masked(node.text) == node.text else hint
+            hint = f"Write [{bare(node.text)}]." if harmless(node.text) == node.text else hint
         elif isinstance(shape, shapes.BoolType):
             hint = "Write true or false, without quotes."
         elif isinstance(shape, shapes.IntType):

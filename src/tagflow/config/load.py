@@ -12,8 +12,9 @@ from tagflow.config.check import Checked, Places, S, check
 from tagflow.config.document import Document, Images, Included
 from tagflow.config.meaning import NOWHERE, Listed, read_policy
 from tagflow.config.nodes import Mark, Mistakes, Node, Pairs, parse
+from tagflow.config.values import harmless
 from tagflow.domain.policy import Image, Line, Policy
-from tagflow.domain.reference import Registry, masked
+from tagflow.domain.reference import Registry
 from tagflow.domain.tagging import TagScheme, check_templates
 from tagflow.errors import UsageError
 
@@ -284,7 +285,7 @@ class _Loader:
             try:
                 content, real = _read_regular(path), os.path.realpath(path)
             except (OSError, ValueError) as exc:
-                self._mistakes.add(mark, f"the included file {masked(name)!r} cannot be read: {_reason(exc)}")
+                self._mistakes.add(mark, f"the included file {harmless(name)!r} cannot be read: {_reason(exc)}")
                 continue
             if real in seen:
                 self._mistakes.add(mark, f"the file {name!r} is included already", "Keep one.")

@@ -44,15 +44,27 @@ def suggestion(text: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}?" if close else f"There is: {', '.join(choices)}."
 
 
+_PATH = re.compile(r"(https?://[^\s/?#]+)[/?#]\S+", re.IGNORECASE)
+
+
+def harmless(text: str) -> str:
+    """A value without what may be a secret in it; what follows a host may be one, as in a webhook's address.
+
+    >>> harmless("https://hc.example/token")
+    'https://hc.example/…'
+    """
+    return _PATH.sub(r"\1/…", masked(text))
+
+
 def shown(text: str) -> str:
     """A value in a message: quoted, one line, and not too long. What may be a secret is left out."""
-    text = masked(text)
+    text = harmless(text)
     return repr(text if len(text) <= 60 else text[:57] + "…")
 
 
 def bare(text: str) -> str:
     """A value in a message as it is written, where that is harmless."""
-    text = masked(text)
+    text = harmless(text)
     return text if text and text.isprintable() and len(text) <= 60 else shown(text)
 
 

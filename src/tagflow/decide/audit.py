@@ -213,6 +213,8 @@ class _Audit(Audited, frozen=True, dict=True):
 
     def _floating(self, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
         """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
+        if isinstance(self.seen.standing.position, Interrupted):
+            return  # what it comes to decides, and it is told
         repository = self.target.repository
         seen = replace(self.seen, tags=self.seen.tags | anchors.keys(), digests={})
         told = {tag: anchors.get(tag) or self.digest(tag) for tag in seen.combined.values()}
@@ -228,7 +230,7 @@ class _Audit(Audited, frozen=True, dict=True):
                 if wanted is not None and actual != wanted:
                     detail = f"{tag} belongs to {seen.scheme.version_tag(best)}"
                     yield self.finding("floating.wrong", wanted, actual, self.mend, tag=tag, detail=detail)
-            elif actual is not None and not isinstance(self.seen.standing.position, Interrupted):
+            elif actual is not None:
                 repair = f"tagflow promote {self.seen.image}=VERSION --to {self.target.environment.name}"
                 detail = "no version of its line is left: promote one, or remove the tag"
                 yield self.finding("floating.stale", None, actual, repair, tag=tag, detail=detail)

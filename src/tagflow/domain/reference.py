@@ -100,6 +100,8 @@ class Registry(Struct, frozen=True, order=True):
         return f"{self.host}/{self.namespace}" if self.namespace else self.host
 
 
+_MOST_SHOWN = 400
+"""Letters of a text that are looked at, and may be shown."""
 _USER = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@(?!sha(?:256|512):)|(?<!\S)(?![A-Za-z][A-Za-z0-9+.-]*://)[^\s@]*:\S*@(?!sha(?:256|512):)"
 )
@@ -114,7 +116,8 @@ def masked(text: str) -> str:
     """
     if "-----BEGIN" in text:
         return "-----BEGIN …"
-    if text.startswith(LAYOUT):
+    text = text[:_MOST_SHOWN]
+    if text.startswith(LAYOUT) and "//" not in text:
         return text
     return _REST.sub(r"\1/…", _USER.sub(lambda found: f"{found[1] or ''}…@", text))
 

@@ -140,6 +140,7 @@ def give_back(run: Underway, error: TagflowError) -> NoReturn:
         raise endings.partly(run, error) if run.ledger.changed else error
     stays = _unremovable(run)
     # An abort that cannot be carried out would leave no way on and no way back: there the release has arrived.
+    run.stays |= stays.keys()
     run.written -= stays.keys()
     moved -= stays.keys()
     announced = abort_all(run, moved)

@@ -67,7 +67,7 @@ def interrupted(run: Underway) -> Interrupted:
 
 def _ways_out(run: Underway, cause: TagflowError | None) -> str:
     begun = bool(run.written or run.ledger.changed or run.plan.resumes)
-    return ways_out(run.context, run.plan, run.ledger, cause, begun=begun, aborted=run.aborted)
+    return ways_out(run.context, run.plan, run.ledger, cause, begun=begun, aborted=run.aborted, stays=run.stays)
 
 
 def too_late(run: Underway, image: str) -> Unanswered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from threading import Lock
 
@@ -101,9 +101,6 @@ class Ledger:
             return [move for move, reached in self._progress.items() if reached is progress]
 
 
-_UNDELETABLE = "tag.undeletable"
-
-
 def told(ledger: Ledger) -> str:
     """Each name that differs from before, or may, a line each."""
     lines = [
@@ -127,20 +124,28 @@ def differing(ledger: Ledger) -> list[dict[str, object]]:
 
 
 def ways_out(
-    context: Context, plan: Plan, ledger: Ledger, cause: TagflowError | None, *, begun: bool, aborted: bool
+    context: Context,
+    plan: Plan,
+    ledger: Ledger,
+    cause: TagflowError | None,
+    *,
+    begun: bool,
+    aborted: bool,
+    stays: Collection[str],
 ) -> str:
     """What to do about a run that did not come to its end. ``begun``: records or names were written; ``aborted``: it
-    has announced that it goes back."""
+    has announced that it goes back; ``stays``: images that could not, for their tag is new and cannot be removed."""
     environment, steps = plan.request.environment, plan.steps
-    if cause is not None and _undeletable(cause):
-        # Going back would mean to remove a tag, which this registry does not do.
-        stays = "the registry removes no tags, so what is new stays where it is"
-        if _is_stopped(cause):
-            return f"Look at `tagflow status {environment}`: {stays}."
-        return f"Run the same command again to bring the rest: {stays}."
+    left = [move for move in (*ledger.changed, *ledger.doubtful) if move.image not in stays]
+    if aborted and left:
+        return f"`tagflow rollback {environment}` finishes it."
+    if stays:
+        told = "the registry lets no tag be removed, so what is new stays where it is"
+        if cause is not None and _is_stopped(cause):
+            return f"Look at `tagflow status {environment}`: {told}."
+        return f"Run the same command again to bring the rest: {told}."
     if aborted:
-        left = ledger.changed or ledger.doubtful
-        return f"`tagflow rollback {environment}` finishes it." if left else "Run the same command again."
+        return "Run the same command again."
     moved = {move.image for move in ledger.changed if move.kind == "environment"}
     due = {move.image for move in plan.moves if move.kind == "environment" and move.action != "keep"}
     if steps and moved and moved >= due:
@@ -158,10 +163,6 @@ def ways_out(
 
 
 def _is_stopped(cause: TagflowError) -> bool:
-    """Whether somebody holds or has frozen what this run brings in."""
+    """Whether somebody holds or has frozen what this run brings in, or has moved a tag."""
     codes = {cause.code, *(str(detail.get("code")) for detail in cause.details)}
-    return not codes.isdisjoint(("promotion.held", "promotion.frozen"))
-
-
-def _undeletable(cause: TagflowError) -> bool:
-    return cause.code == _UNDELETABLE or any(detail.get("code") == _UNDELETABLE for detail in cause.details)
+    return not codes.isdisjoint(("promotion.held", "promotion.frozen", "tag.moved"))

@@ -63,6 +63,8 @@ class Underway:
         """Tags that never move and that are still to be read back."""
         self.looked_at: dict[str, float] = {}
         """When the environment tag of each image was last seen, by the clock that only goes on, in seconds."""
+        self.stays: set[str] = set()
+        """Images whose tag is new and cannot be taken away again, and that are not put back for it."""
         self.aborted = False
         """Whether this run has written that it takes its release back: there is no way on any more."""
         self.unanswered = False

@@ -8,12 +8,12 @@ from typing import TypedDict
 
 from tagflow.context import Context
 from tagflow.domain.counting import Doubtful, Read, as_doubtful, counting, find_counting_heads
-from tagflow.domain.history import Entry, Proof, find_heads
+from tagflow.domain.history import Entry, find_heads
 from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Target, named_by, target_of
-from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, RecordMissing, StoreError, TagflowError
+from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
 from tagflow.observe.records import Signatures, fetch, fetch_signed
 from tagflow.stores.port import Store
 from tagflow.workers import each
@@ -178,8 +178,7 @@ class Histories:
         except StoreError as error:
             if not (error.code.startswith("manifest.") or error.code in _OF_ONE_RECORD):
                 raise
-            kind = RecordMissing if error.code in _OF_ONE_RECORD else HistoryBroken
-            self._unread[spot] = kind(str(spot[0]), str(spot[1]), error.message)
+            self._unread[spot] = HistoryBroken(str(spot[0]), str(spot[1]), error.message)
         else:
             if isinstance(found, Entry):
                 self._entries[spot] = found
@@ -188,19 +187,16 @@ class Histories:
 
     def _miss(self, repository: Repository, tag: RecordTag) -> None:
         """Note a record that was listed, is by a list of this moment, and is not there: the holds that it may tell of
-        must not be passed over. What was removed meanwhile is just gone; in a signed history it stops nobody."""
-        if tag not in self._recorded.get(repository, {}).get(tag.environment, frozenset()):
+        must not be passed over. What was removed meanwhile is just gone; and in a signed history nobody without a key
+        is to stop anything, by removing content either: `verify --expect` finds what is lost there."""
+        listed = self._recorded.get(repository, {}).get(tag.environment, frozenset())
+        if tag not in listed or tag.environment in self._signed:
             return
         with self._lock:
             if repository not in self._listed_again:
                 self._listed_again[repository] = frozenset(self._store(repository).tags())
-        if str(tag) not in self._listed_again[repository]:
-            return
-        why = "is listed, and is not there"
-        if tag.environment in self._signed:
-            self._doubtful[repository, tag] = Doubtful(tag, None, Proof("forged", why=why))
-        else:
-            self._unread[repository, tag] = RecordMissing(str(repository), str(tag), f"it {why}")
+        if str(tag) in self._listed_again[repository]:
+            self._unread[repository, tag] = HistoryBroken(str(repository), str(tag), "it is listed, and is not there")
 
     def _fetch(self, repository: Repository, tag: RecordTag) -> Read:
         environment = self._signed.get(tag.environment)

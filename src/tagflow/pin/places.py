@@ -47,7 +47,7 @@ _LONGEST = 4096
 _DIGITS_ALONE = frozenset({"sha", "sha256"})
 """Keys of a digest without its algorithm: charts write `{{ .repository }}:{{ .tag }}@sha256:{{ .sha }}`."""
 _ALGORITHM = "sha256:"
-_DIGITS = re.compile("(?:sha256:)?[0-9a-f]{64}")
+_COMMIT = re.compile("(?:.*-g)?[0-9a-f]{7,40}|main|master|develop|trunk|HEAD", re.IGNORECASE)
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _WRITE_OUT = "Write it out, or make the whole of it a placeholder."
@@ -219,9 +219,8 @@ class _Finder:
 
     def _is_commit(self, key: str, node: Node) -> bool:
         """Whether it is the commit that something was built from, or its branch, and no place for a digest."""
-        scalar = self._scalar(node) if key in _DIGITS_ALONE else None
-        text = "" if scalar is None else scalar.value.strip()
-        return text not in ("", *_NULLS) and _DIGITS.fullmatch(text) is None
+        scalar = self._scalar(node) if key == "sha" else None
+        return scalar is not None and _COMMIT.fullmatch(scalar.value.strip()) is not None
 
     def _look_at_parts(
         self, mapping: Pairs, nodes: Mapping[Slot, Node], hint: str, *, is_name_fixed: bool = False

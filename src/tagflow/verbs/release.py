@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ def _conclude(context: Context, propose: Callable[[], Proposal], options: Option
     if options.confirm is not None and asked:
         options.confirm(planned)
     if asked or planned.gates:
-        proposal = _propose_again(propose, proposal, planned)
+        proposal = _propose_again(context, propose, proposal, planned)
     return carry_out(context, proposal, planned, options.receipt)
 
 
@@ -238,14 +238,15 @@ def _refused(errors: Sequence[TagflowError], planned: Outcome) -> TagflowError:
     return error
 
 
-def _propose_again(propose: Callable[[], Proposal], before: Proposal, planned: Outcome) -> Proposal:
+def _propose_again(context: Context, propose: Callable[[], Proposal], before: Proposal, planned: Outcome) -> Proposal:
     """The same proposal by what stands now, after gates ran or a question was answered.
 
     :raises TagflowError: every reason against it now, a hold or freeze among them that came meanwhile, whatever was set
         aside before; ``release.overtaken`` where it comes out otherwise.
     """
     proposal = propose()
-    came = _ordered_meanwhile(before, proposal)
+    known = {about for error in proposal.decision.refusals for about in _about(error)}
+    came = [it for it in _ordered_meanwhile(before, proposal, context.now()) if known.isdisjoint(_about(it))]
     if proposal.decision.refusals or came:
         raise _refused([*proposal.decision.refusals, *came], planned)
     if _intended(proposal.decision.plan) != _intended(planned.plan):
@@ -258,12 +259,17 @@ def _propose_again(propose: Callable[[], Proposal], before: Proposal, planned: O
     return proposal
 
 
-def _ordered_meanwhile(before: Proposal, proposal: Proposal) -> list[TagflowError]:
+def _about(error: TagflowError) -> set[tuple[object, object]]:
+    return {(it.get("code"), it.get("image")) for it in error.details}
+
+
+def _ordered_meanwhile(before: Proposal, proposal: Proposal, at: datetime) -> list[TagflowError]:
     """The holds and freezes that hit this plan and that somebody ordered since it was proposed: an override sets aside
     what stood there when it was given, and a rollback would lift a hold."""
     errors: list[TagflowError] = []
     prospects, old = proposal.decision.prospects, before.decision.prospects
     environment = proposal.decision.plan.request.environment
+    hint = f"Look at `tagflow status {environment}`."
     for step in proposal.decision.plan.steps:
         if step.image not in old or step.action in ("abort", "adopt"):
             continue
@@ -272,11 +278,15 @@ def _ordered_meanwhile(before: Proposal, proposal: Proposal) -> list[TagflowErro
             if hold.version == step.version or (hold.digest is not None and hold.digest == step.digest):
                 message = f"{step.image} {hold.version} was put on hold in {environment} meanwhile by {hold.by}"
                 message += f": {hold.reason}"
-                errors.append(Refused("promotion.held", message, details=[_detail("promotion.held", step, message)]))
+                errors.append(
+                    Refused("promotion.held", message, hint=hint, details=[_detail("promotion.held", step, message)])
+                )
         freeze = now.freeze if step.action != "rollback" else None
-        if freeze is not None and freeze != then.freeze:
+        if freeze is not None and freeze != then.freeze and (freeze.until is None or at < freeze.until):
             message = f"{environment} was frozen meanwhile by {freeze.by}: {freeze.reason}"
-            errors.append(Refused("promotion.frozen", message, details=[_detail("promotion.frozen", step, message)]))
+            errors.append(
+                Refused("promotion.frozen", message, hint=hint, details=[_detail("promotion.frozen", step, message)])
+            )
     return errors
 
 

@@ -21,7 +21,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, target_of
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
 from tagflow.domain.state import Release, State
-from tagflow.errors import ContentMissing, HistoryBroken, RecordMissing, TagflowError
+from tagflow.errors import ContentMissing, HistoryBroken, TagflowError
 from tagflow.execute.compose import RecordWriter
 from tagflow.execute.run import execute
 from tagflow.execute.sign import need_key
@@ -249,15 +249,12 @@ def _set_aside(context: Context, environment: Environment) -> list[str]:
     for seen in observations:
         position = seen.standing.position
         broken = isinstance(position, Broken) and isinstance(position.error, HistoryBroken)
-        unread = {tag: observer.why_unread(seen.target.history, tag) for tag in seen.records}
-        if any(isinstance(error, RecordMissing) for error in unread.values()):
-            continue  # what it says, a hold perhaps, is not known
         if not broken and not seen.doubtful:
             continue
         bare = structs.replace(seen.standing, error=None)
         if not isinstance(bare.position, Recorded | Empty):
             continue
-        tags = {tag for tag, error in unread.items() if error is not None}
+        tags = {tag for tag in seen.records if observer.why_unread(seen.target.history, tag) is not None}
         tags |= {it.tag for it in seen.doubtful}
         state = structs.replace(bare.state, ignored=bare.state.ignored | tags)
         head = bare.head
