@@ -31,8 +31,16 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_while_a_gate_runs_the_plan_is_told(desk: Desk, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [signal.SIGINT],
+        [signal.SIGTERM],
+        [signal.SIGHUP],
+        [signal.SIGHUP, signal.SIGHUP],  # by the shell of a terminal that goes away, and by the system when that ends
+    ],
+)
+def test_while_a_gate_runs_the_plan_is_told(desk: Desk, numbers: list[signal.Signals]) -> None:
     command = [sys.executable, "-m", "tagflow", "promote", "v1.0", "--to", "prod", "-o", "json"]
     environ = surroundings(desk.path, {})
     with subprocess.Popen(
@@ -47,35 +55,14 @@ def test_while_a_gate_runs_the_plan_is_told(desk: Desk, number: signal.Signals) 
         while not (desk.path / "runs").exists():
             assert one.poll() is None, one.stderr.read() if one.stderr else ""
             time.sleep(0.01)
-        one.send_signal(number)
+        for number in numbers:
+            one.send_signal(number)
         out, err = one.communicate()
     done = Done(one.returncode, out, err)
     assert (done.status, done.document["error"]["code"]) == (130, "run.interrupted")
     moves = [it["tag"] for it in done.result["plan"]["moves"] if it["kind"] == "environment"]
     assert moves == ["prod", "prod"]
     assert desk.tag("frontend", "prod") is None
-
-
-def test_a_terminal_that_goes_away_says_so_twice(desk: Desk) -> None:
-    """By the shell, and by the system when that ends: the second one must not end the process at once."""
-    command = [sys.executable, "-m", "tagflow", "promote", "v1.0", "--to", "prod", "-o", "json"]
-    with subprocess.Popen(
-        command,
-        cwd=desk.path,
-        env=surroundings(desk.path, {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=hearing,
-    ) as one:
-        while not (desk.path / "runs").exists():
-            assert one.poll() is None
-            time.sleep(0.01)
-        one.send_signal(signal.SIGHUP)
-        one.send_signal(signal.SIGHUP)
-        out, err = one.communicate()
-    done = Done(one.returncode, out, err)
-    assert (done.status, done.document["error"]["code"]) == (130, "run.interrupted")
 
 
 def test_a_signal_while_the_line_is_parsed(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
