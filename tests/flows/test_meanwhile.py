@@ -87,3 +87,16 @@ def test_a_rollback_to_what_is_held_meanwhile(world: World) -> None:
     assert set(world.runs("prod").values()) == {"v1.1.0"}
     rollback(world.context(), Request("rollback", "prod"), Options(confirm=lambda _: None))
     assert set(world.runs("prod").values()) == {"v1.0.0"}
+
+
+def test_a_freeze_while_a_release_is_finished(world: World) -> None:
+    """A release that was begun is finished without asking a freeze, whenever that came."""
+    assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 4)
+    assert "interrupted" in world.states("prod").values()
+
+    def meanwhile() -> None:
+        with fails("release.interrupted", 5):  # written down all the same
+            world.freeze("prod", reason="incident 42")
+
+    promoting(world, (), meanwhile)
+    assert set(world.runs("prod").values()) == {"v1.1.0"}

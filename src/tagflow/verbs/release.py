@@ -265,10 +265,10 @@ def _about(error: TagflowError) -> set[tuple[object, object]]:
 
 def _ordered_meanwhile(before: Proposal, proposal: Proposal, at: datetime) -> list[TagflowError]:
     """The holds and freezes that hit this plan and that somebody ordered since it was proposed: an override sets aside
-    what stood there when it was given, and a rollback would lift a hold."""
+    what stood there when it was given, and a rollback would lift a hold. What was begun is finished in a freeze."""
     errors: list[TagflowError] = []
     prospects, old = proposal.decision.prospects, before.decision.prospects
-    environment = proposal.decision.plan.request.environment
+    environment, resumes = proposal.decision.plan.request.environment, proposal.decision.plan.resumes
     hint = f"Look at `tagflow status {environment}`."
     for step in proposal.decision.plan.steps:
         if step.image not in old or step.action in ("abort", "adopt"):
@@ -281,7 +281,7 @@ def _ordered_meanwhile(before: Proposal, proposal: Proposal, at: datetime) -> li
                 errors.append(
                     Refused("promotion.held", message, hint=hint, details=[_detail("promotion.held", step, message)])
                 )
-        freeze = now.freeze if step.action != "rollback" else None
+        freeze = None if step.action == "rollback" or resumes is not None else now.freeze
         if freeze is not None and freeze != then.freeze and (freeze.until is None or at < freeze.until):
             message = f"{environment} was frozen meanwhile by {freeze.by}: {freeze.reason}"
             errors.append(
