@@ -6,6 +6,7 @@ import ast
 import gc
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -28,15 +29,30 @@ from tests.registries.simulator import simulated_registry
 PAGE = (ROOT / "docs" / "api.md").read_text()
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A directory with a policy and two releases to push."""
-    made = Desk(tmp_path)
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """Two releases: v1.0 is in prod, v1.1 in test."""
+    made = Desk(tmp_path_factory.mktemp("released"))
     made.write(POLICY)
     for name in ("frontend", "backend"):
         for version in ("v1.0", "v1.1"):
-            images.index(LayoutStore(Repository(f"oci:{tmp_path}/build", name)), seed=name + version, tag=version)
+            images.index(LayoutStore(Repository(f"oci:{made.path}/build", name)), seed=name + version, tag=version)
+    before = Path.cwd()
+    os.chdir(made.path)
+    try:
+        flow = Tagflow("promotion.yaml", actor="robot", environ={})
+        for version in ("v1.0", "v1.1"):
+            flow.push(version, sources(version))
+            flow.promote(version, to="test")
+        flow.promote("v1.0", to="prod")
+    finally:
+        os.chdir(before)
     return made
+
+
+@pytest.fixture
+def desk(released: Desk, tmp_path: Path) -> Desk:
+    return released.copied(tmp_path)
 
 
 def sources(version: str) -> dict[str, str]:
@@ -45,14 +61,8 @@ def sources(version: str) -> dict[str, str]:
 
 @pytest.fixture
 def flow(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Tagflow:
-    """v1.0 is in prod, v1.1 in test."""
     monkeypatch.chdir(desk.path)
-    made = Tagflow("promotion.yaml", actor="robot", environ={})
-    for version in ("v1.0", "v1.1"):
-        made.push(version, sources(version))
-        made.promote(version, to="test")
-    made.promote("v1.0", to="prod")
-    return made
+    return Tagflow("promotion.yaml", actor="robot", environ={})
 
 
 def running(flow: Tagflow, environment: str) -> set[str | None]:

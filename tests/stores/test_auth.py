@@ -174,18 +174,27 @@ class TestBearer:
         assert len(tokens.requests) == 1
 
 
+@pytest.fixture(scope="module")
+def twenty(token_registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Twenty repositories, in each of which ``v1`` stands."""
+    environ = token_registry.environ(tmp_path_factory.mktemp("twenty"))
+    host = RegistryHost(token_registry.host, Settings(environ=environ, retry=QUICK, writes=True))
+    paths = [token_registry.fresh().path for _ in range(20)]
+    for path in paths:
+        images.image(host.store(path), tag="v1")
+    host.close()
+    return paths
+
+
 @pytest.mark.usefixtures("_as_ever")
 class TestOneTokenForSeveral:
     """The first is for one repository, and tells whether tokens say what they are good for."""
 
     @pytest.fixture
-    def stores(self, token_registry: RegistryServer, connect: Opener) -> list[RegistryStore]:
-        """Twenty repositories, opened and not yet asked, in each of which ``v1`` stands."""
-        paths = [token_registry.fresh().path for _ in range(20)]
-        for path in paths:
-            images.image(connect(token_registry.host, LOGIN, writes=True).store(path), tag="v1")
+    def stores(self, token_registry: RegistryServer, twenty: list[str], connect: Opener) -> list[RegistryStore]:
+        """They are opened and not yet asked."""
         host = connect(token_registry.host, LOGIN)
-        return [host.store(path) for path in paths]
+        return [host.store(path) for path in twenty]
 
     @staticmethod
     def ask(tokens: TokenServer, stores: list[RegistryStore]) -> list[int]:
