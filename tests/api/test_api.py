@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -356,6 +357,9 @@ def test_no_connection_is_left_behind(tmp_path: Path) -> None:
                 assert flow.status("dev")[0].environments[0].state == "empty"
                 with pytest.raises(NotFound):
                     flow.promote("v9.9", to="dev")
+            for thread in threading.enumerate():  # what was still being opened is closed as soon as it is open
+                if thread.name == "tagflow-connect":
+                    thread.join(30)
             assert connections_to(int(server.host.rpartition(":")[2])) == 0
         finally:
             gc.enable()
