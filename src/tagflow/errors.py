@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 Detail = Mapping[str, object]
+R = TypeVar("R")
 
 
 class TagflowError(Exception):
@@ -24,7 +25,7 @@ class TagflowError(Exception):
         self.hint = hint
         self.details = tuple(details)
         self.result: object | None = None
-        """What was planned before it failed, for the ``result`` of the JSON document."""
+        """What was planned before it failed, or could be seen all the same, for the ``result`` of the JSON document."""
         self.causes: tuple[TagflowError, ...] = ()
         """The errors that it was put together from, where there are several."""
 
@@ -178,6 +179,19 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
     )
     combined.causes = tuple(cause for error in ranked for cause in error.causes or (error,))
     return combined
+
+
+def whole(found: R, errors: Sequence[TagflowError]) -> R:
+    """What was found, where nothing could not be looked at.
+
+    :raises TagflowError: the errors as one, with what was found as its ``result``: one repository that may not be read
+        is no reason to say nothing of the others.
+    """
+    if errors:
+        error = combine(errors)
+        error.result = found
+        raise error
+    return found
 
 
 def _kind(error: TagflowError) -> type[TagflowError]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,6 +24,8 @@ from tagflow.cli.line import under
 from tagflow.cli.text import clean, columns, escaped, is_fancy, styled, wrap
 from tagflow.domain.times import parse_duration
 from tagflow.errors import Interrupted, PartlyApplied, StoreError, TagflowError, UsageError
+
+T = TypeVar("T")
 
 _GRACE = 1.0
 """Seconds past the limit. All waits know the limit and end by themselves; a vendor's library may not."""
@@ -226,6 +228,18 @@ class Session(Struct, frozen=True):
             return
         with output():
             print(shown, flush=True)
+
+    def seen(self, look: Callable[[], T], document: Callable[[Any], object], text: Callable[[Any], str]) -> T:
+        """What a look finds. Where something could not be looked at, the rest is shown before the error goes on."""
+        try:
+            return look()
+        except TagflowError as error:
+            rest = error.result
+            if rest is not None:
+                error.result = document(rest)
+                if not self.is_json:
+                    self.emit(None, lambda: text(rest))
+            raise
 
     def note(self, message: str) -> None:
         """Tell the user something beside the result, on standard error."""

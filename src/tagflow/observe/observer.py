@@ -22,11 +22,11 @@ from tagflow.domain.snapshot import (
 )
 from tagflow.domain.standing import Empty, Recorded, Standing
 from tagflow.domain.tagging import TagScheme
-from tagflow.errors import NotFound, TagflowError
+from tagflow.errors import NotFound, TagflowError, combine
 from tagflow.observe.histories import Histories
 from tagflow.stores.port import Manifest, Store
 from tagflow.stores.transfer.copy import ContentCheck, labels, platforms
-from tagflow.workers import each, run_all
+from tagflow.workers import attempt, each, run_all
 
 Wanted = Callable[[Snapshot], Iterable[Lookup]]
 """The lookups of a request, as far as a snapshot tells: first by tag lists alone, then by standings too."""
@@ -149,10 +149,20 @@ class Observer:
 
     def list_all(self, repositories: Iterable[Repository]) -> None:
         """List the tags of repositories that are not listed yet, side by side."""
-        fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
-        for name in fresh:  # all are opened before any is asked: where they live, one login may do for several
-            self._store(name)
-        each(self._list, fresh, threads=self._context.threads)
+        refused = self._try_to_list(repositories)
+        if refused:
+            raise combine([*refused.values()])
+
+    def listable(self, targets: Sequence[Target]) -> tuple[list[Target], list[TagflowError]]:
+        """Those of some targets whose tags can be listed, and why those of the others cannot.
+
+        :raises TagflowError: where there is none.
+        """
+        refused = self._try_to_list(name for it in targets for name in (it.repository, it.history))
+        rest = [it for it in targets if it.repository not in refused and it.history not in refused]
+        if refused and not rest:
+            raise combine([*refused.values()])
+        return rest, [*refused.values()]
 
     def tags(self, repository: Repository) -> frozenset[str]:
         """All tags of a repository."""
@@ -184,6 +194,14 @@ class Observer:
         return self._histories.why_unread(repository, tag)
 
     # --- inside ------------------------------------------------------------------------------------------------
+
+    def _try_to_list(self, repositories: Iterable[Repository]) -> dict[Repository, TagflowError]:
+        """List the tags of repositories that are not listed yet, side by side; why those are not that cannot be."""
+        fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
+        for name in fresh:  # all are opened before any is asked: where they live, one login may do for several
+            self._store(name)
+        results = attempt(self._list, fresh, threads=self._context.threads)
+        return {name: it for name, it in zip(fresh, results, strict=True) if isinstance(it, TagflowError)}
 
     def _settled(self, targets: Sequence[Target], wanted: Wanted) -> Snapshot:
         """A snapshot for which everything was asked that is wanted by what it says itself: a tag that turns out to be

@@ -14,7 +14,7 @@ from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted
-from tagflow.errors import UsageError
+from tagflow.errors import UsageError, whole
 from tagflow.observe.observer import Observer
 from tagflow.verbs.past import count_until, levels
 from tagflow.verbs.plans import doubts
@@ -132,6 +132,8 @@ def history(
 
     ``limit`` is how many releases at most. ``since`` (aware) leaves out what was written before, by the clocks of those
     who wrote it. No more records are read than that takes. What cannot be read is told in ``unread``.
+
+    :raises TagflowError: where repositories cannot be listed; its ``result`` holds the history of the others.
     """
     if limit is not None and limit < 1:
         raise UsageError(
@@ -140,8 +142,9 @@ def history(
     chosen = context.environment(environment)
     images = [context.image(name) for name in names] or list(context.policy.images)
     observer = Observer(context)
-    snapshot = observer.observe([target_of(context.policy, image, chosen) for image in images])
-    return history_of(observer, environment, list(snapshot.observations.values()), limit, since)
+    targets, errors = observer.listable([target_of(context.policy, image, chosen) for image in images])
+    snapshot = observer.observe(targets)
+    return whole(history_of(observer, environment, list(snapshot.observations.values()), limit, since), errors)
 
 
 def history_of(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,13 +16,12 @@ from tagflow.decide.finish import before_lookups, standing_before
 from tagflow.decide.interrupted import Unfinished, announcement, announcement_lookups, unfinished, way_on
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.history import Proof
-from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Lookup, Observation, Snapshot, target_of
+from tagflow.domain.snapshot import Lookup, Observation, Snapshot, Target, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Standing, Unrecorded
 from tagflow.domain.state import Freeze, Hold, State
 from tagflow.domain.versions import Version
-from tagflow.errors import NotFound, UsageError, suggestion
+from tagflow.errors import NotFound, UsageError, suggestion, whole
 from tagflow.observe.observer import Observer
 
 _DIGEST = re.compile("(?:sha256:)?([0-9a-f]{7,64})")
@@ -94,6 +94,7 @@ def status(context: Context, names: Sequence[str]) -> list[Row]:
     """What runs where, narrowed by environments, images, versions or digests.
 
     :raises NotFound: ``status.unknown`` for a word that is none of these.
+    :raises TagflowError: where repositories cannot be read; its ``result`` holds the rows of the others.
     """
     return look(context, Observer(context), names)
 
@@ -107,7 +108,9 @@ def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row
         for environment in context.policy.environments
         if not narrow.environments or environment.name in narrow.environments
     ]
-    return _rows(context, observer, images, environments, narrow)
+    targets = [target_of(context.policy, image, environment) for image in images for environment in environments]
+    seen, errors = observer.listable(targets)
+    return whole(_rows(context, observer, seen, narrow), errors)
 
 
 def parse_filter(context: Context, names: Sequence[str]) -> Filter:
@@ -142,16 +145,14 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
     )
 
 
-def _rows(
-    context: Context, observer: Observer, images: list[Image], environments: list[Environment], narrow: Filter
-) -> list[Row]:
-    targets = [target_of(context.policy, image, environment) for image in images for environment in environments]
+def _rows(context: Context, observer: Observer, targets: Sequence[Target], narrow: Filter) -> list[Row]:
     snapshot = observer.observe(targets, status_lookups)
     now = context.now()
+    environments = dict.fromkeys(target.environment for target in targets)
     releases = [release for environment in environments for release in unfinished(snapshot, environment)]
     rows = []
-    for image in images:
-        cells = [_cell(snapshot, snapshot.of(image, environment), releases, now) for environment in environments]
+    for image, several in groupby(targets, key=lambda target: target.image):
+        cells = [_cell(snapshot, snapshot.observations[target], releases, now) for target in several]
         kept = tuple(cell for cell in cells if matches(context, narrow, cell))
         if kept or not narrow.narrows_cells:
             rows.append(Row(image.name, kept))

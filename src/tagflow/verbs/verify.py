@@ -13,7 +13,7 @@ from tagflow.decide.audit import audit, audit_lookups, older_images
 from tagflow.decide.finding import Finding
 from tagflow.decide.interrupted import unfinished, way_on
 from tagflow.domain.snapshot import Snapshot, Target, target_of
-from tagflow.errors import Conflict
+from tagflow.errors import Conflict, combine, whole
 from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import read_receipt, what_is_lost
 
@@ -36,21 +36,28 @@ def check(context: Context, names: Sequence[str], expect: Path | None = None, *,
     heads that were lost since it was written, too. ``deep``: whether every image that a rollback may go back to is
     whole, not only what runs and what is next.
 
-    :raises TagflowError: where something could not be looked at; ``receipt.invalid``.
+    :raises TagflowError: where something could not be looked at: its ``result`` holds what was found of the
+        repositories that could be listed; ``receipt.invalid``.
     """
     receipt = read_receipt(expect) if expect is not None else None
     if receipt is not None and names and receipt.environment not in names:
         names = [*names, receipt.environment]
     environments = [context.environment(name) for name in names] or list(context.policy.environments)
-    targets = [
-        target_of(context.policy, image, environment) for environment in environments for image in context.policy.images
-    ]
     observer = Observer(context)
+    targets, errors = observer.listable(
+        [
+            target_of(context.policy, image, environment)
+            for environment in environments
+            for image in context.policy.images
+        ]
+    )
+    if errors and receipt is not None:  # what is lost cannot be told from what is not seen
+        raise combine(errors)
     snapshot = observer.observe(targets, lambda known: audit_lookups(known, targets, deep=deep))
     unread = {target: _unread(observer, snapshot, target) for target in targets}
     findings = [_with_way_on(context, snapshot, it) for it in audit(snapshot, targets, unread, deep=deep)]
     lost = [] if receipt is None else what_is_lost(receipt, snapshot, str(expect))
-    return Verified([*lost, *findings], 0 if deep else older_images(snapshot, targets))
+    return Verified(whole([*lost, *findings], errors), 0 if deep else older_images(snapshot, targets))
 
 
 def _with_way_on(context: Context, snapshot: Snapshot, finding: Finding) -> Finding:

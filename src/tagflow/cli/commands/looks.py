@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,11 @@ from tagflow.cli.app import EnvironmentName, Names, command
 from tagflow.cli.completion import words
 from tagflow.cli.session import Session
 from tagflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from tagflow.context import Context
+    from tagflow.verbs.history import History
+    from tagflow.verbs.repair import Repaired
 
 
 @command("status")
@@ -47,7 +52,12 @@ def status(
         from tagflow.verbs.status import status as find
 
         context = wiring.context(session)
-        rows = find(context, names or [])
+        rows = session.seen(
+            lambda: find(context, names or []),
+            documents.status,
+            # No command is told: it might leave out those that could not be seen.
+            lambda rest: text(rest, context.policy, context.now(), advise=False),
+        )
     else:
         from tagflow.cli.report.page import write_report
 
@@ -95,8 +105,12 @@ def history(
 
     context = wiring.context(session)
     moment = parse_moment(since, context.now(), ahead=False) if since else None
-    chronicle = read(context, environment, names or [], limit, moment)
-    session.emit(documents.history(chronicle), lambda: text(chronicle, len(context.image_names)))
+
+    def told(chronicle: History) -> str:
+        return text(chronicle, len(context.image_names))
+
+    chronicle = session.seen(lambda: read(context, environment, names or [], limit, moment), documents.history, told)
+    session.emit(documents.history(chronicle), lambda: told(chronicle))
 
 
 @command("verify")
@@ -138,10 +152,16 @@ def verify(
         raise UsageError("usage.invalid", "--dry-run goes with --repair", hint="Without --repair nothing is changed.")
     printed = _printed(running, environments or []) if running else None
     told = ""
-    with counter("checking") as questions:
-        context = wiring.context(session, writes=repair and not dry_run, questions=questions)
-        repaired = mend(context, environments or [], dry_run=dry_run, expect=expect, deep=deep) if repair else None
-        found = Verified(repaired.left) if repaired else check(context, environments or [], expect, deep=deep)
+
+    def look() -> tuple[Context, Repaired | None, Verified]:
+        with counter("checking") as questions:
+            context = wiring.context(session, writes=repair and not dry_run, questions=questions)
+            if not repair:
+                return context, None, check(context, environments or [], expect, deep=deep)
+            repaired = mend(context, environments or [], dry_run=dry_run, expect=expect, deep=deep)
+            return context, repaired, Verified(repaired.left)
+
+    context, repaired, found = session.seen(look, documents.verify, text)
     findings = tuple(found.findings)
     if repaired:
         for line in mended(repaired.done, context.image_names):

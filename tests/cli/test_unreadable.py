@@ -1,0 +1,136 @@
+"""What looks tells of the images that can be read, where one repository cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tagflow import StoreError, Tagflow
+from tagflow.stores.registry.http.pace import Settings
+from tagflow.stores.registry.store import RegistryHost
+from tests import images
+from tests.cli.runner import Desk
+from tests.registries.simulator import Quirks, simulated_registry
+from tests.standin import Say, instead
+
+POLICY = """\
+version: 1
+registry: {there}
+images: {{frontend: frontend, backend: back_end, third: third}}
+environments:
+  dev: {{}}
+  test: {{}}
+  prod: {{registry: "{elsewhere}"}}
+"""
+NAMES = ("frontend", "backend", "third")
+
+
+@pytest.fixture
+def three(desk: Desk) -> Desk:
+    """v1.0 of three images is in prod, which lives elsewhere than dev and test."""
+    desk.write(POLICY.format(there="oci:./registry", elsewhere="oci:./other"))
+    desk.build("v1.0", *NAMES)
+    for environment in ("dev", "test", "prod"):
+        desk.act("promote", "v1.0", "--to", environment)
+    return desk
+
+
+@pytest.fixture
+def damaged(three: Desk) -> Desk:
+    """One repository of dev and test cannot be read."""
+    (three.path / "registry/back_end/index.json").write_text("{nonsense")
+    return three
+
+
+def test_status_shows_the_others(damaged: Desk) -> None:
+    done = damaged.quickly("status")
+    assert done.status == 6
+    assert [line.split() for line in done.out.splitlines()] == [
+        ["IMAGE", "dev", "test", "prod"],
+        ["frontend", "v1.0", "v1.0", "v1.0"],
+        ["third", "v1.0", "v1.0", "v1.0"],
+        ["backend", "v1.0"],
+    ]
+    assert "error[layout.corrupt]" in done.err
+    assert "back_end" in done.err
+
+
+def test_status_tells_programs_of_the_others(damaged: Desk) -> None:
+    document = damaged.json("status")
+    assert document["exit_code"] == 6
+    assert document["error"]["code"] == "layout.corrupt"
+    seen = {row["image"]: [it["environment"] for it in row["environments"]] for row in document["result"]["images"]}
+    assert seen == {"frontend": ["dev", "test", "prod"], "backend": ["prod"], "third": ["dev", "test", "prod"]}
+
+
+def test_no_command_leaves_out_what_could_not_be_seen(three: Desk) -> None:
+    three.build("v1.1", *NAMES)
+    three.act("promote", "v1.1", "--to", "dev")
+    assert "tagflow promote v1.1 --to test" in three.quickly("status").out
+    (three.path / "registry/back_end/index.json").write_text("{nonsense")
+    done = three.quickly("status")
+    assert (done.status, "tagflow promote" in done.out) == (6, False)
+
+
+def test_history_and_verify_do_so_too(damaged: Desk) -> None:
+    index = damaged.path / "registry/third/index.json"
+    index.write_text(index.read_text().replace("v1.0-test", "v1.0-tast"))
+    told = damaged.json("history", "dev")
+    assert told["exit_code"] == 6
+    assert [it["image"] for it in told["result"]["entries"]] == ["frontend", "third"]
+    found = damaged.json("verify")
+    assert found["exit_code"] == 6
+    assert [(it["image"], it["problem"]) for it in found["result"]["findings"]] == [("third", "anchor.missing")]
+    text = damaged.quickly("verify")
+    assert text.status == 6
+    assert "v1.0-test" in text.out
+    assert "as the history says" not in text.out
+
+
+def test_nothing_is_put_right_where_not_all_can_be_seen(damaged: Desk) -> None:
+    index = damaged.path / "registry/third/index.json"
+    index.write_text(index.read_text().replace("v1.0-test", "v1.0-tast"))
+    before = damaged.files()
+    assert damaged.json("verify", "--repair")["exit_code"] == 6
+    assert damaged.files() == before
+
+
+def test_where_none_can_be_seen_there_is_no_result(damaged: Desk) -> None:
+    for name in ("registry/frontend", "registry/third", "other/frontend", "other/back_end", "other/third"):
+        (damaged.path / name / "index.json").write_text("{nonsense")
+    for command in (("status",), ("history", "prod"), ("verify",)):
+        document = damaged.json(*command)
+        assert (document["exit_code"], document["result"]) == (6, None)
+        assert damaged.quickly(*command).out == ""
+
+
+def test_the_library_hands_over_the_rows_of_the_others(damaged: Desk) -> None:
+    flow = Tagflow(damaged.path / "promotion.yaml", environ={})
+    with pytest.raises(StoreError) as caught:
+        flow.status("test")
+    rows = caught.value.result
+    assert isinstance(rows, list)
+    assert [(row.image, row.environments[0].version) for row in rows] == [("frontend", "v1.0"), ("third", "v1.0")]
+
+
+@pytest.fixture
+def refusing(desk: Desk) -> Iterator[Desk]:
+    """The same on a registry that lets nobody list the tags of one repository any more."""
+    with simulated_registry(Quirks()) as (_, server):
+        desk.write(POLICY.format(there=f"{server.host}/acme", elsewhere=f"{server.host}/prod"))
+        host = RegistryHost(server.host, Settings(environ={}, writes=True))
+        for name in ("frontend", "back_end", "third"):
+            images.index(host.store(f"acme/{name}"), seed=name, tag="v1.0")
+        host.close()
+        for environment in ("dev", "test", "prod"):
+            desk.act("promote", "v1.0", "--to", environment)
+        server.overrides.append(instead(Say(403), "GET", "/acme/back_end/tags/list"))
+        yield desk
+
+
+def test_a_repository_that_may_not_be_read(refusing: Desk) -> None:
+    document = refusing.json("status", "test")
+    assert document["exit_code"] == 6
+    assert [row["image"] for row in document["result"]["images"]] == ["frontend", "third"]
+    assert "acme/back_end" in document["error"]["message"]
