@@ -193,6 +193,25 @@ def test_what_is_held_or_lower_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> 
         assert not any("tagflow promote" in line for line in shown(rows(odd), monkeypatch))
 
 
+def test_what_is_held_and_runs_is_told_with_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(count: int) -> Callable[[str, str], dict[str, Any]]:
+        def odd(image: str, environment: str) -> dict[str, Any]:
+            runs = environment == "prod-us" and image in NAMES[:count]
+            return {"version": "v1.3", "holds": ("v1.3",)} if runs else {"version": "v1.2"}
+
+        return odd
+
+    for count, command in (
+        (40, "rollback prod-us"),
+        (2, f"rollback prod-us {' '.join(NAMES[:2])}"),
+        (9, "verify prod-us"),
+    ):
+        lines = shown(rows(held(count)), monkeypatch)
+        [at] = [number for number, line in enumerate(lines) if "prod-us runs v1.3, which is held there" in line]
+        assert f"tagflow {command}  # " in "\n".join(lines[at:])
+        assert not any("prod-us holds" in line for line in lines)
+
+
 def test_unknown_builds_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(image: str, environment: str) -> dict[str, Any]:
         if environment != "prod-us" or image not in NAMES[:10]:

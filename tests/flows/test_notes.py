@@ -15,6 +15,15 @@ from tagflow.verbs.repair import repair
 from tests.flows.world import World, fails
 from tests.memory import WRITES
 
+POLICY = """\
+version: 1
+registry: registry.test/acme
+images: {app: app, api: api}
+environments:
+  dev: {}
+  prod: {floating: [latest]}
+"""
+
 
 @pytest.fixture
 def world() -> World:
@@ -89,6 +98,50 @@ def test_a_lift_says_what_is_held_still_as_the_same_bytes(world: World) -> None:
     world.hold("prod", "frontend=v1.1.1")
     assert world.hold("prod", "frontend=v1.1.1", lift=True).notes == (told,)
     assert world.hold("prod", "frontend=v1.1.0", lift=True).notes == ()
+
+
+class TestWhatANoteLeaves:
+    """It moves no tag: what runs, and where a floating tag stands, is told with the way on."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        world = World(POLICY)
+        for version in ("v1.0.0", "v1.1.0"):
+            world.through(version, "dev", "prod")
+        return world
+
+    def test_what_is_held_runs_and_is_the_latest(self, world: World) -> None:
+        assert world.hold("prod", "v1.1.0").notes == (
+            "v1.1.0 still runs in prod: `tagflow rollback prod` goes back",
+            "latest belongs to v1.0.0 now: `tagflow verify prod --repair` moves it",
+        )
+
+    def test_the_way_on_leads_on(self, world: World) -> None:
+        world.hold("prod", "v1.1.0")
+        repair(world.context(), ["prod"])
+        assert [world.tag(it, "latest") for it in ("app", "api")] == [world.tag(it, "v1.0.0") for it in ("app", "api")]
+        told = "latest belongs to v1.1.0 now: `tagflow verify prod --repair` moves it"
+        assert world.hold("prod", "v1.1.0", lift=True).notes == (told,)
+        repair(world.context(), ["prod"])
+        assert world.hold("prod", "v1.0.0").notes == ()
+        assert world.tag("app", "latest") == world.tag("app", "v1.1.0")
+
+    def test_of_one_image_it_is_named(self, world: World) -> None:
+        assert world.hold("prod", "api=v1.1.0").notes == (
+            "v1.1.0 of api still runs in prod: `tagflow rollback prod api` goes back",
+            "latest of api belongs to v1.0.0 now: `tagflow verify prod --repair` moves it",
+        )
+        assert world.rollback("prod", "api").applied
+        assert world.runs("prod") == {"app": "v1.1.0", "api": "v1.0.0"}
+        assert world.tag("api", "latest") == world.tag("api", "v1.0.0")
+
+    def test_the_same_bytes_are_held_under_another_name(self, world: World) -> None:
+        world.build("v1.1.0-rc.1", "api", seed="api v1.1.0")
+        assert world.hold("prod", "api=v1.1.0-rc.1").notes[0].startswith("v1.1.0-rc.1 of api still runs in prod: ")
+
+    def test_where_none_is_left_a_floating_tag_keeps_its_place(self, world: World) -> None:
+        world.hold("prod", "v1.0.0")
+        assert world.hold("prod", "v1.1.0").notes == ("v1.1.0 still runs in prod: `tagflow rollback prod` goes back",)
 
 
 def test_twice_and_a_lift_of_nothing_change_nothing(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from tagflow.decide.interrupted import Unfinished, announcement_lookups, unfinis
 from tagflow.decide.targets import Wanted, parse_targets
 from tagflow.domain.history import Action
 from tagflow.domain.intent import compact
+from tagflow.domain.lines import lines_of, winner
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment, find_environment
 from tagflow.domain.reference import Digest, Repository
@@ -113,6 +115,11 @@ def note_lookups(snapshot: Snapshot, note: Note) -> Iterator[Lookup]:
             for spelling in scheme.spellings(wanted.version, snapshot.tags.get(target.repository, frozenset())):
                 for tag in (scheme.combined_tag(spelling, note.environment.name), scheme.version_tag(spelling)):
                     yield TagLookup(target.repository, tag)
+        if snapshot.observations:
+            seen = snapshot.of(wanted.image, note.environment)
+            for tag, best in _winners(seen, wanted.version, lift=note.lift).items():
+                yield TagLookup(seen.target.repository, tag)
+                yield TagLookup(seen.target.repository, seen.combined[best])
     if snapshot.observations:
         yield from announcement_lookups(snapshot, note.environment)
 
@@ -129,7 +136,8 @@ def decide_note(snapshot: Snapshot, note: Note, policy_digest: str, now: datetim
     intent = compact(wanted, [image.name for image in snapshot.policy.images])
     plan = Plan(note.request, policy_digest, steps, intent=intent)
     number = highest_number(snapshot.all_in(note.environment))
-    notes = _still_held(snapshot, note) if note.wanted else left_out(snapshot.all_in(note.environment))
+    notes = [*_still_held(snapshot, note), *_left_as_it_is(snapshot, note, pairs)]
+    notes += [] if note.wanted else left_out(snapshot.all_in(note.environment))
     return Decision(plan, number, {step.image: prospect for step, prospect in pairs}, notes=tuple(notes))
 
 
@@ -216,6 +224,45 @@ def _still_held(snapshot: Snapshot, note: Note) -> list[str]:
         f" `tagflow hold {name} {' '.join(f'{image}={other}' for image in named)} --lift --reason WHY`"
         for (version, other), named in images.items()
     ]
+
+
+def _left_as_it_is(snapshot: Snapshot, note: Note, pairs: Sequence[tuple[Step, Prospect]]) -> Iterator[str]:
+    """What a hold, or its end, does not do itself, as it moves no tag: what is held may run, and a floating tag may
+    belong elsewhere now."""
+    name, everything = note.environment.name, len(snapshot.policy.images)
+    running: dict[str, list[str]] = {}
+    behind: dict[tuple[str, str], list[str]] = {}
+    for step, prospect in pairs if note.wanted else ():
+        seen, version = prospect.seen, snapshot.scheme.parse_label(step.version)
+        standing = seen.standing
+        if not note.lift and standing.digest and (standing.digest == step.subject or standing.version == step.version):
+            running.setdefault(str(step.version), []).append(step.image)
+        if version is None or any(hold.digest == step.subject for hold in prospect.state.holds if note.lift):
+            continue
+        for tag, best in _winners(seen, version, lift=note.lift).items():
+            stands, belongs = (snapshot.digest(seen.target.repository, it) for it in (tag, seen.combined[best]))
+            if stands and stands != belongs and (note.lift or stands == step.subject):
+                behind.setdefault((tag, snapshot.scheme.version_tag(best)), []).append(step.image)
+    for label, images in running.items():
+        of, back = ("", "") if len(images) == everything else (f" of {', '.join(images)}", f" {' '.join(images)}")
+        yield f"{label}{of} still runs in {name}: `tagflow rollback {name}{back}` goes back"
+    for (tag, label), images in behind.items():
+        of = "" if len(images) == everything else f" of {', '.join(images)}"
+        yield f"{tag}{of} belongs to {label} now: `tagflow verify {name} --repair` moves it"
+
+
+def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Version]:
+    """Where the floating tags belong that a version may have, once it is held or let in again; those left out of which
+    that cannot be said."""
+    scheme = seen.scheme
+    admitted = {*seen.admitted, *({version} & seen.combined.keys())} if lift else seen.admitted - {version}
+    found = {}
+    for tag, line in lines_of(scheme, seen.target.environment, [version]).items():
+        with suppress(UsageError):  # two whose order a reader sees otherwise
+            best = winner(scheme, tag, line, admitted)
+            if best is not None:
+                found[tag] = best
+    return found
 
 
 def _freezes(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Prospect]]:

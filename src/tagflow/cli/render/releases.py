@@ -115,8 +115,8 @@ def _said(it: Outcome) -> str:
     first = it.plan.steps[0]
     done = {
         "hold": f"{first.version} is held",
-        # What is held still, as the same bytes as another version, is told beside it.
-        "unhold": f"the hold of {first.version} is lifted" if it.notes else f"{first.version} may be promoted again",
+        # That it may be promoted again is not said: it may be held still, as the same bytes as another version.
+        "unhold": f"the hold of {first.version} is lifted",
         "freeze": "frozen, nothing is promoted there",
         "thaw": "open again",
     }.get(first.action, first.action)

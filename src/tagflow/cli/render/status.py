@@ -75,8 +75,15 @@ def _odd(
         lift = str(Line("freeze", (environment.name,), (Option("--lift"), Option("--reason", "WHY"))))
         told = f"{environment.name} is frozen{until} by {frozen.by}, {age(frozen.at, now)} ago: {frozen.reason}"
         yield Note(told, commands=((lift, "lifts it"),))
+    by_name = dict(cells)
     for label, several in held.items():
-        yield Note(f"{environment.name} holds {label}", tuple(several))
+        running = tuple(image for image in several if _runs(by_name[image], label))
+        if running:
+            told = f"{environment.name} runs {label}, which is held there"
+            yield Note(told, running, (_way_back(environment.name, running, names),), style="red")
+        rest = tuple(image for image in several if image not in running)
+        if rest:
+            yield Note(f"{environment.name} holds {label}", rest)
     for told, several in forked.items():
         join = str(Line("verify", (environment.name,), (Option("--repair"),)))
         told = f"{environment.name}: {told} was announced beside what runs, and neither had seen the other"
@@ -87,6 +94,21 @@ def _odd(
     if doubted:
         told = f"{environment.name} has records that do not count"
         yield Note(told, tuple(doubted), ((verify, "tells more"),), style="red")
+
+
+def _way_back(environment: str, images: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
+    """The command where images run what is held. Where all do, the last release is one of those to be undone."""
+    if len(images) == len(names):
+        return str(Line("rollback", (environment,))), "goes back"
+    if len(images) > FEW:
+        return str(Line("verify", (environment,))), "tells more"
+    return str(Line("rollback", (environment, *images))), "goes back"
+
+
+def _runs(cell: Cell, label: str) -> bool:
+    """Whether what runs is a version that is held there, or its bytes."""
+    digests = {hold.digest for hold in cell.held if hold.version == label}
+    return cell.version == label or (cell.digest is not None and cell.digest in digests)
 
 
 def _said(cell: Cell) -> str:
