@@ -105,6 +105,20 @@ def test_where_none_can_be_seen_there_is_no_result(damaged: Desk) -> None:
         assert damaged.quickly(*command).out == ""
 
 
+def test_what_needs_all_has_no_result(damaged: Desk) -> None:
+    for command in (
+        ("status", "--html", "page.html"),
+        ("status", "--at", "2026-01-01"),
+        ("diff", "dev", "prod"),
+        ("stats", "dev"),
+        ("rollback", "test"),
+        ("promote", "v1.0", "--to", "test"),
+    ):
+        document = damaged.json(*command)
+        assert (command, document["exit_code"], document["result"]) == (command, 6, None)
+    assert not (damaged.path / "page.html").exists()
+
+
 def test_the_library_hands_over_the_rows_of_the_others(damaged: Desk) -> None:
     flow = Tagflow(damaged.path / "promotion.yaml", environ={})
     with pytest.raises(StoreError) as caught:

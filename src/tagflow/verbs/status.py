@@ -96,11 +96,19 @@ def status(context: Context, names: Sequence[str]) -> list[Row]:
     :raises NotFound: ``status.unknown`` for a word that is none of these.
     :raises TagflowError: where repositories cannot be read; its ``result`` holds the rows of the others.
     """
-    return look(context, Observer(context), names)
+    narrow, targets = _asked(context, names)
+    observer = Observer(context)
+    seen, errors = observer.listable(targets)
+    return whole(_rows(context, observer, seen, narrow), errors)
 
 
 def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row]:
-    """:func:`status`, by an observer that is asked for more afterwards."""
+    """:func:`status`, by an observer that is asked for more afterwards, of all that is asked for or of nothing."""
+    narrow, targets = _asked(context, names)
+    return _rows(context, observer, targets, narrow)
+
+
+def _asked(context: Context, names: Sequence[str]) -> tuple[Filter, list[Target]]:
     narrow = parse_filter(context, names)
     images = [image for image in context.policy.images if not narrow.images or image.name in narrow.images]
     environments = [
@@ -108,9 +116,7 @@ def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row
         for environment in context.policy.environments
         if not narrow.environments or environment.name in narrow.environments
     ]
-    targets = [target_of(context.policy, image, environment) for image in images for environment in environments]
-    seen, errors = observer.listable(targets)
-    return whole(_rows(context, observer, seen, narrow), errors)
+    return narrow, [target_of(context.policy, image, environment) for image in images for environment in environments]
 
 
 def parse_filter(context: Context, names: Sequence[str]) -> Filter:
