@@ -260,6 +260,20 @@ class TestPlacesOfOptions:
         assert "has an empty value" in done.err
 
     @pytest.mark.parametrize(
+        "line",
+        ["promote v1.0 --to dev --save-plan -", "promote v1.0 --to dev --receipt -", "apply -", "approve -",
+         "approve plan.json --out -", "apply plan.json --approval -", "verify --expect -", "pin dev -"],
+    )  # fmt: skip
+    def test_a_dash_is_no_file(self, desk: Desk, line: str) -> None:
+        """A plan would lie in a file of that name, and CI print an empty one."""
+        desk.build("v1.0")
+        before = desk.files()
+        document = desk.json(*shlex.split(line))
+        assert (document["exit_code"], document["error"]["code"]) == (2, "usage.invalid")
+        assert "'-' names no file" in document["error"]["message"]
+        assert desk.files() == before
+
+    @pytest.mark.parametrize(
         ("line", "told"),
         [
             ("freeze prod --lift --until 2h --reason over", "--lift and --until exclude each other"),

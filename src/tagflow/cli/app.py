@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,6 +114,15 @@ def _empty(name: str) -> UsageError:
     return UsageError("usage.invalid", f"{name} has an empty value", hint="An unset variable? Leave out the option.")
 
 
+def _refuse_dashes(given: Mapping[str, object]) -> None:
+    """``-`` is no file: what is written there would lie in one of that name. Two options take it for a stream."""
+    for name, value in given.items():
+        files = value if isinstance(value, list) else [value]
+        if name != "html" and any(isinstance(it, Path) and str(it) == "-" for it in files):
+            hint = "Name a file. Where one is piped, that is /dev/stdin or /dev/stdout."
+            raise UsageError("usage.invalid", "'-' names no file here", hint=hint)
+
+
 _commands: dict[str, typer.Typer] = {}
 
 
@@ -127,6 +136,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def run(**given: Any) -> None:
             globals_given = {key: given.pop(key) for key in _GLOBALS}
             del globals_given["shows_version"]  # it acts by its callback
+            _refuse_dashes(given)
             session = _root().merged(command=name, **globals_given)
             session.perform(lambda: function(session, **given))
 
