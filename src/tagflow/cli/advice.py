@@ -6,16 +6,16 @@ Pure: of the typed line and the policy, nothing else is known. What is advised c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tagflow.cli.commands import COMMANDS
 from tagflow.cli.line import Line, Option
+from tagflow.cli.meant import Names, misspelt, names_of, near
+from tagflow.cli.sources import as_delivery, delivery
 from tagflow.domain.policy import Policy
-from tagflow.domain.tagging import TagScheme
 
 CODES = frozenset(
     {
@@ -53,63 +53,7 @@ _LEAD_ON = {
 }
 """Commands of other tools, and what does that here."""
 _FILLERS = frozenset({"to", "in", "into", "from", "at", "on", "->", "→", "of"})
-_JOINING = ("=", ":", "@", "-", "/", "_")
-"""What people write between a name and a version."""
-_TRANSPORTS = ("docker-daemon:", "docker://", "oci:", "docker-archive:")
-_OCI_ARCHIVE = "oci-archive:"
-_FOREIGN = re.compile(
-    r"podman:|containers-storage:|dir:|ostree:|sif:|tarball:|docker-image:|docker:(?!//)|type=", re.IGNORECASE
-)
-"""What other tools write before a source, and tagflow does not read: no name of an image."""
-_ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _EMPTY = 'An argument is empty. An unset variable? In a script "${VERSION:?}" stops there.'
-
-
-class _Names(Struct, frozen=True):
-    """What the words of a command can be, under a policy."""
-
-    environments: tuple[str, ...]
-    images: tuple[str, ...]
-    is_version: Callable[[str], bool]
-    is_layout: Callable[[str], bool]
-
-    def environment(self, word: str) -> str | None:
-        """The environment that a word names, in any letter case."""
-        return _any_case(word, self.environments)
-
-    def image(self, word: str) -> str | None:
-        """The image that a word names, in any letter case."""
-        return _any_case(word, self.images)
-
-    def version(self, word: str) -> str | None:
-        """The version that a word is, in any letter case."""
-        return next((it for it in (word, word.lower()) if self.is_version(it)), None)
-
-    def target(self, word: str) -> str | None:
-        """A TARGET: VERSION, NAME or NAME=VERSION; NAME:VERSION is read as that."""
-        if version := self.version(word):
-            return version
-        if image := self.image(word):
-            return image
-        for name in self.images:
-            sign, text = word[len(name) : len(name) + 1], word[len(name) + 1 :]
-            joined = word.lower().startswith(name.lower()) and sign in _JOINING
-            if joined and (version := self.version(text)):
-                return f"{name}={version}"
-        return None
-
-    def joins(self, word: str) -> bool:
-        """Whether a word is the name of an image and something behind it: then no other image is meant."""
-        return any(
-            word.lower().startswith(name.lower()) and word[len(name) : len(name) + 1] in _JOINING
-            for name in self.images
-        )
-
-    def delivery(self, word: str) -> str | None:
-        """NAME=SOURCE."""
-        name, _, source = word.partition("=")
-        image = self.image(name)
-        return f"{image}={source}" if image and source.startswith(_TRANSPORTS) else None
 
 
 def advise(line: Line, policy: Policy | None, is_layout: Callable[[str], bool] = lambda _directory: False) -> str:
@@ -123,7 +67,7 @@ def advise(line: Line, policy: Policy | None, is_layout: Callable[[str], bool] =
         return _EMPTY
     if policy is None:
         return ""
-    better = _better(line, _names(policy, is_layout))
+    better = _better(line, names_of(policy, is_layout))
     if better is None or _is_same(line, better):
         return ""
     return f"Type `{better}`." if _shifted(line, better) else f"Did you mean `{better}`?"
@@ -147,16 +91,6 @@ def _shifted(line: Line, better: Line) -> bool:
     return bag(line) == bag(better)
 
 
-def _names(policy: Policy, is_layout: Callable[[str], bool]) -> _Names:
-    scheme = TagScheme(policy)
-    return _Names(
-        tuple(it.name for it in policy.environments),
-        tuple(it.name for it in policy.images),
-        lambda word: scheme.find_version(word) is not None,
-        is_layout,
-    )
-
-
 def _lead_on(line: Line, policy: Policy | None, is_layout: Callable[[str], bool]) -> str:
     """From a command that there is not to the one that is meant."""
     word = line.command.lower()
@@ -169,7 +103,7 @@ def _lead_on(line: Line, policy: Policy | None, is_layout: Callable[[str], bool]
         return f"`tagflow {meant or '--help'}` {_tells(meant)}"
     if policy is not None:
         given = line.saying(meant, line.words, line.options)
-        better = _better(given, _names(policy, is_layout)) or _alone(given, policy)
+        better = _better(given, names_of(policy, is_layout)) or _alone(given, policy)
         if better is not None:
             return f"Did you mean `{better}`?"
     return f"Did you mean `tagflow {meant}`? `tagflow {meant} --help` shows how."
@@ -188,7 +122,7 @@ def _alone(line: Line, policy: Policy) -> Line | None:
     return line if line.command in ("status", "verify", "doctor", "next", "schema", "init") else None
 
 
-def _better(line: Line, names: _Names) -> Line | None:
+def _better(line: Line, names: Names) -> Line | None:
     """The line in order, or None where some word means nothing."""
     order = {
         "promote": _promote,
@@ -207,12 +141,12 @@ def _better(line: Line, names: _Names) -> Line | None:
     return order(line, names) if order else None
 
 
-def _promote(line: Line, names: _Names) -> Line | None:
+def _promote(line: Line, names: Names) -> Line | None:
     """`promote TARGET… --to ENV [--from ENV]`: an environment among the words is where it goes, one behind ``from``
     where it comes from."""
     sources, rest = _after(line.words, "from", names)
     environments, targets = _sorted(rest, names)
-    given = [_near(it.value, names.environments) for it in line.options if it.name == "--to"]
+    given = [near(it.value, names.environments) for it in line.options if it.name == "--to"]
     environments = [*(it for it in given if it), *environments]
     if targets is None or len(set(environments)) != 1:
         return None
@@ -220,13 +154,13 @@ def _promote(line: Line, names: _Names) -> Line | None:
     whole = any(names.version(it) for it in targets)
     if everything == bool(targets) and not whole:
         return None  # nothing says what to move, or two things do
-    source = next(iter(sources), None) or _near(line.value("--from"), names.environments)
+    source = next(iter(sources), None) or near(line.value("--from"), names.environments)
     options = [Option("--to", environments[0]), *([Option("--from", source)] if source else [])]
     left_out = ("--to", "--from", *(["--all"] if whole else []))  # a VERSION is of every image already
     return line.saying("promote", targets, [*options, *line.without(*left_out)])
 
 
-def _rollback(line: Line, names: _Names) -> Line | None:
+def _rollback(line: Line, names: Names) -> Line | None:
     """`rollback ENV [TARGET…]`; whatever `--to` names belongs there, too."""
     moved = [it.value or "" for it in line.options if it.name in ("--to", "--env", "--version", "--from")]
     environments, targets = _sorted([*line.words, *moved], names)
@@ -235,10 +169,10 @@ def _rollback(line: Line, names: _Names) -> Line | None:
     return line.saying("rollback", [environments[0], *targets], line.without("--to", "--env", "--version", "--from"))
 
 
-def _push(line: Line, names: _Names) -> Line | None:
+def _push(line: Line, names: Names) -> Line | None:
     """`push VERSION NAME=SOURCE…`, into the first environment."""
-    deliveries = [names.delivery(word) or _as_delivery(word, names) for word in line.words]
-    rest = [word for word, delivery in zip(line.words, deliveries, strict=True) if delivery is None]
+    deliveries = [delivery(word, names) or as_delivery(word, names) for word in line.words]
+    rest = [word for word, found in zip(line.words, deliveries, strict=True) if found is None]
     versions = [version for word in rest if (version := names.version(word))]
     others = [word for word in rest if names.version(word) is None and word not in _FILLERS]
     to = line.value("--to")
@@ -248,52 +182,7 @@ def _push(line: Line, names: _Names) -> Line | None:
     return line.saying("push", [*versions, *found], line.without("--to")) if found else None
 
 
-def _as_delivery(word: str, names: _Names) -> str | None:
-    """NAME=SOURCE of a word that is only one of both, ``frontend:build``, or whose SOURCE says no transport."""
-    name, equals, text = word.partition("=")
-    source = _with_known_transport(text if equals else word)
-    image = names.image(name if equals else _last_name(source))
-    if not image or source in ("", *_TRANSPORTS) or _FOREIGN.match(source) or _is_version(source, names):
-        return None
-    return f"{image}={_transport(source, names)}{source}"
-
-
-def _transport_of(source: str) -> str:
-    """The transport that a source says; empty where it says none."""
-    return next((it for it in _TRANSPORTS if source.startswith(it)), "")
-
-
-def _with_known_transport(source: str) -> str:
-    """A source whose transport is written with other letters, or is skopeo's for a layout in a tar."""
-    transport = next((it for it in (*_TRANSPORTS, _OCI_ARCHIVE) if source.lower().startswith(it)), "")
-    known = "docker-archive:" if transport == _OCI_ARCHIVE else transport
-    return known + source[len(transport) :]
-
-
-def _last_name(source: str) -> str:
-    """What an image is called by its source alone: ``frontend`` of ``oci:build/frontend:v1.0``."""
-    name = source.removeprefix(_transport_of(source)).partition("@")[0].rpartition("/")[2].partition(":")[0]
-    ending = next((it for it in _ARCHIVE if name.endswith(it)), "")
-    return name.removesuffix(ending)
-
-
-def _transport(source: str, names: _Names) -> str:
-    """What a source that says no transport begins with; nothing before one that does."""
-    if _transport_of(source):
-        return ""
-    if source.endswith(_ARCHIVE) or source.partition(":")[0].endswith(_ARCHIVE):
-        return "docker-archive:"
-    if source.startswith((".", "/")) or names.is_layout(source):
-        return "oci:"
-    host, slash, _ = source.partition("/")
-    return "docker://" if slash and ("." in host or ":" in host or host == "localhost") else "docker-daemon:"
-
-
-def _is_version(text: str, names: _Names) -> bool:
-    return names.version(text) is not None
-
-
-def _environment_first(line: Line, names: _Names) -> Line | None:
+def _environment_first(line: Line, names: Names) -> Line | None:
     """`history ENV [NAME]…`, `hold ENV VERSION`: without an environment, the last one, which people ask about most."""
     moved = [it.value or "" for it in line.options if it.name in ("--to", "--env", "--image")]
     environments, targets = _sorted([*line.words, *moved], names)
@@ -305,19 +194,19 @@ def _environment_first(line: Line, names: _Names) -> Line | None:
     return line.saying(line.command, [*chosen, *targets], line.without("--to", "--env", "--image"))
 
 
-def _one_environment(line: Line, names: _Names) -> Line | None:
+def _one_environment(line: Line, names: Names) -> Line | None:
     """`pin ENV FILE…`, `stats ENV`: the environment stands first, whatever the other words are."""
     moved = [it.value or "" for it in line.options if it.name in ("--to", "--env")]
     words = [*moved, *(word for word in line.words if word not in _FILLERS)]
     found = [word for word in words if names.environment(word)] or words[:1]
-    environment = _near(found[0], names.environments) if found else None
+    environment = near(found[0], names.environments) if found else None
     if environment is None or len(found) > 1:
         return None
     rest = [word for word in words if word != found[0]]
     return line.saying(line.command, [environment, *rest], line.without("--to", "--env"))
 
 
-def _pull(line: Line, names: _Names) -> Line | None:
+def _pull(line: Line, names: Names) -> Line | None:
     """`pull ENV|VERSION [NAME]…`."""
     environments, targets = _sorted(line.words, names)
     if targets is None:
@@ -332,7 +221,7 @@ def _pull(line: Line, names: _Names) -> Line | None:
     return line.saying("pull", [chosen, *images, *(name for name, _, _ in pairs)], line.options)
 
 
-def _tags(line: Line, names: _Names) -> Line | None:
+def _tags(line: Line, names: Names) -> Line | None:
     """`tags VERSION [--env ENV]…`."""
     environments, targets = _sorted(line.words, names)
     if targets is None or len(targets) != 1 or names.version(targets[0]) is None:
@@ -342,17 +231,17 @@ def _tags(line: Line, names: _Names) -> Line | None:
     return line.saying("tags", targets, [*options, *line.without("--env", "--to")])
 
 
-def _only_known(line: Line, names: _Names) -> Line | None:
+def _only_known(line: Line, names: Names) -> Line | None:
     """Words in any order, one of which may be misspelt; of `verify` environments only."""
     known = [*names.environments, *(names.images if line.command == "status" else ())]
     moved = [it.value or "" for it in line.options if it.name in ("--env", "--to", "--image")]
-    words = [_near(word, known) or names.version(word) for word in (*line.words, *moved) if word not in _FILLERS]
+    words = [near(word, known) or names.version(word) for word in (*line.words, *moved) if word not in _FILLERS]
     if None in words:
         return None
     return line.saying(line.command, [it for it in words if it], line.without("--env", "--to", "--image"))
 
 
-def _sorted(words: Iterable[str], names: _Names) -> tuple[list[str], list[str] | None]:
+def _sorted(words: Iterable[str], names: Names) -> tuple[list[str], list[str] | None]:
     """The environments among the words, and the targets; None where some word is neither, and like none of them."""
     environments: list[str] = []
     targets: list[str] = []
@@ -361,9 +250,8 @@ def _sorted(words: Iterable[str], names: _Names) -> tuple[list[str], list[str] |
             continue
         environment, target = names.environment(word), names.target(word)
         if environment is None and target is None:
-            environment = _near(word, names.environments)
-            near = None if names.joins(word) else _near(word, names.images)
-            target = near or _misspelt(word, names)
+            environment = near(word, names.environments)
+            target = (None if names.joins(word) else near(word, names.images)) or misspelt(word, names)
         if environment is not None:
             environments.append(environment)
         elif target is not None:
@@ -373,31 +261,10 @@ def _sorted(words: Iterable[str], names: _Names) -> tuple[list[str], list[str] |
     return environments, targets
 
 
-def _misspelt(word: str, names: _Names) -> str | None:
-    """NAME=VERSION with a name that is nearly one."""
-    for sign in ("=", ":"):
-        name, found, text = word.partition(sign)
-        image, version = _near(name, names.images), names.version(text)
-        if found and image and version:
-            return f"{image}={version}"
-    return None
-
-
-def _after(words: Sequence[str], filler: str, names: _Names) -> tuple[list[str], list[str]]:
+def _after(words: Sequence[str], filler: str, names: Names) -> tuple[list[str], list[str]]:
     """The environment behind a word like ``from``, and the other words."""
     for position, word in enumerate(words[:-1]):
         environment = names.environment(words[position + 1])
         if word == filler and environment:
             return [environment], [*words[:position], *words[position + 2 :]]
     return [], list(words)
-
-
-def _any_case(word: str, known: Collection[str]) -> str | None:
-    return word if word in known else next((it for it in known if it.lower() == word.lower()), None)
-
-
-def _near(word: str | None, known: Collection[str]) -> str | None:
-    """A known word that is meant: equal, in another letter case, or nearly the same."""
-    if not word:
-        return None
-    return _any_case(word, known) or next(iter(get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)), None)
