@@ -23,9 +23,9 @@ from tagflow.domain.snapshot import (
 from tagflow.domain.standing import Empty, Recorded, Standing
 from tagflow.domain.tagging import TagScheme
 from tagflow.errors import NotFound, TagflowError, combine
+from tagflow.observe.contents import Contents
 from tagflow.observe.histories import Histories
 from tagflow.stores.port import Manifest, Store
-from tagflow.stores.transfer.copy import ContentCheck, labels, platforms
 from tagflow.workers import attempt, each, run_all
 
 Wanted = Callable[[Snapshot], Iterable[Lookup]]
@@ -49,18 +49,11 @@ class Observer:
         self._tags: dict[Repository, frozenset[str]] = {}
         self._digests: dict[tuple[Repository, str], Digest | None] = {}
         self._histories = Histories(context, self._store)
-        self._manifests: dict[tuple[Repository, Digest], Manifest] = {}
-        self._platforms: dict[tuple[Repository, Digest], frozenset[str]] = {}
-        self._labels: dict[tuple[Repository, Digest], tuple[Mapping[str, str], ...]] = {}
-        self._gone: dict[tuple[Repository, Digest], tuple[str, ...]] = {}
-        self._unreadable: dict[tuple[Repository, Digest], TagflowError] = {}
+        self._contents = Contents(context.threads, context.questions)
         self._stood: set[tuple[Repository, Digest]] = set()
         """What tags were seen to stand at: the medium has these manifests."""
-        self._check = ContentCheck(context.threads, context.questions)
         self._known: set[Lookup] = set()
         """What was asked and may have changed since."""
-        self._looked_into: set[ImageLookup] = set()
-        """What was asked of images: it never changes."""
 
     @property
     def threads(self) -> int:
@@ -71,15 +64,13 @@ class Observer:
         """An observer that asks anew for everything that can change, and remembers what cannot."""
         other = Observer(self._context, self._opened)
         other._histories = self._histories.again(other._store)
-        other._manifests, other._platforms, other._labels = self._manifests, self._platforms, self._labels
-        other._gone, other._unreadable, other._check = self._gone, self._unreadable, self._check
-        other._looked_into = self._looked_into
+        other._contents = self._contents
         return other
 
     def continue_from(self, other: Observer) -> Observer:
         """Take over everything that another observer of the same run was told."""
         self._tags, self._digests, self._histories = other._tags, other._digests, other._histories
-        self._manifests, self._known, self._looked_into = other._manifests, other._known, other._looked_into
+        self._contents, self._known = other._contents, other._known
         return self
 
     def observe(
@@ -174,10 +165,7 @@ class Observer:
 
         :raises NotFound: ``manifest.not_found``.
         """
-        key = (repository, digest)
-        if key not in self._manifests:
-            self._manifests[key] = self._store(repository).get(digest)
-        return self._manifests[key]
+        return self._contents.manifest(self._store(repository), digest)
 
     def read(self, repository: Repository, records: Iterable[RecordTag]) -> dict[RecordTag, Entry]:
         """Read records; those that are gone, no records of tagflow's, or do not count, are left out."""
@@ -230,16 +218,17 @@ class Observer:
         tasks: list[Callable[[], object]] = [partial(self._ask_counted, lookup) for lookup in rest]
         tasks += [partial(self._histories.top, target) for target in heads]
         if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
-            tasks.append(partial(self._look_whether_whole, whole))
+            images = [(self._store(it.repository), it.digest) for it in whole]
+            tasks.append(partial(self._contents.look_whether_whole, images, self._stood))
         run_all(tasks, threads=self._context.threads)
         self._known.update(it for it in chosen.values() if not isinstance(it, RecordLookup | ImageLookup))
-        self._looked_into.update(it for it in chosen.values() if isinstance(it, ImageLookup))
+        self._contents.note(it for it in chosen.values() if isinstance(it, ImageLookup))
 
     def _is_known(self, lookup: Lookup) -> bool:
         if isinstance(lookup, RecordLookup):
             return self._histories.is_asked(lookup.repository, lookup.tag)
         if isinstance(lookup, ImageLookup):
-            return lookup in self._looked_into
+            return self._contents.is_known(lookup)
         return lookup in self._known
 
     def _look_again(self, targets: Sequence[Target]) -> None:
@@ -272,7 +261,8 @@ class Observer:
             case RecordLookup(repository, record):
                 self._histories.ask(repository, record)
             case ImageLookup(repository, digest, what):
-                self._examine(repository, digest, what)
+                assert what != "parts"  # those are looked for together
+                self._contents.examine(self._store(repository), digest, what)
 
     def _ask_tag(self, repository: Repository, tag: str, *, content: bool) -> None:
         if tag not in self._tags.get(repository, (tag,)):
@@ -286,34 +276,13 @@ class Observer:
                 self._digests[repository, tag] = None
                 return
             self._digests[repository, tag] = manifest.digest
-            self._manifests[repository, manifest.digest] = manifest
+            self._contents.learn(repository, manifest)
             self._stood.add((repository, manifest.digest))
 
     def _resolve(self, repository: Repository, tag: str) -> None:
         digest = self._digests[repository, tag] = self._store(repository).resolve(tag)
         if digest is not None:
             self._stood.add((repository, digest))
-
-    def _examine(self, repository: Repository, digest: Digest, what: str) -> None:
-        """Look into an image. What cannot be read is an error of this image, told by whoever needs to know."""
-        key = (repository, digest)
-        try:
-            store = self._store(repository)
-            if what == "platforms":
-                self._platforms[key] = platforms(store, self.manifest(repository, digest))
-            else:
-                self._labels[key] = tuple(given for _, given in labels(store, self.manifest(repository, digest)))
-        except TagflowError as error:
-            self._unreadable[key] = error
-
-    def _look_whether_whole(self, images: Iterable[ImageLookup]) -> None:
-        """Look for everything that some images are made of; what they have in common is asked for once."""
-        stores = [(self._store(it.repository), it.digest) for it in images]
-        for image, parts in self._check.look(stores, self._stood).items():
-            if isinstance(parts, TagflowError):
-                self._unreadable[image] = parts
-            else:
-                self._gone[image] = tuple(map(str, parts))
 
     def _list(self, repository: Repository) -> None:
         tags = self._store(repository).tags()
@@ -348,10 +317,7 @@ class Observer:
             tags=dict(self._tags),
             digests=digests,
             entries=self._histories.all_counting(),
-            platforms=dict(self._platforms),
-            labels=dict(self._labels),
-            gone=dict(self._gone),
-            unreadable=dict(self._unreadable),
+            **self._contents.told(),
         )
 
     def _store(self, repository: Repository) -> Store:
