@@ -104,6 +104,7 @@ def test_an_environment_without_history_is_empty() -> None:
     [
         NotFound("manifest.not_found", "no such manifest"),
         StoreError("layout.corrupt", "a blob is damaged"),
+        StoreError("manifest.digest_mismatch", "the content does not have the digest"),
     ],
     ids=lambda error: error.code,
 )

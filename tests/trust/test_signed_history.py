@@ -10,7 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from tagflow.domain.records import ARTIFACT_TYPE
+from tagflow.domain.reference import Repository
 from tagflow.domain.state import StackEntry
+from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact
 from tagflow.trust.envelope import SIGNATURE
 from tagflow.verbs.history import history
@@ -507,3 +509,22 @@ def test_a_history_that_cannot_be_read_at_all(world: SignedWorld) -> None:
     head = world.head("app", "prod")
     content.manifests.pop(head.digest)
     assert "history.truncated" in world.problems("prod") or world.states("prod")["app"] != "recorded"
+
+
+@pytest.mark.parametrize("code", ["manifest.digest_mismatch", "layout.corrupt"])
+def test_a_record_that_is_changed_on_its_way_may_tell_of_a_hold(world: SignedWorld, code: str) -> None:
+    """Whoever may push can put anything under its tag, and that has its digest: nobody did that here."""
+    world.through("v1.2", "dev", "test")
+    world.hold("prod", "app=v1.2")
+    held = str(world.head("app", "prod").tag)
+
+    def refuse(operation: str, _: Repository, detail: str) -> None:
+        if (operation, detail) == ("get", held):
+            raise StoreError(code, "its content does not have that digest")
+
+    with world.hooked(refuse):
+        assert world.states("prod") == {"app": "broken", "api": "recorded"}
+        with world.unchanged(), fails("history.broken", 5):
+            world.promote("app=v1.2", to="prod")
+        world.promote("api=v1.2", to="prod")
+    assert world.runs("prod") == {"app": "v1.1", "api": "v1.2"}

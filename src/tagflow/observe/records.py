@@ -12,9 +12,9 @@ from tagflow.domain.history import Entry, Proof
 from tagflow.domain.keys import Signer
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.records import read_record
-from tagflow.errors import HistoryBroken, HistoryNewer, StoreError
+from tagflow.errors import HistoryBroken, HistoryNewer
 from tagflow.stores.artifact import TYPE, artifact, stated_type
-from tagflow.stores.port import Manifest, Store
+from tagflow.stores.port import Manifest, Store, UnreadableManifest
 
 
 class Signatures(Struct, frozen=True):
@@ -46,9 +46,7 @@ def fetch_signed(store: Store, tag: RecordTag, signatures: Signatures) -> Read:
     """
     try:
         manifest = store.get(str(tag))
-    except StoreError as error:
-        if not error.code.startswith("manifest."):
-            raise
+    except UnreadableManifest as error:  # anything else may hide a good one, which may tell of a hold
         return Doubtful(tag, None, Proof("forged", why=f"cannot be read: {error.message}"))
     proof = _prove(manifest, signatures)
     if proof.fault == "forged":
