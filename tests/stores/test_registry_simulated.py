@@ -295,6 +295,19 @@ class TestManifests:
         store, _ = play(lambda _: Say(body=b'{"schemaVersion": 1}', headers={"Content-Type": stated}))
         assert code_of(store.get, "v1") == "manifest.unsupported"
 
+    @pytest.mark.parametrize(
+        ("content_type", "body"),
+        [("text/html", b"<html>Please log in"), ("", b""), ("application/json", b'{"message": "maintenance"}')],
+    )
+    def test_a_page_is_no_manifest_that_is_stored(self, play: Play, content_type: str, body: bytes) -> None:
+        """Something on the way answers. What the registry has itself, it states the digest of."""
+        said = Say(body=body, headers={"Content-Type": content_type})
+        store, _ = play(lambda _: said)
+        for call in (store.get, store.resolve):
+            assert code_of(call, "v1") == "registry.invalid_answer"
+        stored, _ = play(lambda _: said.having({"Docker-Content-Digest": digest_of(body)}))
+        assert code_of(stored.get, "v1") in ("manifest.invalid", "manifest.unsupported")
+
     def test_that_are_too_big(self, play: Play) -> None:
         store, _ = play(lambda _: Say(body=b" " * (MANIFEST_LIMIT + 1), headers={"Content-Type": OCI_MANIFEST}))
         assert code_of(store.get, "v1") == "registry.invalid_answer"

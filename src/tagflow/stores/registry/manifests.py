@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from tagflow.domain.reference import Digest, is_digest
 from tagflow.errors import NotFound, Refused, StoreError
-from tagflow.stores.port import MANIFEST_LIMIT, MANIFEST_TYPES, Manifest, TypeRefused, read_manifest
+from tagflow.stores.port import (
+    MANIFEST_LIMIT,
+    MANIFEST_TYPES,
+    Manifest,
+    TypeRefused,
+    UnreadableManifest,
+    read_manifest,
+)
 from tagflow.stores.registry.answers import (
     content_digest,
     content_type,
@@ -17,6 +24,7 @@ from tagflow.stores.registry.answers import (
     refuses_type,
 )
 from tagflow.stores.registry.features import Heads
+from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.session import MANIFESTS, Session
 from tagflow.stores.stream import matches
@@ -60,7 +68,8 @@ class Manifests:
         """The manifest at a tag or digest, hashed here.
 
         :raises NotFound: ``manifest.not_found``.
-        :raises StoreError: ``manifest.digest_mismatch``, ``manifest.unsupported``, ``manifest.invalid``.
+        :raises UnreadableManifest: what is stored there is none, or of a type that tagflow does not move.
+        :raises StoreError: ``manifest.digest_mismatch``, ``registry.*``, ``auth.denied``.
         """
         answer = self._session.read("GET", self._path(reference), accept=MANIFESTS, limit=MANIFEST_LIMIT)
         if answer.status == 404:
@@ -69,7 +78,14 @@ class Manifests:
         wanted = Digest(reference) if is_digest(reference) else content_digest(answer)
         if wanted and not matches(answer.body, wanted):
             raise self._mismatch(reference, wanted)
-        return read_manifest(answer.body, content_type(answer), f"{self._repository}: {reference}", wanted)
+        stated = content_type(answer)
+        try:
+            return read_manifest(answer.body, stated, f"{self._repository}: {reference}", wanted)
+        except UnreadableManifest as error:
+            if wanted or stated.startswith("application/vnd."):
+                raise
+            # A page of whatever stands before the registry: that must not pass for what somebody stored.
+            raise invalid(answer.url, f"answers with what is no manifest of {reference}") from error
 
     def put(self, manifest: Manifest, tag: str | None, before: Callable[[], None] | None = None) -> bool:
         """Store a manifest, by digest or under a tag, by one try: somebody may have moved the tag before another one.
