@@ -94,3 +94,20 @@ def test_an_origin_is_scheme_host_and_port() -> None:
     assert addresses.origin("https://A.example/x") == addresses.origin("https://a.example:443/y?z")
     assert addresses.origin("https://a.example/") != addresses.origin("http://a.example/")
     assert addresses.origin("https://a.example/") != addresses.origin("https://a.example:5000/")
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["https://Registry.test/", "https://registry.test:443/", "http://registry.test/", "http://registry.test:80/"],
+)
+def test_a_host_by_its_usual_port_too(named: str) -> None:
+    """A proxy before a registry often passes ``$host:$server_port`` on, and the registry names itself by that."""
+    url = "https://registry.test/v2/app/tags/list"
+    assert addresses.same_host(named, url)
+    assert addresses.origin(addresses.with_scheme_of(named, url)) == addresses.origin(url)
+
+
+@pytest.mark.parametrize("other", ["https://registry.test:80/", "https://registry.test:5000/", "https://other.test/"])
+def test_another_port_is_another_host(other: str) -> None:
+    assert not addresses.same_host(other, "https://registry.test/v2/")
+    assert not addresses.same_host("https://registry.test/v2/", other)

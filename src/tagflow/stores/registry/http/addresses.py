@@ -108,6 +108,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _TARGET = re.compile(r"\s*<([^<>]*)>")
 _PARAMETER = re.compile(r"""\s*;\s*([^\s=;,<>"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
 _SCHEMES = ("http://", "https://")
+_USUAL_PORTS = {"http": 80, "https": 443}
 _LINK_END = re.compile(r"[\s;]*(?:,[\s,]*|$)")
 _ESCAPE = re.compile(r"\\(.)")
 
@@ -186,15 +187,18 @@ def origin(url: str) -> str:
 def _origin(base: str) -> str:
     """Asked several times for each request, of very few servers."""
     parts = urlsplit(base)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    port = parts.port or _USUAL_PORTS.get(parts.scheme, 80)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
 def same_host(url: str, other: str) -> bool:
     """Whether two addresses name one host and port, whatever their scheme. A registry behind a proxy that ends TLS
-    often answers with ``http://`` addresses of itself."""
-    one, two = urlsplit(url), urlsplit(other)
-    return one.netloc.lower() == two.netloc.lower()
+    often answers with ``http://`` addresses of itself, and with the usual port where the proxy passes that on."""
+    return _without_usual_port(urlsplit(url)).lower() == _without_usual_port(urlsplit(other)).lower()
+
+
+def _without_usual_port(parts: SplitResult) -> str:
+    return parts.netloc.removesuffix(f":{_USUAL_PORTS.get(parts.scheme)}")
 
 
 def base(url: str) -> str:
@@ -205,7 +209,8 @@ def base(url: str) -> str:
 
 def with_scheme_of(url: str, other: str) -> str:
     """An address with another's scheme: a registry that calls itself ``http://`` is still asked as we reached it."""
-    return urlsplit(url)._replace(scheme=urlsplit(other).scheme).geturl()
+    parts = urlsplit(url)
+    return parts._replace(scheme=urlsplit(other).scheme, netloc=_without_usual_port(parts)).geturl()
 
 
 def is_loopback(hostname: str) -> bool:
