@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,7 @@ from tagflow.domain.reference import Repository
 from tagflow.verbs.promote import promote
 from tagflow.verbs.release import Options
 from tagflow.verbs.rollback import rollback
+from tests import images
 from tests.flows.world import World, fails
 
 BOTH = ("hold", "freeze")
@@ -100,3 +102,25 @@ def test_a_freeze_while_a_release_is_finished(world: World) -> None:
 
     promoting(world, (), meanwhile)
     assert set(world.runs("prod").values()) == {"v1.1.0"}
+
+
+def test_a_window_that_begins_while_layers_are_copied() -> None:
+    """A push was decided on Friday, and its copy took until Saturday."""
+    world = World(
+        "version: 1\nregistry: registry.test/acme\nimages: {web: web}\n"
+        "environments: {dev: {freeze: [{days: [sat], timezone: UTC}]}}\n",
+        now=datetime(2026, 1, 2, 23, 50, tzinfo=UTC),
+    )
+    images.index(world.memory.open(Repository("builds.test", "ci/web")), tag="build")
+
+    def slow(operation: str, repository: Repository, _: str) -> None:
+        if operation == "write_blob" and repository.host == "registry.test":
+            world.later(minutes=5)
+
+    with world.hooked(slow), fails("promotion.frozen", 3):
+        world.push("v1.0.0", "web=docker://builds.test/ci/web:build")
+    assert world.runs("dev") == {"web": None}
+    assert "v1.0.0" not in world.tags("web")
+    world.later(days=1)
+    world.push("v1.0.0", "web=docker://builds.test/ci/web:build")
+    assert world.runs("dev") == {"web": "v1.0.0"}

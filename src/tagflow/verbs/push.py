@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tagflow.context import Context
-from tagflow.decide.decision import Origin
+from tagflow.decide.decision import Decision, Origin
 from tagflow.decide.push import UNKNOWN, Build, Delivery, decide_push, present_digest, push_lookups
 from tagflow.domain.own_tags import scratch_tag
 from tagflow.domain.plan import Outcome, Request
 from tagflow.domain.reference import Digest, Repository, digest_of
 from tagflow.domain.snapshot import Snapshot, target_of
-from tagflow.errors import StoreError, UsageError
+from tagflow.errors import StoreError, TagflowError, UsageError
 from tagflow.execute.daemon import clear, prepare
 from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
@@ -110,8 +111,16 @@ def propose_push(
     builds = each(lambda it: brought.get(it.image) or opening.look(snapshot, it), named, threads=context.threads)
     observer = Observer(context, opening.stores)
     snapshot = observer.continue_from(first).observe(targets, lambda known: push_lookups(known, delivery, builds, now))
-    decision = decide_push(snapshot, delivery, builds, context.policy_digest, now)
-    proposal = Proposal(with_doubts(decision, snapshot), observer, opening.stores)
+
+    def decide(at: datetime) -> Decision:
+        return decide_push(snapshot, delivery, builds, context.policy_digest, at)
+
+    def recheck(_: Observer) -> Sequence[TagflowError]:
+        """What stands in the environment was judged by the election; the clock has moved on while layers travelled."""
+        return decide(context.now()).refusals
+
+    decision = with_doubts(decide(now), snapshot)
+    proposal = Proposal(decision, observer, opening.stores, recheck)
     if work.dry_run or all(build.digest for build in builds):
         return proposal
     settle(context, proposal)

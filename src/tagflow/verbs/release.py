@@ -1,8 +1,9 @@
 """What push, promote, rollback and apply share: propose, refuse with every reason, run gates, ask, carry out, tell.
 
 A decision may be minutes old when it is carried out: gates run, a question stays open at a terminal. So it is made
-again after these. A promotion, which relies on what other environments say, is decided once more by the run itself,
-right before anything moves; what all others rely on is looked at by the election.
+again after these. A promotion, which relies on what other environments say, and a push, whose layers may travel for
+long, are decided once more by the run itself, right before anything moves; what all others rely on is looked at by the
+election.
 """
 
 from __future__ import annotations
