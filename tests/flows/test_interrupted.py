@@ -730,6 +730,50 @@ class TestCompensation:
         world.rollback("prod")
         assert stands(world) == ALL_OLD
 
+    @pytest.mark.parametrize("arrives", [True, False])
+    def test_a_rollback_that_may_have_arrived_is_not_made_again(self, arrives: bool) -> None:
+        """Ctrl-C while the PUT is on its way: the same rollback, of what is complete by then, goes one further back."""
+        world = before_promote()
+        world.promote("frontend=v1.1.0", to="prod")
+        world.through("v1.1.1", "dev", "test")
+        world.promote("frontend=v1.1.1", to="prod")
+
+        def stop(operation: str, _: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod"):
+                raise KeyboardInterrupt
+
+        with world.hooked(**{"after" if arrives else "before": stop}), pytest.raises(Interrupted) as caught:
+            world.rollback("prod", "frontend")
+        assert caught.value.hint == "`tagflow verify prod --repair` finishes it, whatever has arrived."
+        repair(world.context(), ["prod"])
+        assert world.runs("prod") == {"frontend": "v1.1.0", "backend": "v1.0.0", "worker": "v1.0.0"}
+        assert verify(world.context(), ["prod"]) == []
+
+    def test_a_way_back_that_got_no_answer_is_not_made_again(self) -> None:
+        """What was put back is complete: a rollback would take back what ran before."""
+        world = before_promote()
+        moves: list[str] = []
+
+        def fail(operation: str, repository: Repository, tag: str) -> None:
+            if operation == "move" and tag == "prod" and repository.path == "acme/worker":
+                raise StoreError("registry.unavailable", "it fails")
+            if operation == "resolve" and moves.count("acme/frontend") == 2:
+                raise Unanswered("registry.timeout", "no answer")
+
+        def lose(operation: str, repository: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod"):
+                moves.append(repository.path)
+                if moves.count("acme/frontend") == 2:
+                    raise Unanswered("registry.timeout", "no answer")
+
+        with world.hooked(fail, lose), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert world.runs("prod")["frontend"] == "v1.0.0"
+        assert caught[0].hint == "`tagflow verify prod --repair` finishes it, whatever has arrived."
+        repair(world.context(), ["prod"])
+        assert stands(world) == ALL_OLD
+        assert verify(world.context(), ["prod"]) == []
+
     def test_a_release_that_cannot_be_abandoned_can_still_be_finished(self) -> None:
         """The abandonment is not announced where it would have to remove a tag that stays: nothing would lead on."""
         world = World()

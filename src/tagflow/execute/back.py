@@ -20,7 +20,7 @@ from tagflow.decide.ballot import (
 from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
-from tagflow.errors import StoreError, TagflowError, combine
+from tagflow.errors import StoreError, TagflowError, Unanswered, combine
 from tagflow.execute import endings
 from tagflow.execute.looks import Announced, open_releases
 from tagflow.execute.underway import LOOKS, LookedTooLongAgo, Underway
@@ -202,6 +202,7 @@ def put_back(run: Underway, image: str, looked_at: float) -> None:
     if move is None:
         return
     store = run.store(image)
+    run.ledger.doubt(move)
     try:
         if move.before is None:
             if move.after is not None and store.resolve(move.tag) is not None:
@@ -211,9 +212,14 @@ def put_back(run: Underway, image: str, looked_at: float) -> None:
             store.move(move.tag, store.get(move.before), move.after, guard=_Guard(run, image, looked_at))
     except TagMoved:
         pass
-    except StoreError:  # the answer is lost, perhaps, and it is done
+    except StoreError as error:  # the answer is lost, perhaps, and it is done
         if store.resolve(move.tag) != move.before:
+            if not isinstance(error, Unanswered):
+                run.ledger.done(move)
             raise
+    except (LookedTooLongAgo, TagflowError):
+        run.ledger.done(move)
+        raise
     run.ledger.put_back(move)
 
 

@@ -44,6 +44,11 @@ class Ledger:
         with self._lock:
             self._progress[move] = Progress.DONE
 
+    def doubt(self, move: Move) -> None:
+        """Note that a tag is being put back: it may be at either digest until that is answered."""
+        with self._lock:
+            self._progress[move] = Progress.BEGUN
+
     def failed(self, move: Move) -> None:
         """Note that a move did not take place, as far as a look or a refusal tells. Whether something was sent that may
         still arrive, the run remembers."""
@@ -137,8 +142,11 @@ def ways_out(
     has announced that it goes back; ``stays``: images that could not, for their tag is new and cannot be removed."""
     environment, steps = plan.request.environment, plan.steps
     left = [move for move in (*ledger.changed, *ledger.doubtful) if move.image not in stays]
+    back = f"`tagflow rollback {environment}` finishes it."
+    if ledger.doubtful:  # what has arrived is complete: that would take back what ran before
+        back = f"`tagflow verify {environment} --repair` finishes it, whatever has arrived."
     if aborted and left:
-        return f"`tagflow rollback {environment}` finishes it."
+        return back
     if stays:
         told = "the registry lets no tag be removed, so what is new stays where it is"
         if cause is not None and _is_stopped(cause):
@@ -151,7 +159,7 @@ def ways_out(
     if steps and moved and moved >= due:
         return f"It is complete but for floating tags: `tagflow verify {environment} --repair` puts them right."
     if steps and steps[0].action in ("rollback", "abort"):
-        return f"`tagflow rollback {environment}` finishes it."
+        return back
     if not begun or (steps and all(step.action == "admit" for step in steps)):
         return "Run the same command again."
     request = plan.request
