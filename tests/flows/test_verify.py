@@ -53,6 +53,26 @@ def test_drift_names_both_digests_and_is_left_to_a_person(world: World) -> None:
     assert problems(list(mend(world).left)) == {("frontend", "prod", "drift")}
 
 
+def test_a_hold_of_what_arrived_in_part_leads_out_of_its_release(world: World) -> None:
+    """Nothing else goes on in its images: a rollback of the one that runs it would be refused."""
+    world.through("v1.2.0", "dev", "test")
+    for write in range(1, 100):
+        died = world.copy()
+        died.crash(lambda: died.promote("v1.2.0", to="prod"), write)  # noqa: B023
+        if died.runs("prod")["frontend"] == "v1.2.0":
+            break
+    with fails("release.interrupted", 5):
+        died.hold("prod", "v1.2.0")
+    found = {it.image: it for it in check(died, "prod")}
+    assert {image: it.problem for image, it in found.items()} == {
+        "frontend": "running.held", "backend": "interrupted", "worker": "interrupted",
+    }  # fmt: skip
+    assert {it.repair for it in found.values()} == {"tagflow rollback prod"}
+    assert found["worker"].detail == f"promote of v1.2.0 by {world.actor}"
+    died.rollback("prod")
+    assert check(died, "prod") == []
+
+
 def test_what_no_record_tells_of_is_adopted_by_the_command_that_is_told() -> None:
     world = World()
     digest = world.build("v1.0.0", "frontend")["frontend"]

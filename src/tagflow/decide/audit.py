@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tagflow.decide.audited import Audited
 from tagflow.decide.finding import Finding, Problem
+from tagflow.decide.interrupted import announcement
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.lines import winner
 from tagflow.domain.reference import Digest, Repository
@@ -120,7 +121,8 @@ class _Audit(Audited, frozen=True, dict=True):
         standing, environment = self.seen.standing, self.target.environment.name
         match standing.position:
             case Interrupted(head):
-                detail = f"{head.record.action} of {standing.wanted or 'nothing'} by {head.record.actor}"
+                begun = announcement(self.snapshot, self.seen) or head  # the head may be a hold that came on top
+                detail = f"{begun.record.action} of {standing.wanted or 'nothing'} by {begun.record.actor}"
                 yield self.finding(
                     "interrupted", head.record.digest, standing.digest, self.mend, tag=environment, detail=detail
                 )

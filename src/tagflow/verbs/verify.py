@@ -61,12 +61,16 @@ def check(context: Context, names: Sequence[str], expect: Path | None = None, *,
 
 
 def _with_way_on(context: Context, snapshot: Snapshot, finding: Finding) -> Finding:
-    """An unfinished release that ``--repair`` does not finish is named with the command that leads on."""
-    if finding.problem != "interrupted":
+    """An unfinished release that ``--repair`` does not finish is named with the command that leads on; and so is what
+    else is wrong with its members, of which nothing else goes on before."""
+    interrupted = finding.problem == "interrupted"
+    if not interrupted and not finding.repair.startswith(("tagflow promote ", "tagflow rollback ")):
         return finding
     releases = unfinished(snapshot, context.environment(finding.environment))
-    here = next((it for it in releases if finding.image in it.open), None)
-    return finding if here is None or (here.is_whole and not here.is_held) else replace(finding, repair=way_on(here))
+    here = next((it for it in releases if finding.image in (it.open if interrupted else it.wanted)), None)
+    if here is None or (interrupted and here.is_whole and not here.is_held):
+        return finding
+    return replace(finding, repair=way_on(here))
 
 
 def refuse(findings: Sequence[Finding], result: object, *, repaired: bool = False) -> Conflict:
