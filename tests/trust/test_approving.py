@@ -13,8 +13,10 @@ from tagflow.domain.own_tags import approval_tag, approves
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest
 from tagflow.trust.envelope import Envelope, Signature, decode_envelope
+from tagflow.verbs.apply import apply
 from tagflow.verbs.approvals import ARTIFACT_TYPE, ENVELOPES, Document, read_documents
 from tagflow.verbs.plans import read_plan
+from tagflow.verbs.release import Options
 from tests.flows.world import fails
 from tests.marks import mostly_long
 from tests.trust.keyring import pair, public_file
@@ -252,6 +254,14 @@ def test_it_expires(world: SignedWorld, plan: Path) -> None:
     assert "has expired" in caught[0].message
     assert world.approve(plan, "alice").missing == ()
     world.applying(plan)
+
+
+def test_it_expires_while_a_question_is_open(world: SignedWorld, plan: Path) -> None:
+    for name in ("alice", "bob"):
+        world.approve(plan, name)
+    with world.unchanged(), fails("approval.missing", 3) as caught:
+        apply(world.context(), plan, Options(confirm=lambda _: world.later(days=3)))
+    assert "has expired" in caught[0].message
 
 
 def test_a_key_that_was_taken_out_approves_nothing(world: SignedWorld, plan: Path) -> None:

@@ -82,6 +82,9 @@ def _conclude(context: Context, propose: Callable[[], Proposal], options: Option
         options.confirm(planned)
     if asked or planned.gates:
         proposal = _propose_again(context, propose, proposal, planned)
+        planned, unapproved = _approved(context, proposal, planned, options)  # one may have expired meanwhile
+        if unapproved:
+            raise _refused(unapproved, planned)
     return carry_out(context, proposal, planned, options.receipt)
 
 
