@@ -17,6 +17,7 @@ from tagflow.errors import StoreError
 from tagflow.stores.archive.reader import open_archive
 from tagflow.stores.port import OCI_INDEX, OCI_MANIFEST, Descriptor
 from tagflow.stores.registry import listing
+from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.http import receiving
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
@@ -25,7 +26,7 @@ from tagflow.stores.transfer.copy import copy_image, platforms
 from tests import images
 from tests.images import as_json, pointer
 from tests.memory import MemoryRegistry
-from tests.standin import Asked, Say, StandIn, standin
+from tests.standin import Asked, Say, StandIn, basic_of, standin
 
 SECRET = "hunter2-of-the-registry"
 METADATA = [
@@ -109,6 +110,55 @@ def endless(number: int) -> Say:
         body=json.dumps({"tags": [f"t{number}"]}).encode(),
         headers={"Link": f'</v2/app/tags/list?last={number}>; rel="next"'},
     )
+
+
+class TestThatRepeatsWhatItWasSent:
+    """Some gateways quote the header that they refuse."""
+
+    @staticmethod
+    def refusal(asked: Asked) -> Say:
+        user, password = basic_of(asked) if asked.authorization.startswith("Basic") else ("", "")
+        said = f"no: {asked.authorization} {user} {password} {asked.body.decode()}"
+        return Say(403, json.dumps({"errors": [{"code": "DENIED", "message": said, "detail": "why"}]}).encode())
+
+    def test_a_password(self, play: Play) -> None:
+        def script(asked: Asked) -> Say:
+            if not asked.authorization:
+                return Say(401, headers={"WWW-Authenticate": 'Basic realm="registry"'})
+            return Say(200) if asked.path == "/v2/" else self.refusal(asked)
+
+        told = fails("registry.denied", play(script).tags).message
+        assert "(HTTP 403, DENIED: no: Basic … alice … " in told
+
+    def test_a_token(self, play: Play) -> None:
+        def script(asked: Asked) -> Say:
+            if asked.path == "/token":
+                return Say(body=json.dumps({"token": "a-token-to-push"}).encode())
+            if not asked.authorization:
+                return Say(401, headers={"WWW-Authenticate": 'Bearer realm="/token"'})
+            return self.refusal(asked)
+
+        assert "a-token-to-push" not in fails("registry.denied", play(script).tags).message
+
+    def test_a_password_to_a_token_server(self, play: Play) -> None:
+        def script(asked: Asked) -> Say:
+            if asked.path == "/token":
+                return Say(body=b'{"token": "x"}') if "scope" not in asked.query else self.refusal(asked)
+            return Say(401, headers={"WWW-Authenticate": 'Bearer realm="/token"'})
+
+        assert "DENIED: no: Basic … alice … " in fails("registry.denied", play(script).tags).message
+
+    def test_an_identity_token(self) -> None:
+        def script(asked: Asked) -> Say:
+            if asked.path == "/token":
+                return self.refusal(asked) if b"scope=" in asked.body else Say(body=b'{"token": "x"}')
+            return Say(401, headers={"WWW-Authenticate": 'Bearer realm="/token"'})
+
+        known = Keychain([lambda _host, _path: Credential(identity_token=SECRET, source="tests")])
+        with standin(script) as server:
+            host = RegistryHost(server.host, Settings(environ={}), known)
+            assert "refresh_token=… " in fails("registry.denied", host.store("app").tags).message
+            host.close()
 
 
 class TestSentElsewhere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -78,10 +79,18 @@ def codes(answer: Answer) -> frozenset[str]:
 
 
 def explanation(answer: Answer) -> str:
-    """What the registry says, on one short line: ``HTTP 400, TAG_INVALID: …``."""
+    """What the registry says, on one short line: ``HTTP 400, TAG_INVALID: …``; without the secrets that it was sent."""
     said = "; ".join(f"{error.code}: {error.message}{_in_detail(error)}" for error in _errors(answer))
+    for secret in filter(None, _secrets(answer.authorization)):
+        said = said.replace(secret, "…")
     clean = "".join(c if c.isprintable() else " " for c in said)[:_TEXT_LIMIT]
     return f"HTTP {answer.status}, {clean}" if clean else f"HTTP {answer.status}"
+
+
+def _secrets(authorization: str | None) -> list[str]:
+    """What must not be told of an ``Authorization``: gateways quote the one that they refuse."""
+    scheme, _, sent = (authorization or "").partition(" ")
+    return [sent, base64.b64decode(sent).decode().partition(":")[2]] if scheme == "Basic" else [sent]
 
 
 def _in_detail(error: _Error) -> str:

@@ -273,7 +273,8 @@ class Authenticator:
         received = self._clock()
         knows_no_such = answer.status == 404 and scopes and credential  # else there is no token server at all
         if answer.status in _REFUSALS or knows_no_such:
-            return explanation(answer)
+            said, sent = explanation(answer), credential.identity_token if credential else ""
+            return said.replace(sent, "…") if sent else said
         if not answer.ok:
             raise invalid(answer.url, f"gives no token (HTTP {answer.status})")
         return read_token(answer, received)

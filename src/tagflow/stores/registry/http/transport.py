@@ -61,14 +61,14 @@ class Request(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """A complete answer. ``url`` is where it came from, after redirects; header names in any case; ``authorized``:
-    it is for a request that carried an ``Authorization``."""
+    """A complete answer. ``url`` is where it came from, after redirects; header names in any case; ``authorization`` is
+    what the request carried: a secret that the answer may repeat."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
     url: str = ""
-    authorized: bool = False
+    authorization: str | None = None
 
     def __repr__(self) -> str:  # what a token server answers is a secret
         return f"Answer({self.status})"
@@ -77,6 +77,11 @@ class Answer(Struct, frozen=True):
     def ok(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
+
+    @property
+    def authorized(self) -> bool:
+        """Whether it is for a request that carried an ``Authorization``."""
+        return self.authorization is not None
 
 
 class Stream(Struct, frozen=True):
@@ -136,8 +141,7 @@ class Transport:
         """
         response, asked = self._follow(request)
         try:
-            authorized = asked.authorization is not None
-            answer = Answer(response.status, response.headers, url=asked.url, authorized=authorized)
+            answer = Answer(response.status, response.headers, url=asked.url, authorization=asked.authorization)
             yield Stream(answer, self._chunks(asked.url, response))
         finally:
             response.close()  # a no-op where all was read and the connection is back in its pool
