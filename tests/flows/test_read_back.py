@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import StoreError
+from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
 from tests.memory import MemoryStore
 
@@ -104,3 +107,26 @@ class TestTheCombinedTag:
         assert world.runs("prod") == dict.fromkeys(ALL, "v1.1.0")
         world.promote("v1.1.0", to="prod")
         assert {world.cell(image, "prod").state for image in ALL} == {"recorded"}
+
+
+class TestFloatingTags:
+    """Quay keeps a list of tags for two minutes: what a run has written itself, it knows without."""
+
+    @staticmethod
+    @contextmanager
+    def lists_of_before(world: World) -> Iterator[None]:
+        stood = {repository: sorted(tags) for repository, tags in world.memory.snapshot().items()}
+        with patch.object(MemoryStore, "tags", lambda store: stood[store.repository]):
+            yield
+
+    def test_they_follow_a_promotion(self, world: World) -> None:
+        with self.lists_of_before(world):
+            world.promote("v1.1.0", to="prod")
+        assert world.tag("worker", "latest") == world.tag("worker", "v1.1.0")
+        assert verify(world.context(), ["prod"]) == []
+
+    def test_they_follow_a_rollback(self, world: World) -> None:
+        world.promote("v1.1.0", to="prod")
+        with self.lists_of_before(world):
+            world.rollback("prod")
+        assert world.tag("worker", "latest") == world.tag("worker", "v1.0.0")

@@ -45,10 +45,8 @@ def follow_floating(
     unseen = [target for target in targets if target.history not in own]
     if unseen:
         observer.look(unseen)
+    _take_as_listed(context, plan, observer, own)
     for _ in range(_FOLLOWED):
-        for repository, entries in own.items():
-            observer.learn(repository, entries)
-        _assume_anchors(context, plan, observer)
         moves = _moves(observer, targets, lines)
         if moves:
             _move_all(context, ledger, observer, moves)
@@ -56,6 +54,7 @@ def follow_floating(
             return None
         before = _basis(context, observer, targets)
         observer = look_while_floating(observer, targets)
+        _take_as_listed(context, plan, observer, own)
         if _basis(context, observer, targets) == before and not _moved_meanwhile(moves, ledger):
             break
     return observer
@@ -135,8 +134,13 @@ def _moves(observer: Observer, targets: Sequence[Target], lines: Lines) -> list[
     ]
 
 
-def _assume_anchors(context: Context, plan: Plan, observer: Observer) -> None:
-    """Combined tags never move: where this run saw or put one, nobody needs to ask."""
+def _take_as_listed(
+    context: Context, plan: Plan, observer: Observer, own: Mapping[Repository, Sequence[Entry]]
+) -> None:
+    """What this run wrote stands there, whatever a list shows that lags behind: its records; and combined tags, which
+    never move: where this run saw or put one, nobody needs to ask."""
+    for repository, entries in own.items():
+        observer.learn(repository, entries)
     environment = context.environment(plan.request.environment)
     for move in plan.moves:
         if move.kind == "combined" and move.after:

@@ -75,9 +75,13 @@ class Histories:
     # --- records -----------------------------------------------------------------------------------------------
 
     def learn(self, repository: Repository, entries: Iterable[Entry]) -> None:
-        """Take records that were just written as read."""
+        """Take records that were just written as read, and as listed where the repository was."""
+        listed = dict(self._recorded.get(repository, {}))
         for entry in entries:
             self._entries[repository, entry.tag] = entry
+            listed[entry.tag.environment] = listed.get(entry.tag.environment, frozenset()) | {entry.tag}
+        if repository in self._recorded:
+            self._recorded[repository] = listed
 
     def is_asked(self, repository: Repository, tag: RecordTag) -> bool:
         """Whether a record was asked for, be it there or not."""

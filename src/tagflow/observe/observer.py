@@ -108,12 +108,15 @@ class Observer:
         each(self._list, repositories, threads=self._context.threads)
 
     def learn(self, repository: Repository, entries: Iterable[Entry]) -> None:
-        """Take records that were just written as read."""
+        """Take records that were just written as read, and as listed where the repository was."""
         self._histories.learn(repository, entries)
 
     def assume(self, repository: Repository, tag: str, digest: Digest | None) -> None:
-        """Take a tag that never moves to stand where it was seen, or put, in this run."""
+        """Take a tag that never moves to stand where it was seen, or put, in this run; where the tags have been listed,
+        it is one of them."""
         self._digests[repository, tag] = digest
+        if digest is not None and repository in self._tags:
+            self._tags[repository] |= {tag}
         self._known.add(TagLookup(repository, tag))
 
     def snapshot(self, targets: Sequence[Target], wanted: Wanted = nothing) -> Snapshot:
