@@ -366,6 +366,32 @@ class TestText:
         desk.write(POLICY.replace("[latest]", "[latest, minor]"))
         assert desk.json("tags", "v1.0")["error"]["code"] == "version.precision"
 
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "promote v1.0 --to dev",
+            "promote frontend=v1 --to dev",
+            "rollback prod v1.0",
+            "rollback prod frontend=1.0",
+            "hold prod v1.0 --reason x",
+            "push v1.0 frontend=oci:registry/frontend:v1.0.5",
+            "diff v1.0 v1.0.5",
+            "status v1.0",
+            "pull v1.0",
+        ],
+    )
+    def test_a_floating_tag_is_not_the_release_that_ends_in_zeros(self, desk: Desk, typed: str) -> None:
+        """``v1.0`` stands at v1.0.5: who types it gets neither that, nor v1.0.0, without a word."""
+        desk.write(POLICY.replace("[latest]", "[latest, major, minor]"))
+        for version in ("v1.0.0", "v1.0.5"):
+            desk.through(version, "dev", "test", "prod")
+        before = desk.files()
+        done = desk.quickly(*typed.split())
+        assert done.status == 2, done.err
+        assert "error[version.precision]" in done.err
+        assert "v1.0.0" in done.err
+        assert desk.files() == before
+
     def test_a_plan_is_shown(self, desk: Desk) -> None:
         desk.build("v1.0")
         done = desk.quickly("promote", "v1.0", "--to", "dev", "--dry-run")

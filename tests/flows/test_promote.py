@@ -261,6 +261,14 @@ class TestSpelling:
             with world.unchanged(), fails("version.precision", 2):
                 world.promote(version, to="dev")
 
+    def test_a_floating_tag_is_never_the_release_that_ends_in_zeros(self, world: World) -> None:
+        """``v1`` may stand at v1.9.3: whoever types it does not mean v1.0.0."""
+        world.build("v1.0.0")
+        for target in ("v1.0", "v1", "frontend=v1.0", "frontend=1"):
+            with world.unchanged(), fails("version.precision", 2) as caught:
+                world.promote(target, to="dev")
+            assert caught[0].hint == "Write v1.0.0."
+
     def test_ambiguous_versions(self, world: World) -> None:
         for version in ("v1.0.0-dev", "1.0.0-rc.1-prod"):
             with world.unchanged(), fails("version.ambiguous", 2):

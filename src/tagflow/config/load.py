@@ -31,7 +31,7 @@ def _names(policy: Policy, images: Sequence[Listed], places: Places, mistakes: M
     scheme = TagScheme(policy)
     environments = {environment.name for environment in policy.environments}
     for name in environments:
-        if _is_version_tag(scheme, name):
+        if scheme.find_version(name) is not None:
             message = f"the environment {name!r} reads as a version under the template {policy.templates.version!r}"
             mistakes.add(places.key("environments", name), message, "Choose another name.")
         elif scheme.is_floating_tag(name):
@@ -43,17 +43,9 @@ def _names(policy: Policy, images: Sequence[Listed], places: Places, mistakes: M
         name = listed.image.name
         if name in environments:
             mistakes.add(listed.named, f"{name!r} is an image and an environment", "Rename one.")
-        elif _is_version_tag(scheme, name):
+        elif scheme.find_version(name) is not None:
             message = f"the image {name!r} reads as a version under the template {policy.templates.version!r}"
             mistakes.add(listed.named, message, "Choose another name.")
-
-
-def _is_version_tag(scheme: TagScheme, name: str) -> bool:
-    try:
-        scheme.parse_version(name)
-    except UsageError:
-        return False
-    return True
 
 
 def _repositories(policy: Policy, images: Sequence[Listed], places: Places, mistakes: Mistakes) -> None:

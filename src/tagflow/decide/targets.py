@@ -87,7 +87,7 @@ class _Reading:
         try:
             return self._scheme.parse_version(text)
         except UsageError as error:
-            hint = "" if looks_like_a_version(text) else _give_a_version(self._scheme, name, text)
+            hint = "" if _means_a_version(self._scheme, text) else _give_a_version(self._scheme, name, text)
             raise UsageError(error.code, error.message, hint=hint or error.hint) from None
 
     def wanted(self) -> list[Wanted]:
@@ -106,7 +106,7 @@ def _version(scheme: TagScheme, target: str) -> Version:
     try:
         return scheme.parse_version(target)
     except UsageError as error:
-        if looks_like_a_version(target):
+        if _means_a_version(scheme, target):
             raise  # it says which part is wrong, and why
         names = [image.name for image in scheme.policy.images]
         raise NotFound(
@@ -117,6 +117,10 @@ def _version(scheme: TagScheme, target: str) -> Version:
             or _give_a_version(scheme, "", target)
             or f"Images: {', '.join(names)}. A version is written as v1.0 or 1.2.3.",
         ) from error
+
+
+def _means_a_version(scheme: TagScheme, text: str) -> bool:
+    return scheme.find_version(text) is not None or looks_like_a_version(text)
 
 
 def _meant(scheme: TagScheme, target: str) -> str:

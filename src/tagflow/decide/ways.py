@@ -95,7 +95,8 @@ class Way(Struct, frozen=True):
         depth = state.depth_of(lambda entry: wanted in (entry.version, entry.digest))
         if depth:
             return self.pop(state, depth)
-        return self.to(self.seen.scheme.parse_version(wanted))
+        scheme = self.seen.scheme
+        return self.to(scheme.parse_label(wanted) or scheme.parse_version(wanted))
 
     def pop(self, state: State, depth: int) -> Change:
         """Back by some entries."""

@@ -116,14 +116,7 @@ class TagScheme(Struct, frozen=True, dict=True):
         :raises UsageError: ``version.precision`` (fewer parts than a floating tag needs it to have),
             ``version.invalid`` (no valid tag), ``version.ambiguous``.
         """
-        if not self._precise(version):
-            needed = self.fewest_parts
-            raise UsageError(
-                "version.precision",
-                f"{self.version_tag(version)} has {_count(version.parts)}, but releases here need {needed}: "
-                f"{self._floating_names} would be the same tag",
-                hint=f"Write {self.version_tag(self.version_scheme.read(version.widened(needed)))}.",
-            )
+        self._refuse_imprecise(version)
         for tag, expected in self._tags_of(version, environments):
             if not is_tag(tag):
                 raise UsageError(
@@ -204,9 +197,13 @@ class TagScheme(Struct, frozen=True, dict=True):
     def parse_version(self, text: str) -> Version:
         """Read a version that a person typed: a version, or a version tag of this policy.
 
-        :raises UsageError: ``version.invalid``.
+        ``v1.2`` where ``minor`` floats is no spelling of v1.2.0: the tag may stand at v1.2.5.
+
+        :raises UsageError: ``version.invalid``, ``version.precision``.
         """
-        return self._read_version(text) or self.version_scheme.read(text)
+        version = self._read_version(text) or self.version_scheme.read(text)
+        self._refuse_imprecise(version)
+        return version
 
     def find_version(self, text: str) -> Version | None:
         """The version that a person typed, or None where it is none."""
@@ -286,6 +283,17 @@ class TagScheme(Struct, frozen=True, dict=True):
 
     def _precise(self, version: Version) -> bool:
         return version.parts >= self.fewest_parts
+
+    def _refuse_imprecise(self, version: Version) -> None:
+        if self._precise(version):
+            return
+        needed = self.fewest_parts
+        raise UsageError(
+            "version.precision",
+            f"{self.version_tag(version)} has {_count(version.parts)}, but releases here need {needed}: "
+            f"{self._floating_names} would be the same tag",
+            hint=f"Write {self.version_tag(self.version_scheme.read(version.widened(needed)))}.",
+        )
 
     def _read_version(self, tag: str) -> Version | None:
         head, tail = self._version

@@ -136,7 +136,10 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
             found["environments"].add(name)
         elif name in images:
             found["images"].add(name)
-        elif digest is None and version is None:
+        elif digest is not None:
+            found["digests"].add(digest[1])
+            versions |= {version} if version else set()  # digits alone may be either
+        elif version is None:
             raise NotFound(
                 "status.unknown",
                 f"{name!r} is no environment, image, version or digest",
@@ -144,8 +147,7 @@ def parse_filter(context: Context, names: Sequence[str]) -> Filter:
                 or "A digest is given by at least seven hex digits, with or without sha256: before them.",
             )
         else:
-            found["digests"] |= {digest[1]} if digest else set()
-            versions |= {version} if version else set()
+            versions.add(context.scheme.parse_version(name))
     return Filter(
         frozenset(found["environments"]), frozenset(found["images"]), frozenset(versions), frozenset(found["digests"])
     )
