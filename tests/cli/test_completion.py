@@ -137,6 +137,12 @@ def test_a_broken_policy_gives_nothing_and_says_nothing(tmp_path: Path, text: st
         assert {it for it in done.out.split() if not it.startswith("a=")} == set()
 
 
+def test_a_policy_in_a_pipe_keeps_no_shell_waiting(desk: Desk) -> None:
+    os.mkfifo(desk.path / "pipe")
+    done = desk.tagflow(_TAGFLOW_COMPLETE="complete_fish", _TYPER_COMPLETE_ARGS="tagflow -f pipe promote --to ")
+    assert (done.status, done.err) == (0, "")
+
+
 @pytest.mark.registry
 def test_versions_from_the_cache_without_the_network(tmp_path: Path, registry: RegistryServer) -> None:
     desk = Desk(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +64,24 @@ def test_while_a_gate_runs_the_plan_is_told(desk: Desk, numbers: list[signal.Sig
     moves = [it["tag"] for it in done.result["plan"]["moves"] if it["kind"] == "environment"]
     assert moves == ["prod", "prod"]
     assert desk.tag("frontend", "prod") is None
+
+
+def test_while_the_policy_comes_through_a_pipe(desk: Desk) -> None:
+    """For a hint it would be read once more, and nothing comes."""
+    pipe = desk.path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "tagflow", "-f", "pipe", "status"]
+    with subprocess.Popen(
+        command, cwd=desk.path, env=surroundings(desk.path, {}), stderr=subprocess.PIPE, text=True, preexec_fn=hearing
+    ) as one:
+        try:
+            with pipe.open("wb"):  # as soon as it is being read
+                one.send_signal(signal.SIGTERM)
+                _, err = one.communicate(timeout=60)
+        finally:
+            one.kill()
+    assert one.returncode == 130
+    assert err.startswith("error[run.interrupted]")
 
 
 def test_a_signal_while_the_line_is_parsed(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:

@@ -230,11 +230,13 @@ def names(policy: Policy | None) -> tuple[str, ...]:
 
 
 def _policy(line: Line, environ: Mapping[str, str]) -> Policy | None:
-    """The policy that the command line names, where it can be read: an error must not wait for another one."""
+    """The policy that the command line names, where it can be read: an error must not wait for another one, as it would
+    for a pipe that has been read already."""
     from tagflow.config.load import load_policy
     from tagflow.wiring import policy_path
 
     named = _named(line)
     with suppress(TagflowError, OSError):
-        return load_policy(policy_path(named[-1] if named else None, environ))
+        path = policy_path(named[-1] if named else None, environ)
+        return load_policy(path) if path.is_file() else None
     return None

@@ -107,7 +107,8 @@ def _policy(ctx: typer.Context) -> Policy | None:
 
     named = ctx.params.get("policy_file") or (ctx.parent.params.get("policy_file") if ctx.parent else None)
     try:
-        return load_policy(policy_path(named, os.environ))
+        path = policy_path(named, os.environ)
+        return load_policy(path) if os.path.isfile(path) else None  # a pipe would keep the shell waiting
     except TagflowError:
         return None
 
