@@ -400,6 +400,20 @@ def test_what_is_missing_everywhere_is_told_once(desk: Desk) -> None:
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("hold prod v9 --reason x", "error[version.not_found]: 8 images: has no v9"),
+        ("rollback dev v1.0; rollback dev", "error[rollback.nothing]: 8 images in dev: nothing ran before"),
+    ],
+)
+def test_a_reason_of_many_images_is_told_once(desk: Desk, typed: str, told: str) -> None:
+    *before, last = typed.split("; ")
+    for command in before:
+        desk.act(*command.split())
+    assert desk.quickly(*last.split()).err.splitlines()[:2] == [told, f"  {', '.join(EIGHT)}"]
+
+
 def test_what_verify_did_not_look_into_is_said(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.write(POLICY)

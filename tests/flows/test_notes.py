@@ -73,7 +73,7 @@ def test_one_that_is_named_must_have_it(world: World) -> None:
     assert caught[0].message == "backend has no v1.2.0"
     with world.unchanged(), fails("version.not_found", 4) as caught:
         world.hold("prod", "v9.0.0")
-    assert caught[0].message == "frontend has no v9.0.0, backend has no v9.0.0, worker has no v9.0.0"
+    assert caught[0].message == "frontend has no v9.0.0\nbackend has no v9.0.0\nworker has no v9.0.0"
 
 
 def test_what_only_the_history_still_knows_is_held_by_its_name(world: World) -> None:

@@ -178,7 +178,7 @@ def _holds(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Pr
     absent = [it for it in note.wanted if known[it.image.name] is None]
     refused = [it for it in absent if it.image.name in named]
     if refused or len(absent) == len(note.wanted):
-        told = ", ".join(
+        told = "\n".join(
             f"{it.image.name} has no {it.version and scheme.version_tag(it.version)}" for it in refused or absent
         )
         raise NotFound("version.not_found", told, hint="`tagflow status` shows what there is.")

@@ -247,10 +247,9 @@ def others_alone(environment: str, targets: Sequence[str]) -> str:
 
 
 def _no_predecessor(environment: str, without: Sequence[Way], others: Sequence[Way]) -> NotFound:
-    told = ", ".join(way.seen.image for way in without)
     hint = others_alone(environment, [way.seen.image for way in others]) if others else ""
     return NotFound(
         "rollback.nothing",
-        f"{told} in {environment}: nothing ran before",
+        "\n".join(f"{way.seen.image} in {environment}: nothing ran before" for way in without),
         hint=hint or f"`tagflow history {environment}` shows what ran.",
     )
