@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, time, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.domain.policy import Environment, Freeze, Rule
 from tagflow.domain.reference import Digest
@@ -68,14 +69,17 @@ def judge(
 
     ``now`` is an aware datetime; ``waived`` are the rules that an override sets aside.
     """
+    prerelease = [*_prerelease(environment, candidate)]
+    content = [*_platforms(environment, candidate), *_labels(environment, candidate)]
+    if prerelease or content:  # no override helps against that, so none is offered for the rest
+        environment = replace(environment, overrides=())
     verdicts = [
         *_hold(environment, candidate),
-        *_prerelease(environment, candidate),
+        *prerelease,
         *_downgrade(environment, candidate),
         *_soak(environment, candidate, now),
         *_frozen(environment, candidate, now),
-        *_platforms(environment, candidate),
-        *_labels(environment, candidate),
+        *content,
     ]
     return [verdict for verdict in verdicts if verdict.rule is None or verdict.rule not in waived]
 
