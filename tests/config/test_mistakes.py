@@ -441,6 +441,19 @@ class TestIncludes:
         for line, start in zip(found, expected, strict=True):
             assert line.startswith(start)
 
+    def test_a_policy_that_includes_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its keys and images are right, and not there a second time."""
+        (tmp_path / "same.yaml").symlink_to("promotion.yaml")
+        (tmp_path / "promotion.yaml").write_text(MINIMAL + "include: [promotion.yaml, ./same.yaml]\n")
+        monkeypatch.chdir(tmp_path)
+        for name in ("promotion.yaml", "same.yaml"):
+            with pytest.raises(UsageError) as caught:
+                load_policy(Path(name))
+            assert caught.value.message.splitlines() == [
+                f"{name}:5:11: the file 'promotion.yaml' is this policy itself. Name files that list images only.",
+                f"{name}:5:27: the file './same.yaml' is this policy itself. Name files that list images only.",
+            ]
+
 
 class TestFiles:
     def test_missing(self, tmp_path: Path) -> None:

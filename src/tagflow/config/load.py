@@ -271,6 +271,7 @@ class _Loader:
 
     def _include(self, checked: Checked[Document]) -> None:
         seen: set[str] = set()
+        own = os.path.realpath(os.path.join(self._base, os.path.basename(self._name)))
         for order, (index, name) in enumerate(enumerate(checked.value.include), start=1):
             mark = checked.places.value("include", index)
             path = os.path.join(self._base, name)
@@ -278,6 +279,10 @@ class _Loader:
                 content, real = _read_regular(path), os.path.realpath(path)
             except (OSError, ValueError) as exc:
                 self._mistakes.add(mark, f"the included file {harmless(name)!r} cannot be read: {_reason(exc)}")
+                continue
+            if real == own:
+                message = f"the file {name!r} is this policy itself"
+                self._mistakes.add(mark, message, "Name files that list images only.")
                 continue
             if real in seen:
                 self._mistakes.add(mark, f"the file {name!r} is included already", "Keep one.")
