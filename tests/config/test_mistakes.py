@@ -58,6 +58,8 @@ TOP = [
     ("docker.io/acme", "", ":2:10: registry has no value. For example registry: docker.io/acme."),
     ("docker.io/acme", "''", ":2:11: registry is empty"),
     ("docker.io/acme", "https://docker.io", ":2:11: 'https://docker.io' is not a registry"),
+    ("docker.io/acme", "docker.io/Acme", ":2:11: 'Acme' is not a namespace of repositories. Use lower-case letters"),
+    ("docker.io/acme", "docker.io/acme/", ":2:11: 'docker.io/acme/' ends in '/'. Write 'docker.io/acme'."),
     ("docker.io/acme", "localhost:99999/x", ":2:11: 99999 is no port. A port is a number from 1 to 65535."),
     ("docker.io/acme", "localhost:0/x", ":2:11: 0 is no port. A port is a number from 1 to 65535."),
     ("docker.io/acme", "'[::1::]:5000/x'", ":2:11: '[::1::]' is no IPv6 address"),

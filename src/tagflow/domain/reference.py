@@ -29,6 +29,7 @@ _HOST = re.compile(
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _PATH_LIMIT = 255
+_PATH_RULE = "Use lower-case letters, digits, and '.', '_', '-' between them, parts joined by '/'."
 
 
 def is_tag(text: str) -> bool:
@@ -90,7 +91,7 @@ class Registry(Struct, frozen=True, order=True):
             raise UsageError(
                 "reference.invalid",
                 f"{masked(path)!r} is not a repository name",
-                hint="Use lower-case letters, digits, and '.', '_', '-' between them, parts joined by '/'.",
+                hint=_PATH_RULE,
             )
         if self.host == "docker.io" and "/" not in path:
             path = f"library/{path}"
@@ -138,10 +139,10 @@ def parse_registry(text: str, *, base: str = "") -> Registry:
             hint="Write HOST[:PORT][/NAMESPACE] without a scheme, or oci:DIR.",
         )
     _check_address(host, match["port"])
-    if namespace and _PATH.fullmatch(namespace) is None:
-        raise UsageError("reference.invalid", f"{namespace!r} is not a namespace of repositories")
     if text.endswith("/"):
         raise UsageError("reference.invalid", f"{text!r} ends in '/'", hint=f"Write {text.rstrip('/')!r}.")
+    if namespace and _PATH.fullmatch(namespace) is None:
+        raise UsageError("reference.invalid", f"{namespace!r} is not a namespace of repositories", hint=_PATH_RULE)
     return Registry(_normalise_host(host), namespace)
 
 
