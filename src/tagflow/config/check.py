@@ -102,7 +102,7 @@ class _Checker:
                 return None
             case shapes.LiteralType(), Scalar():
                 return self._literal(node, plain, notes, path)
-            case shapes.StrType(), Scalar():
+            case shapes.StrType(), Scalar() if node.kind != "null":
                 return self._text(node, plain, notes, path)
             case shapes.DateType(), Scalar(kind="date" | "text"):
                 return self._date(node, path)
@@ -200,8 +200,6 @@ class _Checker:
         return self._wrong(node.mark, f"{where(path)} is {what}, expected {noun(shape, notes)}", hint)
 
     def _text(self, node: Scalar, shape: shapes.StrType, notes: Mapping[str, Any], path: Path) -> Any:
-        if node.kind == "null":
-            return self._mismatch(node, shape, notes, path)
         message, hint = "", str(notes.get("patternErrorMessage", ""))
         valid = shape.pattern is None or _pattern(shape.pattern).search(node.text) is not None
         if node.kind != "text":
