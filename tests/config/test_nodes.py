@@ -23,6 +23,8 @@ SYNTAX = [
     ("a: \ud800", "1:4: the byte 0xed is not UTF-8"),
     ("", "1:1: the file is empty. `tagflow init` writes one to begin with."),
     ("# nothing\n", "1:1: the file is empty"),
+    ("---\n", "1:1: the file is empty"),
+    ("# nothing\n---\n...\n", "1:1: the file is empty"),
     ("- a", "1:1: the file is a list, expected a mapping"),
     ("hello", "1:1: the file is 'hello', expected a mapping"),
 ]

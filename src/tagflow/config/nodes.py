@@ -179,15 +179,21 @@ class _Builder:
     def document(self) -> Node | None:
         self._loader.get_event()
         if self._loader.check_event(yaml.StreamEndEvent):
-            self._mistakes.add(self._start, "the file is empty", "`tagflow init` writes one to begin with.")
+            self._empty()
             return None
         self._loader.get_event()
         node = self._node(0)
         self._loader.get_event()
+        if isinstance(node, Scalar) and node.kind == "null":  # `---`, and nothing behind it
+            self._empty()
+            return None
         if not self._loader.check_event(yaml.StreamEndEvent):
             place = self.mark(self._loader.peek_event().start_mark)
             self._mistakes.add(place, "a second document begins here", "Keep one document in a file.")
         return node
+
+    def _empty(self) -> None:
+        self._mistakes.add(self._start, "the file is empty", "`tagflow init` writes one to begin with.")
 
     def _node(self, depth: int) -> Node:
         event = self._loader.get_event()
