@@ -102,6 +102,13 @@ def test_merge_keys_that_merge_nothing() -> None:
     assert found == ["promotion.yaml:4:36: '<<' takes over the keys of a mapping, and this is none"]
 
 
+def test_a_merge_key_stands_once() -> None:
+    found = mistakes(MINIMAL.replace("{dev: {}, prod: {}}", "{dev: &a {}, test: &b {}, prod: {<<: *a, <<: *b}}"))
+    assert found == [
+        "promotion.yaml:4:56: the key '<<' stands here twice, first in line 4, column 48. Write one: <<: [*a, *b]."
+    ]
+
+
 def test_both_loaders_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[2] / "promotion.yaml").read_text()
     fast = load(text)

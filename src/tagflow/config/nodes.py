@@ -231,22 +231,28 @@ class _Builder:
     def _mapping(self, mark: Mark, depth: int) -> Pairs:
         own: dict[str, tuple[Scalar, Node]] = {}
         merged: dict[str, tuple[Scalar, Node]] = {}
+        merge: Scalar | None = None
         while not self._loader.check_event(yaml.MappingEndEvent):
             key, value = self._node(depth + 1), self._node(depth + 1)
             if not isinstance(key, Scalar):
                 self._mistakes.add(key.mark, "a key is one name, not a list or mapping")
             elif key.kind == "merge":
+                if merge is not None:
+                    self._twice(key, merge, "Write one: <<: [*a, *b].")
+                merge = merge or key
                 for pair in self._merged(value):
                     merged.setdefault(pair[0].text, pair)
             elif key.text in own:
-                first = own[key.text][0].mark
-                place = f"line {first.line}, column {first.column}"
-                self._mistakes.add(key.mark, f"the key {key.text!r} stands here twice, first in {place}", "Keep one.")
+                self._twice(key, own[key.text][0], "Keep one.")
             else:
                 own[key.text] = key, value
         self._loader.get_event()
         pairs = tuple((merged | own).values()) if merged else tuple(own.values())
         return Pairs(mark, pairs, self._size(mark, (value for _, value in pairs)))
+
+    def _twice(self, key: Scalar, first: Scalar, hint: str) -> None:
+        place = f"line {first.mark.line}, column {first.mark.column}"
+        self._mistakes.add(key.mark, f"the key {key.text!r} stands here twice, first in {place}", hint)
 
     def _merged(self, value: Node) -> Iterator[tuple[Scalar, Node]]:
         for part in value.items if isinstance(value, Items) else (value,):
