@@ -14,14 +14,16 @@ import pytest
 
 from tagflow.errors import Refused
 from tagflow.stores.port import Manifest, Store
-from tagflow.stores.registry.http.pace import Settings
+from tagflow.stores.registry.http.pace import RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost
-from tagflow.stores.transfer.copy import copy_image
+from tagflow.stores.transfer.copy import copy_image, missing_parts
 from tests import images
 from tests.cli.runner import Desk
 from tests.servers import RegistryServer
 
 pytestmark = pytest.mark.registry
+
+QUICK = RetryPolicy(attempts=3, first=0.01)
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class Signed:
 
 @pytest.fixture
 def source(registry: RegistryServer, tmp_path: Path) -> Iterator[Store]:
-    host = RegistryHost(registry.host, Settings(environ={"HOME": str(tmp_path)}))
+    host = RegistryHost(registry.host, Settings(environ={"HOME": str(tmp_path)}, retry=QUICK))
     yield host.store(registry.fresh("source").path)
     host.close()
 
 
 @pytest.fixture
 def target(second_registry: RegistryServer, tmp_path: Path) -> Iterator[Store]:
-    host = RegistryHost(second_registry.host, Settings(environ={"HOME": str(tmp_path)}))
+    host = RegistryHost(second_registry.host, Settings(environ={"HOME": str(tmp_path)}, retry=QUICK))
     yield host.store(second_registry.fresh("target").path)
     host.close()
 
@@ -125,6 +127,15 @@ def test_required_and_missing(source: Store, target: Store) -> None:
     assert not target.has(image.digest)
 
 
+def test_a_blob_among_the_children(source: Store, target: Store) -> None:
+    """distribution fails at a blob that is asked for as a manifest: that is no failure of the registry."""
+    note = images.add_blob(source, b"a note", "text/plain")
+    root = images.index_of(source, [images.pointer(note), images.pointer(images.image(source).descriptor)])
+    copy_image(source, target, root.digest)
+    assert raw(target, f"blobs/{note.digest}") == b"a note"
+    assert missing_parts(target, root.digest) == []
+
+
 class TestPromotion:
     """The same by the command, from an environment on one registry to one on another."""
 
@@ -147,7 +158,7 @@ environments:
 
     @pytest.fixture
     def promoted(self, source: Store, second_registry: RegistryServer, tmp_path: Path) -> Iterator[Store]:
-        host = RegistryHost(second_registry.host, Settings(environ={"HOME": str(tmp_path)}))
+        host = RegistryHost(second_registry.host, Settings(environ={"HOME": str(tmp_path)}, retry=QUICK))
         yield host.store(f"prod/{source.repository.path.rpartition('/')[2]}")
         host.close()
 

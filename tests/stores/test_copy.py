@@ -116,7 +116,7 @@ class TestTree:
         assert caught.value.code == "manifest.not_found"
 
     def test_with_a_blob_among_the_children(self, tmp_path: Path) -> None:
-        """image-spec 1.1 lets an index name any content; registries refuse that, layouts don't."""
+        """image-spec 1.1 lets an index name any content; many registries refuse that, layouts don't."""
         here, there = (LayoutStore(Repository(f"oci:{tmp_path}", path)) for path in ("here", "there"))
         note = images.add_blob(here, b"a note", "text/plain")
         root = images.index_of(here, [images.pointer(note), images.pointer(images.image(here).descriptor)])

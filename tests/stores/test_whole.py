@@ -186,6 +186,24 @@ class TestChildren:
         (tmp_path / "app/blobs/sha256" / note.digest[7:]).unlink()
         assert [part.digest for part in missing_parts(layout, root.digest)] == [note.digest]
 
+    def test_that_a_registry_fails_at(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As distribution does at a blob that is asked for as a manifest; at what is no blob either it is a failure."""
+        layout = LayoutStore(Repository(f"oci:{tmp_path}", "app"))
+        note = images.add_blob(layout, b"a note", "text/plain")
+        root = images.index_of(layout, [images.pointer(note)])
+        get = layout.get
+
+        def fails(reference: str, *, current: bool = False) -> Manifest:
+            if reference == note.digest:
+                raise StoreError("registry.unavailable", "500")
+            return get(reference, current=current)
+
+        monkeypatch.setattr(layout, "get", fails)
+        assert missing_parts(layout, root.digest) == []
+        (tmp_path / "app/blobs/sha256" / note.digest[7:]).unlink()
+        with pytest.raises(StoreError, match="500"):
+            missing_parts(layout, root.digest)
+
     def test_of_known_types_that_are_damaged_are_an_error(self, memory: MemoryRegistry, store: Store) -> None:
         child = Manifest(OCI_MANIFEST, b"[]")
         memory.content(APP).manifests[child.digest] = child

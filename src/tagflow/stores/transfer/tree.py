@@ -118,7 +118,7 @@ def _fetch(store: Store, child: Descriptor) -> _Answer:
     """What an index names, as its parent calls it where it does not say itself.
 
     image-spec 1.1 lets an index name content of any type. Where the type is not one of those that we know, the
-    manifests are asked first: a blob of that digest is none to a registry.
+    manifests are asked first: a blob of that digest is none to a registry. distribution fails at it instead, with 500.
     """
     if child.media_type in SCHEMA1_TYPES:
         message = f"{store.repository}: {child.digest} is of Docker schema 1, which tagflow does not copy"
@@ -127,7 +127,7 @@ def _fetch(store: Store, child: Descriptor) -> _Answer:
         manifest = store.get(child.digest)
     except NotFound:
         return child if not child.is_manifest and store.has_blob(child.digest) else None
-    except UnreadableManifest:
+    except StoreError:
         if not child.is_manifest and store.has_blob(child.digest):
             return child
         raise

@@ -196,6 +196,10 @@ def _parts_of(question: tuple[Store, Descriptor, bool], there: Collection[Image]
         if must_be_manifest:
             raise
         return _Parts()
+    except StoreError:  # distribution answers 500 where a blob is asked for as a manifest
+        if must_be_manifest or not store.has_blob(named.digest):
+            raise
+        return _Parts()
     return _Parts(manifest.children, _needed(manifest))
 
 
