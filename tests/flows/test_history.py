@@ -92,6 +92,17 @@ def test_an_interrupted_release_and_a_fork_are_visible() -> None:
     assert chronicle.present[0].condition == "interrupted"
 
 
+def test_what_is_noted_on_an_interrupted_release_is_not_what_is_interrupted() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+    for lift in (False, True):
+        world.hold("prod", "frontend=v1.0.0", lift=lift)
+    told = [(it.action, it.open) for it in read(world, "frontend").entries]
+    assert told == [("unhold", False), ("hold", False), ("promote", True), ("promote", False)]
+
+
 def test_an_environment_without_history_is_empty() -> None:
     world = World()
     chronicle = read(world)

@@ -18,6 +18,7 @@ from tagflow.domain.state import Release, StackEntry, State
 from tagflow.stores.artifact import artifact, write_empty
 from tagflow.verbs.history import history
 from tagflow.verbs.past import Past, status_at
+from tagflow.verbs.report import report
 from tagflow.verbs.status import Cell
 from tests.flows.world import START, World, fails
 
@@ -115,6 +116,27 @@ def test_a_release_that_died(finish: bool) -> None:
     assert cell(status_at(copy.context(), copy.now, []), "frontend", "prod").version == wanted
     if not finish:  # it never arrived, and the history says so by now
         assert cell(status_at(copy.context(), between, []), "frontend", "prod").version == "v1.0.0"
+
+
+def test_a_release_that_died_and_what_was_noted_on_it() -> None:
+    """A note carries on what was announced: before it and after it, that has not arrived."""
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    world.later(hours=1)
+    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+    moments = [world.now]
+    for lift in (False, True):
+        world.later(hours=1)
+        world.hold("prod", "frontend=v1.0.0", lift=lift)
+        moments.append(world.now)
+    now = world.cell("frontend", "prod")
+    for moment in moments:
+        found = cell(status_at(world.context(), moment, ["prod"]), "frontend", "prod")
+        assert (found.state, found.version, found.digest) == ("interrupted", "v1.0.0", now.digest)
+        assert found.wanted == now.wanted == "v1.1.0"
+    [shown] = [it.past["frontend"] for it in report(world.context(), ["prod", "frontend"]).timelines]
+    assert [run.version for run in shown] == ["v1.0.0"]
 
 
 def test_narrowed() -> None:

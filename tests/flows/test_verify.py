@@ -338,6 +338,16 @@ def test_an_interrupted_release_that_repair_cannot_finish_names_the_command_that
     assert check(world) == []
 
 
+def test_an_interrupted_release_is_told_by_whoever_announced_it() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.through("v1.1.0", "dev", "test")
+    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+    World(memory=world.memory, actor="bob").hold("prod", "frontend=v1.0.0")
+    told = {it.problem: it.detail for it in check(world)}
+    assert told["interrupted"] == "promote of v1.1.0 by ann"
+
+
 def test_a_fork_is_found_and_joined(world: World) -> None:
     one, two = World(memory=world.memory, actor="one"), World(memory=world.memory, actor="two")
     world.through("v1.2.0", "dev", "test")

@@ -133,6 +133,15 @@ class Standing(Struct, frozen=True, dict=True):
         return self.position.name
 
     @property
+    def under_way(self) -> RecordTag | None:
+        """The record that announced what has not arrived: the head, or the one that it carries on. None where nothing
+        is under way."""
+        match self.position:
+            case Interrupted(head):
+                return head.record.follows or head.tag
+        return None
+
+    @property
     def version(self) -> str | None:
         """The version that runs, as far as the history tells."""
         match self.position:

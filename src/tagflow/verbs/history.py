@@ -13,7 +13,7 @@ from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
-from tagflow.domain.standing import Broken, Condition, Interrupted
+from tagflow.domain.standing import Broken, Condition
 from tagflow.errors import UsageError, whole
 from tagflow.observe.observer import Observer
 from tagflow.verbs.past import count_until, levels
@@ -238,7 +238,4 @@ def _since(observer: Observer, seen: Observation, moment: datetime) -> list[Reco
 
 
 def _items(seen: Observation, entries: Iterable[Entry]) -> list[HistoryEntry]:
-    under_way = seen.standing.head if isinstance(seen.standing.position, Interrupted) else None
-    return [
-        HistoryEntry(seen.image, entry, open=under_way is not None and entry.tag == under_way.tag) for entry in entries
-    ]
+    return [HistoryEntry(seen.image, entry, open=entry.tag == seen.standing.under_way) for entry in entries]

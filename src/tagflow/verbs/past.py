@@ -16,6 +16,7 @@ from tagflow.context import Context
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.snapshot import Target, target_of
+from tagflow.domain.standing import Standing
 from tagflow.observe.observer import Observer
 from tagflow.verbs.status import Cell, Row, matches, parse_filter
 from tagflow.workers import each
@@ -96,15 +97,16 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
         return Cell(target.environment.name, None, None, None, None, "empty", ())
     record, state = entry.record, entry.record.state
     if _is_open(context, observer, target, entry):
+        before = Standing(record.previous_digest, (entry,))
         return Cell(
             environment=target.environment.name,
-            version=record.previous_version,
-            digest=record.previous_digest,
+            version=before.version,
+            digest=before.digest,
             since=None,
             by=None,
             state="interrupted",
             holds=tuple(sorted(hold.version for hold in state.holds)),
-            wanted=record.version,
+            wanted=before.wanted,
         )
     runs = record.digest is not None
     version = state.top.version if state.top and state.top.digest == record.digest else record.version
@@ -123,11 +125,13 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
 
 
 def _is_open(context: Context, observer: Observer, target: Target, entry: Entry) -> bool:
-    """Whether a record is the last one, and what it announced has not arrived until now."""
+    """Whether a record announced, or carries on, what is still the last that was announced, and has not arrived."""
     record = entry.record
-    if record.carries_on or record.action == "adopt" or record.digest == record.previous_digest:
+    if record.action == "adopt" or record.digest == record.previous_digest:
         return False
-    if any(tag.sequence > entry.tag.sequence for tag in observer.records(target)):
+    announced = record.follows or entry.tag
+    last = observer.read(target.history, levels(observer.records(target))[-1]).values()
+    if not any(announced in (it.tag, it.record.follows) for it in last):
         return False
     return context.stores(target.repository).resolve(target.environment.name) == record.previous_digest
 

@@ -11,7 +11,6 @@ from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
-from tagflow.domain.standing import Interrupted
 from tagflow.domain.stats import Event, Stats, measure
 from tagflow.observe.observer import Observer
 
@@ -56,10 +55,9 @@ def measure_histories(
 
 def _events(seen: Observation, entries: Sequence[Entry]) -> Iterator[Event]:
     known = {entry.tag: entry for entry in entries}
-    pending = _pending(seen)
     for entry in entries:
         record = entry.record
-        if entry.tag in pending:
+        if entry.tag == seen.standing.under_way:
             continue
         match record.action:
             case "push" | "promote":
@@ -71,14 +69,6 @@ def _events(seen: Observation, entries: Sequence[Entry]) -> Iterator[Event]:
                 gone = {known[tag].record.release.id for tag in record.aborts if tag in known} or {record.release.id}
                 kind: Literal["lost", "abort"] = "lost" if record.follows is not None else "abort"
                 yield Event(seen.image, record.release.id, kind, record.digest, record.at, frozenset(gone))
-
-
-def _pending(seen: Observation) -> set[RecordTag | None]:
-    """The records of a release that is under way: what they announced has not arrived."""
-    standing = seen.standing
-    if not isinstance(standing.position, Interrupted) or standing.head is None:
-        return set()
-    return {standing.head.tag, standing.head.record.follows}
 
 
 def _popped(entry: Entry, known: Mapping[RecordTag, Entry]) -> frozenset[str]:
