@@ -205,6 +205,10 @@ def past(window: Page, tmp_path: Path) -> Page:
     return window
 
 
+def store_of(desk: Desk, path: str) -> LayoutStore:
+    return LayoutStore(Repository(f"oci:{desk.path}/registry", path))
+
+
 def slide(page: Page, stop: int) -> list[list[str]]:
     """What the rows say at a stop of the slider."""
     page.run(f"document.getElementById('when').value = {stop}")
@@ -227,6 +231,43 @@ def test_the_slider_shows_what_ran_when(past: Page) -> None:
     past.run("new Promise((done) => setTimeout(done))")
     assert past.shown("#when-told") == ["now"]
     assert past.heard("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+
+
+def test_the_slider_where_not_all_releases_are_on_the_page(
+    window: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an image ran does not depend on how often others were released; what ran before its oldest record that is
+    shown is not known, and was something."""
+    monkeypatch.setattr("tagflow.verbs.report.NEWEST", 2)
+    days = [0]
+    desk = Desk(tmp_path, lambda: START + timedelta(days=days[0]))
+    desk.write(POLICY)
+    for number, names in enumerate([("frontend", "backend"), ("backend",), ("backend",), ("frontend",)]):
+        days[0] = number
+        desk.build(f"v1.{number}", *names)
+        targets = [f"{name}=v1.{number}" for name in names]
+        assert desk.quickly("promote", *targets, "--to", "dev").status == 0
+    days[0] = 20
+    assert desk.quickly("status", "dev", "--html", "page.html").status == 0
+    window.open(tmp_path / "page.html")
+    assert slide(window, 0) == [["v1.0"], ["unknown"]]
+    assert slide(window, 1) == [["v1.0"], ["v1.1"]]
+    assert slide(window, 3) == [["v1.3"], ["v1.2"]]
+    assert window.shown("#env-dev > .none") == ["3 older records are not shown: tagflow history dev tells more."]
+    assert window.shown("#env-dev figcaption")[0].startswith("3 deployed since 2026-03-03 · ")
+
+
+def test_a_record_that_cannot_be_read_is_not_told_as_an_older_one(window: Page, tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.write(POLICY)
+    desk.through("v1.0", "dev")
+    [record] = [tag for tag in store_of(desk, "frontend").tags() if tag.startswith("_tagflow.dev")]
+    digest = store_of(desk, "frontend").resolve(record)
+    assert digest
+    (tmp_path / "registry/frontend/blobs/sha256" / digest[7:]).write_bytes(b"damaged")
+    assert desk.quickly("status", "--html", "page.html").status == 0
+    window.open(tmp_path / "page.html")
+    assert window.shown("#env-dev > .none") == []
 
 
 def test_the_numbers_are_a_picture_without_scripts(past: Page, tmp_path: Path) -> None:

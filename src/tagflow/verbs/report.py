@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from msgspec import Struct
@@ -19,14 +19,16 @@ from tagflow.domain.snapshot import Observation, Target, target_of
 from tagflow.domain.state import Release
 from tagflow.domain.stats import Stats
 from tagflow.observe.observer import Observer
-from tagflow.verbs.history import History, HistoryEntry, Present, history_of
+from tagflow.verbs.history import History, HistoryEntry, Present, history_of, newest
 from tagflow.verbs.stats import measure_histories
 from tagflow.verbs.status import Row, look
 
 WEEKS = 12
 """Weeks that are counted in numbers."""
 NEWEST = 100
-"""Records read of each image in each environment: a page is looked at, an archive is what `history` is for."""
+"""Releases that are told of each environment, and records read of each image there: a page is looked at, an archive is
+what `history` is for."""
+_EVER = datetime.fromtimestamp(0, UTC)
 
 
 class Step(Struct, frozen=True):
@@ -55,7 +57,8 @@ class Event(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True):
-    """What an image ran from a moment on, until the next one: nothing, where ``digest`` is None."""
+    """What an image ran from a moment on, until the next one: nothing, where ``digest`` is None. What ran before the
+    oldest record that was read has no version, and begins in 1970."""
 
     begin: datetime
     version: str | None
@@ -66,7 +69,8 @@ class Run(Struct, frozen=True):
 class Timeline:
     """One environment: where its images stand now, its events, newest first, and how many records are older still.
 
-    ``past`` is what each image ran, oldest first; ``stats`` the numbers of the last weeks, both by the records shown.
+    ``past`` is what each image ran, oldest first; ``stats`` the numbers of the last weeks, or of those that the records
+    read tell of; both by the newest records of each image, whichever releases are told.
     """
 
     environment: str
@@ -100,9 +104,10 @@ def report(context: Context, names: Sequence[str]) -> Report:
         if several:
             observations = [snapshot.observations[target] for target in several]
             found = history_of(observer, name, observations, NEWEST)
-            told = _by_image(observations, found)
-            numbers = measure_histories(name, told, first, now - WEEKS * timedelta(weeks=1), now)
-            timelines.append(_timeline(observations, found, told, numbers))
+            told = [_newest(observer, seen) for seen in observations]
+            begins = [entries[0].record.at for seen, entries in told if entries and _is_cut(seen)]
+            since = max([now - WEEKS * timedelta(weeks=1), *begins])
+            timelines.append(_timeline(found, told, measure_histories(name, told, first, min(since, now), now)))
             first = first or told
     return Report(tuple(rows), tuple(timelines))
 
@@ -114,30 +119,36 @@ def _targets(context: Context, rows: Sequence[Row], environment: Environment) ->
 
 
 _Told = tuple[Observation, Sequence[Entry]]
-"""What was observed of an image, and those of its records that are shown, oldest first."""
+"""What was observed of an image, and its newest records, oldest first."""
 
 
-def _by_image(observations: Sequence[Observation], found: History) -> list[_Told]:
-    entries: dict[str, list[Entry]] = defaultdict(list)
-    for item in found.entries:
-        entries[item.image].append(item.entry)
-    return [(seen, sorted(entries[seen.image], key=lambda entry: entry.rank)) for seen in observations]
+def _newest(observer: Observer, seen: Observation) -> _Told:
+    """The records that were read to be told, also those of releases that are too many to be told."""
+    entries = observer.read(seen.target.history, newest(seen.records)[:NEWEST]).values()
+    return seen, sorted(entries, key=lambda entry: entry.rank)
 
 
-def _timeline(observations: Sequence[Observation], found: History, told: Sequence[_Told], stats: Stats) -> Timeline:
-    older = max(sum(len(seen.records) for seen in observations) - len(found.entries), 0)
-    pending = {item.entry.tag for item in found.entries if item.open}
-    past = {seen.image: tuple(_runs(entries, pending)) for seen, entries in told}
+def _is_cut(seen: Observation) -> bool:
+    return len(seen.records) > NEWEST
+
+
+def _timeline(found: History, told: Sequence[_Told], stats: Stats) -> Timeline:
+    readable = (len(entries) + max(len(seen.records) - NEWEST, 0) for seen, entries in told)
+    past = {seen.image: tuple(_runs(seen, entries)) for seen, entries in told}
+    older = max(sum(readable) - len(found.entries), 0)
     return Timeline(found.environment, found.present, tuple(_events(found)), older, past, stats)
 
 
-def _runs(entries: Sequence[Entry], pending: Collection[RecordTag]) -> Iterator[Run]:
+def _runs(seen: Observation, entries: Sequence[Entry]) -> Iterator[Run]:
     """What an image ran, by its records: what was taken back, or has not arrived, never did."""
     gone = {tag for entry in entries for tag in entry.record.aborts}
     last: Digest | None = None
+    if entries and _is_cut(seen):
+        yield Run(_EVER, None, entries[0].record.previous_digest)
     for entry in entries:
         record = entry.record
-        if record.carries_on or record.action == "abort" or entry.tag in gone or entry.tag in pending:
+        under_way = entry.tag == seen.standing.under_way
+        if record.carries_on or record.action == "abort" or entry.tag in gone or under_way:
             continue
         if record.digest != last:
             last = record.digest

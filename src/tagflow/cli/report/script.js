@@ -71,7 +71,7 @@
 
   // What ran at a moment: each cell has its own story, and the slider stops wherever one of them goes on.
   const when = byId("when"), stories = all("td[data-env]", table).filter((cell) => cell.closest("[data-image]")).map((cell) => [cell, JSON.parse(cell.dataset.past || "[]")]);
-  const moments = Array.from(new Set(stories.flatMap(([, story]) => story.map(([begin]) => begin)))).sort((a, b) => a - b);
+  const moments = Array.from(new Set(stories.flatMap(([, story]) => story.map(([begin]) => begin)))).filter((begin) => begin > 0).sort((a, b) => a - b);
   const isPast = () => Number(when.value) < moments.length;
 
   function showPast() {

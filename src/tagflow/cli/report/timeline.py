@@ -12,7 +12,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.stats import DEFINITIONS, Stats
 from tagflow.domain.times import format_duration
 from tagflow.verbs.history import Present
-from tagflow.verbs.report import Event, Step, Timeline
+from tagflow.verbs.report import WEEKS, Event, Step, Timeline
 
 _WIDE, _GAP, _HIGH = 8, 2, 24
 """A bar, the gap behind it and the height of the chart, in units of the drawing."""
@@ -20,8 +20,8 @@ _WIDE, _GAP, _HIGH = 8, 2, 24
 
 def numbers(it: Stats | None) -> Html:
     """Deployments a week as bars, those that failed in another colour, and the numbers beside them; nothing where there
-    was none."""
-    if it is None or not it.deployments:
+    was none, or no time for any."""
+    if it is None or not (it.deployments and it.weeks):
         return Html()
     return element("figure", _bars(it), element("figcaption", _told(it)), class_="numbers")
 
@@ -58,7 +58,8 @@ def _bar(left: float, bottom: float, high: float, kind: str) -> Html:
 
 
 def _told(it: Stats) -> Html:
-    parts = [f"{it.deployments} deployed in {len(it.weeks)} weeks"]
+    whole = len(it.weeks) == WEEKS
+    parts = [f"{it.deployments} deployed " + (f"in {WEEKS} weeks" if whole else f"since {it.since:%Y-%m-%d}")]
     if it.change_failure_rate is not None:
         parts.append(f"{it.failures} failed ({it.change_failure_rate:.0%})")
     if it.lead_time_seconds.median is not None:
@@ -197,7 +198,8 @@ def _older(it: Timeline) -> Html:
     if not it.older:
         return Html()
     command = element("code", f"tagflow history {it.environment}")
-    return element("p", f"{it.older} older records are not shown: ", command, " tells them.", class_="none")
+    told = "1 older record is" if it.older == 1 else f"{it.older} older records are"
+    return element("p", f"{told} not shown: ", command, " tells more.", class_="none")
 
 
 def moment(it: datetime, shown: str = "", *, class_: str | None = None) -> Html:
