@@ -103,6 +103,7 @@ def test_stats(shop: Desk) -> None:
     assert result["lead_time_seconds"].keys() == result["time_to_restore_seconds"].keys() == {"median", "p90"}
     text = shop.quickly("stats", "prod", "--since", "7d").out
     assert "(7 days)" in text
+    assert "(1h)" in shop.quickly("stats", "prod", "--since", "90m").out
     for line in ("deployments      2 (2 a week)", "change failures  50% (1 of 2)", "lead time", "time to restore"):
         assert line in text
     assert "from the first record of a digest in the first environment" in text

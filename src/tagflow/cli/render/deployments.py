@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import FEW, cell, counted, hung, is_fancy, listed, minute, pad, styled, table, width
+from tagflow.cli.text import FEW, age, cell, counted, hung, is_fancy, listed, minute, pad, styled, table, width
 from tagflow.domain.stats import DEFINITIONS
 from tagflow.domain.times import format_duration
 
@@ -169,7 +169,7 @@ def _size(count: int) -> str:
 def statistics(it: Stats, now: datetime) -> str:
     """The numbers of an environment, and what each of them means."""
     fancy = is_fancy(sys.stdout)
-    days = max(round((now - it.since) / timedelta(days=1)), 1)
+    days = round((now - it.since) / timedelta(days=1))
     rate = it.change_failure_rate
     failures = "-" if rate is None else f"{rate:.0%} ({it.failures} of {it.deployments})"
     rows = [
@@ -184,7 +184,8 @@ def statistics(it: Stats, now: datetime) -> str:
         ],
     ]
     body = [[styled(name, "bold", fancy), value, bad, DEFINITIONS[key]] for name, value, bad, key in rows]
-    head = f"{it.environment} since {minute(it.since)} ({days} {'day' if days == 1 else 'days'})"
+    span = f"{days} days" if days > 1 else age(it.since, now)
+    head = f"{it.environment} since {minute(it.since)} ({span})"
     foot = "Times: the median; nine of ten took no longer than P90."
     return "\n".join([head, "", table(["MEASURE", "VALUE", "P90", "WHAT IT MEANS"], body, fancy, last=30), "", foot])
 
