@@ -139,6 +139,26 @@ def test_a_release_that_died_and_what_was_noted_on_it() -> None:
     assert [run.version for run in shown] == ["v1.0.0"]
 
 
+def test_a_release_that_was_abandoned_after_something_was_noted_on_it() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    ran = world.cell("frontend", "prod")
+    world.through("v1.1.0", "dev", "test")
+    world.later(hours=1)
+    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+    moments = [world.now]
+    for lift in (False, True):
+        world.later(hours=1)
+        world.hold("prod", "frontend=v1.0.0", lift=lift)
+        moments.append(world.now)
+    world.later(hours=1)
+    world.rollback("prod")
+    for moment, holds in zip(moments, [(), ("v1.0.0",), ()], strict=True):
+        found = cell(status_at(world.context(), moment, ["prod"]), "frontend", "prod")
+        assert (found.state, found.version, found.digest) == ("recorded", ran.version, ran.digest)
+        assert (found.since, found.by, found.holds) == (ran.since, ran.by, holds)
+
+
 def test_narrowed() -> None:
     world = World()
     world.through("v1.0.0", "dev", "test")

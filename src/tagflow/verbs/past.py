@@ -7,7 +7,7 @@ eleven looks for two thousand records. A clock that was wrong shifts the answer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -17,6 +17,7 @@ from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.snapshot import Target, target_of
 from tagflow.domain.standing import Standing
+from tagflow.domain.state import State
 from tagflow.observe.observer import Observer
 from tagflow.verbs.status import Cell, Row, matches, parse_filter
 from tagflow.workers import each
@@ -92,9 +93,10 @@ def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
 
 
 def _cell(context: Context, observer: Observer, target: Target, moment: datetime) -> Cell:
-    entry = _last(observer, target, moment)
-    if entry is None:
+    last = _last(observer, target, moment)
+    if last is None:
         return Cell(target.environment.name, None, None, None, None, "empty", ())
+    entry, noted = last
     record, state = entry.record, entry.record.state
     if _is_open(context, observer, target, entry):
         before = Standing(record.previous_digest, (entry,))
@@ -105,12 +107,12 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
             since=None,
             by=None,
             state="interrupted",
-            holds=tuple(sorted(hold.version for hold in state.holds)),
+            holds=tuple(sorted(hold.version for hold in noted.holds)),
             wanted=before.wanted,
         )
     runs = record.digest is not None
     version = state.top.version if state.top and state.top.digest == record.digest else record.version
-    frozen = state.freeze if state.freeze and (state.freeze.until is None or moment < state.freeze.until) else None
+    frozen = noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None
     return Cell(
         environment=target.environment.name,
         version=version if runs else None,
@@ -118,8 +120,8 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
         since=(state.since or record.at) if runs else None,
         by=(state.by or record.actor) if runs else None,
         state="recorded" if runs else "empty",
-        holds=tuple(sorted(hold.version for hold in state.holds)),
-        held=tuple(sorted(state.holds, key=lambda hold: hold.version)),
+        holds=tuple(sorted(hold.version for hold in noted.holds)),
+        held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
         frozen=frozen,
     )
 
@@ -136,17 +138,17 @@ def _is_open(context: Context, observer: Observer, target: Target, entry: Entry)
     return context.stores(target.repository).resolve(target.environment.name) == record.previous_digest
 
 
-def _last(observer: Observer, target: Target, moment: datetime) -> Entry | None:
-    """The last record that had been written at a moment, but for what was announced and taken back afterwards."""
+def _last(observer: Observer, target: Target, moment: datetime) -> tuple[Entry, State] | None:
+    """The last record that had been written at a moment, but for what was announced and taken back afterwards, and what
+    had been noted: by that record, or on what was taken back."""
     ordered = levels(observer.records(target))
 
     def written(tags: Sequence[RecordTag]) -> dict[RecordTag, datetime]:
         return {tag: entry.record.at for tag, entry in observer.read(target.history, tags).items()}
 
     count = count_until(ordered, written, moment)
-    later = observer.read(target.history, ordered[count]).values() if count < len(ordered) else ()
-    gone = {tag for entry in later for tag in entry.record.aborts}
-    gone_releases = {entry.record.release.id for entry in later if entry.record.action == "abort"}
+    gone, gone_releases = _taken_back(observer, target, ordered[count:])
+    noted: State | None = None
     while count:
         count -= 1
         level = observer.read(target.history, ordered[count]).values()
@@ -157,6 +159,23 @@ def _last(observer: Observer, target: Target, moment: datetime) -> Entry | None:
             and entry.tag not in gone
             and (entry.record.release.id not in gone_releases or entry.record.action == "abort")
         ]
-        if standing:
-            return max(standing, key=lambda entry: entry.rank)
+        last = max(standing, key=lambda entry: entry.rank, default=None)
+        if last is not None:
+            noted = noted or last.record.state
+            if last.record.follows not in gone:
+                return last, noted
     return None
+
+
+def _taken_back(
+    observer: Observer, target: Target, later: Iterable[Sequence[RecordTag]]
+) -> tuple[set[RecordTag], set[str]]:
+    """The records, and the releases, that the next ones took back: those up to the next that moves a tag."""
+    gone, releases = set[RecordTag](), set[str]()
+    for level in later:
+        entries = observer.read(target.history, level).values()
+        gone |= {tag for entry in entries for tag in entry.record.aborts}
+        releases |= {entry.record.release.id for entry in entries if entry.record.action == "abort"}
+        if not all(entry.record.carries_on for entry in entries):
+            break
+    return gone, releases
