@@ -179,6 +179,18 @@ def test_choice_of_a_platform(store: Store, machine: str, offered: list[str], ch
     assert for_platform(store, index_of(store, pointers), machine) == children[chosen]
 
 
+def test_choice_of_a_platform_in_an_index_of_indexes(store: Store) -> None:
+    child = image(store, platform="linux/arm64")
+    inner = index_of(store, [pointer(child.descriptor, platform=platform_of("linux/arm64"))])
+    middle = index_of(store, [pointer(inner.descriptor)])
+    first = index(store, ["linux/amd64", "unknown/unknown"])  # as BuildKit writes an image and what it attests
+    outer = index_of(store, [pointer(first.descriptor), pointer(middle.descriptor)])
+    assert for_platform(store, outer, "linux/arm64") == child
+    with pytest.raises(NotFound) as caught:
+        for_platform(store, outer, "linux/s390x")
+    assert caught.value.hint == "It has linux/amd64, linux/arm64."
+
+
 def test_platform_that_is_not_offered(store: Store) -> None:
     with pytest.raises(NotFound) as caught:
         for_platform(store, index(store, ["linux/amd64", "linux/arm64"]), "linux/arm")

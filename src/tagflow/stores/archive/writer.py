@@ -21,6 +21,8 @@ IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
 """The configurations of what a daemon can run; an artifact has others."""
+_ATTESTATION = "unknown/unknown"
+"""What BuildKit writes as the platform of what it attests."""
 _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
 
@@ -36,7 +38,7 @@ def for_platform(store: Store, manifest: Manifest, platform: str) -> Manifest:
     if not manifest.is_index:
         return manifest
     wanted = normal_platform(platform)
-    named = sorted((child.platform, child.digest) for child in manifest.children if child.is_manifest)
+    named = sorted((child.platform, child.digest) for child in _images(store, manifest))
     for name, digest in named:
         if normal_platform(name) == wanted or normal_platform(name).startswith(f"{wanted}/"):
             return for_platform(store, store.get(digest), platform)
@@ -46,6 +48,20 @@ def for_platform(store: Store, manifest: Manifest, platform: str) -> Manifest:
         f"{store.repository}@{manifest.digest} has no image for {platform}",
         hint=f"It has {offered}.",
     )
+
+
+def _images(store: Store, index: Manifest) -> Iterator[Descriptor]:
+    """The images that an index names, itself or by an index within that is for no platform of its own."""
+    seen, waiting = {index.digest}, [index]
+    while waiting:
+        for child in waiting.pop().children:
+            if child.digest in seen or not child.is_manifest:
+                continue
+            seen.add(child.digest)
+            if child.is_index and not child.platform:
+                waiting.append(store.get(child.digest))
+            elif child.platform != _ATTESTATION:
+                yield child
 
 
 def archive_of(store: Store, manifest: Manifest, progress: Progress) -> Iterator[bytes]:
