@@ -516,6 +516,7 @@ ELSEWHERE = {
     "tagflow doctor": "test_words.py: it needs a registry",
     "tagflow pin {} FILE…": "test_deployments.py: it needs a registry",
     "tagflow pin {} {}": "test_pin.py: it needs deployment files",
+    "tagflow pull {} {}": "test_local_images.py types it, where a daemon is played",
     "tagflow push VERSION {}": "test_init.py",
     "tagflow push": "a reason names the command; the hint beside it is typed",
 }

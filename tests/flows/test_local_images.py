@@ -154,3 +154,20 @@ def test_what_is_no_platform_is_refused() -> None:
         pull(world.context(), "v1.0.0", [])
     assert "DOCKER_DEFAULT_PLATFORM is 'linux arm64'" in caught[0].message
     assert world.daemon.pulls == []
+
+
+@pytest.mark.parametrize(("what", "code"), [("test", "environment.empty"), ("v1.0.0", "version.not_found")])
+def test_what_not_all_images_have_is_pulled_of_the_others_by_the_hint(what: str, code: str) -> None:
+    names = "web: web, api: api, db: db, job: job"
+    world = workshop(ONE.replace("{dev: }", "{dev: , test: }").replace("web: web", names), {})
+    world.build("v1.0.0", "web", "db")
+    for environment in ("dev", "test"):
+        world.promote("web=v1.0.0", "db=v1.0.0", to=environment)
+    with fails(code, 4) as caught:
+        pull(world.context(), what, [])
+    assert {it.hint for it in caught[0].causes} == {caught[0].hint}
+    assert caught[0].hint == f"Pull the others alone: `tagflow pull {what} web db`."
+    assert [it.image for it in pull(world.context(), what, ["web", "db"])] == ["web", "db"]
+    with fails(code, 4) as caught:
+        pull(world.context(), what, ["api"])
+    assert "tagflow status" in caught[0].hint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,11 +14,11 @@ from tagflow.decide.selection import Route, version_lookups
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
-from tagflow.errors import NotFound, UsageError
+from tagflow.errors import NotFound, TagflowError, UsageError, combine
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import PLATFORM_VARIABLE, docker_name
 from tagflow.verbs.runs import running
-from tagflow.workers import each
+from tagflow.workers import attempt, each
 
 _PLATFORM = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,2}")
 
@@ -50,7 +50,7 @@ def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
     """
     images = [context.image(name) for name in dict.fromkeys(names)] or list(context.policy.images)
     if context.scheme.find_version(what):
-        found = each(lambda image: _as_version(context, what, image), images, threads=context.threads)
+        found = _each(context, what, partial(_as_version, context, what), images)
     else:
         found = _in_environment(context, what, images)
     engine, platform = context.engine(), _platform(context)
@@ -84,7 +84,20 @@ def _in_environment(context: Context, name: str, images: Sequence[Image]) -> lis
     if environment.signed_by:
         runs = running(context, name, [image.name for image in images])
         return [_Wanted(it, context.policy.repository(it, environment), name, runs[it.name].digest) for it in images]
-    return each(lambda image: _at_tag(context, environment, image), images, threads=context.threads)
+    return _each(context, name, partial(_at_tag, context, environment), images)
+
+
+def _each(context: Context, what: str, look: Callable[[Image], _Wanted], images: Sequence[Image]) -> list[_Wanted]:
+    """What is wanted of each image; where some have nothing, the hint is to pull the others."""
+    answers = attempt(look, images, threads=context.threads)
+    errors = [it for it in answers if isinstance(it, TagflowError)]
+    found = [it for it in answers if isinstance(it, _Wanted)]
+    if found and all(isinstance(it, NotFound) for it in errors):
+        for error in errors:
+            error.hint = f"Pull the others alone: `tagflow pull {what} {' '.join(it.image.name for it in found)}`."
+    if errors:
+        raise combine(errors)
+    return found
 
 
 def _at_tag(context: Context, environment: Environment, image: Image) -> _Wanted:
