@@ -130,11 +130,16 @@ def test_a_release_that_died_and_what_was_noted_on_it() -> None:
         world.later(hours=1)
         world.hold("prod", "frontend=v1.0.0", lift=lift)
         moments.append(world.now)
+    with fails("release.interrupted", 5):
+        world.freeze("prod", reason="stop")
+    moments.append(world.now)
     now = world.cell("frontend", "prod")
     for moment in moments:
         found = cell(status_at(world.context(), moment, ["prod"]), "frontend", "prod")
         assert (found.state, found.version, found.digest) == ("interrupted", "v1.0.0", now.digest)
         assert found.wanted == now.wanted == "v1.1.0"
+        assert found.frozen == (now.frozen if moment == moments[-1] else None)
+        assert [hold.version for hold in found.held] == list(found.holds)
     [shown] = [it.past["frontend"] for it in report(world.context(), ["prod", "frontend"]).timelines]
     assert [run.version for run in shown] == ["v1.0.0"]
 

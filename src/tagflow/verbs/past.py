@@ -98,6 +98,7 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
         return Cell(target.environment.name, None, None, None, None, "empty", ())
     entry, noted = last
     record, state = entry.record, entry.record.state
+    frozen = noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None
     if _is_open(context, observer, target, entry):
         before = Standing(record.previous_digest, (entry,))
         return Cell(
@@ -108,11 +109,12 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
             by=None,
             state="interrupted",
             holds=tuple(sorted(hold.version for hold in noted.holds)),
+            held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
+            frozen=frozen,
             wanted=before.wanted,
         )
     runs = record.digest is not None
     version = state.top.version if state.top and state.top.digest == record.digest else record.version
-    frozen = noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None
     return Cell(
         environment=target.environment.name,
         version=version if runs else None,
