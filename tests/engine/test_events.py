@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagflow.stores.docker.events import LayerProgress, follow, plain
+from tagflow.stores.docker.events import LayerProgress, failing, follow, plain
 from tests.engine.listener import Ledger
 from tests.images import absent
 
@@ -18,6 +18,12 @@ DIGEST = absent("pushed")
 def pushing(name: str, current: int, total: int, status: str = "Pushing") -> dict[str, Any]:
     """An event about a layer."""
     return {"status": status, "id": name, "progressDetail": {"current": current, "total": total}}
+
+
+def test_another_platform_under_the_same_digest() -> None:
+    """A graph driver keeps one of an index; what the daemon says of a second one tells nobody what to do."""
+    error = failing("engine.pull_failed", f"pull app@{DIGEST}")(f"Cannot overwrite digest {DIGEST}")
+    assert error.hint.endswith("`docker rmi NAME@DIGEST` lets go of it.")
 
 
 @pytest.mark.parametrize(

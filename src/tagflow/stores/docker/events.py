@@ -41,6 +41,10 @@ _HINTS = (
     ("denied", _LOGIN),
     ("dial tcp", "The daemon itself must reach the registry; look at its network and proxy settings."),
     ("no space left", "Free some disk where dockerd runs, for example with `docker image prune`."),
+    (
+        "Cannot overwrite digest",
+        "The daemon has another platform of it, and keeps one under a digest: `docker rmi NAME@DIGEST` lets go of it.",
+    ),
     *((phrase, GONE_HINT) for phrase in _GONE),
 )
 """What to do where the daemon's reason contains a phrase; the first that fits counts."""
