@@ -334,6 +334,12 @@ class TestManifests:
         store, _ = play(lambda _: next(answers))
         store.move("prod", MANIFEST, OTHER)
 
+    def test_a_replica_that_lags_behind_a_put_that_states_no_digest(self, play: Play) -> None:
+        answers = iter([at(OTHER), Say(201), at(OTHER), at(MANIFEST.digest)])
+        store, server = play(lambda _: next(answers))
+        store.move("prod", MANIFEST, OTHER)
+        assert server.count("PUT") == 1
+
     def test_sha512(self, play: Play) -> None:
         digest = Digest("sha512:" + hashlib.sha512(MANIFEST.content).hexdigest())
         store, _ = play(lambda _: Say(body=MANIFEST.content, headers={"Content-Type": OCI_MANIFEST}))

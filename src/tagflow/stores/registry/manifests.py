@@ -25,6 +25,7 @@ from tagflow.stores.registry.answers import (
 )
 from tagflow.stores.registry.features import Heads
 from tagflow.stores.registry.http.failures import invalid
+from tagflow.stores.registry.http.pace import Transient
 from tagflow.stores.registry.http.transport import Answer
 from tagflow.stores.registry.session import MANIFESTS, Session
 from tagflow.stores.stream import matches
@@ -114,13 +115,15 @@ class Manifests:
         return "OCI-Subject" in answer.headers
 
     def _check_stored(self, answer: Answer, manifest: Manifest, reference: str) -> None:
-        """201 with the digest is the proof; where the digest is missing, or the status is another, a look is."""
-        stored = content_digest(answer) if answer.status == 201 else None
-        stored = stored or self.look(reference)
+        """201 with the digest is the proof; where the digest is missing, or the status is another, a look is: one that
+        finds something else may be answered by a replica that lags behind."""
+        stated = content_digest(answer) if answer.status == 201 else None
+        stored = stated or self.look(reference)
         if stored is None:
-            raise refusal(answer, self._repository, f"store manifest {reference}")
+            raise Transient(refusal(answer, self._repository, f"store manifest {reference}"))
         if not matches(manifest.content, stored):
-            raise self._mismatch(reference, manifest.digest)
+            error = self._mismatch(reference, manifest.digest)
+            raise error if stated else Transient(error)
 
     def _check_refused(self, answer: Answer, manifest: Manifest, tag: str | None) -> None:
         """A refused PUT is none where the tag has the digest already: ECR refuses even that to an immutable tag."""
