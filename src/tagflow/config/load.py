@@ -15,7 +15,8 @@ from tagflow.config.nodes import Mark, Mistakes, Node, Pairs, parse
 from tagflow.config.values import harmless
 from tagflow.domain.policy import Image, Line, Policy
 from tagflow.domain.reference import Registry
-from tagflow.domain.tagging import TagScheme, check_templates
+from tagflow.domain.tagging import TagScheme
+from tagflow.domain.templates import check_templates
 from tagflow.errors import UsageError
 
 

@@ -17,14 +17,12 @@ from tagflow.domain.own_tags import PREFIX, own_kind, parse_record_tag
 from tagflow.domain.policy import CHANNELS, LINES, Environment, Line, Policy
 from tagflow.domain.reference import Digest, is_tag
 from tagflow.domain.versions import SCHEMES, Version, VersionScheme
-from tagflow.errors import Conflict, TagflowError, UsageError
+from tagflow.errors import Conflict, UsageError
 
 Kind = Literal["version", "combined", "environment", "floating", "pin", "record", "scratch", "approval"]
 
 _LINE = re.compile("[0-9]+(?:[._-][0-9]+)?")
 _PARTS: Mapping[Line, int] = {"major": 1, "minor": 2}
-_SAMPLES = ("1.2.3", "1.2.3-beta.4", "1.2.3+b.5", "0.0.10")
-_NATURAL_SAMPLES = ("2026.02.0", "1.2.3.4", "2026-01-30-2", "1.2.3rc10", "6.2.6-build.10")
 
 
 class Meaning(Struct, frozen=True):
@@ -342,30 +340,6 @@ def _same(meaning: Meaning, expected: Meaning) -> bool:
     if expected.kind == "floating":
         return (meaning.kind, meaning.line) == (expected.kind, expected.line)
     return meaning == expected
-
-
-def check_templates(policy: Policy) -> list[str]:
-    """What is wrong with a policy's templates: tags that could be taken for one another, or be invalid."""
-    scheme = TagScheme(policy)
-    natural = _NATURAL_SAMPLES if policy.templates.versions == "natural" else ()
-    channels = (f"1.2.3-{line}.1" for line in CHANNELS)
-    for text in (*_SAMPLES, *natural, *channels, *_samples_of(policy)):
-        try:
-            scheme.check(scheme.version_scheme.read(text))
-        except TagflowError as error:
-            return [f"with these templates, {error.message}"]
-    return []
-
-
-def _samples_of(policy: Policy) -> Iterable[str]:
-    """Releases that end or begin with the digits of an environment: where no separator stands between the two, the
-    tag of ``1.2.3`` in ``a1`` is the tag of ``11.2.3`` in ``a``.
-    """
-    for environment in policy.environments:
-        first = re.match("[0-9]+", environment.name)
-        last = re.search("[1-9][0-9]*$", environment.name)
-        yield f"1.2.3{first[0]}" if first else "1.2.3"
-        yield f"{last[0]}1.2.3" if last else "1.2.3"
 
 
 def same_version(spellings: dict[str, Digest]) -> Conflict:
