@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -221,6 +223,17 @@ def test_a_registry_that_keeps_silent_is_not_waited_for(desk: Desk) -> None:
         registry = f"127.0.0.1:{silent.getsockname()[1]}/acme"
         done = desk.tagflow("init", "--registry", registry, "--image", "web")
     assert (done.status, done.err) == (0, "")
+
+
+def test_on_a_full_disk_the_old_file_stays(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = desk.files()
+    monkeypatch.setattr(os, "fsync", full)
+    done = desk.json("init", "--registry", "registry.test/acme", "--image", "web", "--force")
+    assert (done["exit_code"], done["error"]["code"]) == (6, "init.unwritable")
+    assert desk.files() == before
 
 
 def test_editors_find_the_schema(desk: Desk) -> None:

@@ -31,6 +31,14 @@ class TestDowngrades:
         assert "`lines: minor`" in caught[0].hint
         world.promote("v1.0.0", to="dev")
 
+    def test_both_versions_are_told_as_their_tags_are_written(self) -> None:
+        world = world_of("")
+        world.through("v1.0.0_b10", "dev", "prod")
+        world.through("v1.0.0_b9", "dev")
+        with fails("promotion.downgrade", 3) as caught:
+            world.promote("web=v1.0.0_b9", to="prod")
+        assert "web v1.0.0_b9 is lower than v1.0.0_b10, which runs in prod" in caught[0].message
+
     def test_overridden(self) -> None:
         world = world_of("")
         world.through("v1.1.0", "dev", "prod")

@@ -23,6 +23,7 @@ from tagflow.config.template import ENVIRONMENTS, template
 from tagflow.domain.policy import Policy
 from tagflow.domain.reference import LAYOUT
 from tagflow.errors import StoreError, TagflowError, UsageError
+from tagflow.stores.files import put
 
 PATIENCE = 3.0
 """Seconds for git, for the daemon, and for the registry: each is only asked for a hint."""
@@ -116,10 +117,11 @@ def write_policy(
     _check(wish)
     text = _text(session, wish, path.parent)
     try:
-        # O_EXCL: two at once, or a symbolic link, never overwrite what is there.
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-        with os.fdopen(os.open(path, flags, 0o644), "w", encoding="utf-8") as file:
-            file.write(text)
+        if force:
+            put(path, text.encode())  # as it was, or whole
+        else:  # O_EXCL: two at once, or a symbolic link, never overwrite what is there
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+                file.write(text.encode())
     except FileExistsError:
         raise _exists(path) from None
     except OSError as exc:

@@ -64,12 +64,14 @@ def judge_unseen(
         beside = is_beside(snapshot, environment, request, seen, version)
     except UsageError:
         beside = False  # the rule of downgrades says so
+    running = _running(snapshot, environment, seen)
     candidate = Candidate(
         image=seen.image,
         label=snapshot.scheme.version_tag(version),
         version=version,
         digest=Digest(""),
-        running=snapshot.scheme.parse_label(_running(snapshot, environment, seen)),
+        running=snapshot.scheme.parse_label(running),
+        running_label=running or "",
         hold=hold_of(seen, version, None),
         stop=seen.standing.state.freeze,
         beside=beside,
@@ -205,12 +207,14 @@ def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now
     if looks_inside and environment.labels:
         given = snapshot.labels[key]
         unset = tuple(name for name in environment.labels if not given or not all(it.get(name) for it in given))
+    running = _running(snapshot, environment, choice.seen)
     return Candidate(
         image=choice.image,
         label=choice.label,
         version=choice.version,
         digest=choice.digest,
-        running=snapshot.scheme.parse_label(_running(snapshot, environment, choice.seen)),
+        running=snapshot.scheme.parse_label(running),
+        running_label=running or "",
         hold=hold_of(choice.seen, choice.version, choice.digest),
         stop=choice.seen.standing.state.freeze,
         stays=_stays(snapshot, environment, choice, now) if environment.soak else (),

@@ -26,7 +26,7 @@ class Candidate(Struct, frozen=True):
     """One image on its way: everything that the rules ask about.
 
     ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
-    ``beside``: it enters beside what runs, as the highest of its own line.
+    ``beside``: it enters beside what runs, as the highest of its own line; ``running_label`` is how that is written.
     """
 
     image: str
@@ -34,6 +34,7 @@ class Candidate(Struct, frozen=True):
     version: Version
     digest: Digest
     running: Version | None = None
+    running_label: str = ""
     hold: Hold | None = None
     stop: Stop | None = None
     beside: bool = False
@@ -122,17 +123,18 @@ def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdi
     running, version = candidate.running, candidate.version
     if environment.downgrades or running is None or candidate.beside:
         return
+    runs = candidate.running_label or running
     try:
         refuse_unclear_order(version, running)
     except UsageError as error:
-        message = f"{candidate.image}, where {environment.name} runs {running}: {error.message}"
+        message = f"{candidate.image}, where {environment.name} runs {runs}: {error.message}"
         yield Verdict(error.code, candidate.image, message, rule="downgrades", hint=error.hint)
         return
     if version < running:
         yield Verdict(
             "promotion.downgrade",
             candidate.image,
-            f"{candidate.image} {candidate.label} is lower than {running}, which runs in {environment.name}",
+            f"{candidate.image} {candidate.label} is lower than {runs}, which runs in {environment.name}",
             rule="downgrades",
             hint=_downgrade_hint(environment, candidate),
         )
