@@ -8,9 +8,11 @@ from contextlib import suppress
 from functools import cache
 from itertools import combinations
 from threading import Event, Thread, current_thread
+from typing import Any
 
 import pytest
 
+from tagflow.decide.finding import Finding
 from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.plan import Outcome
 from tagflow.domain.reference import Digest, Repository
@@ -942,6 +944,48 @@ class TestCtrlC:
         with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
             world.promote("v1.1.0", to="prod")
         assert "no environment or floating tag differs" in caught[0].message
+
+    def test_a_repair_ends_there_and_says_what_it_did(self) -> None:
+        """Whatever it was at: it neither goes on nor ends well."""
+        told = []
+        for write in range(1, 60):
+            world = before_promote()
+            assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 6)  # noqa: B023
+            for image in IMAGES:
+                world.hand_remove(image, "v1.0.0-test")
+            writes: list[str] = []
+
+            def interrupt(operation: str, _repository: Repository, tag: str) -> None:
+                if operation in WRITES:
+                    writes.append(tag)  # noqa: B023
+                    if len(writes) == write:  # noqa: B023
+                        raise KeyboardInterrupt
+
+            with world.hooked(before=interrupt):
+                try:
+                    repair(world.context(), ["test", "prod"])
+                except Interrupted as error:
+                    told.append(error.message)
+            if len(writes) < write:
+                break
+            assert len(told) == len(writes) == write
+            assert "mended before that: prod: finished release" not in told[-1] or stands(world) == ALL_NEW, write
+        assert "v1.0.0-test was at no digest, may be at sha256:" in told[-1]
+        assert "mended before that: frontend: put v1.0.0-test at " in told[-1]
+
+    def test_a_repair_that_fails_halfway_says_what_it_did(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = before_promote()
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 6)
+
+        def look(*given: Any, **options: Any) -> list[Finding]:
+            if stands(world) == ALL_NEW:
+                raise StoreError("registry.unreachable", "gone")
+            return verify(*given, **options)
+
+        monkeypatch.setattr("tagflow.verbs.repair.verify", look)
+        with fails("release.partly_applied", 7) as caught:
+            repair(world.context(), ["prod"])
+        assert "gone\nmended before that: prod: finished release" in caught[0].message
 
 
 def is_finished_by(world: World, image: str) -> str:

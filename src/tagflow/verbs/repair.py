@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, target_of
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
 from tagflow.domain.state import Release, State
-from tagflow.errors import ContentMissing, HistoryBroken, TagflowError
+from tagflow.errors import ContentMissing, HistoryBroken, PartlyApplied, TagflowError
+from tagflow.errors import Interrupted as Stopped
 from tagflow.execute.compose import RecordWriter
 from tagflow.execute.run import execute
 from tagflow.execute.sign import need_key
@@ -65,12 +66,18 @@ def repair(
     if dry_run:
         would = [_foretold(finding) for finding in findings if _is_mendable(finding)]
         return Repaired(tuple(dict.fromkeys(would)), tuple(findings))
-    for _ in range(_ROUNDS):
-        mended = _mend(context, findings)
-        if not mended:
-            break
-        done += mended
-        findings = verify(context, names, expect, deep=deep)
+    try:
+        for _ in range(_ROUNDS):
+            before = len(done)
+            for line in _mend(context, findings):
+                done.append(line)
+            if len(done) == before:
+                break
+            findings = verify(context, names, expect, deep=deep)
+    except (TagflowError, KeyboardInterrupt) as error:
+        if done or isinstance(error, Stopped):
+            raise _cut_short(error, list(dict.fromkeys(done))) from error
+        raise
     # Environments of one registry share their version tags.
     return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in findings))
 
@@ -103,9 +110,22 @@ def _left_to_a_person(context: Context, finding: Finding) -> Finding:
     return replace(finding, repair=way_on(releases[0])) if releases else finding
 
 
-def _mend(context: Context, findings: Sequence[Finding]) -> list[str]:
+def _cut_short(error: TagflowError | KeyboardInterrupt, done: Sequence[str]) -> TagflowError:
+    """The end of a repair that came to none: why, and what had been mended before."""
+    known = error if isinstance(error, TagflowError) else Stopped("run.interrupted", "interrupted")
+    told = "\n".join([known.message, *(f"mended before that: {line}" for line in done)])
+    hint = known.hint or "Run the same command again."
+    details = [*known.details, *({"mended": line} for line in done)]
+    if isinstance(known, Stopped):
+        return Stopped(known.code, told, hint=hint, details=details)
+    partly = PartlyApplied("release.partly_applied", told, hint=hint, details=details)
+    partly.result = known.result
+    return partly
+
+
+def _mend(context: Context, findings: Sequence[Finding]) -> Iterator[str]:
     """What is no record is set aside first, what is interrupted comes next, then forks: names are put right when it is
-    clear where they belong."""
+    clear where they belong. Each line is told as soon as it is done."""
     for problems, mend in (
         (("history.broken", *_DOUBTFUL), _set_aside),
         (("interrupted",), _finish),
@@ -113,10 +133,16 @@ def _mend(context: Context, findings: Sequence[Finding]) -> list[str]:
         (("history.fork",), _join),
     ):
         environments = dict.fromkeys(finding.environment for finding in findings if finding.problem in problems)
-        done = [line for environment in environments for line in mend(context, context.environment(environment))]
-        if done:
-            return done
-    return [line for finding in findings if finding.problem in _MENDED for line in _put_right(context, finding)]
+        mended = False
+        for environment in environments:
+            for line in mend(context, context.environment(environment)):
+                mended = True
+                yield line
+        if mended:
+            return
+    for finding in findings:
+        if finding.problem in _MENDED:
+            yield from _put_right(context, finding)
 
 
 def _observe(context: Context, environment: Environment) -> tuple[Snapshot, Observer]:
@@ -152,10 +178,9 @@ def _wanted(snapshot: Snapshot, environment: Environment) -> list[Lookup]:
     return found
 
 
-def _finish(context: Context, environment: Environment) -> list[str]:
+def _finish(context: Context, environment: Environment) -> Iterator[str]:
     """Finish the releases whose records were all written: without the command that began it, no other can be."""
     snapshot, observer = _observe(context, environment)
-    done = []
     for release in unfinished(snapshot, environment):
         if not release.is_whole or release.is_held:
             continue
@@ -167,11 +192,12 @@ def _finish(context: Context, environment: Environment) -> list[str]:
             begun = release.entry.record  # what it carries out, and who approved that, goes on
             finishes = Execution(decision, observer, plan_id=begun.plan, approvals=begun.approvals)
             result = execute(context, finishes)
+        except Stopped:
+            raise
         except TagflowError as error:
             context.warn(f"{environment.name}: {error.message}")
             continue
-        done.append(f"{environment.name}: finished release {result.release} of {', '.join(release.wanted)}")
-    return done
+        yield f"{environment.name}: finished release {result.release} of {', '.join(release.wanted)}"
 
 
 def _put_late_back(context: Context, environment: Environment) -> list[str]:
@@ -184,6 +210,8 @@ def _put_late_back(context: Context, environment: Environment) -> list[str]:
     try:
         decision = decision_of(snapshot, request, environment, context.policy_digest, changes, None)
         execute(context, Execution(decision, observer))
+    except Stopped:
+        raise
     except TagflowError as error:
         context.warn(f"{environment.name}: {error.message}")
         return []
@@ -212,10 +240,19 @@ def _put_right(context: Context, finding: Finding) -> list[str]:
         gone = snapshot.gone[target.repository, wanted]
         if gone:
             raise ContentMissing(f"{wanted} is not whole, so no name is put there: {'; '.join(gone)}")
-        if actual is None and finding.problem == "anchor.missing":
-            store.create(finding.tag, store.get(wanted))
-        else:
-            store.move(finding.tag, store.get(wanted), actual)
+        manifest = store.get(wanted)
+        try:
+            if actual is None and finding.problem == "anchor.missing":
+                store.create(finding.tag, manifest)
+            else:
+                store.move(finding.tag, manifest, actual)
+        except KeyboardInterrupt:
+            told = f"interrupted: {store.repository}:{finding.tag} was at {actual or 'no digest'}, may be at {wanted}"
+            names = {"repository": str(store.repository), "tag": finding.tag}
+            details = [names | {"before": actual, "now": wanted, "sure": False}]
+            raise Stopped("run.interrupted", told, details=details) from None
+    except Stopped:
+        raise
     except TagflowError as error:
         context.warn(f"{store.repository}:{finding.tag}: {error.message}")
         return []
