@@ -68,6 +68,7 @@ class Cell:
     proof: Any = None
     doubtful: int = 0
     beside: tuple[str, ...] = ()
+    leads_back: bool = True
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -194,19 +195,22 @@ def test_what_is_held_or_lower_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_held_and_runs_is_told_with_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def held(count: int) -> Callable[[str, str], dict[str, Any]]:
+    def held(count: int, **known: Any) -> Callable[[str, str], dict[str, Any]]:
         def odd(image: str, environment: str) -> dict[str, Any]:
             runs = environment == "prod-us" and image in NAMES[:count]
-            return {"version": "v1.3", "holds": ("v1.3",)} if runs else {"version": "v1.2"}
+            return {"version": "v1.3", "holds": ("v1.3",)} | known if runs else {"version": "v1.2"}
 
         return odd
 
-    for count, command in (
-        (40, "rollback prod-us"),
-        (2, f"rollback prod-us {' '.join(NAMES[:2])}"),
-        (9, "verify prod-us"),
+    for odd, command in (
+        (held(40), "rollback prod-us"),
+        (held(2), f"rollback prod-us {' '.join(NAMES[:2])}"),
+        (held(9), "verify prod-us"),
+        (held(40, leads_back=False), "verify prod-us"),
+        (held(2, leads_back=False), "verify prod-us"),
+        (held(2, state="interrupted"), "verify prod-us"),
     ):
-        lines = shown(rows(held(count)), monkeypatch)
+        lines = shown(rows(odd), monkeypatch)
         [at] = [number for number, line in enumerate(lines) if "prod-us runs v1.3, which is held there" in line]
         assert f"tagflow {command}  # " in "\n".join(lines[at:])
         assert not any("prod-us holds" in line for line in lines)

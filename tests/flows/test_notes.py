@@ -12,6 +12,7 @@ from tagflow.domain.reference import Repository
 from tagflow.domain.state import Hold, State
 from tagflow.errors import Conflict
 from tagflow.verbs.repair import repair
+from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
 from tests.memory import WRITES
 
@@ -138,6 +139,37 @@ class TestWhatANoteLeaves:
     def test_the_same_bytes_are_held_under_another_name(self, world: World) -> None:
         world.build("v1.1.0-rc.1", "api", seed="api v1.1.0")
         assert world.hold("prod", "api=v1.1.0-rc.1").notes[0].startswith("v1.1.0-rc.1 of api still runs in prod: ")
+
+    def test_the_first_that_ran_has_nothing_to_go_back_to(self) -> None:
+        """Nor has one before which the same bytes ran alone, or one of several that is not all there yet."""
+        world = World(POLICY)
+        world.build("v1.0.0-rc.1", seed="same")
+        world.build("v1.0.0", seed="same")
+        for version in ("v1.0.0-rc.1", "v1.0.0"):
+            world.promote(version, to="dev")
+            world.promote(version, to="prod")
+        told = "v1.0.0 still runs in prod: `tagflow verify prod` has the way on"
+        assert told in world.hold("prod", "v1.0.0").notes
+        repairs = {it.repair for it in verify(world.context(), ["prod"]) if it.problem == "running.held"}
+        assert repairs == {f"tagflow promote {image}=VERSION --to prod" for image in ("app", "api")}
+
+    def test_a_member_of_what_is_not_finished_does_not_go_back_alone(self, world: World) -> None:
+        world.build("v1.2.0")
+        world.promote("v1.2.0", to="dev")
+        assert world.crash(lambda: world.promote("v1.2.0", to="prod"), 6)
+        assert world.runs("prod")["app"] == "v1.2.0"
+        told = "v1.2.0 of app still runs in prod: `tagflow verify prod` has the way on"
+        assert told in world.hold("prod", "app=v1.2.0").notes
+        [repair] = [it.repair for it in verify(world.context(), ["prod"]) if it.problem == "running.held"]
+        assert repair == "tagflow promote api=v1.2.0 app=v1.2.0 --to prod"
+
+    def test_no_end_of_a_hold_lets_in_what_never_arrived(self, world: World) -> None:
+        world.build("v1.2.0")
+        world.promote("v1.2.0", to="dev")
+        assert world.crash(lambda: world.promote("v1.2.0", to="prod"), 5)
+        world.rollback("prod")
+        world.hold("prod", "v1.2.0")
+        assert world.hold("prod", "v1.2.0", lift=True).notes == ()
 
     def test_where_none_is_left_a_floating_tag_keeps_its_place(self, world: World) -> None:
         world.hold("prod", "v1.0.0")

@@ -158,8 +158,7 @@ class _Audit(Audited, frozen=True, dict=True):
         """The command that leaves what runs. Where the history tells of nothing that ran, a rollback has to be told
         where to: to the highest version that other tools let in."""
         environment, image, seen = self.target.environment.name, self.seen.image, self.seen
-        by_hand = isinstance(seen.standing.position, Unrecorded)
-        if self.has_told and len(seen.standing.state.stack) > (0 if by_hand else 1):
+        if self.has_told and seen.standing.leads_back:
             return f"tagflow rollback {environment} {image}"
         others = [it for it in seen.admitted if self.digest(seen.combined[it]) not in (None, seen.standing.digest)]
         if others:

@@ -230,22 +230,25 @@ def _left_as_it_is(snapshot: Snapshot, note: Note, pairs: Sequence[tuple[Step, P
     """What a hold, or its end, does not do itself, as it moves no tag: what is held may run, and a floating tag may
     belong elsewhere now."""
     name, everything = note.environment.name, len(snapshot.policy.images)
-    running: dict[str, list[str]] = {}
+    under_way = {image for release in unfinished(snapshot, note.environment) for image in release.wanted}
+    running: dict[tuple[str, bool], list[str]] = {}
     behind: dict[tuple[str, str], list[str]] = {}
     for step, prospect in pairs if note.wanted else ():
         seen, version = prospect.seen, snapshot.scheme.parse_label(step.version)
         standing = seen.standing
         if not note.lift and standing.digest and (standing.digest == step.subject or standing.version == step.version):
-            running.setdefault(str(step.version), []).append(step.image)
+            leads_back = standing.leads_back and step.image not in under_way
+            running.setdefault((str(step.version), leads_back), []).append(step.image)
         if version is None or any(hold.digest == step.subject for hold in prospect.state.holds if note.lift):
             continue
         for tag, best in _winners(seen, version, lift=note.lift).items():
             stands, belongs = (snapshot.digest(seen.target.repository, it) for it in (tag, seen.combined[best]))
             if stands and stands != belongs and (note.lift or stands == step.subject):
                 behind.setdefault((tag, snapshot.scheme.version_tag(best)), []).append(step.image)
-    for label, images in running.items():
+    for (label, leads_back), images in running.items():
         of, back = ("", "") if len(images) == everything else (f" of {', '.join(images)}", f" {' '.join(images)}")
-        yield f"{label}{of} still runs in {name}: `tagflow rollback {name}{back}` goes back"
+        way = f"`tagflow rollback {name}{back}` goes back" if leads_back else f"`tagflow verify {name}` has the way on"
+        yield f"{label}{of} still runs in {name}: {way}"
     for (tag, label), images in behind.items():
         of = "" if len(images) == everything else f" of {', '.join(images)}"
         yield f"{tag}{of} belongs to {label} now: `tagflow verify {name} --repair` moves it"
@@ -255,7 +258,8 @@ def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Ve
     """Where the floating tags belong that a version may have, once it is held or let in again; those left out of which
     that cannot be said."""
     scheme = seen.scheme
-    admitted = {*seen.admitted, *({version} & seen.combined.keys())} if lift else seen.admitted - {version}
+    enters = lift and version in seen.combined and seen.excludes(version) in ("", "held") and seen.vouches(version)
+    admitted = seen.admitted | {version} if enters else seen.admitted if lift else seen.admitted - {version}
     found = {}
     for tag, line in lines_of(scheme, seen.target.environment, [version]).items():
         with suppress(UsageError):  # two whose order a reader sees otherwise

@@ -133,6 +133,11 @@ class Standing(Struct, frozen=True, dict=True):
         return self.position.name
 
     @property
+    def leads_back(self) -> bool:
+        """Whether other bytes ran before those that run, so that a rollback without a target leads to them."""
+        return any(entry.digest != self.digest for entry in self.state.stack)
+
+    @property
     def under_way(self) -> RecordTag | None:
         """The record that announced what has not arrived: the head, or the one that it carries on. None where nothing
         is under way."""

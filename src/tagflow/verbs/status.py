@@ -37,7 +37,8 @@ class Cell:
     somebody moved the tag by hand; ``way_on`` the command that finishes an unfinished release, empty where none can
     be told; ``found`` the version of a digest that no record tells of; ``beside``
     the releases that were announced by somebody who had not seen the one that runs, as ``v1.2.0 by ann``; ``detail``
-    says what is wrong where a record can't be read; ``is_by_hand``: no record that counts says that this should run.
+    says what is wrong where a record can't be read; ``is_by_hand``: no record that counts says that this should run;
+    ``leads_back``: a rollback without a target leads to other bytes.
     Where records are signed, ``proof`` is that of the head,
     ``doubtful`` how many records do not count.
     """
@@ -60,6 +61,7 @@ class Cell:
     proof: Proof | None = None
     doubtful: int = 0
     is_by_hand: bool = False
+    leads_back: bool = False
 
     @property
     def signer(self) -> str | None:
@@ -207,6 +209,7 @@ def _cell(snapshot: Snapshot, seen: Observation, releases: Iterable[Unfinished],
         proof=standing.head.proof if standing.head else None,
         doubtful=len(seen.doubtful),
         is_by_hand=_is_by_hand(snapshot, seen, standing),
+        leads_back=standing.leads_back,
     )
 
 

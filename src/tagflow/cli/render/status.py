@@ -76,11 +76,14 @@ def _odd(
         told = f"{environment.name} is frozen{until} by {frozen.by}, {age(frozen.at, now)} ago: {frozen.reason}"
         yield Note(told, commands=((lift, "lifts it"),))
     by_name = dict(cells)
+    # While a release is not finished, none of its members goes back alone.
+    stuck = any(cell.state == "interrupted" for _, cell in cells)
+    back = frozenset(image for image, cell in cells if cell.leads_back and not stuck)
     for label, several in held.items():
         running = tuple(image for image in several if _runs(by_name[image], label))
         if running:
             told = f"{environment.name} runs {label}, which is held there"
-            yield Note(told, running, (_way_back(environment.name, running, names),), style="red")
+            yield Note(told, running, (_way_back(environment.name, running, names, back),), style="red")
         rest = tuple(image for image in several if image not in running)
         if rest:
             yield Note(f"{environment.name} holds {label}", rest)
@@ -96,8 +99,11 @@ def _odd(
         yield Note(told, tuple(doubted), ((verify, "tells more"),), style="red")
 
 
-def _way_back(environment: str, images: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
-    """The command where images run what is held. Where all do, the last release is one of those to be undone."""
+def _way_back(environment: str, images: Sequence[str], names: Sequence[str], back: frozenset[str]) -> tuple[str, str]:
+    """The command where images run what is held. Where all do, the last release is one of those to be undone.
+    ``back``: the images that can go back."""
+    if not back.issuperset(images):
+        return str(Line("verify", (environment,))), "tells more"
     if len(images) == len(names):
         return str(Line("rollback", (environment,))), "goes back"
     if len(images) > FEW:
