@@ -945,6 +945,20 @@ class TestCtrlC:
             world.promote("v1.1.0", to="prod")
         assert "no environment or floating tag differs" in caught[0].message
 
+    def test_a_tag_that_is_being_removed_may_be_at_no_digest(self) -> None:
+        world = World()
+        world.through("v1.0.0", "dev", "test")
+        assert world.crash(lambda: world.promote("v1.0.0", to="prod"), 8)
+        assert world.tag("frontend", "prod")
+
+        def interrupt(operation: str, _repository: Repository, _tag: str) -> None:
+            if operation == "untag":
+                raise KeyboardInterrupt
+
+        with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
+            world.rollback("prod")
+        assert "may be at no digest" in caught[0].message
+
     def test_a_repair_ends_there_and_says_what_it_did(self) -> None:
         """Whatever it was at: it neither goes on nor ends well."""
         told = []

@@ -113,7 +113,7 @@ def told(ledger: Ledger) -> str:
         for move in ledger.changed
     ]
     lines += [
-        f"{move.repository}:{move.tag} was at {move.before or 'no digest'}, may be at {move.after}"
+        f"{move.repository}:{move.tag} was at {move.before or 'no digest'}, may be at {move.after or 'no digest'}"
         for move in ledger.doubtful
     ]
     return "\n".join(lines) or "no environment or floating tag differs from before"
