@@ -98,7 +98,13 @@ def test_an_origin_is_scheme_host_and_port() -> None:
 
 @pytest.mark.parametrize(
     "named",
-    ["https://Registry.test/", "https://registry.test:443/", "http://registry.test/", "http://registry.test:80/"],
+    [
+        "https://Registry.test/",
+        "https://registry.test:443/",
+        "http://registry.test/",
+        "http://registry.test:80/",
+        "http://registry.test:443/",  # what distribution writes where it is told the port, and not the scheme
+    ],
 )
 def test_a_host_by_its_usual_port_too(named: str) -> None:
     """A proxy before a registry often passes ``$host:$server_port`` on, and the registry names itself by that."""

@@ -193,12 +193,16 @@ def _origin(base: str) -> str:
 
 def same_host(url: str, other: str) -> bool:
     """Whether two addresses name one host and port, whatever their scheme. A registry behind a proxy that ends TLS
-    often answers with ``http://`` addresses of itself, and with the usual port where the proxy passes that on."""
-    return _without_usual_port(urlsplit(url)).lower() == _without_usual_port(urlsplit(other)).lower()
+    often answers with ``http://`` addresses of itself, and with the usual port where the proxy passes that on: that of
+    the proxy, whatever the scheme."""
+    one, two = urlsplit(url), urlsplit(other)
+    return _without_usual_port(one, two).lower() == _without_usual_port(two, one).lower()
 
 
-def _without_usual_port(parts: SplitResult) -> str:
-    return parts.netloc.removesuffix(f":{_USUAL_PORTS.get(parts.scheme)}")
+def _without_usual_port(parts: SplitResult, other: SplitResult) -> str:
+    usual = {f":{_USUAL_PORTS.get(scheme)}" for scheme in (parts.scheme, other.scheme)}
+    host, colon, port = parts.netloc.rpartition(":")
+    return host if colon + port in usual else parts.netloc
 
 
 def base(url: str) -> str:
@@ -209,8 +213,8 @@ def base(url: str) -> str:
 
 def with_scheme_of(url: str, other: str) -> str:
     """An address with another's scheme: a registry that calls itself ``http://`` is still asked as we reached it."""
-    parts = urlsplit(url)
-    return parts._replace(scheme=urlsplit(other).scheme, netloc=_without_usual_port(parts)).geturl()
+    parts, reached = urlsplit(url), urlsplit(other)
+    return parts._replace(scheme=reached.scheme, netloc=_without_usual_port(parts, reached)).geturl()
 
 
 def is_loopback(hostname: str) -> bool:
