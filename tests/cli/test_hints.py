@@ -316,6 +316,18 @@ SCENES = {
         "promotion.frozen",
         ("freeze prod --lift --reason TEXT",),
     ),
+    "held before it ever ran": Scene(
+        then(READY, "hold prod v1.2 --reason 'it leaks'"),
+        "promote v1.2 --to prod",
+        "promotion.held",
+        ("promote v1.2 --to prod --override hold --reason WHY",),
+    ),
+    "held before it ever ran, and something else": Scene(
+        then(READY, "hold prod v1.2 --reason 'it leaks'", rewritten("prod: {", "prod: {labels: [owner], ")),
+        "promote frontend=v1.2 --to prod",
+        "promotion.held",
+        ("hold prod frontend=v1.2 --lift --reason WHY",),
+    ),
     "held, and something else": Scene(
         then(released("v1.0", "v1.1"), "rollback prod", rewritten("prod: {", "prod: {labels: [owner], ")),
         "promote frontend=v1.1 --to prod",

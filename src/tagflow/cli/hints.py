@@ -103,8 +103,8 @@ def _wait(causes: Iterable[TagflowError], environment: str) -> list[str]:
     details = [detail for cause in causes for detail in cause.details]
     lasting = [it for it in details if it.get("code") in ("promotion.soak", "promotion.frozen")]
     ways = ["Wait until then"] if lasting and all("until" in it for it in details) else []
-    if any("--lift" in cause.hint for cause in causes):
-        lift = Line("freeze", (environment,), (Option("--lift"), Option("--reason", "WHY")))
+    lift = Line("freeze", (environment,), (Option("--lift"), Option("--reason", "WHY")))
+    if any("tagflow freeze " in cause.hint for cause in causes):
         ways.append(f"`{lift}` ends the freeze")
     return ways
 

@@ -73,6 +73,7 @@ def judge_unseen(
         running=snapshot.scheme.parse_label(running),
         running_label=running or "",
         hold=hold_of(seen, version, None),
+        was_in=seen.was_admitted(version),
         stop=seen.standing.state.freeze,
         beside=beside,
     )
@@ -216,6 +217,7 @@ def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now
         running=snapshot.scheme.parse_label(running),
         running_label=running or "",
         hold=hold_of(choice.seen, choice.version, choice.digest),
+        was_in=choice.seen.was_admitted(choice.version),
         stop=choice.seen.standing.state.freeze,
         stays=_stays(snapshot, environment, choice, now) if environment.soak else (),
         platforms=platforms,

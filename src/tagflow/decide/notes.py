@@ -258,8 +258,8 @@ def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Ve
     """Where the floating tags belong that a version may have, once it is held or let in again; those left out of which
     that cannot be said."""
     scheme = seen.scheme
-    enters = lift and version in seen.combined and seen.excludes(version) in ("", "held") and seen.vouches(version)
-    admitted = seen.admitted | {version} if enters else seen.admitted if lift else seen.admitted - {version}
+    own = frozenset([version])
+    admitted = seen.admitted - own if not lift else seen.admitted | own if seen.was_admitted(version) else seen.admitted
     found = {}
     for tag, line in lines_of(scheme, seen.target.environment, [version]).items():
         with suppress(UsageError):  # two whose order a reader sees otherwise

@@ -26,7 +26,8 @@ class Candidate(Struct, frozen=True):
     """One image on its way: everything that the rules ask about.
 
     ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
-    ``beside``: it enters beside what runs, as the highest of its own line; ``running_label`` is how that is written.
+    ``running_label`` is the tag of what runs. ``was_in``: it was admitted there before. ``beside``: it enters beside what
+    runs, as the highest of its own line.
     """
 
     image: str
@@ -36,6 +37,7 @@ class Candidate(Struct, frozen=True):
     running: Version | None = None
     running_label: str = ""
     hold: Hold | None = None
+    was_in: bool = True
     stop: Stop | None = None
     beside: bool = False
     stays: tuple[Stay, ...] = ()
@@ -94,18 +96,19 @@ def _hold(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
     if hold.version != label:
         message += f", as the same bytes as {hold.version}"
     message += _who(hold.by, hold.at, hold.reason) or ": it was rolled back there"
-    ways = [f"`tagflow rollback {environment.name} {name}={label}` brings it in again"]
-    if "hold" in environment.overrides:
-        ways = [
-            f"`{_overriding(environment, candidate, 'hold')}` brings it in again, "
-            f"so does `tagflow rollback {environment.name} {name}={label}`"
-        ]
+    override = f"`{_overriding(environment, candidate, 'hold')}`" if "hold" in environment.overrides else ""
+    if candidate.was_in:
+        back = f"`tagflow rollback {environment.name} {name}={label}`"
+        hint = f"{override} brings it in again, so does {back}." if override else f"{back} brings it in again."
+    else:  # nothing that a rollback could lead to
+        lift = f"`tagflow hold {environment.name} {name}={hold.version} --lift --reason WHY` lifts the hold."
+        hint = f"{override} brings it in, {lift}" if override else lift
     yield Verdict(
         "promotion.held",
         name,
         message,
         rule="hold",
-        hint=f"{ways[0]}.",
+        hint=hint,
     )
 
 

@@ -127,6 +127,10 @@ class Observation(Struct, frozen=True, eq=False, dict=True):
         """The versions that are admitted here: combined tag there, neither held nor void."""
         return frozenset(version for version in self.combined if not self.excludes(version))
 
+    def was_admitted(self, version: Version) -> bool:
+        """Whether a version was let in here, be it held since or not."""
+        return version in self.combined and self.excludes(version) in ("", "held") and self.vouches(version)
+
     @cached_property
     def followed(self) -> frozenset[Version]:
         """The versions of which floating tags follow the highest: what is admitted by what stands. A rollback that is
