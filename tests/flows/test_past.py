@@ -164,6 +164,25 @@ def test_a_release_that_was_abandoned_after_something_was_noted_on_it() -> None:
         assert (found.since, found.by, found.holds) == (ran.since, ran.by, holds)
 
 
+def test_a_first_release_that_was_abandoned_after_something_was_noted_on_it() -> None:
+    """Below it is no record, and what was noted was noted."""
+    world = World()
+    world.through("v1.0.0", "dev", "test")
+    assert world.crash(lambda: world.promote("v1.0.0", to="prod"), 4)
+    world.build("v0.9.0-rc.1", "frontend")
+    world.hold("prod", "frontend=v0.9.0-rc.1", reason="it leaks")
+    with fails("release.interrupted", 5):
+        world.freeze("prod")
+    world.later(hours=1)
+    noted = world.now
+    world.later(hours=1)
+    world.rollback("prod")
+    past = cell(status_at(world.context(), noted, []), "frontend", "prod")
+    assert (past.state, past.version, past.holds) == ("empty", None, ("v0.9.0-rc.1",))
+    assert [hold.reason for hold in past.held] == ["it leaks"]
+    assert past.frozen is not None
+
+
 def test_narrowed() -> None:
     world = World()
     world.through("v1.0.0", "dev", "test")

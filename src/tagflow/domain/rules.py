@@ -26,8 +26,8 @@ class Candidate(Struct, frozen=True):
     """One image on its way: everything that the rules ask about.
 
     ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
-    ``running_label`` is the tag of what runs. ``was_in``: it was admitted there before. ``beside``: it enters beside what
-    runs, as the highest of its own line.
+    ``running_label`` is the tag of what runs. ``was_in``: it was admitted there before. ``beside``: it enters beside
+    what runs, as the highest of its own line.
     """
 
     image: str

@@ -93,12 +93,21 @@ def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
 
 
 def _cell(context: Context, observer: Observer, target: Target, moment: datetime) -> Cell:
-    last = _last(observer, target, moment)
-    if last is None:
-        return Cell(target.environment.name, None, None, None, None, "empty", ())
-    entry, noted = last
-    record, state = entry.record, entry.record.state
+    entry, noted = _last(observer, target, moment)
     frozen = noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None
+    if entry is None:
+        return Cell(
+            environment=target.environment.name,
+            version=None,
+            digest=None,
+            since=None,
+            by=None,
+            state="empty",
+            holds=tuple(sorted(hold.version for hold in noted.holds)),
+            held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
+            frozen=frozen,
+        )
+    record, state = entry.record, entry.record.state
     if _is_open(context, observer, target, entry):
         before = Standing(record.previous_digest, (entry,))
         return Cell(
@@ -140,9 +149,9 @@ def _is_open(context: Context, observer: Observer, target: Target, entry: Entry)
     return context.stores(target.repository).resolve(target.environment.name) == record.previous_digest
 
 
-def _last(observer: Observer, target: Target, moment: datetime) -> tuple[Entry, State] | None:
+def _last(observer: Observer, target: Target, moment: datetime) -> tuple[Entry | None, State]:
     """The last record that had been written at a moment, but for what was announced and taken back afterwards, and what
-    had been noted: by that record, or on what was taken back."""
+    had been noted: by that record, or on what was taken back, be there no other record."""
     ordered = levels(observer.records(target))
 
     def written(tags: Sequence[RecordTag]) -> dict[RecordTag, datetime]:
@@ -166,7 +175,7 @@ def _last(observer: Observer, target: Target, moment: datetime) -> tuple[Entry, 
             noted = noted or last.record.state
             if last.record.follows not in gone:
                 return last, noted
-    return None
+    return None, noted or State()
 
 
 def _taken_back(
