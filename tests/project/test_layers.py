@@ -52,6 +52,7 @@ BESIDE: Mapping[str, set[str]] = {
     "workers.py": set(),
     "cli/completion/known.py": {"stores.cache", "stores.layout.store"},  # asks nobody, only the disk
     "cli/report/page.py": {"stores.files"},  # files for users are replaced as those of a layout are
+    "cli/initialise.py": {"stores.files"},
     "verbs/plans.py": {"stores.files"},  # so are plans, approvals and receipts
     "verbs/approve.py": {"stores.files"},
     "verbs/sources.py": {"stores.layout.store", "stores.archive.reader"},  # a SOURCE names its medium
