@@ -118,10 +118,8 @@ def test_a_release_that_died(finish: bool) -> None:
         assert cell(status_at(copy.context(), between, []), "frontend", "prod").version == "v1.0.0"
 
 
-def test_a_release_that_died_and_what_was_noted_on_it() -> None:
-    """A note carries on what was announced: before it and after it, that has not arrived."""
-    world = World()
-    world.through("v1.0.0", "dev", "test", "prod")
+def died(world: World) -> list[datetime]:
+    """v1.1.0 of one image is announced in prod and dies; then v1.0.0 is held there, and let in again: the moments."""
     world.through("v1.1.0", "dev", "test")
     world.later(hours=1)
     assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
@@ -130,6 +128,14 @@ def test_a_release_that_died_and_what_was_noted_on_it() -> None:
         world.later(hours=1)
         world.hold("prod", "frontend=v1.0.0", lift=lift)
         moments.append(world.now)
+    return moments
+
+
+def test_a_release_that_died_and_what_was_noted_on_it() -> None:
+    """A note carries on what was announced: before it and after it, that has not arrived."""
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    moments = died(world)
     with fails("release.interrupted", 5):
         world.freeze("prod", reason="stop")
     moments.append(world.now)
@@ -148,14 +154,7 @@ def test_a_release_that_was_abandoned_after_something_was_noted_on_it() -> None:
     world = World()
     world.through("v1.0.0", "dev", "test", "prod")
     ran = world.cell("frontend", "prod")
-    world.through("v1.1.0", "dev", "test")
-    world.later(hours=1)
-    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
-    moments = [world.now]
-    for lift in (False, True):
-        world.later(hours=1)
-        world.hold("prod", "frontend=v1.0.0", lift=lift)
-        moments.append(world.now)
+    moments = died(world)
     world.later(hours=1)
     world.rollback("prod")
     for moment, holds in zip(moments, [(), ("v1.0.0",), ()], strict=True):

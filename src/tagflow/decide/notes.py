@@ -258,8 +258,9 @@ def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Ve
     """Where the floating tags belong that a version may have, once it is held or let in again; those left out of which
     that cannot be said."""
     scheme = seen.scheme
-    own = frozenset([version])
-    admitted = seen.admitted - own if not lift else seen.admitted | own if seen.was_admitted(version) else seen.admitted
+    admitted = seen.admitted - {version}
+    if lift and seen.was_admitted(version):
+        admitted |= {version}
     found = {}
     for tag, line in lines_of(scheme, seen.target.environment, [version]).items():
         with suppress(UsageError):  # two whose order a reader sees otherwise

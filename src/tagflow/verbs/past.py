@@ -8,7 +8,7 @@ eleven looks for two thousand records. A clock that was wrong shifts the answer 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -94,46 +94,32 @@ def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
 
 def _cell(context: Context, observer: Observer, target: Target, moment: datetime) -> Cell:
     entry, noted = _last(observer, target, moment)
-    frozen = noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None
+    nothing = Cell(
+        environment=target.environment.name,
+        version=None,
+        digest=None,
+        since=None,
+        by=None,
+        state="empty",
+        holds=tuple(sorted(hold.version for hold in noted.holds)),
+        held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
+        frozen=noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None,
+    )
     if entry is None:
-        return Cell(
-            environment=target.environment.name,
-            version=None,
-            digest=None,
-            since=None,
-            by=None,
-            state="empty",
-            holds=tuple(sorted(hold.version for hold in noted.holds)),
-            held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
-            frozen=frozen,
-        )
+        return nothing
     record, state = entry.record, entry.record.state
     if _is_open(context, observer, target, entry):
         before = Standing(record.previous_digest, (entry,))
-        return Cell(
-            environment=target.environment.name,
-            version=before.version,
-            digest=before.digest,
-            since=None,
-            by=None,
-            state="interrupted",
-            holds=tuple(sorted(hold.version for hold in noted.holds)),
-            held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
-            frozen=frozen,
-            wanted=before.wanted,
-        )
-    runs = record.digest is not None
-    version = state.top.version if state.top and state.top.digest == record.digest else record.version
-    return Cell(
-        environment=target.environment.name,
-        version=version if runs else None,
+        return replace(nothing, version=before.version, digest=before.digest, state="interrupted", wanted=before.wanted)
+    if record.digest is None:
+        return nothing
+    return replace(
+        nothing,
+        version=state.top.version if state.top and state.top.digest == record.digest else record.version,
         digest=record.digest,
-        since=(state.since or record.at) if runs else None,
-        by=(state.by or record.actor) if runs else None,
-        state="recorded" if runs else "empty",
-        holds=tuple(sorted(hold.version for hold in noted.holds)),
-        held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
-        frozen=frozen,
+        since=state.since or record.at,
+        by=state.by or record.actor,
+        state="recorded",
     )
 
 
