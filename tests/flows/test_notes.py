@@ -171,6 +171,13 @@ class TestWhatANoteLeaves:
         world.hold("prod", "v1.2.0")
         assert world.hold("prod", "v1.2.0", lift=True).notes == ()
 
+    def test_several_floating_tags_are_told_together(self) -> None:
+        world = World(POLICY.replace("[latest]", "[latest, major]"))
+        for version in ("v1.0.0", "v1.1.0"):
+            world.through(version, "dev", "prod")
+        *_, told = world.hold("prod", "v1.1.0").notes
+        assert told == "latest, v1 belong to v1.0.0 now: `tagflow verify prod --repair` moves them"
+
     def test_where_none_is_left_a_floating_tag_keeps_its_place(self, world: World) -> None:
         world.hold("prod", "v1.0.0")
         assert world.hold("prod", "v1.1.0").notes == ("v1.1.0 still runs in prod: `tagflow rollback prod` goes back",)

@@ -136,8 +136,10 @@ def decide_note(snapshot: Snapshot, note: Note, policy_digest: str, now: datetim
     intent = compact(wanted, [image.name for image in snapshot.policy.images])
     plan = Plan(note.request, policy_digest, steps, intent=intent)
     number = highest_number(snapshot.all_in(note.environment))
-    notes = [*_still_held(snapshot, note), *_left_as_it_is(snapshot, note, pairs)]
-    notes += [] if note.wanted else left_out(snapshot.all_in(note.environment))
+    notes = _still_held(snapshot, note) if note.wanted else left_out(snapshot.all_in(note.environment))
+    if note.wanted:
+        notes += [] if note.lift else _runs_still(snapshot, note, pairs)
+        notes += _belongs_elsewhere(snapshot, note, pairs)
     return Decision(plan, number, {step.image: prospect for step, prospect in pairs}, notes=tuple(notes))
 
 
@@ -226,32 +228,45 @@ def _still_held(snapshot: Snapshot, note: Note) -> list[str]:
     ]
 
 
-def _left_as_it_is(snapshot: Snapshot, note: Note, pairs: Sequence[tuple[Step, Prospect]]) -> Iterator[str]:
-    """What a hold, or its end, does not do itself, as it moves no tag: what is held may run, and a floating tag may
-    belong elsewhere now."""
-    name, everything = note.environment.name, len(snapshot.policy.images)
+def _runs_still(snapshot: Snapshot, note: Note, pairs: Sequence[tuple[Step, Prospect]]) -> Iterator[str]:
+    """What is held and runs: a hold moves no tag."""
+    name = note.environment.name
     under_way = {image for release in unfinished(snapshot, note.environment) for image in release.wanted}
     running: dict[tuple[str, bool], list[str]] = {}
-    behind: dict[tuple[str, str], list[str]] = {}
-    for step, prospect in pairs if note.wanted else ():
-        seen, version = prospect.seen, snapshot.scheme.parse_label(step.version)
-        standing = seen.standing
-        if not note.lift and standing.digest and (standing.digest == step.subject or standing.version == step.version):
+    for step, prospect in pairs:
+        standing = prospect.seen.standing
+        if standing.digest and (standing.digest == step.subject or standing.version == step.version):
             leads_back = standing.leads_back and step.image not in under_way
             running.setdefault((str(step.version), leads_back), []).append(step.image)
-        if version is None or any(hold.digest == step.subject for hold in prospect.state.holds if note.lift):
+    for (label, leads_back), images in running.items():
+        back = "" if len(images) == len(snapshot.policy.images) else f" {' '.join(images)}"
+        way = f"`tagflow rollback {name}{back}` goes back" if leads_back else f"`tagflow verify {name}` has the way on"
+        yield f"{label}{_of(snapshot, images)} still runs in {name}: {way}"
+
+
+def _belongs_elsewhere(snapshot: Snapshot, note: Note, pairs: Sequence[tuple[Step, Prospect]]) -> Iterator[str]:
+    """The floating tags that belong elsewhere now: neither a hold nor its end moves them."""
+    behind: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for step, prospect in pairs:
+        seen, version = prospect.seen, snapshot.scheme.parse_label(step.version)
+        if version is None or (note.lift and any(hold.digest == step.subject for hold in prospect.state.holds)):
             continue
+        tags: dict[str, list[str]] = {}
         for tag, best in _winners(seen, version, lift=note.lift).items():
             stands, belongs = (snapshot.digest(seen.target.repository, it) for it in (tag, seen.combined[best]))
             if stands and stands != belongs and (note.lift or stands == step.subject):
-                behind.setdefault((tag, snapshot.scheme.version_tag(best)), []).append(step.image)
-    for (label, leads_back), images in running.items():
-        of, back = ("", "") if len(images) == everything else (f" of {', '.join(images)}", f" {' '.join(images)}")
-        way = f"`tagflow rollback {name}{back}` goes back" if leads_back else f"`tagflow verify {name}` has the way on"
-        yield f"{label}{of} still runs in {name}: {way}"
-    for (tag, label), images in behind.items():
-        of = "" if len(images) == everything else f" of {', '.join(images)}"
-        yield f"{tag}{of} belongs to {label} now: `tagflow verify {name} --repair` moves it"
+                tags.setdefault(snapshot.scheme.version_tag(best), []).append(tag)
+        for label, several in tags.items():
+            behind.setdefault((label, tuple(several)), []).append(step.image)
+    for (label, moved), images in behind.items():
+        belong, them = ("belongs", "it") if len(moved) == 1 else ("belong", "them")
+        told = f"{', '.join(moved)}{_of(snapshot, images)} {belong} to {label} now"
+        yield f"{told}: `tagflow verify {note.environment.name} --repair` moves {them}"
+
+
+def _of(snapshot: Snapshot, images: Sequence[str]) -> str:
+    """`` of frontend, backend``; nothing where it is all images."""
+    return "" if len(images) == len(snapshot.policy.images) else f" of {', '.join(images)}"
 
 
 def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Version]:
