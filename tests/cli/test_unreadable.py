@@ -11,8 +11,8 @@ from tagflow.stores.registry.http.pace import Settings
 from tagflow.stores.registry.store import RegistryHost
 from tests import images
 from tests.cli.runner import Desk
-from tests.registries.simulator import Quirks, simulated_registry
-from tests.standin import Say, instead
+from tests.registries.simulator import Quirks, Simulator, simulated_registry
+from tests.standin import Override, Say, StandIn, instead
 
 POLICY = """\
 version: 1
@@ -129,22 +129,90 @@ def test_the_library_hands_over_the_rows_of_the_others(damaged: Desk) -> None:
 
 
 @pytest.fixture
-def refusing(desk: Desk) -> Iterator[Desk]:
-    """The same on a registry that lets nobody list the tags of one repository any more."""
+def served(desk: Desk) -> Iterator[tuple[Desk, StandIn]]:
+    """The same on a registry, where v1.1 came to test since."""
     with simulated_registry(Quirks()) as (_, server):
         desk.write(POLICY.format(there=f"{server.host}/acme", elsewhere=f"{server.host}/prod"))
         host = RegistryHost(server.host, Settings(environ={}, writes=True))
         for name in ("frontend", "back_end", "third"):
             images.index(host.store(f"acme/{name}"), seed=name, tag="v1.0")
+            images.index(host.store(f"acme/{name}"), seed=f"{name} again", tag="v1.1")
         host.close()
-        for environment in ("dev", "test", "prod"):
-            desk.act("promote", "v1.0", "--to", environment)
-        server.overrides.append(instead(Say(403), "GET", "/acme/back_end/tags/list"))
-        yield desk
+        for version, environment in (
+            ("v1.0", "dev"),
+            ("v1.0", "test"),
+            ("v1.0", "prod"),
+            ("v1.1", "dev"),
+            ("v1.1", "test"),
+        ):
+            desk.act("promote", version, "--to", environment)
+        yield desk, server
 
 
-def test_a_repository_that_may_not_be_read(refusing: Desk) -> None:
-    document = refusing.json("status", "test")
+def test_a_repository_that_may_not_be_read(served: tuple[Desk, StandIn]) -> None:
+    desk, server = served
+    server.overrides.append(instead(Say(403), "GET", "/acme/back_end/tags/list"))
+    document = desk.json("status", "test")
     assert document["exit_code"] == 6
     assert [row["image"] for row in document["result"]["images"]] == ["frontend", "third"]
     assert "acme/back_end" in document["error"]["message"]
+
+
+def refused(path: str) -> Override:
+    """One repository does not let what is at some paths be read."""
+    return instead(Say(403), "GET|HEAD", f"/acme/back_end/{path}")
+
+
+PAGE = instead(Say(200, b"<html>", {"Content-Type": "text/html"}), "GET|HEAD", "/acme/back_end/manifests/")
+FAILING = instead(Say(501), "GET|HEAD", "/acme/back_end/manifests/")
+
+
+@pytest.mark.parametrize("trouble", [refused("manifests/"), refused("manifests/_tagflow"), PAGE, FAILING])
+def test_a_repository_whose_manifests_may_not_be_read(served: tuple[Desk, StandIn], trouble: Override) -> None:
+    desk, server = served
+    server.overrides.append(trouble)
+    document = desk.json("status")
+    assert document["exit_code"] == 6
+    seen = {row["image"]: [it["environment"] for it in row["environments"]] for row in document["result"]["images"]}
+    assert seen == {"frontend": ["dev", "test", "prod"], "backend": ["prod"], "third": ["dev", "test", "prod"]}
+    assert "acme/back_end" in document["error"]["message"]
+    told = desk.json("history", "test")
+    assert told["exit_code"] == 6
+    entries = [(it["image"], it["version"]) for it in told["result"]["entries"]]
+    assert entries == [(image, version) for version in ("v1.1", "v1.0") for image in ("frontend", "third")]
+    assert desk.json("status", "test", "backend")["result"] is None
+
+
+def test_a_history_of_which_an_older_record_may_not_be_read(served: tuple[Desk, StandIn]) -> None:
+    desk, server = served
+    server.overrides.append(refused("manifests/_tagflow.test.000001"))
+    assert desk.json("status", "test")["exit_code"] == 0
+    told = desk.json("history", "test")
+    assert told["exit_code"] == 6
+    assert [it["image"] for it in told["result"]["entries"]] == ["frontend", "third"] * 2
+    assert desk.json("history", "test", "--limit", "1")["exit_code"] == 0
+
+
+@pytest.mark.parametrize("path", ["manifests/", "manifests/_tagflow.test.000001", "manifests/sha256", "blobs/"])
+def test_verify_tells_what_it_finds_of_the_others(served: tuple[Desk, StandIn], path: str) -> None:
+    desk, server = served
+    assert isinstance(server.script, Simulator)
+    del server.script.repos["acme/third"].tags["v1.0-test"]
+    server.overrides.append(refused(path))
+    found = desk.json("verify", "test")
+    assert found["exit_code"] == 6
+    assert [(it["image"], it["problem"]) for it in found["result"]["findings"]] == [("third", "anchor.missing")]
+    assert "acme/back_end" in found["error"]["message"]
+
+
+def test_verify_tells_of_an_image_what_its_names_say_where_its_content_may_not_be_read(
+    served: tuple[Desk, StandIn],
+) -> None:
+    desk, server = served
+    assert isinstance(server.script, Simulator)
+    del server.script.repos["acme/back_end"].tags["v1.0-test"]
+    server.overrides.append(refused("blobs/"))
+    found = desk.json("verify", "test")
+    assert found["exit_code"] == 6
+    assert [(it["image"], it["problem"]) for it in found["result"]["findings"]] == [("backend", "anchor.missing")]
+    assert desk.json("verify", "test", "--repair")["exit_code"] == 6

@@ -14,6 +14,7 @@ from tagflow.domain.lines import winner
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, RecordLookup, Snapshot, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
+from tagflow.errors import TagflowError
 
 _FAULTS: Mapping[str, Problem] = {
     "unsigned": "record.unsigned",
@@ -27,14 +28,19 @@ def audit(
 ) -> list[Finding]:
     """Everything that is not as the history says; ``unread`` says why records of a target could not be read. ``deep``:
     every image that a rollback may go back to was looked at whole.
-
-    :raises TagflowError: where content could not be looked at: that is no finding.
     """
     audits = [_Audit(snapshot, snapshot.observations[target], unread.get(target, ()), deep=deep) for target in targets]
-    for key, error in snapshot.unreadable.items():
-        if any(key[0] == it.target.repository and key[1] in it.wanted() for it in audits):
-            raise error
     return [finding for it in audits for finding in it.findings()]
+
+
+def unseen_contents(snapshot: Snapshot, targets: Iterable[Target], *, deep: bool = False) -> list[TagflowError]:
+    """Why content could not be looked at that :func:`audit` asks for: that is no finding."""
+    wanted = {
+        (target.repository, digest)
+        for target in targets
+        for digest in Audited(snapshot, snapshot.observations[target], deep=deep).wanted()
+    }
+    return [error for image, error in snapshot.unreadable.items() if image in wanted]
 
 
 def audit_lookups(snapshot: Snapshot, targets: Iterable[Target], *, deep: bool = False) -> Iterator[Lookup]:

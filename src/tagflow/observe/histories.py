@@ -15,6 +15,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Target, named_by, target_of
 from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
 from tagflow.observe.records import Signatures, fetch, fetch_signed
+from tagflow.observe.refusals import Refusals
 from tagflow.stores.port import Store
 from tagflow.workers import each
 
@@ -34,10 +35,11 @@ class Signed(TypedDict, total=False):
 
 
 class Histories:
-    """Lists and reads records, each once. ``store`` opens a repository. Safe for use by several threads."""
+    """Lists and reads records, each once. ``store`` opens a repository, and ``refusals`` hears of those that cannot be
+    read. Safe for use by several threads."""
 
-    def __init__(self, context: Context, store: Callable[[Repository], Store]) -> None:
-        self._context, self._store = context, store
+    def __init__(self, context: Context, store: Callable[[Repository], Store], refusals: Refusals) -> None:
+        self._context, self._store, self._refusals = context, store, refusals
         self._recorded: dict[Repository, Mapping[str, frozenset[RecordTag]]] = {}
         self._entries: dict[Spot, Entry] = {}
         self._doubtful: dict[Spot, Doubtful] = {}
@@ -48,9 +50,9 @@ class Histories:
         self._signed = {it.name: it for it in context.policy.environments if it.signed_by}
         """The environments whose records are signed."""
 
-    def again(self, store: Callable[[Repository], Store]) -> Histories:
+    def again(self, store: Callable[[Repository], Store], refusals: Refusals) -> Histories:
         """Histories that are listed anew; what was read of a record never changes."""
-        other = Histories(self._context, store)
+        other = Histories(self._context, store, refusals)
         other._entries, other._doubtful = self._entries, self._doubtful
         return other
 
@@ -91,7 +93,8 @@ class Histories:
         """Read one record; why it cannot be read is kept."""
         spot = (repository, tag)
         if spot not in self._entries and spot not in self._doubtful:
-            self._read(spot)
+            with self._refusals.noting(repository):
+                self._read(spot)
         self._asked.add(spot)
 
     def ask_all(self, spots: Iterable[Spot]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -25,8 +26,11 @@ from tagflow.domain.tagging import TagScheme
 from tagflow.errors import NotFound, TagflowError, combine
 from tagflow.observe.contents import Contents
 from tagflow.observe.histories import Histories
+from tagflow.observe.refusals import Refusals
 from tagflow.stores.port import Manifest, Store
-from tagflow.workers import attempt, each, run_all
+from tagflow.workers import each, run_all
+
+R = TypeVar("R")
 
 Wanted = Callable[[Snapshot], Iterable[Lookup]]
 """The lookups of a request, as far as a snapshot tells: first by tag lists alone, then by standings too."""
@@ -48,7 +52,8 @@ class Observer:
         self._opened = dict(opened or {})
         self._tags: dict[Repository, frozenset[str]] = {}
         self._digests: dict[tuple[Repository, str], Digest | None] = {}
-        self._histories = Histories(context, self._store)
+        self._refusals = Refusals()
+        self._histories = Histories(context, self._store, self._refusals)
         self._contents = Contents(context.threads, context.questions)
         self._stood: set[tuple[Repository, Digest]] = set()
         """What tags were seen to stand at: the medium has these manifests."""
@@ -63,14 +68,14 @@ class Observer:
     def again(self) -> Observer:
         """An observer that asks anew for everything that can change, and remembers what cannot."""
         other = Observer(self._context, self._opened)
-        other._histories = self._histories.again(other._store)
+        other._histories = self._histories.again(other._store, other._refusals)
         other._contents = self._contents
         return other
 
     def continue_from(self, other: Observer) -> Observer:
         """Take over everything that another observer of the same run was told."""
         self._tags, self._digests, self._histories = other._tags, other._digests, other._histories
-        self._contents, self._known = other._contents, other._known
+        self._contents, self._known, self._refusals = other._contents, other._known, other._refusals
         return self
 
     def observe(
@@ -143,20 +148,30 @@ class Observer:
 
     def list_all(self, repositories: Iterable[Repository]) -> None:
         """List the tags of repositories that are not listed yet, side by side."""
-        refused = self._try_to_list(repositories)
-        if refused:
-            raise combine([*refused.values()])
+        fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
+        for name in fresh:  # all are opened before any is asked: where they live, one login may do for several
+            self._store(name)
+        each(self._list, fresh, threads=self._context.threads)
 
-    def listable(self, targets: Sequence[Target]) -> tuple[list[Target], list[TagflowError]]:
-        """Those of some targets whose tags can be listed, and why those of the others cannot.
+    def readable(
+        self, targets: Sequence[Target], look: Callable[[Sequence[Target]], R]
+    ) -> tuple[R, list[TagflowError]]:
+        """What a look by this observer finds of those of some targets whose repositories can be read, and why those of
+        the others cannot. It is called again without those that could not be; what is known by then is not asked again.
 
-        :raises TagflowError: where there is none.
+        :raises TagflowError: where none can be read, or for another reason.
         """
-        refused = self._try_to_list(name for it in targets for name in (it.repository, it.history))
-        rest = [it for it in targets if it.repository not in refused and it.history not in refused]
-        if refused and not rest:
-            raise combine([*refused.values()])
-        return rest, [*refused.values()]
+        refused = self._refusals
+        while True:
+            known = len(refused)
+            rest = [it for it in targets if it.repository not in refused and it.history not in refused]
+            if refused and not rest:
+                raise combine(refused.errors())
+            try:
+                return look(rest), [*refused.named()]
+            except TagflowError:
+                if len(refused) == known:
+                    raise
 
     def tags(self, repository: Repository) -> frozenset[str]:
         """All tags of a repository."""
@@ -186,14 +201,6 @@ class Observer:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _try_to_list(self, repositories: Iterable[Repository]) -> dict[Repository, TagflowError]:
-        """List the tags of repositories that are not listed yet, side by side; why those are not that cannot be."""
-        fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
-        for name in fresh:  # all are opened before any is asked: where they live, one login may do for several
-            self._store(name)
-        results = attempt(self._list, fresh, threads=self._context.threads)
-        return {name: it for name, it in zip(fresh, results, strict=True) if isinstance(it, TagflowError)}
-
     def _settled(self, targets: Sequence[Target], wanted: Wanted) -> Snapshot:
         """A snapshot for which everything was asked that is wanted by what it says itself: a tag that turns out to be
         elsewhere leads to the next one."""
@@ -221,11 +228,8 @@ class Observer:
         tasks: list[Callable[[], object]] = [partial(self._ask_counted, lookup) for lookup in rest]
         tasks += [partial(self._histories.top, target) for target in heads]
         if whole:  # one task for all: it has threads of its own, as many for a hundred images as for one
-            images = [(self._store(it.repository), it.digest) for it in whole]
-            tasks.append(partial(self._contents.look_whether_whole, images, self._stood))
+            tasks.append(partial(self._look_whether_whole, whole))
         run_all(tasks, threads=self._context.threads)
-        self._known.update(it for it in chosen.values() if not isinstance(it, RecordLookup | ImageLookup))
-        self._contents.note(it for it in chosen.values() if isinstance(it, ImageLookup))
 
     def _is_known(self, lookup: Lookup) -> bool:
         if isinstance(lookup, RecordLookup):
@@ -253,6 +257,11 @@ class Observer:
     def _is_settled(self, target: Target) -> bool:
         return isinstance(self._standing(target).position, Recorded | Empty)
 
+    def _look_whether_whole(self, lookups: Sequence[ImageLookup]) -> None:
+        images = [(self._store(it.repository), it.digest) for it in lookups]
+        self._contents.look_whether_whole(images, self._stood)
+        self._contents.note(lookups)
+
     def _ask_counted(self, lookup: Lookup) -> None:
         self._ask(lookup)
         self._context.questions.advance(1)
@@ -261,11 +270,13 @@ class Observer:
         match lookup:
             case TagLookup(repository, tag, content):
                 self._ask_tag(repository, tag, content=content)
+                self._known.add(lookup)
             case RecordLookup(repository, record):
                 self._histories.ask(repository, record)
             case ImageLookup(repository, digest, what):
                 assert what != "parts"  # those are looked for together
                 self._contents.examine(self._store(repository), digest, what)
+                self._contents.note([lookup])
 
     def _ask_tag(self, repository: Repository, tag: str, *, content: bool) -> None:
         if tag not in self._tags.get(repository, (tag,)):
@@ -274,7 +285,8 @@ class Observer:
             self._resolve(repository, tag)
         else:
             try:
-                manifest = self._store(repository).get(tag)
+                with self._refusals.noting(repository):
+                    manifest = self._store(repository).get(tag)
             except NotFound:
                 self._digests[repository, tag] = None
                 return
@@ -283,12 +295,14 @@ class Observer:
             self._stood.add((repository, manifest.digest))
 
     def _resolve(self, repository: Repository, tag: str) -> None:
-        digest = self._digests[repository, tag] = self._store(repository).resolve(tag)
+        with self._refusals.noting(repository):
+            digest = self._digests[repository, tag] = self._store(repository).resolve(tag)
         if digest is not None:
             self._stood.add((repository, digest))
 
     def _list(self, repository: Repository) -> None:
-        tags = self._store(repository).tags()
+        with self._refusals.noting(repository):
+            tags = self._store(repository).tags()
         self._histories.list(repository, tags)
         self._tags[repository] = frozenset(tags)
 

@@ -12,7 +12,7 @@ from tagflow.context import Context
 from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, RecordLookup, target_of
+from tagflow.domain.snapshot import Observation, RecordLookup, Target, target_of
 from tagflow.domain.standing import Broken, Condition
 from tagflow.errors import UsageError, whole
 from tagflow.observe.observer import Observer
@@ -133,7 +133,7 @@ def history(
     ``limit`` is how many releases at most. ``since`` (aware) leaves out what was written before, by the clocks of those
     who wrote it. No more records are read than that takes. What cannot be read is told in ``unread``.
 
-    :raises TagflowError: where repositories cannot be listed; its ``result`` holds the history of the others.
+    :raises TagflowError: where repositories cannot be read; its ``result`` holds the history of the others.
     """
     if limit is not None and limit < 1:
         raise UsageError(
@@ -142,9 +142,12 @@ def history(
     chosen = context.environment(environment)
     images = [context.image(name) for name in names] or list(context.policy.images)
     observer = Observer(context)
-    targets, errors = observer.listable([target_of(context.policy, image, chosen) for image in images])
-    snapshot = observer.observe(targets)
-    return whole(history_of(observer, environment, list(snapshot.observations.values()), limit, since), errors)
+
+    def look(targets: Sequence[Target]) -> History:
+        observations = list(observer.observe(targets).observations.values())
+        return history_of(observer, environment, observations, limit, since)
+
+    return whole(*observer.readable([target_of(context.policy, image, chosen) for image in images], look))
 
 
 def history_of(

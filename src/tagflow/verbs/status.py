@@ -100,8 +100,7 @@ def status(context: Context, names: Sequence[str]) -> list[Row]:
     """
     narrow, targets = _asked(context, names)
     observer = Observer(context)
-    seen, errors = observer.listable(targets)
-    return whole(_rows(context, observer, seen, narrow), errors)
+    return whole(*observer.readable(targets, lambda seen: _rows(context, observer, seen, narrow)))
 
 
 def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tagflow.context import Context
-from tagflow.decide.audit import audit, audit_lookups, older_images
+from tagflow.decide.audit import audit, audit_lookups, older_images, unseen_contents
 from tagflow.decide.finding import Finding
 from tagflow.decide.interrupted import unfinished, way_on
 from tagflow.domain.snapshot import Snapshot, Target, target_of
@@ -37,26 +37,28 @@ def check(context: Context, names: Sequence[str], expect: Path | None = None, *,
     whole, not only what runs and what is next.
 
     :raises TagflowError: where something could not be looked at: its ``result`` holds what was found of the
-        repositories that could be listed; ``receipt.invalid``.
+        images that could be read; ``receipt.invalid``.
     """
     receipt = read_receipt(expect) if expect is not None else None
     if receipt is not None and names and receipt.environment not in names:
         names = [*names, receipt.environment]
     environments = [context.environment(name) for name in names] or list(context.policy.environments)
     observer = Observer(context)
-    targets, errors = observer.listable(
-        [
-            target_of(context.policy, image, environment)
-            for environment in environments
-            for image in context.policy.images
-        ]
-    )
+
+    def look(targets: Sequence[Target]) -> Snapshot:
+        return observer.observe(targets, lambda known: audit_lookups(known, targets, deep=deep))
+
+    everything = [
+        target_of(context.policy, image, environment) for environment in environments for image in context.policy.images
+    ]
+    snapshot, errors = observer.readable(everything, look)
     if errors and receipt is not None:  # what is lost cannot be told from what is not seen
         raise combine(errors)
-    snapshot = observer.observe(targets, lambda known: audit_lookups(known, targets, deep=deep))
+    targets = list(snapshot.observations)
     unread = {target: _unread(observer, snapshot, target) for target in targets}
     findings = [_with_way_on(context, snapshot, it) for it in audit(snapshot, targets, unread, deep=deep)]
     lost = [] if receipt is None else what_is_lost(receipt, snapshot, str(expect))
+    errors += unseen_contents(snapshot, targets, deep=deep)
     return Verified(whole([*lost, *findings], errors), 0 if deep else older_images(snapshot, targets))
 
 

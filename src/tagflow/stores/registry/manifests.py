@@ -86,7 +86,7 @@ class Manifests:
             if wanted or stated.startswith("application/vnd."):
                 raise
             # A page of whatever stands before the registry: that must not pass for what somebody stored.
-            raise invalid(answer.url, f"answers with what is no manifest of {reference}") from error
+            raise invalid(answer.url, f"answers with what is no manifest: {self._repository}, {reference}") from error
 
     def put(self, manifest: Manifest, tag: str | None, before: Callable[[], None] | None = None) -> bool:
         """Store a manifest, by digest or under a tag, by one try: somebody may have moved the tag before another one.
