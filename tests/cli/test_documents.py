@@ -186,7 +186,7 @@ def _literal_details() -> list[dict[str, ast.expr]]:
             parts: list[ast.AST] = []
             if isinstance(node, ast.Call):
                 parts = [it.value for it in node.keywords if it.arg == "details"]
-            elif isinstance(node, ast.FunctionDef) and node.name in ("differing", "_detail", "refusal"):
+            elif isinstance(node, ast.FunctionDef) and node.name in ("differs", "_detail", "refusal"):
                 parts = [node]
             for entry in (it for part in parts for it in ast.walk(part) if isinstance(it, ast.Dict)):
                 pairs = zip(entry.keys, entry.values, strict=True)

@@ -989,17 +989,54 @@ class TestCtrlC:
 
     def test_a_repair_that_fails_halfway_says_what_it_did(self, monkeypatch: pytest.MonkeyPatch) -> None:
         world = before_promote()
+        before = {image: world.tag(image, "prod") for image in IMAGES}
         assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 6)
-
-        def look(*given: Any, **options: Any) -> list[Finding]:
-            if stands(world) == ALL_NEW:
-                raise StoreError("registry.unreachable", "gone")
-            return verify(*given, **options)
-
-        monkeypatch.setattr("tagflow.verbs.repair.verify", look)
+        break_look(monkeypatch, lambda: stands(world) == ALL_NEW)
         with fails("release.partly_applied", 7) as caught:
             repair(world.context(), ["prod"])
-        assert "gone\nmended before that: prod: finished release" in caught[0].message
+        told, details = caught[0].message, caught[0].details
+        assert "gone\nmended before that: prod: finished release" in told
+        for image in IMAGES:
+            now, repository = world.tag(image, "prod"), world.repository(image, "prod")
+            assert f"{repository}:prod was at {before[image]}, is at {now}" in told
+            names = {"repository": str(repository), "tag": "prod"}
+            assert names | {"before": before[image], "now": now, "sure": True} in details
+
+    def test_a_repair_that_fails_after_it_moved_no_tag_changed_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = before_promote()
+        world.hand_remove("frontend", "v1.0.0-test")
+        break_look(monkeypatch, lambda: world.tag("frontend", "v1.0.0-test") is not None)
+        with fails("registry.unreachable", 6) as caught:
+            repair(world.context(), ["test"])
+        assert "gone\nmended before that: frontend: put v1.0.0-test at " in caught[0].message
+        assert [list(it) for it in caught[0].details] == [["mended"]]
+
+    def test_a_repair_of_which_a_release_fails_halfway_says_what_moved(self) -> None:
+        world = before_promote()
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 6)
+        failing: list[str] = []
+
+        def fail(operation: str, repository: Repository, tag: str) -> None:
+            if operation == "move" and tag == "prod" and repository == world.repository("worker", "prod"):
+                failing.append(tag)
+            if failing:
+                raise Unanswered("registry.timeout", "no answer")
+
+        with world.hooked(before=fail), fails("release.partly_applied", 7) as caught:
+            repair(world.context(), ["prod"])
+        assert f"{world.repository('frontend', 'prod')}:prod was at " in caught[0].message
+        assert "mended before that" not in caught[0].message
+
+
+def break_look(monkeypatch: pytest.MonkeyPatch, when: Callable[[], bool]) -> None:
+    """The registry answers no look of a repair any more from a moment on."""
+
+    def look(*given: Any, **options: Any) -> list[Finding]:
+        if when():
+            raise StoreError("registry.unreachable", "gone")
+        return verify(*given, **options)
+
+    monkeypatch.setattr("tagflow.verbs.repair.verify", look)
 
 
 def is_finished_by(world: World, image: str) -> str:

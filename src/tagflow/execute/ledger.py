@@ -9,7 +9,8 @@ from threading import Lock
 from tagflow.context import Context
 from tagflow.decide.interrupted import finish_command
 from tagflow.domain.plan import Move, Plan
-from tagflow.errors import TagflowError
+from tagflow.domain.reference import Digest
+from tagflow.errors import Detail, TagflowError
 
 
 class Progress(Enum):
@@ -108,24 +109,30 @@ class Ledger:
 
 def told(ledger: Ledger) -> str:
     """Each name that differs from before, or may, a line each."""
-    lines = [
-        f"{move.repository}:{move.tag} was at {move.before or 'no digest'}, is at {move.after or 'no digest'}"
-        for move in ledger.changed
-    ]
-    lines += [
-        f"{move.repository}:{move.tag} was at {move.before or 'no digest'}, may be at {move.after or 'no digest'}"
-        for move in ledger.doubtful
-    ]
-    return "\n".join(lines) or "no environment or floating tag differs from before"
+    return "\n".join(in_words(differing(ledger))) or "no environment or floating tag differs from before"
 
 
-def differing(ledger: Ledger) -> list[dict[str, object]]:
-    """The same as data."""
+def in_words(differing: Iterable[Detail]) -> list[str]:
+    """What :func:`differing` found, a line each."""
     return [
-        {"repository": move.repository, "tag": move.tag, "before": move.before, "now": move.after, "sure": sure}
+        f"{it['repository']}:{it['tag']} was at {it['before'] or 'no digest'},"
+        f" {'is' if it['sure'] else 'may be'} at {it['now'] or 'no digest'}"
+        for it in differing
+    ]
+
+
+def differing(ledger: Ledger) -> list[Detail]:
+    """Each name that differs from before, or may, as data."""
+    return [
+        differs(move.repository, move.tag, move.before, move.after, sure=sure)
         for moves, sure in ((ledger.changed, True), (ledger.doubtful, False))
         for move in moves
     ]
+
+
+def differs(repository: str, tag: str, before: Digest | None, now: Digest | None, *, sure: bool) -> Detail:
+    """A name that differs from before, or may where that is not ``sure``, as data."""
+    return {"repository": repository, "tag": tag, "before": before, "now": now, "sure": sure}
 
 
 def ways_out(

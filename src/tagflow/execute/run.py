@@ -8,26 +8,29 @@ look is too old for a commit, that image is looked at and elected once more. doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
-from tagflow.errors import TagflowError
+from tagflow.errors import Detail, TagflowError
 from tagflow.execute import abandon, anchors, announce, arrival, back, endings, objects, rivals
 from tagflow.execute.commit import Commit
+from tagflow.execute.ledger import differing
 from tagflow.execute.underway import Execution, Underway
 
 
 class Result(Struct, frozen=True):
-    """What executing a plan came to; ``heads`` are the records that it left on top, by image."""
+    """What executing a plan came to; ``heads`` are the records that it left on top, by image, ``differing`` the
+    environment and floating tags that differ from before, or may, as data."""
 
     release: str | None
     applied: bool
     compensated: bool = False
     number: int | None = None
     heads: Mapping[str, Entry] = field(default_factory=dict)
+    differing: Sequence[Detail] = ()
 
 
 def execute(context: Context, execution: Execution) -> Result:
@@ -89,4 +92,5 @@ def _result(run: Underway, *, applied: bool) -> Result:
         compensated=run.ledger.compensated,
         number=release.number if release else None,
         heads={image: it.mine[-1] for image, it in run.announced.items()},
+        differing=differing(run.ledger),
     )

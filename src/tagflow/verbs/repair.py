@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from tagflow.context import Context
 from tagflow.decide.decision import Prospect
@@ -17,14 +17,15 @@ from tagflow.decide.rollback import decision_of
 from tagflow.domain.intent import Intent
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
-from tagflow.domain.reference import Digest
+from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, Observation, RecordLookup, Snapshot, target_of
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded
 from tagflow.domain.state import Release, State
-from tagflow.errors import ContentMissing, HistoryBroken, PartlyApplied, TagflowError
+from tagflow.errors import ContentMissing, Detail, HistoryBroken, PartlyApplied, TagflowError, Unanswered
 from tagflow.errors import Interrupted as Stopped
 from tagflow.execute.compose import RecordWriter
-from tagflow.execute.run import execute
+from tagflow.execute.ledger import differs, in_words
+from tagflow.execute.run import Result, execute
 from tagflow.execute.sign import need_key
 from tagflow.execute.underway import Execution
 from tagflow.observe.observer import Observer
@@ -33,6 +34,14 @@ from tagflow.verbs.verify import verify
 _DOUBTFUL = ("record.unsigned", "record.forged", "record.unknown_signer")
 _MENDED = ("anchor.missing", "floating.wrong")
 _ROUNDS = 8
+
+
+class Mended(Struct, frozen=True):
+    """What came of one repair: in words, empty where it failed, and as data each environment or floating tag that it
+    moved, or may have."""
+
+    told: str = ""
+    differing: Sequence[Detail] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,6 @@ def repair(
     ``dry_run``: say what would be done in the first round, and change nothing. ``expect`` and
     ``deep`` as for :func:`tagflow.verbs.verify.check`.
     """
-    done: list[str] = []
     if not dry_run:
         for name in names or [environment.name for environment in context.policy.environments]:
             need_key(context, context.environment(name))
@@ -66,20 +74,25 @@ def repair(
     if dry_run:
         would = [_foretold(finding) for finding in findings if _is_mendable(finding)]
         return Repaired(tuple(dict.fromkeys(would)), tuple(findings))
+    came: list[Mended] = []
     try:
         for _ in range(_ROUNDS):
-            before = len(done)
-            for line in _mend(context, findings):
-                done.append(line)
-            if len(done) == before:
+            before = len(_told(came))
+            for mended in _mend(context, findings):
+                came.append(mended)
+            if len(_told(came)) == before:
                 break
             findings = verify(context, names, expect, deep=deep)
+        return Repaired(tuple(_told(came)), tuple(_left_to_a_person(context, finding) for finding in findings))
     except (TagflowError, KeyboardInterrupt) as error:
-        if done or isinstance(error, Stopped):
-            raise _cut_short(error, list(dict.fromkeys(done))) from error
+        if came or isinstance(error, Stopped):
+            raise _cut_short(error, came) from error
         raise
-    # Environments of one registry share their version tags.
-    return Repaired(tuple(dict.fromkeys(done)), tuple(_left_to_a_person(context, finding) for finding in findings))
+
+
+def _told(came: Iterable[Mended]) -> list[str]:
+    """What was mended. Environments of one registry share their version tags."""
+    return list(dict.fromkeys(it.told for it in came if it.told))
 
 
 def _is_mendable(finding: Finding) -> bool:
@@ -110,20 +123,24 @@ def _left_to_a_person(context: Context, finding: Finding) -> Finding:
     return replace(finding, repair=way_on(releases[0])) if releases else finding
 
 
-def _cut_short(error: TagflowError | KeyboardInterrupt, done: Sequence[str]) -> TagflowError:
-    """The end of a repair that came to none: why, and what had been mended before."""
+def _cut_short(error: TagflowError | KeyboardInterrupt, came: Sequence[Mended]) -> TagflowError:
+    """The end of a repair that came to none: why, what had been mended before, and which tags had moved."""
     known = error if isinstance(error, TagflowError) else Stopped("run.interrupted", "interrupted")
-    told = "\n".join([known.message, *(f"mended before that: {line}" for line in done)])
+    done, moved = _told(came), [detail for it in came for detail in it.differing]
+    told = "\n".join([known.message, *(f"mended before that: {line}" for line in done), *in_words(moved)])
     hint = known.hint or "Run the same command again."
-    details = [*known.details, *({"mended": line} for line in done)]
+    details = [*known.details, *({"mended": line} for line in done), *moved]
     if isinstance(known, Stopped):
         return Stopped(known.code, told, hint=hint, details=details)
-    partly = PartlyApplied("release.partly_applied", told, hint=hint, details=details)
-    partly.result = known.result
-    return partly
+    if moved:
+        partly = PartlyApplied("release.partly_applied", told, hint=hint, details=details)
+        partly.result = known.result
+        return partly
+    known.message, known.hint, known.details = told, hint, tuple(details)
+    return known
 
 
-def _mend(context: Context, findings: Sequence[Finding]) -> Iterator[str]:
+def _mend(context: Context, findings: Sequence[Finding]) -> Iterator[Mended]:
     """What is no record is set aside first, what is interrupted comes next, then forks: names are put right when it is
     clear where they belong. Each line is told as soon as it is done."""
     for problems, mend in (
@@ -135,14 +152,14 @@ def _mend(context: Context, findings: Sequence[Finding]) -> Iterator[str]:
         environments = dict.fromkeys(finding.environment for finding in findings if finding.problem in problems)
         mended = False
         for environment in environments:
-            for line in mend(context, context.environment(environment)):
-                mended = True
-                yield line
+            for came in mend(context, context.environment(environment)):
+                mended = mended or bool(came.told)
+                yield came
         if mended:
             return
     for finding in findings:
         if finding.problem in _MENDED:
-            yield from _put_right(context, finding)
+            yield _put_right(context, finding)
 
 
 def _observe(context: Context, environment: Environment) -> tuple[Snapshot, Observer]:
@@ -178,7 +195,7 @@ def _wanted(snapshot: Snapshot, environment: Environment) -> list[Lookup]:
     return found
 
 
-def _finish(context: Context, environment: Environment) -> Iterator[str]:
+def _finish(context: Context, environment: Environment) -> Iterator[Mended]:
     """Finish the releases whose records were all written: without the command that began it, no other can be."""
     snapshot, observer = _observe(context, environment)
     for release in unfinished(snapshot, environment):
@@ -195,27 +212,35 @@ def _finish(context: Context, environment: Environment) -> Iterator[str]:
         except Stopped:
             raise
         except TagflowError as error:
-            context.warn(f"{environment.name}: {error.message}")
+            yield _failed(context, environment.name, error)
             continue
-        yield f"{environment.name}: finished release {result.release} of {', '.join(release.wanted)}"
+        told = f"{environment.name}: finished release {result.release} of {', '.join(release.wanted)}"
+        yield Mended(told, result.differing)
 
 
-def _put_late_back(context: Context, environment: Environment) -> list[str]:
+def _failed(context: Context, what: str, error: TagflowError) -> Mended:
+    """Tell of what could not be mended, and go on."""
+    context.warn(f"{what}: {error.message}")
+    return Mended(differing=error.result.differing if isinstance(error.result, Result) else ())
+
+
+def _put_late_back(context: Context, environment: Environment) -> Iterator[Mended]:
     snapshot, observer = _observe(context, environment)
     late = [seen for seen in snapshot.all_in(environment) if isinstance(seen.standing.position, Late)]
     if not late:
-        return []
+        return
     request = Request("rollback", environment.name, reason="puts back what came late")
     changes = [putting_back(seen) for seen in late]
     try:
         decision = decision_of(snapshot, request, environment, context.policy_digest, changes, None)
-        execute(context, Execution(decision, observer))
+        result = execute(context, Execution(decision, observer))
     except Stopped:
         raise
     except TagflowError as error:
-        context.warn(f"{environment.name}: {error.message}")
-        return []
-    return [f"{environment.name}: put {seen.image} back at {seen.standing.wanted}" for seen in late]
+        yield _failed(context, environment.name, error)
+        return
+    yield Mended(differing=result.differing)
+    yield from (Mended(f"{environment.name}: put {seen.image} back at {seen.standing.wanted}") for seen in late)
 
 
 def _refuse_incomplete(snapshot: Snapshot, changes: Sequence[Change]) -> None:
@@ -226,7 +251,7 @@ def _refuse_incomplete(snapshot: Snapshot, changes: Sequence[Change]) -> None:
             raise ContentMissing(f"{change.seen.target.name}: {change.digest} is not whole: {'; '.join(gone)}")
 
 
-def _put_right(context: Context, finding: Finding) -> list[str]:
+def _put_right(context: Context, finding: Finding) -> Mended:
     image, environment = context.image(finding.image), context.environment(finding.environment)
     target = target_of(context.policy, image, environment)
     store = context.stores(target.repository)
@@ -247,19 +272,26 @@ def _put_right(context: Context, finding: Finding) -> list[str]:
             else:
                 store.move(finding.tag, manifest, actual)
         except KeyboardInterrupt:
-            told = f"interrupted: {store.repository}:{finding.tag} was at {actual or 'no digest'}, may be at {wanted}"
-            names = {"repository": str(store.repository), "tag": finding.tag}
-            details = [names | {"before": actual, "now": wanted, "sure": False}]
-            raise Stopped("run.interrupted", told, details=details) from None
+            unsure = [differs(str(store.repository), finding.tag, actual, wanted, sure=False)]
+            told = "\n".join(in_words(unsure))
+            raise Stopped("run.interrupted", f"interrupted: {told}", details=unsure) from None
     except Stopped:
         raise
     except TagflowError as error:
         context.warn(f"{store.repository}:{finding.tag}: {error.message}")
-        return []
-    return [f"{finding.image}: put {finding.tag} at {finding.expected}"]
+        return Mended(differing=_moved(finding, store.repository, sure=False) if isinstance(error, Unanswered) else ())
+    return Mended(f"{finding.image}: put {finding.tag} at {finding.expected}", _moved(finding, store.repository))
 
 
-def _join(context: Context, environment: Environment) -> list[str]:
+def _moved(finding: Finding, repository: Repository, *, sure: bool = True) -> Sequence[Detail]:
+    """The tag of a finding that was put right, where that is one that moves: version and combined tags are created."""
+    if finding.problem != "floating.wrong":
+        return ()
+    before, now = (Digest(it) if it else None for it in (finding.actual, finding.expected))
+    return [differs(str(repository), finding.tag, before, now, sure=sure)]
+
+
+def _join(context: Context, environment: Environment) -> list[Mended]:
     """Write a record that names all heads of a forked history, where the environment tag tells which one won."""
     snapshot, _ = _observe(context, environment)
     observations = snapshot.all_in(environment)
@@ -272,10 +304,10 @@ def _join(context: Context, environment: Environment) -> list[str]:
         if len(seen.standing.heads) > 1 and isinstance(seen.standing.position, Recorded)
     ]
     _adopt(context, environment, observations, forked, "joins a forked history")
-    return [f"{environment.name}: joined the forked history of {seen.image}" for seen in forked]
+    return [Mended(f"{environment.name}: joined the forked history of {seen.image}") for seen in forked]
 
 
-def _set_aside(context: Context, environment: Environment) -> list[str]:
+def _set_aside(context: Context, environment: Environment) -> list[Mended]:
     """Write a record that lists what has a record's tag and is none, where the rest of the history is clear.
 
     Tags of a registry that removes none would block their image for ever otherwise.
@@ -301,7 +333,7 @@ def _set_aside(context: Context, environment: Environment) -> list[str]:
         return []
     for seen, state in aside:
         _adopt(context, environment, observations, [seen], "sets aside what is no record", state=state)
-    return [f"{environment.name}: set aside what is no record of {seen.image}" for seen, _ in aside]
+    return [Mended(f"{environment.name}: set aside what is no record of {seen.image}") for seen, _ in aside]
 
 
 def _adopt(
