@@ -836,6 +836,37 @@ class TestCompensation:
         world.promote("v1.1.0", to="prod")
         assert stands(world) == ALL_NEW
 
+    @pytest.mark.parametrize("tag", ["prod", "latest"])
+    def test_a_tag_at_which_a_registry_stores_something_else_is_told(self, tag: str) -> None:
+        """It changes manifests, say: the tag differs from before, whoever is to blame."""
+        world = before_promote()
+        before, other = world.tag("worker", tag), world.build("v1.2.0")["worker"]
+
+        def change(operation: str, repository: Repository, name: str) -> None:
+            if (operation, repository.path, name) == ("move", "acme/worker", tag):
+                world.hand_move("worker", tag, other)
+                raise StoreError("manifest.digest_mismatch", "what was stored does not have that digest")
+
+        with world.hooked(after=change), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert f"{world.repository('worker')}:{tag} was at {before}, may be at {other}" in caught[0].message
+
+    def test_a_registry_that_says_it_stored_something_else_is_not_believed_to_have_stored_nothing(self) -> None:
+        """What it shows of the tag may be old."""
+        world = before_promote()
+
+        def change(operation: str, _: Repository, tag: str) -> None:
+            if (operation, tag) == ("move", "prod"):
+                raise StoreError("manifest.digest_mismatch", "what was stored does not have that digest")
+
+        with world.hooked(before=change), fails("release.partly_applied", 7) as caught:
+            world.promote("v1.1.0", to="prod")
+        assert (
+            f"prod was at {world.tag('worker', 'v1.0.0')}, may be at {world.tag('worker', 'v1.1.0')}"
+            in caught[0].message
+        )
+        assert {action for action, *_ in world.records("worker", "prod")[1:]} == {"promote"}
+
     def test_a_tag_that_did_not_exist_is_deleted_again(self) -> None:
         world = World()
         world.through("v1.1.0", "dev", "test")

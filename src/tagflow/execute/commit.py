@@ -12,6 +12,7 @@ from tagflow.decide.election import Verdict
 from tagflow.domain.plan import Move
 from tagflow.errors import StoreError, TagflowError, Unanswered, combine
 from tagflow.execute import back, endings, rivals
+from tagflow.execute.ledger import Progress
 from tagflow.execute.looks import not_abandoned
 from tagflow.execute.underway import LOOKS, LookedTooLongAgo, Underway
 from tagflow.stores.port import TagMoved
@@ -71,11 +72,10 @@ class Commit:
         except StoreError:
             self._run.unanswered = True
             raise error from None
-        if actual == move.after:
-            self._run.ledger.done(move)
+        progress = self._run.ledger.judge(move, error, actual)
+        if progress is Progress.DONE:
             return
-        self._run.ledger.failed(move)
-        self._run.unanswered |= isinstance(error, Unanswered)
+        self._run.unanswered |= progress is Progress.BEGUN or isinstance(error, Unanswered)
         raise error
 
     def _is_built_on(self, image: str) -> bool:

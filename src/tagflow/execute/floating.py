@@ -15,7 +15,7 @@ from tagflow.domain.reference import Repository
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target, target_of
 from tagflow.domain.versions import Version
 from tagflow.errors import StoreError, TagflowError
-from tagflow.execute.ledger import Ledger
+from tagflow.execute.ledger import Ledger, Progress
 from tagflow.observe.observer import Observer
 from tagflow.stores.port import TagMoved
 from tagflow.workers import each
@@ -179,10 +179,10 @@ def _move_all(context: Context, ledger: Ledger, observer: Observer, moves: Seque
         except TagMoved:
             ledger.failed(move)  # another release moved it: the next look tells where it belongs
             return
-        except StoreError:
-            if store.resolve(move.tag) != move.after:
-                ledger.failed(move)
+        except StoreError as error:
+            if ledger.judge(move, error, store.resolve(move.tag)) is not Progress.DONE:
                 raise
+            return
         except TagflowError:
             ledger.failed(move)
             raise

@@ -10,7 +10,7 @@ from tagflow.context import Context
 from tagflow.decide.interrupted import finish_command
 from tagflow.domain.plan import Move, Plan
 from tagflow.domain.reference import Digest
-from tagflow.errors import Detail, TagflowError
+from tagflow.errors import Detail, StoreError, TagflowError
 
 
 class Progress(Enum):
@@ -30,6 +30,7 @@ class Ledger:
         self._progress: dict[Move, Progress] = {}
         self._looked: set[Move] = set()
         self._placed: set[Move] = set()
+        self._found: dict[Move, Digest | None] = {}
         self._stopped = False
 
     def begin(self, move: Move) -> bool:
@@ -49,6 +50,20 @@ class Ledger:
         """Note that a tag is being put back: it may be at either digest until that is answered."""
         with self._lock:
             self._progress[move] = Progress.BEGUN
+
+    def judge(self, move: Move, error: StoreError, actual: Digest | None) -> Progress:
+        """Note what became of a move that failed, by where its tag is found then. The answer may be lost, and the tag
+        moved; and where it is found elsewhere, or something else was stored under it, it differs from before, whatever
+        the registry made of it."""
+        with self._lock:
+            if actual == move.after:
+                self._progress[move] = Progress.DONE
+            elif actual != move.before:
+                self._found[move] = actual
+            elif error.code != "manifest.digest_mismatch":
+                self._progress.pop(move, None)
+                return Progress.PENDING
+            return self._progress[move]
 
     def failed(self, move: Move) -> None:
         """Note that a move did not take place, as far as a look or a refusal tells. Whether something was sent that may
@@ -97,6 +112,10 @@ class Ledger:
         """The moves that were sent and whose end is not known (yet)."""
         return self._in(Progress.BEGUN)
 
+    def now(self, move: Move) -> Digest | None:
+        """Where the tag of a move that did not fail is, or may be."""
+        return self._found.get(move, move.after)
+
     @property
     def compensated(self) -> bool:
         """Whether anything was put back."""
@@ -124,7 +143,7 @@ def in_words(differing: Iterable[Detail]) -> list[str]:
 def differing(ledger: Ledger) -> list[Detail]:
     """Each name that differs from before, or may, as data."""
     return [
-        differs(move.repository, move.tag, move.before, move.after, sure=sure)
+        differs(move.repository, move.tag, move.before, ledger.now(move), sure=sure)
         for moves, sure in ((ledger.changed, True), (ledger.doubtful, False))
         for move in moves
     ]
