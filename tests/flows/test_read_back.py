@@ -130,3 +130,29 @@ class TestFloatingTags:
         with self.lists_of_before(world):
             world.rollback("prod")
         assert world.tag("worker", "latest") == world.tag("worker", "v1.0.0")
+
+
+class TestTheListOfTags:
+    @pytest.mark.parametrize("lost", ["v1.1.0-test", "v1.1.0", "_tagflow.test.", "test"])
+    def test_what_it_loses_meanwhile_and_is_there_still_counts(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, lost: str
+    ) -> None:
+        """A page that is cut, or a replica that lags behind, right when the release has been announced."""
+        tags = MemoryStore.tags
+
+        def cut(store: MemoryStore) -> list[str]:
+            found = tags(store)
+            announced = sum(tag.startswith("_tagflow.prod.") for tag in found) > 1
+            return [tag for tag in found if not (announced and tag.startswith(lost) and tag != "v1.1.0-prod")]
+
+        monkeypatch.setattr(MemoryStore, "tags", cut)
+        world.promote("v1.1.0", to="prod")
+        assert set(world.runs("prod").values()) == {"v1.1.0"}
+
+    def test_what_somebody_removed_meanwhile_does_not(self, world: World) -> None:
+        def remove(operation: str, repository: Repository, tag: str) -> None:
+            if operation == "put" and tag.startswith("_tagflow.prod.") and repository == world.repository("worker"):
+                world.memory.content(repository).tags.pop("v1.1.0-test", None)
+
+        with world.hooked(after=remove), fails("promotion.order", 3):
+            world.promote("v1.1.0", to="prod")

@@ -124,6 +124,12 @@ class Observer:
             self._tags[repository] |= {tag}
         self._known.add(TagLookup(repository, tag))
 
+    def keep(self, repository: Repository, tags: Iterable[str]) -> None:
+        """Take tags as listed that were listed before, where they are there still: a list may be cut, or lag behind."""
+        for tag in sorted(set(tags) - self.tags(repository)):
+            self._resolve(repository, tag)
+            self.assume(repository, tag, self._digests[repository, tag])
+
     def snapshot(self, targets: Sequence[Target], wanted: Wanted = nothing) -> Snapshot:
         """A snapshot from what was listed and seen last; only what is not known yet is asked for."""
         self._fetch([], heads=targets)

@@ -50,6 +50,8 @@ def _recheck(context: Context, promotion: Promotion, before: Snapshot, decision:
         targets = again.targets(context.scheme)
         origins = [target for target in targets if target.environment != promotion.target]
         observer.list_all(name for target in origins for name in (target.repository, target.history))
+        for target in origins:
+            observer.keep(target.repository, _of_versions(context, before, again, target))
         changed = [target for target in origins if _is_other(observer, before, target)]
 
         def wanted(known: Snapshot) -> Iterator[Lookup]:
@@ -73,6 +75,14 @@ def _recheck(context: Context, promotion: Promotion, before: Snapshot, decision:
         ]
 
     return recheck
+
+
+def _of_versions(context: Context, before: Snapshot, promotion: Promotion, target: Target) -> set[str]:
+    """The tags by which a source had what is promoted: which versions those are is decided by now."""
+    seen, scheme = before.observations[target], context.scheme
+    versions = [it.version for it in promotion.wanted if it.image == target.image and it.version is not None]
+    tags = {tag for it in versions for tag in (scheme.version_tag(it), seen.combined.get(it)) if tag is not None}
+    return tags & seen.tags
 
 
 def _is_other(observer: Observer, before: Snapshot, target: Target) -> bool:
