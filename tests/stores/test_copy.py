@@ -153,6 +153,18 @@ class TestTree:
         assert caught.value.code == "manifest.unsupported"
         assert operations(memory, target) == Counter()
 
+    def test_with_a_child_of_another_size_than_its_parent_says_is_refused(
+        self, memory: MemoryRegistry, source: Store, target: Store
+    ) -> None:
+        """As is a blob of another size. containerd pulls no such image: it reads as many bytes as the index says."""
+        child = images.image(source)
+        images.index_of(source, [images.pointer(replace(child.descriptor, size=len(child.content) + 1))], tag="v1.0")
+        with pytest.raises(StoreError) as caught:
+            copy_image(source, target, "v1.0")
+        assert caught.value.code == "manifest.invalid"
+        assert f"{child.digest} has {len(child.content)} bytes" in caught.value.message
+        assert operations(memory, target)["put"] == 0
+
 
 class TestBlobs:
     def test_travel_once(self, memory: MemoryRegistry, source: Store, target: Store) -> None:

@@ -86,6 +86,7 @@ def _grow(pool: WorkerPool, store: Store, roots: tuple[Manifest, ...], lost: Ite
         fresh = []
         for child, answer in zip(level, answers, strict=True):
             if isinstance(answer, Manifest):
+                _check_size(store, child, answer)
                 fresh.append(answer)
             else:
                 others[child.digest] = answer
@@ -95,6 +96,18 @@ def _grow(pool: WorkerPool, store: Store, roots: tuple[Manifest, ...], lost: Ite
         level = [child for child in _next_level(fresh, found) if child.digest not in others]
     leaves = tuple(leaf for leaf in others.values() if leaf is not None)
     return Tree(roots, tuple(_children_first(roots, found)), leaves, tuple(absent.values()))
+
+
+def _check_size(store: Store, named: Descriptor, manifest: Manifest) -> None:
+    """Refuse an index that is wrong about the size of a child: containerd reads as many bytes as it says, and pulls no
+    such image. Registries take it, and so do tools that never look; to put it right is another digest."""
+    actual = len(manifest.content)
+    if named.size != actual:
+        raise StoreError(
+            "manifest.invalid",
+            f"{store.repository}: {named.digest} has {actual} bytes, and the index that names it says {named.size}",
+            hint="containerd pulls no such image: build the index again from its platforms.",
+        )
 
 
 def _fetch_all(pool: WorkerPool, store: Store, level: list[Descriptor], held: int) -> list[_Answer]:
