@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.cli.runner import Desk
 
 RELEASE = {"environment", "release", "applied", "compensated", "gates", "plan", "changes"}
@@ -138,6 +140,24 @@ class TestStatus:
 
     def test_of_an_unknown_word(self, desk: Desk) -> None:
         assert desk.json("status", "prdo")["exit_code"] == 4
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["v9.9"], "note: nothing runs v9.9"),
+            (["v9.9", "abcdef0"], "note: nothing runs v9.9 or abcdef0"),
+            (["prod", "v1.0"], "note: nothing in prod runs v1.0"),
+            (["v9.9", "frontend", "dev"], "note: nothing of frontend in dev runs v9.9"),
+            (["v1.0", "--at", "2020-01-01"], "note: nothing ran v1.0"),
+        ],
+    )
+    def test_of_what_runs_nowhere(self, desk: Desk, words: list[str], told: str) -> None:
+        """As kubectl says that it found none: an answer, and no error."""
+        desk.through("v1.0", "dev")
+        done = desk.quickly("status", *words)
+        assert (done.status, done.out, done.err.splitlines()[-1]) == (0, "", told)
+        done = desk.quickly("status", *words, "-o", "json")
+        assert (done.status, done.result["images"], done.err.splitlines()[-1]) == (0, [], told)
 
 
 class TestOthers:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tagflow.context import Context
     from tagflow.verbs.history import History
     from tagflow.verbs.repair import Repaired
+    from tagflow.verbs.status import Row
 
 
 @command("status")
@@ -65,6 +67,7 @@ def status(
         rows = write_report(session, context, names or [], html)
         if str(html) == "-":
             return
+    _note_where_none(session, context, names or [], rows, "runs")
     session.emit(documents.status(rows), lambda: text(rows, context.policy, context.now()))
 
 
@@ -84,7 +87,22 @@ def _status_at(session: Session, at: str, names: list[str], html: Path | None) -
         f"note: as of {documents.moment(past.at)}, by the history and the clocks of those who wrote it;"
         " what was moved by hand is not in it before it was recorded"
     )
+    _note_where_none(session, context, names, past.rows, "ran")
     session.emit(documents.status(past.rows, past.at), lambda: text(past.rows, context.policy, past.at, advise=False))
+
+
+def _note_where_none(
+    session: Session, context: Context, names: Sequence[str], rows: Sequence[Row], runs: Literal["runs", "ran"]
+) -> None:
+    """Say so where nothing runs what was asked for: there is nothing to show then."""
+    if rows:
+        return
+    images = [name for name in names if name in context.image_names]
+    environments = [it.name for it in context.policy.environments if it.name in names]
+    asked = [name for name in names if name not in (*images, *environments)]
+    of = f" of {' or '.join(images)}" if images else ""
+    there = f" in {' or '.join(environments)}" if environments else ""
+    session.note(f"note: nothing{of}{there} {runs} {' or '.join(asked)}")
 
 
 @command("history")

@@ -210,9 +210,10 @@ _ASIDE = 20
 
 
 def status(rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool = True) -> str:
-    """Image × environment; ``advise``: with what is out of the ordinary, and the commands to type next."""
+    """Image × environment; ``advise``: with what is out of the ordinary, and the commands to type next. Empty where no
+    row is to be shown."""
     if not any(row.environments for row in rows):
-        return "Nothing matches."
+        return ""
     fancy = is_fancy(sys.stdout)
     told = notes(rows, policy, now) if advise else []
     environments = {cell.environment for row in rows for cell in row.environments}
