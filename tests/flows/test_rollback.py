@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import images
-from tests.flows.world import World, fails
+from tests.flows.world import POLICY, World, fails
 
 IMAGES = ("frontend", "backend", "worker")
 
@@ -236,6 +236,22 @@ class TestLastRelease:
         world.rollback("prod", "frontend")
         world.rollback("prod")
         assert world.runs("prod") == all_at("v1.0.0")
+
+    def test_two_last_releases_of_many_images_are_told_shortly(self) -> None:
+        """The details have all of them, and so have the commands, which work when they are typed."""
+        names = [f"app{number}" for number in range(12)]
+        world = World(POLICY.replace("frontend: frontend", ", ".join(f"{name}: {name}" for name in names)))
+        world.through("v1.0.0", "dev", "test", "prod")
+        world.through("v1.1.0", "dev", "test")
+        one = world.propose_promote(*(f"{name}=v1.1.0" for name in names), to="prod")
+        two = world.propose_promote("backend=v1.1.0", to="prod")
+        world.carry_out(one)
+        world.carry_out(two)
+        with world.unchanged(), fails("rollback.ambiguous", 5) as caught:
+            world.rollback("prod")
+        assert ": app0, app1, app2 and 9 more; release" in caught[0].message
+        assert [it["images"] for it in caught[0].details] == [names, ["backend"]]
+        assert f"`tagflow rollback prod {' '.join(names)}`" in caught[0].hint
 
     def test_release_numbers_count_over_all_images(self) -> None:
         world = World()

@@ -27,6 +27,9 @@ from tagflow.domain.state import Hold, Release, StackEntry, State
 from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, NotFound
 
+_FEW = 3
+"""So many images of a release are named; of more, how many there are."""
+
 
 class Way(Struct, frozen=True):
     """The ways back for one image: the stack as it is once what was moved by hand has been adopted."""
@@ -208,13 +211,22 @@ def _refuse_ambiguous(environment: str, number: int, last: Sequence[tuple[Way, R
     for way, release in last:
         found.setdefault(release.id, []).append(way.seen.image)
     if len(found) > 1:
-        told = "; ".join(f"release {number} ({release}): {', '.join(images)}" for release, images in found.items())
+        told = "; ".join(f"release {number} ({release}): {_few(images)}" for release, images in found.items())
         raise Conflict(
             "rollback.ambiguous",
             f"{len(found)} releases of {environment} came last: {told}",
             hint="Name the images: "
             + " or ".join(f"`tagflow rollback {environment} {' '.join(images)}`" for images in found.values()),
+            details=[
+                {"code": "rollback.ambiguous", "release": release, "release_number": number, "images": images}
+                for release, images in found.items()
+            ],
         )
+
+
+def _few(images: Sequence[str]) -> str:
+    more = f" and {len(images) - _FEW} more" if len(images) > _FEW else ""
+    return ", ".join(images[:_FEW]) + more
 
 
 class _ByHand(Struct, frozen=True):
