@@ -69,6 +69,7 @@ class Cell:
     doubtful: int = 0
     beside: tuple[str, ...] = ()
     leads_back: bool = True
+    came_by: Any = None
     changes: dict[str, Any] = field(default_factory=dict)
 
 

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tagflow.cli.render.status import notes
 from tagflow.domain.reference import Repository
 from tagflow.domain.state import Hold, State
 from tagflow.errors import Conflict
 from tagflow.verbs.repair import repair
+from tagflow.verbs.status import status
 from tagflow.verbs.verify import verify
 from tests.flows.world import World, fails
 from tests.memory import WRITES
@@ -177,6 +179,20 @@ class TestWhatANoteLeaves:
             world.through(version, "dev", "prod")
         *_, told = world.hold("prod", "v1.1.0").notes
         assert told == "latest, v1 belong to v1.0.0 now: `tagflow verify prod --repair` moves them"
+
+    def test_the_way_back_of_what_came_by_several_releases_leads_back_at_once(self) -> None:
+        world = World(POLICY)
+        world.through("v1.0.0", "dev", "prod")
+        world.build("v1.1.0")
+        for image in ("app", "api"):
+            world.promote(f"{image}=v1.1.0", to="dev")
+            world.promote(f"{image}=v1.1.0", to="prod")
+        told, *_ = world.hold("prod", "v1.1.0").notes
+        assert told == "v1.1.0 still runs in prod: `tagflow rollback prod app api` goes back"
+        [note] = [it for it in notes(status(world.context(), []), world.context().policy, world.now) if it.images]
+        assert [command for command, _ in note.commands] == ["tagflow rollback prod app api"]
+        world.rollback("prod", "app", "api")
+        assert set(world.runs("prod").values()) == {"v1.0.0"}
 
     def test_where_none_is_left_a_floating_tag_keeps_its_place(self, world: World) -> None:
         world.hold("prod", "v1.0.0")

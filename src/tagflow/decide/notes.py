@@ -233,13 +233,15 @@ def _runs_still(snapshot: Snapshot, note: Note, pairs: Sequence[tuple[Step, Pros
     name = note.environment.name
     under_way = {image for release in unfinished(snapshot, note.environment) for image in release.wanted}
     running: dict[tuple[str, bool], list[str]] = {}
+    came_by = {prospect.seen.standing.came_by for _, prospect in pairs}
     for step, prospect in pairs:
         standing = prospect.seen.standing
         if standing.digest and (standing.digest == step.subject or standing.version == step.version):
             leads_back = standing.leads_back and step.image not in under_way
             running.setdefault((str(step.version), leads_back), []).append(step.image)
     for (label, leads_back), images in running.items():
-        back = "" if len(images) == len(snapshot.policy.images) else f" {' '.join(images)}"
+        at_once = len(images) == len(snapshot.policy.images) and len(came_by) == 1
+        back = "" if at_once else f" {' '.join(images)}"
         way = f"`tagflow rollback {name}{back}` goes back" if leads_back else f"`tagflow verify {name}` has the way on"
         yield f"{label}{_of(snapshot, images)} still runs in {name}: {way}"
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tagflow.domain.history import NOTES, RELEASES, Entry, Record
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.state import NO_LIFTS, Hold, Lifts, State
+from tagflow.domain.state import NO_LIFTS, Hold, Lifts, Release, State
 from tagflow.errors import TagflowError
 
 Condition = Literal["empty", "recorded", "interrupted", "unrecorded", "late", "broken"]
@@ -136,6 +136,12 @@ class Standing(Struct, frozen=True, dict=True):
     def leads_back(self) -> bool:
         """Whether other bytes ran before those that run, so that a rollback without a target leads to them."""
         return any(entry.digest != self.digest for entry in self.state.stack)
+
+    @property
+    def came_by(self) -> Release | None:
+        """The release that a rollback without a target would undo here; None where what runs was moved by hand."""
+        top = self.state.top
+        return top.release if top is not None and top.digest == self.digest else None
 
     @property
     def under_way(self) -> RecordTag | None:

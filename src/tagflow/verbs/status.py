@@ -19,7 +19,7 @@ from tagflow.domain.history import Proof
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, Target, target_of
 from tagflow.domain.standing import Broken, Condition, Interrupted, Late, Recorded, Standing, Unrecorded
-from tagflow.domain.state import Freeze, Hold, State
+from tagflow.domain.state import Freeze, Hold, Release, State
 from tagflow.domain.versions import Version
 from tagflow.errors import NotFound, UsageError, suggestion, whole
 from tagflow.observe.observer import Observer
@@ -38,7 +38,7 @@ class Cell:
     be told; ``found`` the version of a digest that no record tells of; ``beside``
     the releases that were announced by somebody who had not seen the one that runs, as ``v1.2.0 by ann``; ``detail``
     says what is wrong where a record can't be read; ``is_by_hand``: no record that counts says that this should run;
-    ``leads_back``: a rollback without a target leads to other bytes.
+    ``leads_back``: a rollback without a target leads to other bytes; ``came_by``: the release that it undoes.
     Where records are signed, ``proof`` is that of the head,
     ``doubtful`` how many records do not count.
     """
@@ -62,6 +62,7 @@ class Cell:
     doubtful: int = 0
     is_by_hand: bool = False
     leads_back: bool = False
+    came_by: Release | None = None
 
     @property
     def signer(self) -> str | None:
@@ -209,6 +210,7 @@ def _cell(snapshot: Snapshot, seen: Observation, releases: Iterable[Unfinished],
         doubtful=len(seen.doubtful),
         is_by_hand=_is_by_hand(snapshot, seen, standing),
         leads_back=standing.leads_back,
+        came_by=standing.came_by,
     )
 
 

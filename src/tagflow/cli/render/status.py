@@ -79,11 +79,14 @@ def _odd(
     # While a release is not finished, none of its members goes back alone.
     stuck = any(cell.state == "interrupted" for _, cell in cells)
     back = frozenset(image for image, cell in cells if cell.leads_back and not stuck)
+    at_once = len(cells) == len(names) and len({cell.came_by for _, cell in cells}) == 1
     for label, several in held.items():
         running = tuple(image for image in several if _runs(by_name[image], label))
         if running:
             told = f"{environment.name} runs {label}, which is held there"
-            yield Note(told, running, (_way_back(environment.name, running, names, back),), style="red")
+            yield Note(
+                told, running, (_way_back(environment.name, running, names if at_once else (), back),), style="red"
+            )
         rest = tuple(image for image in several if image not in running)
         if rest:
             yield Note(f"{environment.name} holds {label}", rest)
@@ -99,12 +102,12 @@ def _odd(
         yield Note(told, tuple(doubted), ((verify, "tells more"),), style="red")
 
 
-def _way_back(environment: str, images: Sequence[str], names: Sequence[str], back: frozenset[str]) -> tuple[str, str]:
-    """The command where images run what is held. Where all do, the last release is one of those to be undone.
-    ``back``: the images that can go back."""
+def _way_back(environment: str, images: Sequence[str], last: Sequence[str], back: frozenset[str]) -> tuple[str, str]:
+    """The command where images run what is held. ``last``: the images of the last release, where all came by it;
+    ``back``: those that can go back."""
     if not back.issuperset(images):
         return str(Line("verify", (environment,))), "tells more"
-    if len(images) == len(names):
+    if len(images) == len(last):
         return str(Line("rollback", (environment,))), "goes back"
     if len(images) > FEW:
         return str(Line("verify", (environment,))), "tells more"
