@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tagflow.domain.stats import Spread, Stats
+from tagflow.verbs.report import report
 from tagflow.verbs.stats import stats
 from tests.flows.world import START, World, fails
 
@@ -94,3 +95,22 @@ def test_nothing_yet_and_nowhere() -> None:
     assert measured(world).deployments == 0
     with fails("environment.not_found", 4):
         measured(world, "nowhere")
+
+
+@pytest.mark.parametrize("shown", [[], ["prod"], ["test", "prod"], ["prod", "frontend"]])
+def test_the_page_measures_the_same_lead_time(monkeypatch: pytest.MonkeyPatch, shown: list[str]) -> None:
+    """Whatever it shows of the first environment, and however much came there since."""
+    monkeypatch.setattr("tagflow.verbs.report.NEWEST", 2)
+    world = World()
+    world.through("v1.0.0", "dev")
+    for number in range(1, 6):
+        world.later(hours=2)
+        world.through(f"v1.{number}.0", "dev")
+    world.rollback("dev", "v1.0.0")
+    world.promote("v1.0.0", to="test")
+    world.later(hours=5)
+    world.promote("v1.0.0", to="prod")
+    *_, prod = report(world.context(), shown).timelines
+    assert prod.stats is not None
+    assert prod.stats.lead_time_seconds == measured(world).lead_time_seconds
+    assert (prod.stats.lead_time_seconds.median or 0) > 15 * HOUR

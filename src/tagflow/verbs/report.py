@@ -20,7 +20,7 @@ from tagflow.domain.state import Release
 from tagflow.domain.stats import Stats
 from tagflow.observe.observer import Observer
 from tagflow.verbs.history import History, HistoryEntry, Present, history_of, newest
-from tagflow.verbs.stats import measure_histories
+from tagflow.verbs.stats import BRING_IN, measure_histories
 from tagflow.verbs.status import Row, look
 
 WEEKS = 12
@@ -28,6 +28,8 @@ WEEKS = 12
 NEWEST = 100
 """Releases that are told of each environment, and records read of each image there: a page is looked at, an archive is
 what `history` is for."""
+_FURTHER = 10
+"""So many times as many are read of the first environment, where it takes that to tell a lead time."""
 _EVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -96,19 +98,30 @@ def report(context: Context, names: Sequence[str]) -> Report:
     observer = Observer(context)
     rows = look(context, observer, names)
     targets = {environment.name: _targets(context, rows, environment) for environment in context.policy.environments}
-    snapshot = observer.observe([target for several in targets.values() for target in several])
+    first = [target_of(context.policy, context.image(row.image), context.policy.environments[0]) for row in rows]
+    snapshot = observer.observe([*dict.fromkeys(it for several in (*targets.values(), first) for it in several)])
     now = context.now()
-    timelines: list[Timeline] = []
-    first: list[_Told] = []
-    for name, several in targets.items():
-        if several:
-            observations = [snapshot.observations[target] for target in several]
-            found = history_of(observer, name, observations, NEWEST)
-            told = [_newest(observer, seen) for seen in observations]
-            begins = [entries[0].record.at for seen, entries in told if entries and _is_cut(seen)]
-            since = max([now - WEEKS * timedelta(weeks=1), *begins])
-            timelines.append(_timeline(found, told, measure_histories(name, told, first, min(since, now), now)))
-            first = first or told
+    found = {name: [snapshot.observations[it] for it in several] for name, several in targets.items() if several}
+    histories = {name: history_of(observer, name, several, NEWEST) for name, several in found.items()}
+    told = {name: [_newest(observer, seen) for seen in several] for name, several in found.items()}
+    begun = {name: _begin(several, now) for name, several in told.items()}
+    where = context.policy.environments[0].name
+    deployed = [
+        (seen.image, entry.record.digest)
+        for name in told.keys() - {where}
+        for seen, entries in told[name]
+        for entry in entries
+        if entry.record.at >= begun[name] and entry.record.action in ("push", "promote")
+    ]
+    arrived = [_back_to(observer, snapshot.observations[it], deployed) for it in first]
+    timelines = [
+        _timeline(
+            histories[name],
+            several,
+            measure_histories(name, several, [] if name == where else arrived, begun[name], now),
+        )
+        for name, several in told.items()
+    ]
     return Report(tuple(rows), tuple(timelines))
 
 
@@ -126,6 +139,26 @@ def _newest(observer: Observer, seen: Observation) -> _Told:
     """The records that were read to be told, also those of releases that are too many to be told."""
     entries = observer.read(seen.target.history, newest(seen.records)[:NEWEST]).values()
     return seen, sorted(entries, key=lambda entry: entry.rank)
+
+
+def _begin(told: Sequence[_Told], now: datetime) -> datetime:
+    """Since when the numbers count: for twelve weeks, or as far as the records go back that were read."""
+    begins = [entries[0].record.at for seen, entries in told if entries and _is_cut(seen)]
+    return min(max([now - WEEKS * timedelta(weeks=1), *begins]), now)
+
+
+def _back_to(observer: Observer, seen: Observation, deployed: Iterable[tuple[str, Digest | None]]) -> _Told:
+    """The records of an image in the first environment, back to those by which there came what was ``deployed`` from
+    there: it may have been long ago, where a lot comes in and little goes on."""
+    wanted = {digest for image, digest in deployed if image == seen.image}
+    waiting, found = newest(seen.records), dict[RecordTag, Entry]()
+    for _ in range(_FURTHER):
+        if not wanted or not waiting:
+            break
+        batch, waiting = waiting[:NEWEST], waiting[NEWEST:]
+        found |= observer.read(seen.target.history, batch)
+        wanted -= {entry.record.digest for entry in found.values() if entry.record.action in BRING_IN}
+    return seen, list(found.values())
 
 
 def _is_cut(seen: Observation) -> bool:

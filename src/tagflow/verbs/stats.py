@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 from tagflow.context import Context
-from tagflow.domain.history import Entry
+from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, target_of
 from tagflow.domain.stats import Event, Stats, measure
 from tagflow.observe.observer import Observer
+
+BRING_IN: Collection[Action] = ("push", "promote", "adopt")
+"""By these a digest comes to an environment for the first time."""
 
 
 def stats(context: Context, environment: str, since: datetime) -> Stats:
@@ -91,6 +94,6 @@ def _without_losers(events: Iterable[Event]) -> list[Event]:
 def _note_arrivals(arrivals: dict[tuple[str, Digest], datetime], image: str, entries: Iterable[Entry]) -> None:
     for entry in entries:
         record = entry.record
-        if record.digest is not None and record.action in ("push", "promote", "adopt"):
+        if record.digest is not None and record.action in BRING_IN:
             key = (image, record.digest)
             arrivals[key] = min(record.at, arrivals.get(key, record.at))
