@@ -195,7 +195,7 @@ class MemoryStore:
             del self._content.tags[tag]
         self._end("untag", tag)
 
-    def refuse_untag(self, tag: str) -> None:
+    def refuse_untag(self, tag: str, *, trial: bool = True) -> None:
         if self._registry.undeletable:
             raise StoreError("tag.undeletable", f"{self.repository}:{tag} cannot be deleted")
 

@@ -21,6 +21,7 @@ from tagflow.execute import arrival, endings, objects
 from tagflow.execute.commit import Commit
 from tagflow.execute.underway import Execution, Underway
 from tagflow.verbs.plans import Proposal
+from tagflow.verbs.release import settle
 from tagflow.verbs.repair import repair
 from tagflow.verbs.verify import verify
 from tests.flows.world import Crash, World, fails
@@ -789,6 +790,8 @@ class TestCompensation:
                 continue
             with died.unchanged(), fails("tag.undeletable", 6):
                 died.rollback("prod")
+            with died.unchanged(), fails("tag.undeletable", 6):  # as a dry run does
+                settle(died.context(), died.propose_rollback("prod"))
             died.promote("v1.1.0", to="prod")
             assert stands(died) == ALL_NEW
             assert verify(died.context(), ["prod"]) == []

@@ -239,7 +239,7 @@ class OneStore:
         call = Call("delete", self.repository, tag)
         self._ask(call, lambda: self.registry.change(call))
 
-    def refuse_untag(self, tag: str) -> None:
+    def refuse_untag(self, tag: str, *, trial: bool = True) -> None:
         """Nothing: any tag can be removed."""
 
     # --- what is addressed by its hash: no order of requests makes a difference ------------------------------------

@@ -75,6 +75,27 @@ def test_nothing_is_written_where_tags_cannot_be_removed(brand: Brand, store: Re
     assert not [asked for _, asked in internet.asked if asked.method in ("PUT", "PATCH")]
 
 
+@pytest.mark.parametrize("status", [400, 405])
+def test_what_is_refused_outright_is_known_without_a_trial(brand: Brand, store: RegistryStore, status: int) -> None:
+    brand.registry.quirks = replace(brand.registry.quirks, untag=status)
+    with pytest.raises(StoreError, match=f"HTTP {status}") as caught:
+        store.refuse_untag("prod", trial=False)
+    assert caught.value.code == "tag.undeletable"
+
+
+def test_nothing_is_written_without_a_trial(brand: Brand, store: RegistryStore, internet: Network) -> None:
+    """Where it would take one, or the right is missing here, nothing is said."""
+    images.image(store, tag="v1.0")
+    internet.forget()
+    for status in (202, 403, 500):
+        brand.registry.quirks = replace(brand.registry.quirks, untag=status, untag_takes_image=True)
+        store.refuse_untag("prod", trial=False)
+    assert not [asked for _, asked in internet.asked if asked.method in ("PUT", "PATCH")]
+    brand.registry.quirks = replace(brand.registry.quirks, untag=202)
+    with pytest.raises(StoreError, match="all its tags"):
+        store.refuse_untag("prod")
+
+
 def test_a_token_server_that_knows_no_such_right(brand: Brand, host: RegistryHost, store: RegistryStore) -> None:
     """Quay's refuses the whole scope, and takes push for it."""
     assert brand.login

@@ -148,8 +148,9 @@ class Store(Protocol):
         :raises StoreError: ``tag.undeletable`` where the medium cannot do that.
         """
 
-    def refuse_untag(self, tag: str) -> None:
-        """Whether a tag could be removed, before anything depends on it.
+    def refuse_untag(self, tag: str, *, trial: bool = True) -> None:
+        """Whether a tag could be removed, before anything depends on it. Without a ``trial`` nothing is written, and
+        nothing is said where that takes one.
 
         :raises StoreError: ``tag.undeletable`` where the medium cannot do that.
         """

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from tagflow.context import Context
-from tagflow.domain.plan import GateResult, Outcome, Plan, Step
+from tagflow.domain.plan import GateResult, Move, Outcome, Plan, Step
 from tagflow.errors import Interrupted, Overtaken, Refused, ReleaseInterrupted, TagflowError, combine
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
@@ -100,6 +100,7 @@ def settle(context: Context, proposal: Proposal, options: Options | None = None)
         *decision.refusals,
         *changed_by_daemon(context, decision.entering, decision.origins, proposal.opened),
         *_unreferred(context, proposal),
+        *_unremovable(context, decision.plan),
         *unapproved,
     ]
     if refusals:
@@ -179,6 +180,20 @@ def _unreferred(context: Context, proposal: Proposal) -> list[TagflowError]:
             copier.prepare(source, target, origin.reference, "require")
 
         results = attempt(look, origins, threads=context.threads)
+    return [result for result in results if isinstance(result, TagflowError)]
+
+
+def _unremovable(context: Context, plan: Plan) -> list[TagflowError]:
+    """The environment tags that are to be removed where the medium refuses to, as far as nothing has to be written to
+    know that."""
+    environment = context.environment(plan.request.environment)
+
+    def ask(move: Move) -> None:
+        store = context.stores(context.policy.repository(context.image(move.image), environment))
+        store.refuse_untag(move.tag, trial=False)
+
+    removed = [it for it in plan.moves if it.kind == "environment" and it.after is None and it.before is not None]
+    results = attempt(ask, removed, threads=context.threads)
     return [result for result in results if isinstance(result, TagflowError)]
 
 

@@ -102,7 +102,7 @@ class ArchiveStore(LayoutReader):
     def untag(self, *_: object, **__: object) -> None:
         self._refuse()
 
-    def refuse_untag(self, *_: object) -> None:
+    def refuse_untag(self, *_: object, **__: object) -> None:
         self._refuse()
 
     def write_blob(self, *_: object, **__: object) -> None:

@@ -80,8 +80,8 @@ class CachedStore:
     def untag(self, tag: str, expected: Digest) -> None:
         self._store.untag(tag, expected)
 
-    def refuse_untag(self, tag: str) -> None:
-        self._store.refuse_untag(tag)
+    def refuse_untag(self, tag: str, *, trial: bool = True) -> None:
+        self._store.refuse_untag(tag, trial=trial)
 
     def has_blob(self, digest: Digest) -> bool:
         return self._store.has_blob(digest)

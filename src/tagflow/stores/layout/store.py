@@ -73,7 +73,7 @@ class LayoutStore(LayoutReader):
                 raise TagMoved(self._repository, tag, expected, current)
             self._files.publish_index(index.without_name(tag))
 
-    def refuse_untag(self, tag: str) -> None:
+    def refuse_untag(self, tag: str, *, trial: bool = True) -> None:
         """Nothing: under its lock a layout removes any tag."""
 
     def write_blob(self, blob: Descriptor, content: Chunks) -> None:

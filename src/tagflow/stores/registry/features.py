@@ -86,13 +86,17 @@ class TagDeletion:
         self._lock = threading.Lock()
         self._reason: str | None = None
 
-    def refusal(self, store: Store, session: Session) -> str:
-        """Why no tag can be removed there; empty where one can. The first call tries it, in the given repository.
+    def refusal(self, store: Store, session: Session, *, trial: bool = True) -> str:
+        """Why no tag can be removed there; empty where one can. The first call tries it, in the given repository;
+        without a ``trial`` it asks for the removal of a tag that is not there, which many refuse outright.
 
         :raises StoreError: where the trial fails; the next call tries again.
         """
         with self._lock:
             if self._reason is None:
+                if not trial:
+                    self._reason = _refused_outright(session)
+                    return self._reason or ""
                 try:
                     self._reason = _tried(store, session)
                 except Transient as failure:
@@ -109,16 +113,30 @@ def undeletable(repository: Repository, tag: str, reason: str) -> StoreError:
     )
 
 
-def _tried(store: Store, session: Session) -> str:
+def _refused_outright(session: Session) -> str | None:
+    """Why no tag is ever removed; None where that is not known: it takes a trial, or a right that is missing here."""
+    try:
+        answer = session.remove(_trial_tags()[0])
+    except (Transient, StoreError):
+        return None
+    known = answer.status in _POSSIBLE or answer.status in (401, 403) or answer.status >= 500
+    return None if known else f"HTTP {answer.status}"
+
+
+def _trial_tags() -> tuple[str, str]:
     nonce = os.urandom(6).hex()
-    first, second = (f"_tagflow.try.{nonce[:-1]}{number}" for number in (0, 1))
+    return f"_tagflow.try.{nonce[:-1]}0", f"_tagflow.try.{nonce[:-1]}1"
+
+
+def _tried(store: Store, session: Session) -> str:
+    first, second = _trial_tags()
     answer = session.remove(first)
     if answer.status == 403 or answer.status >= 500:
         raise refusal(answer, store.repository, "remove tags")
     if answer.status not in _POSSIBLE:
         return f"HTTP {answer.status}"
     write_empty(store)
-    manifest = artifact(ARTIFACT_TYPE, {"io.tagflow.trial": nonce})
+    manifest = artifact(ARTIFACT_TYPE, {"io.tagflow.trial": first.rpartition(".")[2]})
     try:
         store.put(manifest, first)
     except TypeRefused:

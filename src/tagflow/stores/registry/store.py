@@ -175,9 +175,9 @@ class RegistryStore:
         if self.resolve(tag) is not None:
             raise undeletable(self._repository, tag, f"HTTP {answer.status}")
 
-    def refuse_untag(self, tag: str) -> None:
+    def refuse_untag(self, tag: str, *, trial: bool = True) -> None:
         """As any store; the first call tries it, under tags of its own."""
-        if reason := self._features.deletion.refusal(self, self._session):
+        if reason := self._features.deletion.refusal(self, self._session, trial=trial):
             raise undeletable(self._repository, tag, reason)
 
     def has_blob(self, digest: Digest) -> bool:
