@@ -19,7 +19,7 @@ from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.port import Silence, Store
 from tests.daemons import Daemon
 from tests.engine.listener import Ledger
-from tests.images import image, index, index_of, platform_of, pointer, referrer, tar
+from tests.images import absent, image, index, index_of, platform_of, pointer, put, referrer, tar
 from tests.memory import MemoryRegistry
 
 
@@ -154,6 +154,18 @@ def test_archive_holds_what_docker_save_writes(store: Store) -> None:
     assert contents["blobs/" + entry["digest"].replace(":", "/")] == manifest.content
     assert entry["mediaType"] == manifest.media_type
     assert len(content) % 512 == 0
+
+
+def test_a_layer_that_lives_elsewhere_is_told_as_that(store: Store) -> None:
+    plain = image(store)
+    layer = {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "size": 99, "digest": absent()}
+    foreign = {**layer, "urls": ["https://example.test/layer"]}
+    manifest = put(store, {**plain.document, "layers": [foreign, *plain.document["layers"]]})
+    with pytest.raises(NotFound) as caught:
+        next(archive_of(store, manifest, Silence()))
+    assert caught.value.code == "blob.not_found"
+    assert f"live elsewhere (`urls`, as those of Windows) and are not there: {absent()}" in caught.value.message
+    assert "allow-nondistributable-artifacts" in caught.value.hint
 
 
 def test_artifact_is_no_archive(store: Store) -> None:

@@ -74,6 +74,7 @@ def archive_of(store: Store, manifest: Manifest, progress: Progress) -> Iterator
     if config is None or config.media_type not in IMAGE_CONFIGS:
         raise StoreError("manifest.invalid", f"{store.repository}@{manifest.digest} is not a container image")
     blobs = list(dict.fromkeys(manifest.blobs))
+    _require_foreign(store, manifest)
     progress.expect(sum(blob.size for blob in blobs))
     yield from _document("oci-layout", {"imageLayoutVersion": "1.0.0"})
     yield from _document("index.json", _index_of(manifest.descriptor))
@@ -82,6 +83,19 @@ def archive_of(store: Store, manifest: Manifest, progress: Progress) -> Iterator
     for blob in blobs:
         yield from _file(_path(blob), blob.size, counted(store.read_blob(blob), progress))
     yield _END
+
+
+def _require_foreign(store: Store, manifest: Manifest) -> None:
+    """An image is whole without the layers that live elsewhere; a daemon loads none without them."""
+    absent = [blob.digest for blob in manifest.blobs if blob.foreign and not store.has_blob(blob.digest)]
+    if absent:
+        raise NotFound(
+            "blob.not_found",
+            f"{store.repository}@{manifest.digest} cannot be loaded without layers that live elsewhere"
+            f" (`urls`, as those of Windows) and are not there: {', '.join(absent)}",
+            hint="Let Docker pull the image from a registry: it gets them where they live. Or push it again with"
+            " `allow-nondistributable-artifacts`, which keeps them with the image.",
+        )
 
 
 def whole(chunks: Iterable[bytes], failure: Failure) -> Iterator[bytes]:
