@@ -778,3 +778,14 @@ class TestAtNight:
         desk.act_with(["rollback", "prod", "frontend=v1.1"], TAGFLOW_ACTOR="bob")
         told = desk.quickly("history", "prod", "frontend").out
         assert re.search(r"^[\d: -]+Z  found, moved by hand  recorded by bob", told, re.M)
+
+
+def test_where_a_version_is_nowhere_nothing_waits_for_the_others(desk: Desk) -> None:
+    desk.write(POLICY.replace("prod: {", "prod: {soak: 1h, "))
+    desk.through("v1.0", "dev", "test")
+    desk.act("freeze", "prod", "--reason", "incident")
+    error = desk.json("promote", "v1.0", "backend=v9.9", "--to", "prod")["error"]
+    assert {it["code"] for it in error["details"]} == {"version.not_found", "promotion.soak", "promotion.frozen"}
+    assert error["hint"] == (
+        "Look at `tagflow status backend`; a new build comes in by `tagflow push v9.9 backend=SOURCE`."
+    )

@@ -112,6 +112,19 @@ class TestSoak:
         assert "14h left" in self.judged((10, 0)).message
 
 
+@pytest.mark.parametrize("leads_back", [True, False])
+def test_a_freeze_hints_at_a_rollback_where_one_leads_back(leads_back: bool) -> None:
+    for days, way in (
+        (frozenset({NOW.weekday()}), "Wait"),
+        (frozenset(range(7)), "Change `freeze` of prod in the policy"),
+    ):
+        windows = (Freeze(UTC_ZONE, days=days),)
+        [verdict] = judge(replace(LAX, freeze=windows), replace(FINE, leads_back=leads_back), NOW)
+        assert verdict.code == "promotion.frozen"
+        assert verdict.hint.startswith(way)
+        assert ("tagflow rollback prod" in verdict.hint) == leads_back
+
+
 # --- freeze ----------------------------------------------------------------------------------------------------------
 
 ZONES = {

@@ -37,8 +37,10 @@ _GAP = "\2"
 def hint(error: TagflowError, line: Line, policy: Policy | None) -> str:
     """What to do about an error, once for all images that it is about."""
     causes = error.causes or (error,)
-    # While a release is under way nothing else can be done about its images: what more is wrong comes after it.
-    causes = tuple(cause for cause in causes if cause.code == "release.interrupted") or causes
+    # While a release is under way nothing else can be done about its images: what more is wrong comes after it. And
+    # what is nowhere neither waits nor is let in, nor does the release of which it is one.
+    for code in ("release.interrupted", "version.not_found"):
+        causes = tuple(cause for cause in causes if cause.code == code) or causes
     names = [image.name for image in policy.images] if policy else []
     told = _own(causes, line, policy) if policy else ""
     return told or merged([cause.hint for cause in causes if cause.hint], names)

@@ -76,6 +76,7 @@ def judge_unseen(
         was_in=seen.was_admitted(version),
         stop=seen.standing.state.freeze,
         beside=beside,
+        leads_back=seen.standing.leads_back,
     )
     bare = replace(environment, soak=None, platforms=(), labels=())
     return [verdict.refusal() for verdict in judge(bare, candidate, now, waived)]
@@ -219,6 +220,7 @@ def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now
         hold=hold_of(choice.seen, choice.version, choice.digest),
         was_in=choice.seen.was_admitted(choice.version),
         stop=choice.seen.standing.state.freeze,
+        leads_back=choice.seen.standing.leads_back,
         stays=_stays(snapshot, environment, choice, now) if environment.soak else (),
         platforms=platforms,
         unset_labels=unset,

@@ -27,7 +27,7 @@ class Candidate(Struct, frozen=True):
 
     ``hold`` is the hold that the version or its digest is under, ``stop`` the freeze that somebody ordered there.
     ``running_label`` is the tag of what runs. ``was_in``: it was admitted there before. ``beside``: it enters beside
-    what runs, as the highest of its own line.
+    what runs, as the highest of its own line. ``leads_back``: a rollback there leads to what ran before.
     """
 
     image: str
@@ -40,6 +40,7 @@ class Candidate(Struct, frozen=True):
     was_in: bool = True
     stop: Stop | None = None
     beside: bool = False
+    leads_back: bool = True
     stays: tuple[Stay, ...] = ()
     platforms: frozenset[str] | None = None
     unset_labels: tuple[str, ...] = ()
@@ -185,7 +186,7 @@ def _soak(environment: Environment, candidate: Candidate, now: datetime) -> Iter
 
 def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> Iterable[Verdict]:
     override = _or_override(environment, "freeze")
-    anyway = f"`tagflow rollback {environment.name}` works in a freeze too."
+    anyway = f" `tagflow rollback {environment.name}` works in a freeze too." if candidate.leads_back else ""
     stop = candidate.stop
     if stop is not None and (stop.until is None or now < stop.until):
         message = f"{environment.name} is frozen"
@@ -196,7 +197,7 @@ def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> It
             message + _who(stop.by, stop.at, stop.reason),
             rule="freeze",
             until=stop.until,
-            hint=f"`tagflow freeze {environment.name} --lift --reason TEXT` ends it{override}. {anyway}",
+            hint=f"`tagflow freeze {environment.name} --lift --reason TEXT` ends it{override}.{anyway}",
         )
     if not any(is_frozen(window, now) for window in environment.freeze):
         return
@@ -209,7 +210,7 @@ def _frozen(environment: Environment, candidate: Candidate, now: datetime) -> It
         message,
         rule="freeze",
         until=opening,
-        hint=f"Wait{override}. {anyway}",
+        hint=f"{'Wait' if opening else f'Change `freeze` of {environment.name} in the policy'}{override}.{anyway}",
     )
 
 
