@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from html import escape
 from typing import TYPE_CHECKING
 
 from tagflow.cli.text import FEW, clean, counted
@@ -170,7 +169,11 @@ def _append(variable: str, environ: Mapping[str, str], warn: Warn, text: Callabl
 
 
 def _code(text: str | None) -> str:
-    return f"<code>{escape(_flat(text)).replace('|', '&#124;')}</code>" if text else ""
+    if not text:
+        return ""
+    from html import escape  # only where a summary is written
+
+    return f"<code>{escape(_flat(text)).replace('|', '&#124;')}</code>"
 
 
 def _literal(text: str) -> str:

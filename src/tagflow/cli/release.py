@@ -86,12 +86,12 @@ def _told(context: Context | None, outcome: Outcome) -> str:
 
 def _goes_in(context: Context | None, planned: Outcome) -> str:
     """What the release brings, down to the commits. Only a plan that somebody looks at is worth the requests."""
-    from tagflow.cli.render.deployments import goes_in
-    from tagflow.verbs.diff import goes_in as find
-
     command = planned.plan.request.command
     if context is None or command not in ("promote", "rollback"):
         return ""
+    from tagflow.cli.render.deployments import goes_in
+    from tagflow.verbs.diff import goes_in as find
+
     return goes_in(find(context, planned.plan), command)
 
 
