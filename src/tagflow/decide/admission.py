@@ -9,6 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, adopting, highest_number
+from tagflow.decide.expiry import expiry_lookups, expiry_notes
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
 from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups, told
 from tagflow.decide.moves import TagMoves, move_lookups
@@ -96,6 +97,7 @@ class Admission(Struct, frozen=True):
         )
         refusals += refused
         notices += told(waived)
+        notices += expiry_notes(self.snapshot, entering)
         return Decision(
             plan,
             highest_number(self.snapshot.all_in(self.environment)),
@@ -294,3 +296,4 @@ def admission_lookups(
         yield from move_lookups(snapshot, choice.seen, [choice.version], _admitted(choice), choice.version)
     going = [choice for choice in choices if not Admission._is_there(choice)]
     yield from rule_lookups(snapshot, environment, going, now)
+    yield from expiry_lookups(going)

@@ -36,11 +36,11 @@ class RecordLookup(Struct, frozen=True):
 
 
 class ImageLookup(Struct, frozen=True):
-    """What does an image say of itself, ``platforms`` or ``labels``; or is it whole, in all its ``parts``?"""
+    """What an image says of itself: ``platforms``, ``labels``, ``expiry``; or whether it is whole in all ``parts``."""
 
     repository: Repository
     digest: Digest
-    what: Literal["platforms", "labels", "parts"]
+    what: Literal["platforms", "labels", "expiry", "parts"]
 
 
 Lookup = TagLookup | RecordLookup | ImageLookup
@@ -143,7 +143,8 @@ class Snapshot(Struct, frozen=True):
 
     ``digests`` says where tags stand (None: nowhere); a tag that its repository's list does not have is nowhere.
     ``entries`` are records that were read; ``platforms`` and ``labels`` (one mapping for each platform) what images say
-    of themselves; ``gone`` the parts that are missing of an image; ``unreadable`` why one could not be looked at.
+    of themselves, ``expiries`` by which label its registry removes the tags of one; ``gone`` the parts that are missing
+    of an image; ``unreadable`` why one could not be looked at.
     """
 
     policy: Policy
@@ -154,6 +155,7 @@ class Snapshot(Struct, frozen=True):
     entries: Mapping[tuple[Repository, RecordTag], Entry] = field(default_factory=dict)
     platforms: Mapping[tuple[Repository, Digest], frozenset[str]] = field(default_factory=dict)
     labels: Mapping[tuple[Repository, Digest], tuple[Mapping[str, str], ...]] = field(default_factory=dict)
+    expiries: Mapping[tuple[Repository, Digest], str] = field(default_factory=dict)
     gone: Mapping[tuple[Repository, Digest], tuple[str, ...]] = field(default_factory=dict)
     unreadable: Mapping[tuple[Repository, Digest], TagflowError] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup
 from tagflow.errors import TagflowError
 from tagflow.stores.port import Manifest, Progress, Store
-from tagflow.stores.transfer.copy import ContentCheck, labels, platforms
+from tagflow.stores.transfer.copy import ContentCheck, expiry, labels, platforms
 
 Key = tuple[Repository, Digest]
 
@@ -19,6 +19,7 @@ class Told(TypedDict):
 
     platforms: Mapping[Key, frozenset[str]]
     labels: Mapping[Key, tuple[Mapping[str, str], ...]]
+    expiries: Mapping[Key, str]
     gone: Mapping[Key, tuple[str, ...]]
     unreadable: Mapping[Key, TagflowError]
 
@@ -34,6 +35,7 @@ class Contents:
         self._manifests: dict[Key, Manifest] = {}
         self._platforms: dict[Key, frozenset[str]] = {}
         self._labels: dict[Key, tuple[Mapping[str, str], ...]] = {}
+        self._expiries: dict[Key, str] = {}
         self._gone: dict[Key, tuple[str, ...]] = {}
         self._unreadable: dict[Key, TagflowError] = {}
         self._looked_into: set[ImageLookup] = set()
@@ -60,17 +62,20 @@ class Contents:
         """Take images as looked into."""
         self._looked_into.update(lookups)
 
-    def examine(self, store: Store, digest: Digest, what: Literal["platforms", "labels"]) -> None:
+    def examine(self, store: Store, digest: Digest, what: Literal["platforms", "labels", "expiry"]) -> None:
         """Look into an image for its platforms, or what it says of itself."""
         key = (store.repository, digest)
         try:
             manifest = self.manifest(store, digest)
             if what == "platforms":
                 self._platforms[key] = platforms(store, manifest)
+            elif what == "expiry":
+                self._expiries[key] = expiry(store, manifest)
             else:
                 self._labels[key] = tuple(given for _, given in labels(store, manifest))
         except TagflowError as error:
-            self._unreadable[key] = error
+            if what != "expiry":  # it is worth a note, no refusal: whether the image is whole is asked for besides
+                self._unreadable[key] = error
 
     def look_whether_whole(self, images: Iterable[tuple[Store, Digest]], stood: Collection[Key]) -> None:
         """Look for everything that some images are made of; what they have in common is asked for once. ``stood``: what
@@ -86,6 +91,7 @@ class Contents:
         return {
             "platforms": dict(self._platforms),
             "labels": dict(self._labels),
+            "expiries": dict(self._expiries),
             "gone": dict(self._gone),
             "unreadable": dict(self._unreadable),
         }

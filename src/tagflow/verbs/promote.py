@@ -109,5 +109,6 @@ def _together(before: Snapshot, fresh: Snapshot) -> Snapshot:
         gone={**before.gone, **fresh.gone},
         platforms={**before.platforms, **fresh.platforms},
         labels={**before.labels, **fresh.labels},
+        expiries={**before.expiries, **fresh.expiries},
         unreadable={**before.unreadable, **fresh.unreadable},
     )

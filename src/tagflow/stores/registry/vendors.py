@@ -72,7 +72,10 @@ HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
     ),
     "ecr": (
         ("immutability", f"ECR refuses even the same digest again where tags are immutable; {_MUTABLE}"),
-        ("retention", f"lifecycle policies remove images by age or number: {_RETENTION}"),
+        (
+            "retention",
+            f"lifecycle policies remove images by number, or age since their push: {_RETENTION}",
+        ),
     ),
     "ecr-public": (),
     "azure": (
@@ -93,7 +96,10 @@ HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
         ("retention", f"cleanup actions that sweep untagged versions delete the platforms of an index: {_RETENTION}"),
     ),
     "quay": (
-        ("retention", f"tag expiration and auto-prune: {_RETENTION}"),
+        (
+            "retention",
+            f"tag expiration (also by the label quay.expires-after of an image) and auto-prune: {_RETENTION}",
+        ),
         (
             "lagging lists",
             "Quay keeps lists of tags for two minutes by default, so that releases at the same time may not see each"

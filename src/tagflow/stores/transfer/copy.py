@@ -17,7 +17,7 @@ from msgspec import Struct
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import Refused, StoreError
 from tagflow.stores.port import Descriptor, Manifest, Progress, Silence, Store
-from tagflow.stores.transfer.facts import About, about, labels, platforms
+from tagflow.stores.transfer.facts import About, about, expiry, labels, platforms
 from tagflow.stores.transfer.pool import WorkerPool
 from tagflow.stores.transfer.tree import (
     Attachments,
@@ -38,6 +38,7 @@ __all__ = [
     "Referrers",
     "about",
     "copy_image",
+    "expiry",
     "labels",
     "missing_parts",
     "platforms",

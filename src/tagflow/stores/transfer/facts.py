@@ -20,6 +20,7 @@ CONFIG_TYPES = (
 _MOST_PARTS = 4096
 _ATTESTATION = "vnd.docker.reference.type"
 _UNKNOWN = "unknown/unknown"
+_EXPIRY = "quay.expires-after"
 
 
 def platforms(store: Store, manifest: Manifest) -> frozenset[str]:
@@ -40,6 +41,20 @@ def labels(store: Store, manifest: Manifest) -> list[tuple[str, Mapping[str, str
     :raises StoreError: ``config.invalid``.
     """
     return [(platform, _labels(_config(store, read()))) for platform, read in _parts(store, manifest)]
+
+
+def expiry(store: Store, manifest: Manifest) -> str:
+    """The label by which Quay removes each tag of an image some time after it was put, ``quay.expires-after=20h``; or
+    empty. As quay/quay reads it (``get_manifest_labels`` in ``image/oci``): annotations before labels, and of
+    an index neither.
+
+    :raises NotFound: its configuration is not there.
+    :raises StoreError: ``config.invalid``.
+    """
+    if manifest.is_index:
+        return ""
+    after = manifest.annotations.get(_EXPIRY) or _labels(_config(store, manifest)).get(_EXPIRY)
+    return f"{_EXPIRY}={after}" if after else ""
 
 
 class About(Struct, frozen=True):
