@@ -110,6 +110,19 @@ class HistoryNewer(Conflict):
         self.repository, self.tag = repository, tag
 
 
+class HistoryElsewhere(Conflict):
+    """The history of an environment lies beside the image, and the policy reads it somewhere else
+    (``history.elsewhere``): what is held or frozen there would count no more."""
+
+    def __init__(self, repository: str, tag: str, history: str) -> None:
+        super().__init__(
+            "history.elsewhere",
+            f"{repository} has the record {tag}, and this policy keeps its history in {history}, where there is none",
+            hint="Copy the records to where the policy looks for them (docs/policy.md, history.repository, has the"
+            " command), or let history.repository say where they are.",
+        )
+
+
 class ContentMissing(NotFound):
     """An image is not whole any more (``content.missing``)."""
 

@@ -86,7 +86,11 @@ class _Audit(Audited, frozen=True, dict=True):
 
     def _broken(self) -> Iterator[Finding]:
         person = "a person must find out who changed the records: tagflow never does"
-        blocks = isinstance(self.seen.standing.position, Broken)
+        position = self.seen.standing.position
+        blocks = isinstance(position, Broken)
+        if isinstance(position, Broken) and not self.unread:
+            repair = "a person must copy them to where the policy looks, or let history.repository say where they are"
+            yield self.finding("history.broken", None, None, repair, detail=position.error.message)
         for detail in self.unread:
             repair = f"{self.mend} sets it aside, once you know who pushed it" if blocks else person
             yield self.finding("history.broken", None, None, repair, detail=detail)
@@ -220,7 +224,7 @@ class _Audit(Audited, frozen=True, dict=True):
 
     def _floating(self, anchors: Mapping[str, Digest]) -> Iterator[Finding]:
         """Floating tags against the anchors as the history says they are, not as somebody moved or removed them."""
-        if isinstance(self.seen.standing.position, Interrupted):
+        if isinstance(self.seen.standing.position, Interrupted | Broken):
             return  # what it comes to decides, and it is told
         repository = self.target.repository
         seen = replace(self.seen, tags=self.seen.tags | anchors.keys(), digests={})

@@ -290,9 +290,13 @@ def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Ve
 def _freezes(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Prospect]]:
     freeze = None if note.lift else Freeze(note.actor, now, note.request.reason, note.until)
     pairs = []
-    for seen in snapshot.all_in(note.environment):
+    observations = snapshot.all_in(note.environment)
+    readable = [seen for seen in observations if not isinstance(seen.standing.position, Broken)]
+    if not readable:
+        refuse_broken(observations)  # "done" would be said of a freeze that is nowhere
+    for seen in readable:
         state = seen.standing.state
-        if isinstance(seen.standing.position, Broken) or (note.lift and state.freeze is None):
+        if note.lift and state.freeze is None:
             continue
         pairs.append(_pair(seen, "thaw" if note.lift else "freeze", None, replace(state, freeze=freeze), None))
     return pairs

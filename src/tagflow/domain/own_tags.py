@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -38,6 +39,12 @@ def parse_record_tag(tag: str) -> RecordTag | None:
     """Read a record's tag back; None for any other tag."""
     match = None if _APPROVAL.fullmatch(tag) else _RECORD.fullmatch(tag)
     return RecordTag(match[1], int(match[2]), match[3]) if match else None
+
+
+def has_records(tags: Iterable[str], environment: str) -> bool:
+    """Whether there are records of an environment among some tags."""
+    own = (parse_record_tag(tag) for tag in tags if tag.startswith(PREFIX))
+    return any(it is not None and it.environment == environment for it in own)
 
 
 def pin_tag(digest: Digest) -> str:

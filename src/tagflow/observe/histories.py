@@ -13,7 +13,7 @@ from tagflow.domain.own_tags import RecordTag, parse_record_tag
 from tagflow.domain.policy import Environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Target, named_by, target_of
-from tagflow.errors import HistoryBroken, HistoryNewer, NotFound, StoreError, TagflowError
+from tagflow.errors import HistoryBroken, HistoryElsewhere, HistoryNewer, NotFound, StoreError, TagflowError
 from tagflow.observe.records import Signatures, fetch, fetch_signed
 from tagflow.observe.refusals import Refusals
 from tagflow.stores.port import Store
@@ -155,7 +155,15 @@ class Histories:
         """Why the history cannot be believed: a tag of a record's shape that is none, and that no head sets aside."""
         ignored = {tag for head in heads for tag in head.record.state.ignored}
         unread = [tag for tag in self.records(target) if (target.history, tag) in self._unread and tag not in ignored]
-        return self._unread[target.history, max(unread, key=lambda tag: (tag.sequence, str(tag)))] if unread else None
+        return self._unread[target.history, max(unread, key=_rank)] if unread else None
+
+    def why_elsewhere(self, target: Target, heads: Sequence[Entry]) -> TagflowError | None:
+        """Why an empty history is not the history: records of the environment stand beside the image, from before the
+        policy kept them apart. In a signed one nothing is admitted without a record, and nobody stops it by a tag."""
+        beside = self._recorded.get(target.repository, {}).get(target.environment.name)
+        if heads or not beside or target.history == target.repository or target.environment.signed_by:
+            return None
+        return HistoryElsewhere(str(target.repository), str(max(beside, key=_rank)), str(target.history))
 
     def signed(self, target: Target) -> Signed:
         """What a signed history says of itself beside its heads, as far as it was read."""
@@ -240,6 +248,10 @@ class Histories:
         scheme = self._context.scheme
         known = {scheme.parse_label(label) for label, _ in named_by(self.heads(target))}
         return any(it not in known for it in scheme.combined(tags, target.environment.name))
+
+
+def _rank(tag: RecordTag) -> tuple[int, str]:
+    return tag.sequence, str(tag)
 
 
 def record_tags(tags: Iterable[str]) -> Mapping[str, frozenset[RecordTag]]:

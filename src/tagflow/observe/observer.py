@@ -315,7 +315,8 @@ class Observer:
     def _standing(self, target: Target) -> Standing:
         digest = self._digests.get((target.repository, target.environment.name))
         heads, parents = self._histories.top(target)
-        standing = Standing(digest, heads, parents, error=self._histories.why_broken(target, heads))
+        error = self._histories.why_broken(target, heads) or self._histories.why_elsewhere(target, heads)
+        standing = Standing(digest, heads, parents, error=error)
         return _unless_vain(standing, target, self._context.scheme, self._tags[target.repository])
 
     def _snapshot(self, targets: Sequence[Target]) -> Snapshot:
