@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from tagflow.domain.plan import Outcome
 from tagflow.verbs.history import history
 from tagflow.verbs.repair import repair
 from tagflow.verbs.status import status
@@ -102,13 +103,30 @@ class TestHistoryApart:
         assert not [tag for tag in world.tags("web") if tag.startswith("_tagflow.stage.")]
 
 
+def left_behind(outcome: Outcome) -> list[str]:
+    return [note for note in outcome.notes if "what was held or frozen there is not here" in note]
+
+
 def test_an_environment_in_another_registry_leaves_its_holds_behind() -> None:
     world = world_of()
     world.become(POLICY % ", registry: other.test/acme")
-    outcome = world.promote("v1.1.0", to="prod")
-    notes = [note for note in outcome.notes if "from where it was before" in note]
-    assert [note.partition(",")[0] for note in notes] == [
-        f"{image}: registry.test/acme/{image} has a history of prod" for image in ("web", "api")
-    ]
-    again = world.promote("v1.0.0", to="prod", override=("downgrades",), reason="back")
-    assert not [note for note in again.notes if "from where it was before" in note]
+    (note,) = left_behind(world.promote("v1.1.0", to="prod"))
+    assert note.startswith("web, api: a history of prod stands in registry.test/acme, too: ")
+    assert not left_behind(world.promote("v1.0.0", to="prod", override=("downgrades",), reason="back"))
+
+
+def test_so_does_one_with_another_name() -> None:
+    world = world_of()
+    world.become((POLICY % "").replace("prod:", "live:"))
+    (note,) = left_behind(world.promote("v1.1.0", to="live"))
+    assert note.startswith(
+        "web, api: a history of prod stands beside it, which the policy does not know. If that was live"
+    )
+    assert not left_behind(world.promote("v1.0.0", to="live", override=("downgrades",), reason="back"))
+
+
+@pytest.mark.parametrize("stage", ["stage:", "stage: {registry: other.test/acme}"])
+def test_a_new_one_leaves_nothing(stage: str) -> None:
+    world = world_of()
+    world.become((POLICY % "").replace("prod:", f"{stage}, prod:").replace(": ,", ": {},").replace(":,", ": {},"))
+    assert not left_behind(world.promote("v1.0.0", to="stage"))

@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from tagflow.decide.decision import UNNUMBERED, Decision, Origin, Prospect, adopting, highest_number
 from tagflow.decide.expiry import expiry_lookups, expiry_notes
+from tagflow.decide.former import former_notes
 from tagflow.decide.interrupted import Unfinished, concerning, refuse_unfinished, unfinished
 from tagflow.decide.judge import is_behind, is_beside, judge_all, rule_lookups, told
 from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice, identify
 from tagflow.domain.history import Action
 from tagflow.domain.intent import Intent, compact
-from tagflow.domain.own_tags import has_records
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.policy import CHANNELS, PRERELEASE_WORDS, Environment
 from tagflow.domain.snapshot import Lookup, Snapshot, refuse_broken
@@ -74,7 +74,6 @@ class Admission(Struct, frozen=True):
                 continue
             notices += sent_again(self.environment, choice) if again else ()
             notices += entry_notes(self.environment, choice, beside=beside and not again)
-            notices += _left_behind(self.snapshot, choice)
             if step is not None:
                 steps.append(step)
                 prospects[choice.image] = prospect
@@ -100,6 +99,7 @@ class Admission(Struct, frozen=True):
         refusals += refused
         notices += told(waived)
         notices += expiry_notes(self.snapshot, entering)
+        notices += former_notes(self.snapshot, self.environment, entering)
         return Decision(
             plan,
             highest_number(self.snapshot.all_in(self.environment)),
@@ -267,20 +267,6 @@ def entry_notes(environment: Environment, choice: Choice, *, beside: bool) -> li
         stay = "stays" if len(staying) == 1 else "stay"
         notes.append(f"{image}: {label} is {kind}, so {tags} {stay}")
     return notes
-
-
-def _left_behind(snapshot: Snapshot, choice: Choice) -> list[str]:
-    """What is said where an environment has no history yet, and had one in another registry: holds stay behind."""
-    seen, target = choice.seen, choice.seen.target
-    if seen.records:
-        return []
-    places = {snapshot.policy.repository(target.image, it) for it in snapshot.policy.environments}
-    return [
-        f"{seen.image}: {place} has a history of {target.environment.name}, too, from where it was before:"
-        " what was held or frozen there is not here"
-        for place in sorted(places - {target.repository}, key=str)
-        if has_records(snapshot.tags.get(place, ()), target.environment.name)
-    ]
 
 
 def _by_its_suffix(version: Version) -> str:

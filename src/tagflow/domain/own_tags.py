@@ -41,10 +41,10 @@ def parse_record_tag(tag: str) -> RecordTag | None:
     return RecordTag(match[1], int(match[2]), match[3]) if match else None
 
 
-def has_records(tags: Iterable[str], environment: str) -> bool:
-    """Whether there are records of an environment among some tags."""
+def recorded_in(tags: Iterable[str]) -> frozenset[str]:
+    """The environments that have records among some tags."""
     own = (parse_record_tag(tag) for tag in tags if tag.startswith(PREFIX))
-    return any(it is not None and it.environment == environment for it in own)
+    return frozenset(it.environment for it in own if it is not None)
 
 
 def pin_tag(digest: Digest) -> str:
