@@ -242,6 +242,17 @@ def test_commands_that_are_hinted_name_the_policy_that_was_named(desk: Desk) -> 
     desk.act("-f", "my pol.yaml", "apply", "p l.json")
 
 
+def test_commands_below_what_is_shown_name_the_policy_that_was_named(desk: Desk) -> None:
+    (desk.path / "promotion.yaml").rename(desk.path / "my pol.yaml")
+    desk.act("-f", "my pol.yaml", "freeze", "test", "--reason", "night")
+    desk.act("-f", "my pol.yaml", "hold", "dev", "v1.1", "--reason", "bad")
+    shown = [desk.quickly("-f", "my pol.yaml", command).out for command in ("status", "verify")]
+    for out in shown:
+        commands = re.findall(r"^(?:    |  repair   )(tagflow .*)", out, re.MULTILINE)
+        assert commands, out
+        assert all(it.startswith("tagflow -f 'my pol.yaml' ") for it in commands), out
+
+
 def test_a_command_that_names_its_policy_or_needs_none_stays(desk: Desk) -> None:
     done = desk.quickly("promote", "v1.1", "test", "-f", "promotion.yaml")
     assert "`tagflow promote v1.1 --to test -f promotion.yaml`" in done.err

@@ -98,19 +98,20 @@ def _options(word: str, rest: Iterator[str]) -> Iterator[Option]:
 
 
 def under(policy: str | None, text: str) -> str:
-    """A text in which each command in backticks names the policy that the user named: without it, another would be
-    found, or none."""
-    if not policy:
-        return text
+    """A text in which each command in backticks names the policy that the user named."""
+    return _COMMAND.sub(lambda match: f"`{naming(policy, match[1])}`", text)
 
-    def name(match: re.Match[str]) -> str:
-        try:
-            line = read(shlex.split(match[1])[1:])
-        except ValueError:  # a command that is cut has quotes that do not close
-            line = Line()
-        options = {it.name for it in (*line.before, *line.options)}
-        if options.intersection((*POLICY, "--help", "--version")):
-            return match[0]
-        return match[0].replace("tagflow", f"tagflow -f {shlex.quote(policy)}", 1)
 
-    return _COMMAND.sub(name, text)
+def naming(policy: str | None, command: str) -> str:
+    """A command that names the policy that the user named: without it, another would be found, or none. What is no
+    command of tagflow's stays."""
+    if not policy or not command.startswith("tagflow "):
+        return command
+    try:
+        line = read(shlex.split(command)[1:])
+    except ValueError:  # a command that is cut has quotes that do not close
+        line = Line()
+    options = {it.name for it in (*line.before, *line.options)}
+    if options.intersection((*POLICY, "--help", "--version")):
+        return command
+    return command.replace("tagflow", f"tagflow -f {shlex.quote(policy)}", 1)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +17,7 @@ from tagflow.errors import UsageError
 
 if TYPE_CHECKING:
     from tagflow.context import Context
+    from tagflow.decide.finding import Finding
     from tagflow.verbs.history import History
     from tagflow.verbs.repair import Repaired
     from tagflow.verbs.status import Row
@@ -68,7 +69,9 @@ def status(
         if str(html) == "-":
             return
     _note_where_none(session, context, names or [], rows, "runs")
-    session.emit(documents.status(rows), lambda: text(rows, context.policy, context.now()))
+    session.emit(
+        documents.status(rows), lambda: text(rows, context.policy, context.now(), policy_file=session.policy_file)
+    )
 
 
 def _status_at(session: Session, at: str, names: list[str], html: Path | None) -> None:
@@ -179,7 +182,10 @@ def verify(
             repaired = mend(context, environments or [], dry_run=dry_run, expect=expect, deep=deep)
             return context, repaired, Verified(repaired.left)
 
-    context, repaired, found = session.seen(look, documents.verify, text)
+    def told_of(found: Iterable[Finding]) -> str:
+        return text(found, session.policy_file)
+
+    context, repaired, found = session.seen(look, documents.verify, told_of)
     findings = tuple(found.findings)
     if repaired:
         for line in mended(repaired.done, context.image_names):
@@ -202,7 +208,7 @@ def verify(
         session.emit(document, lambda: " ".join(filter(None, ["Everything is as the history says.", told])))
         return
     if not session.is_json:
-        session.emit(document, lambda: text(findings))
+        session.emit(document, lambda: told_of(findings))
     raise refuse(findings, document, repaired=repair and not dry_run)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tagflow.cli.hints import merged
+from tagflow.cli.line import naming, under
 from tagflow.cli.text import FEW, columns, counted, fold, hung, is_fancy, listed, nameless, styled, template
 from tagflow.cli.text import cell as one_line
 
@@ -25,9 +26,10 @@ _AT = re.compile(rf" (?:back )?at {_DIGEST.pattern}$")
 _PERSON = "a person must "
 
 
-def findings(found: Iterable[Finding]) -> str:
-    """A block for each kind of finding, with its images and the command that mends it; a finding of its own where it
-    is about few images. What is wrong of one image in several environments is told once, too."""
+def findings(found: Iterable[Finding], policy_file: str | None = None) -> str:
+    """A block for each kind of finding, with its images and the command that mends it, under the ``policy_file`` that
+    the user named; a finding of its own where it is about few images. What is wrong of one image in several
+    environments is told once, too."""
     fancy = is_fancy(sys.stdout)
     everything = _across(found)
     names = list(dict.fromkeys(it.image for it in everything))
@@ -37,9 +39,9 @@ def findings(found: Iterable[Finding]) -> str:
     blocks: list[str] = []
     for several in groups.values():
         if len({it.image for it in several}) > FEW:
-            blocks.append(_many(several, names, fancy))
+            blocks.append(_many(several, names, fancy, policy_file))
         else:
-            blocks += [_one(it, fancy) for it in several]
+            blocks += [_one(it, fancy, policy_file) for it in several]
     return "\n".join(blocks)
 
 
@@ -80,16 +82,16 @@ def _text(repair: str) -> str:
     return " ".join(word for word in repair.split() if "=" not in word)
 
 
-def _one(it: Finding, fancy: bool) -> str:
+def _one(it: Finding, fancy: bool, policy_file: str | None) -> str:
     where = one_line(f"{it.image} in {it.environment}" + (f": {it.tag}" if it.tag else ""))
     lines = [f"{styled(it.problem, 'yellow', fancy)}  {hung(where, len(it.problem) + 2)}"]
     lines += [f"  {hung(one_line(it.detail), 2)}"] if it.detail and it.detail != f"manifest {it.expected}" else []
     lines += [f"  expected {one_line(it.expected)}"] if it.expected else []
     lines += [f"  actual   {one_line(it.actual)}"] if it.actual else []
-    return "\n".join([*lines, f"  repair   {_repair(it.repair)}"])
+    return "\n".join([*lines, f"  repair   {_repair(naming(policy_file, it.repair))}"])
 
 
-def _many(several: Sequence[Finding], names: Sequence[str], fancy: bool) -> str:
+def _many(several: Sequence[Finding], names: Sequence[str], fancy: bool, policy_file: str | None) -> str:
     first = several[0]
     images = list(dict.fromkeys(it.image for it in several))
     where = one_line(f"{counted(images)} in {first.environment}" + (f": {_any(first.tag)}" if first.tag else ""))
@@ -101,7 +103,7 @@ def _many(several: Sequence[Finding], names: Sequence[str], fancy: bool) -> str:
     if first.repair.startswith(_PERSON):
         repair = nameless(_text(first.repair), first.image)
     else:
-        repair = merged([f"`{it.repair}`" for it in several], names).replace("`", "")
+        repair = under(policy_file, merged([f"`{it.repair}`" for it in several], names)).replace("`", "")
     return "\n".join([*lines, f"  repair   {_repair(repair)}"])
 
 

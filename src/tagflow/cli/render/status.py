@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from tagflow.cli.hints import shorter
-from tagflow.cli.line import Line, Option, read
+from tagflow.cli.line import Line, Option, naming, read
 from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
 from tagflow.cli.render.releases import short
 from tagflow.cli.text import FEW, age, columns, counted, hung, is_fancy, listed, minute, styled, table
@@ -212,9 +212,11 @@ _ASIDE = 20
 """Columns before a command, and behind it for what it does."""
 
 
-def status(rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool = True) -> str:
-    """Image × environment; ``advise``: with what is out of the ordinary, and the commands to type next. Empty where no
-    row is to be shown."""
+def status(
+    rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool = True, policy_file: str | None = None
+) -> str:
+    """Image × environment; ``advise``: with what is out of the ordinary, and the commands to type next, under the
+    ``policy_file`` that the user named. Empty where no row is to be shown."""
     if not any(row.environments for row in rows):
         return ""
     fancy = is_fancy(sys.stdout)
@@ -227,7 +229,7 @@ def status(rows: Sequence[Row], policy: Policy, now: datetime, *, advise: bool =
         lines = matrix(rows, frozen, fancy)
         if any(DIFFERS in line for line in lines):
             lines.append(styled(f"{DIFFERS} another version than most images have there", "dim", fancy))
-    return "\n".join([*lines, *_told(told, fancy)])
+    return "\n".join([*lines, *_told(told, fancy, policy_file)])
 
 
 def _details(rows: Sequence[Row], now: datetime, fancy: bool) -> list[str]:
@@ -257,7 +259,7 @@ def _state(cell: Cell, fancy: bool) -> str:
     return told + proof + (f"; holds {one_line(', '.join(cell.holds))}" if cell.holds else "")
 
 
-def _told(found: Sequence[Note], fancy: bool) -> Iterator[str]:
+def _told(found: Sequence[Note], fancy: bool, policy_file: str | None) -> Iterator[str]:
     if found:
         yield ""
     for note in found:
@@ -266,8 +268,9 @@ def _told(found: Sequence[Note], fancy: bool) -> Iterator[str]:
         count = f" ({counted(note.images)})" if len(note.images) > FEW else ""
         yield f"{sign} {hung(one_line(note.text + names + count), 2)}"
         # What a command does stands behind it as a comment, so that the whole line can be pasted into a shell.
-        wide = max((len(command) for command, _ in note.commands), default=0)
+        commands = [(naming(policy_file, command), does) for command, does in note.commands]
+        wide = max((len(command) for command, _ in commands), default=0)
         gap = wide if wide + _ASIDE <= columns() else 0
-        for command, does in note.commands:
+        for command, does in commands:
             aside = f"{' ' * (gap - len(command))}  {styled(f'# {does}', 'dim', fancy)}" if does else ""
             yield f"    {styled(one_line(command), 'bold', fancy)}{aside}"
