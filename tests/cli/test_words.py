@@ -50,6 +50,8 @@ ORDER = [
     ("pin compose.yaml prod", "pin prod compose.yaml"),
     ("stats --env prod", "stats prod"),
     ("status --env prod", "status prod"),
+    ("promote v1.1 test --dryrun", "promote v1.1 --to test --dry-run"),
+    ("rollback --dry-rnu v1.0 prod", "rollback prod v1.0 --dry-run"),
 ]
 MEANT = [
     ("promote v1.1 --to TEST", "promote v1.1 --to test"),
@@ -221,6 +223,15 @@ def test_what_is_no_path_is_no_layout(desk: Desk, source: str) -> None:
 def test_a_transport_of_other_tools_is_not_taken_for_a_name(desk: Desk, source: str) -> None:
     assert "docker-daemon:podman" not in desk.quickly("push", "v2.0", f"frontend={source}").err
     assert "`tagflow push" not in desk.quickly("push", "v2.0", f"frontend={source}").err
+
+
+@pytest.mark.parametrize(
+    "typed", ["promote v1.1 --tp test", "promote v1.1 test --target", "--dryrun promote v1.1 test"]
+)
+def test_a_command_with_an_option_that_is_none_is_not_hinted(desk: Desk, typed: str) -> None:
+    done = desk.quickly(*typed.split())
+    assert done.status == 2
+    assert " --help` shows how." in done.err
 
 
 def test_all_beside_a_name_is_no_guess(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from msgspec.structs import replace
 
 from tagflow.cli.commands import COMMANDS
+from tagflow.cli.completion.table import OPTIONS
 from tagflow.cli.line import Line, Option
 from tagflow.cli.meant import Names, misspelt, names_of, near
 from tagflow.cli.sources import as_delivery, delivery
@@ -138,7 +139,18 @@ def _better(line: Line, names: Names) -> Line | None:
         "verify": _only_known,
         "status": _only_known,
     }.get(line.command)
-    return order(line, names) if order else None
+    better = order(line, names) if order else None
+    return _spelt(better) if better else None
+
+
+def _spelt(line: Line) -> Line | None:
+    """The line with flags that are nearly spelt put right; None where it has an option that its command has not, for it
+    would be refused again."""
+    every, own = ({name: valued for names, _, valued, _ in OPTIONS[it] for name in names} for it in ("", line.command))
+    flags = [name for name, is_valued in own.items() if not is_valued]
+    options = [it if it.name in own else Option(near(it.name, flags) or "", it.value) for it in line.options]
+    is_known = all(it.name for it in options) and all(it.name in every for it in line.before)
+    return line.saying(line.command, line.words, options) if is_known else None
 
 
 def _promote(line: Line, names: Names) -> Line | None:
