@@ -830,8 +830,10 @@ class TestCompensation:
             if (operation, tag) == ("move", "prod"):
                 raise kind("registry.unavailable", "HTTP 504")
 
-        with world.hooked(before=cut), fails("registry.unavailable", 6):
+        with world.hooked(before=cut), fails("registry.unavailable", 6) as caught:
             world.promote("v1.1.0", to="prod")
+        assert caught[0].message == "HTTP 504\nno environment or floating tag differs from before"
+        assert ("Look at `tagflow status prod`: " in caught[0].hint) == may_be_done
         assert stands(world) == ALL_OLD
         actions = {action for image in IMAGES for action, *_ in world.records(image, "prod")[1:]}
         assert actions == ({"promote"} if may_be_done else {"promote", "abort"})

@@ -5,7 +5,16 @@ from __future__ import annotations
 from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
 from tagflow.domain.plan import Step
-from tagflow.errors import Conflict, Interrupted, Overtaken, PartlyApplied, Refused, TagflowError, Unanswered
+from tagflow.errors import (
+    Conflict,
+    Interrupted,
+    Overtaken,
+    PartlyApplied,
+    Refused,
+    StoreError,
+    TagflowError,
+    Unanswered,
+)
 from tagflow.execute.ledger import differing, told, ways_out
 from tagflow.execute.underway import Underway
 
@@ -51,6 +60,19 @@ def partly(run: Underway, cause: TagflowError) -> PartlyApplied:
         f"{cause.message}\n{told(run.ledger)}",
         hint=_ways_out(run, cause),
         details=[*cause.details, *differing(run.ledger)],
+    )
+
+
+def unchanged(run: Underway, cause: StoreError) -> StoreError:
+    """What failed once the release was being announced: that no name differs from before. Whether the announcement has
+    arrived only a look tells: a rollback would undo the release before where it has not."""
+    environment = run.plan.request.environment
+    way = f"Look at `tagflow status {environment}`: where this stays under way, it says what finishes it."
+    return StoreError(
+        cause.code,
+        f"{cause.message}\n{told(run.ledger)}",
+        hint=cause.hint if run.aborted else f"{cause.hint}\n{way}".strip(),
+        details=cause.details or ({"code": cause.code, "message": cause.message},),
     )
 
 

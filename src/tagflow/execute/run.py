@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from tagflow.context import Context
 from tagflow.domain.history import Entry
-from tagflow.errors import Detail, TagflowError
+from tagflow.errors import Detail, StoreError, TagflowError
 from tagflow.execute import abandon, anchors, announce, arrival, back, endings, objects, rivals
 from tagflow.execute.commit import Commit
 from tagflow.execute.ledger import differing
@@ -49,7 +49,8 @@ def execute(context: Context, execution: Execution) -> Result:
     except KeyboardInterrupt:
         raise _with_result(run, endings.interrupted(run)) from None
     except TagflowError as error:
-        raise _with_result(run, error)  # noqa: B904
+        told = endings.unchanged(run, error) if isinstance(error, StoreError) and run.announced else error
+        raise _with_result(run, told)  # noqa: B904
     return _result(run, applied=True)
 
 
