@@ -711,7 +711,7 @@ class TestAtNight:
 
     def test_a_rollback_says_what_it_holds(self, desk: Desk) -> None:
         done = desk.quickly("rollback", "prod", "--reason", "blank page")
-        assert "v1.2 of 2 images is held from now on" in done.err
+        assert "this rollback holds v1.2 of 2 images: " in done.err
         assert done.out.splitlines()[-1].startswith("✓ prod: v1.2 → v1.1 · frontend, backend · release 4")
 
     def test_a_second_one_says_that_one_was_just_made(self, desk: Desk) -> None:

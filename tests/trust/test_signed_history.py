@@ -384,8 +384,8 @@ def test_a_rollback_counts_images_and_not_their_holds(
         mallory.move(name, "prod", built[name])
     world.rollback("prod", *(f"{name}=v1.1" for name in names))
     told = "app" if len(names) == 1 else "2 images"
-    assert [it for it in world.warnings if "is held from now on" in it] == [
-        f"note: v1.2 of {told} is held from now on: a later promote of it is refused"
+    assert [it for it in world.warnings if "this rollback holds " in it] == [
+        f"note: this rollback holds v1.2 of {told}: a later promote of it is refused"
     ]
 
 

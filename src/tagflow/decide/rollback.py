@@ -254,7 +254,7 @@ def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: 
             if hold.version not in before:
                 held.setdefault(hold.version, {})[change.seen.image] = None
     for version, images in held.items():
-        notes.append(f"{version} of {_told(list(images))} is held from now on: a later promote of it is refused")
+        notes.append(f"this rollback holds {version} of {_told(list(images))}: a later promote of it is refused")
     for hold, others in let_in.items():
         why = f" by {hold.by}: {hold.reason}" if hold.by else ""
         notes.append(f"{hold.version} of {_told(others)} was held{why}; this rollback lets it in again")
