@@ -172,6 +172,8 @@ class TestConnections:
         with pytest.raises(StoreError) as caught:
             opened.send(Request("GET", "https://registry.example/v2/"))
         assert caught.value.code == "registry.unreachable"
+        assert caught.value.message == "cannot reach registry.example through its proxy: connection refused"
+        assert caught.value.hint.startswith("Check https_proxy, or list registry.example in no_proxy")
         assert "word" not in caught.value.message + caught.value.hint
         opened.close()
 

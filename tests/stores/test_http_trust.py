@@ -108,6 +108,16 @@ def test_a_socks_proxy_is_refused() -> None:
     assert caught.value.code == "proxy.unsupported"
 
 
+@pytest.mark.parametrize(
+    "address", ["http://u:s3cret@p.example:99999", "http://u:s3cret@[::1", "http://", "p.example:x"]
+)
+def test_a_proxy_without_an_address_is_not_taken_for_a_registry(address: str) -> None:
+    with pytest.raises(StoreError, match=r"the proxy for r\.example is no address") as caught:
+        proxy_for(urlsplit("https://r.example/"), {"https_proxy": address})
+    assert caught.value.code == "proxy.unsupported"
+    assert "s3cret" not in caught.value.message + caught.value.hint
+
+
 def test_broken_certificates_are_named(tmp_path: Path) -> None:
     directory = tmp_path / ".docker/certs.d/r.example"
     directory.mkdir(parents=True)

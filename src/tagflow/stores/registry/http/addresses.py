@@ -262,7 +262,7 @@ def proxy_for(url: SplitResult, environ: Mapping[str, str]) -> str | None:
 
     ``no_proxy`` may name hosts, domains, and networks as ``10.0.0.0/8``.
 
-    :raises StoreError: ``proxy.unsupported`` where the proxy does not speak HTTP.
+    :raises StoreError: ``proxy.unsupported`` where the proxy does not speak HTTP, or its address cannot be read.
     """
     host = url.hostname or ""
     proxies = _variables(environ)
@@ -272,14 +272,23 @@ def proxy_for(url: SplitResult, environ: Mapping[str, str]) -> str | None:
     if not address:
         return None
     address = address if "://" in address else f"http://{address}"
+    what = ""
     if not address.lower().startswith(_SCHEMES):
-        scheme = address.partition("://")[0]
-        raise StoreError(
-            "proxy.unsupported",
-            f"the proxy for {host} speaks {scheme}, tagflow only http and https",
-            hint=f"Change {url.scheme}_proxy, or list {host} in no_proxy.",
-        )
+        what = f"speaks {address.partition('://')[0]}, tagflow only http and https"
+    elif not _is_readable(address):
+        what = "is no address HOST:PORT"  # which may hold a password
+    if what:
+        hint = f"Change {url.scheme}_proxy, or list {host} in no_proxy."
+        raise StoreError("proxy.unsupported", f"the proxy for {host} {what}", hint=hint)
     return address
+
+
+def _is_readable(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, str]:

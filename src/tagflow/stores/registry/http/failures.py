@@ -65,10 +65,12 @@ def timed_out(url: str) -> Unanswered:
 
 
 def _unreachable(url: str, exc: Exception) -> StoreError:
-    host = _host(url)
-    reason = _reason(exc)
+    host, way = _host(url), ""
     hint = f"Check the network, the address {host}, and the proxy variables; `tagflow doctor` looks closer."
-    return Unanswered("registry.unreachable", f"cannot reach {host}: {reason}", hint=hint)
+    if isinstance(exc, problems.ProxyError):
+        way = " through its proxy"
+        hint = f"Check {urlsplit(url).scheme}_proxy, or list {host} in no_proxy; `tagflow doctor` looks closer."
+    return Unanswered("registry.unreachable", f"cannot reach {host}{way}: {_reason(exc)}", hint=hint)
 
 
 def _reason(exc: BaseException) -> str:
@@ -80,7 +82,7 @@ def _reason(exc: BaseException) -> str:
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror.lower()
         seen = seen.__cause__ or seen.__context__
-    return "the proxy refuses" if isinstance(exc, problems.ProxyError) else "the connection broke off"
+    return "it refuses" if isinstance(exc, problems.ProxyError) else "the connection broke off"
 
 
 def _untrusted(url: str, exc: Exception) -> StoreError:
