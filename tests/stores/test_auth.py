@@ -62,6 +62,16 @@ class TestBasic:
         assert f"docker login {htpasswd_registry.host}" in caught.value.hint
         assert "wrong horse" not in str(caught.value) + caught.value.hint
 
+    def test_variables_for_another_spelling_of_the_host_are_told(self, htpasswd_registry: RegistryServer) -> None:
+        environ = {"TAGFLOW_REGISTRY_HOST": "localhost", "TAGFLOW_REGISTRY_USERNAME": USERNAME}
+        environ |= {"TAGFLOW_REGISTRY_PASSWORD": PASSWORD, "HOME": "/nonexistent"}
+        host = RegistryHost(htpasswd_registry.host, Settings(environ=environ))
+        with pytest.raises(StoreError, match="there is no credential") as caught:
+            host.store("a/b").tags()
+        host.close()
+        assert caught.value.hint.startswith("TAGFLOW_REGISTRY_HOST names localhost, which is another host. Run ")
+        assert PASSWORD not in str(caught.value) + caught.value.hint
+
     def test_a_wrong_password_is_sent_once(self, connect: Opener) -> None:
         """Many servers lock an account after a few wrong passwords; sixteen threads must not do that."""
         with standin(lambda _: Say(401, headers={"WWW-Authenticate": 'Basic realm="x"'})) as server:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from tagflow.errors import StoreError
 from tagflow.stores.registry.answers import explanation
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
-from tagflow.stores.registry.auth.credentials import ENVIRONMENT, Credential, Keychain, variables
+from tagflow.stores.registry.auth.credentials import ENVIRONMENT, HOST, Credential, Keychain, variables
 from tagflow.stores.registry.auth.together import Together
 from tagflow.stores.registry.auth.tokens import (
     Challenge,
@@ -173,7 +173,9 @@ class Authenticator:
 
     def _ways(self) -> str:
         user, secret = variables(self._host)
-        return f"Run `{self._docker_login()}`, or set {user} and {secret}."
+        named = self._keychain.named()  # perhaps localhost for localhost:5000, or for 127.0.0.1
+        other = f"{HOST} names {named}, which is another host. " if named else ""
+        return f"{other}Run `{self._docker_login()}`, or set {user} and {secret}."
 
     def _docker_login(self) -> str:
         return "docker login" if self._host == "docker.io" else f"docker login {self._host}"

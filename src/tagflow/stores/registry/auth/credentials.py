@@ -49,10 +49,12 @@ Provider = Callable[[str, str], Credential | None]
 
 class Keychain:
     """Several sources, the first that knows a repository wins; asked once for each, and again when what they gave has
-    expired. Safe for use by several threads."""
+    expired. Safe for use by several threads. ``named`` says which host the two variables without a host are for; empty
+    where they are not set."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
+    def __init__(self, providers: Sequence[Provider], named: Callable[[], str] = str) -> None:
         self._providers = tuple(providers)
+        self.named = named
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], Credential | None] = {}
 
@@ -73,7 +75,10 @@ def keychain(environ: Mapping[str, str], ambient: Sequence[Provider] = ()) -> Ke
     """The usual sources, in order: environment, Docker's configuration, Podman's files, and what is ``ambient``."""
     docker = DockerProvider(environ)
     podman = [FileProvider(path, environ) for path in _podman_files(environ)]
-    return Keychain([environment_provider(environ), docker, *podman, *map(_per_host, ambient)])
+    return Keychain(
+        [environment_provider(environ), docker, *podman, *map(_per_host, ambient)],
+        lambda: _named_host(environ) if _is_set(environ) else "",
+    )
 
 
 def environment_provider(environ: Mapping[str, str]) -> Provider:
@@ -86,7 +91,7 @@ def environment_provider(environ: Mapping[str, str]) -> Provider:
 
     def provide(host: str, _: str) -> Credential | None:
         found = _from_variables(environ, *variables(host))
-        if found or not (environ.get(USERNAME) or environ.get(PASSWORD)):
+        if found or not _is_set(environ):
             return found
         return _from_variables(environ, USERNAME, PASSWORD) if _named_host(environ) == host else None
 
@@ -102,6 +107,10 @@ def variables(host: str) -> tuple[str, str]:
     """
     suffix = "".join(_SPELLING.get(letter, letter) for letter in host.upper())
     return f"{USERNAME}_{suffix}", f"{PASSWORD}_{suffix}"
+
+
+def _is_set(environ: Mapping[str, str]) -> bool:
+    return bool(environ.get(USERNAME) or environ.get(PASSWORD))
 
 
 def _named_host(environ: Mapping[str, str]) -> str:
