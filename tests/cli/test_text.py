@@ -120,6 +120,16 @@ def test_plans_fit(desk: Desk, room: str) -> None:
     assert "Plan: 4 to create, 0 to move, 2 to keep." in out
 
 
+@pytest.mark.parametrize("command", ["history dev", "stats dev", "status"])
+def test_what_is_shown_fits_a_narrow_terminal(desk: Desk, command: str) -> None:
+    desk.through("v1.0", "dev")
+    desk.build("v1.1")
+    desk.act("promote", "frontend=v1.1", "--to", "dev", "--reason", "it is time")
+    out = desk.quickly(*command.split(), COLUMNS="30").out
+    commands = [line for line in out.splitlines() if line.startswith("    tagflow ")]  # stay whole
+    assert max(width(line) for line in out.splitlines() if line not in commands) <= 30
+
+
 def test_a_plan_says_what_was_moved_by_hand(desk: Desk) -> None:
     desk.through("v1.0", "dev")
     desk.build("dev", "frontend")

@@ -301,6 +301,12 @@ def hung(text: str, indent: int) -> str:
     return ("\n" + " " * indent).join(wrap(text, room)) if room >= _LEAST else text
 
 
+def fitted(line: str, indent: int) -> str:
+    """A line as it is, its columns too, where there is room for it; else what goes on below it is indented."""
+    begin = line[: len(line) - len(line.lstrip())]
+    return line if width(line) <= columns() else begin + hung(line.lstrip(), indent)
+
+
 def wrap(text: str, room: int) -> list[str]:
     """The lines of a text, at most ``room`` columns each, broken at blanks, or anywhere in a word that is longer.
 

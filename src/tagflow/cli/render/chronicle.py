@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import FEW, counted, fold, hung, is_fancy, listed, minute, styled
+from tagflow.cli.text import FEW, counted, fitted, fold, hung, is_fancy, listed, minute, styled
 from tagflow.cli.text import cell as one_line
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _block(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator
     by = ", ".join([by, *proofs])
     unfinished = [told.image for told in several if told.open]
     state = "  " + styled(f"interrupted: {counted(unfinished)}", "red", fancy) if unfinished else ""
-    yield f"{minute(last.at)}  {action}  {one_line(by)}  {styled(release, 'dim', fancy)}{state}"
+    yield fitted(f"{minute(last.at)}  {action}  {one_line(by)}  {styled(release, 'dim', fancy)}{state}", 2)
     if last.reason:
         yield f"  {hung(one_line(f'“{last.reason}”'), 2)}"
     if approvals := several[0].approvals:
@@ -92,7 +92,7 @@ def _about(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator
     for told, images in found.items():
         everything = count > FEW and len(images) == count
         many = f"all {count} images" if everything else one_line(counted(images))
-        yield f"  {one_line(told)}{'  ' if told else ''}{styled(many, 'bold', fancy)}"
+        yield fitted(f"  {one_line(told)}{'  ' if told else ''}{styled(many, 'bold', fancy)}", 4)
 
 
 def _ways(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator[str]:
@@ -113,9 +113,10 @@ def _ways(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator[
         for told in members:
             record, tag = told.entry.record, told.entry.tag
             digest = short(record.subject or record.digest)
-            yield (
+            yield fitted(
                 f"  {one_line(way).ljust(wide)}  {styled(one_line(told.image), 'bold', fancy)}"
-                f"  {styled(f'{digest}  #{tag.sequence}', 'dim', fancy)}"
+                f"  {styled(f'{digest}  #{tag.sequence}', 'dim', fancy)}",
+                4,
             )
 
 

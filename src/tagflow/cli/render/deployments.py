@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import FEW, age, cell, counted, hung, is_fancy, listed, minute, pad, styled, table, width
+from tagflow.cli.text import FEW, age, cell, counted, fitted, hung, is_fancy, listed, minute, pad, styled, table, width
 from tagflow.domain.stats import DEFINITIONS
 from tagflow.domain.times import format_duration
 
@@ -185,8 +185,8 @@ def statistics(it: Stats, now: datetime) -> str:
     ]
     body = [[styled(name, "bold", fancy), value, bad, DEFINITIONS[key]] for name, value, bad, key in rows]
     span = f"{days} days" if days > 1 else age(it.since, now)
-    head = f"{it.environment} since {minute(it.since)} ({span})"
-    foot = "Times: the median; nine of ten took no longer than P90."
+    head = fitted(f"{it.environment} since {minute(it.since)} ({span})", 2)
+    foot = fitted("Times: the median; nine of ten took no longer than P90.", 2)
     return "\n".join([head, "", table(["MEASURE", "VALUE", "P90", "WHAT IT MEANS"], body, fancy, last=30), "", foot])
 
 

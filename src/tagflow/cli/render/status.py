@@ -15,7 +15,7 @@ from tagflow.cli.hints import shorter
 from tagflow.cli.line import Line, Option, naming, read
 from tagflow.cli.render.matrix import DIFFERS, STYLES, full, matrix, version
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import FEW, age, columns, counted, hung, is_fancy, listed, minute, styled, table
+from tagflow.cli.text import FEW, age, columns, counted, fitted, hung, is_fancy, listed, minute, styled, table
 from tagflow.cli.text import cell as one_line
 from tagflow.domain.rules import is_frozen
 from tagflow.domain.tagging import TagScheme
@@ -228,7 +228,7 @@ def status(
         frozen = [cell.environment for row in rows for cell in row.environments if cell.frozen]
         lines = matrix(rows, frozen, fancy)
         if any(DIFFERS in line for line in lines):
-            lines.append(styled(f"{DIFFERS} another version than most images have there", "dim", fancy))
+            lines.append(styled(fitted(f"{DIFFERS} another version than most images have there", 2), "dim", fancy))
     return "\n".join([*lines, *_told(told, fancy, policy_file)])
 
 
