@@ -270,7 +270,7 @@ class TestFold:
 
     def test_a_repository_that_is_called_as_its_image(self) -> None:
         message = "web has no v9 in oci:/x/web\napi has no v9 in oci:/x/api"
-        assert fold(message, ["web", "api"]) == "web, api: has no v9 in oci:/x/NAME"
+        assert fold(message, ["web", "api"]) == "web, api have no v9 in oci:/x/NAME"
         assert fold(message.splitlines()[0], ["web", "api"]) == message.splitlines()[0]
 
     def test_the_first_word_names_them(self) -> None:
@@ -408,7 +408,7 @@ def test_what_is_missing_everywhere_is_told_once(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("hold prod v9 --reason x", "error[version.not_found]: 8 images: has no v9"),
+        ("hold prod v9 --reason x", "error[version.not_found]: 8 images have no v9"),
         ("rollback dev v1.0; rollback dev", "error[rollback.nothing]: 8 images in dev: nothing ran before"),
     ],
 )

@@ -160,6 +160,8 @@ def told_of(shape: str, names: Sequence[str]) -> str:
     after = after.replace(_HOLE, "the image")
     if before:
         text = f"{before}{counted(unique)}{after}"
+    elif after.startswith(" has "):
+        text = f"{counted(unique)} have {after.removeprefix(' has ')}"
     else:
         joint = " " if after.startswith(" in ") else ": "
         text = f"{counted(unique)}{joint}{after.lstrip(': ')}"
