@@ -40,6 +40,12 @@ def _unmade(kind: type[TagflowError], arguments: tuple[object, ...]) -> TagflowE
     return kind.__new__(kind, *arguments)
 
 
+def with_extra(name: str) -> str:
+    """What pip, pipx and uv take for tagflow with an extra. Where it comes from is part of it: by the name alone they
+    would find another project in an index of packages."""
+    return f"tagflow[{name}] @ git+https://github.com/tagflow/tagflow"
+
+
 class InternalError(TagflowError):
     """A bug in tagflow."""
 

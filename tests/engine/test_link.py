@@ -182,7 +182,7 @@ def test_ssh_without_what_speaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     error = failure_of({"DOCKER_HOST": "ssh://alice@build.example"})
     assert error.code == "engine.unavailable"
     assert "paramiko" in error.message
-    assert error.hint == "pip install 'tagflow[ssh]'"
+    assert error.hint == "pip install 'tagflow[ssh] @ git+https://github.com/tagflow/tagflow'"
 
 
 def test_what_paramiko_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

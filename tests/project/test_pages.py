@@ -112,6 +112,14 @@ def test_source_files_that_are_named_exist() -> None:
     assert each_page(missing) == {}
 
 
+def test_tagflow_is_never_installed_by_its_name_alone() -> None:
+    """An index of packages knows the name as another project's: pip, pipx and uv are told where to take it from."""
+    bare = re.compile(r"[Ii]nstall\s(?:-\S+ )*[`'\"]?tagflow(?!\S* @ git\+)\S*")
+    sources = {str(path.relative_to(ROOT)): bare.findall(path.read_text()) for path in (ROOT / "src").rglob("*.py")}
+    assert each_page(lambda page: bare.findall(page.read_text())) == {}
+    assert {path: found for path, found in sources.items() if found} == {}
+
+
 def test_pictures_load_nothing() -> None:
     for picture in (ROOT / "docs" / "pictures").glob("*.svg"):
         text = picture.read_text()

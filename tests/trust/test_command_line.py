@@ -339,7 +339,8 @@ def test_cryptography_is_not_installed(office: Office, monkeypatch: pytest.Monke
     for arguments in (["promote", "v1.0", "--to", "dev"], ["status"], ["verify"]):
         document = office.json("ci", *arguments)
         assert (document["exit_code"], document["error"]["code"]) == (2, "signing.not_installed")
-        assert document["error"]["hint"] == "pip install 'tagflow[sign]'"
+        hint = "pip install 'tagflow[sign] @ git+https://github.com/tagflow/tagflow'"
+        assert document["error"]["hint"] == hint
 
 
 # --- receipts -------------------------------------------------------------------------------------------------------

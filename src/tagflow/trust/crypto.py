@@ -12,19 +12,19 @@ from functools import lru_cache
 from typing import Any
 
 from tagflow.domain.keys import KEY_INVALID, Fields, PublicKey
-from tagflow.errors import StoreError, UsageError
+from tagflow.errors import StoreError, UsageError, with_extra
 from tagflow.trust.envelope import SshSignature, decode_signature
 
 VARIABLE = "TAGFLOW_SIGN_KEY"
 FORMS = "file:PATH, env:NAME, ssh:PUBLIC_KEY_FILE, awskms:…, gcpkms:…, azurekms:…, hv:… or hsm:…"
 
 
-def not_installed(package: str = "cryptography", extra: str = "tagflow[sign]") -> UsageError:
+def not_installed(package: str = "cryptography", requirement: str = with_extra("sign")) -> UsageError:
     """The error that says what to install."""
     return UsageError(
         "signing.not_installed",
         f"the policy or $TAGFLOW_SIGN_KEY asks for signatures, and {package} is not installed",
-        hint=f"pip install '{extra}'",
+        hint=f"pip install '{requirement}'",
     )
 
 

@@ -23,7 +23,7 @@ import docker.tls
 import docker.utils
 import urllib3.exceptions
 
-from tagflow.errors import StoreError, TagflowError
+from tagflow.errors import StoreError, TagflowError, with_extra
 from tagflow.stores.docker.endpoint import Endpoint, RetryBudget, Tls
 from tagflow.stores.docker.events import Failure, plain
 
@@ -96,7 +96,8 @@ def connect(endpoint: Endpoint, patience: RetryBudget) -> Client:
     outer, where = sys.exception(), f" ({endpoint.address}, from {endpoint.source})"
     by_ssh = endpoint.address.startswith(_SSH)
     if by_ssh and not _has_paramiko():
-        raise _unavailable("ssh:// needs paramiko, which is not installed", where, "pip install 'tagflow[ssh]'")
+        hint = f"pip install '{with_extra('ssh')}'"
+        raise _unavailable("ssh:// needs paramiko, which is not installed", where, hint)
     hint = f"`ssh {endpoint.address} docker version` should answer, and ask nothing." if by_ssh else ""
     try:
         _knock(endpoint, patience(False))

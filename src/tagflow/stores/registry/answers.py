@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tagflow.domain.reference import Digest, Repository, is_digest
-from tagflow.errors import StoreError
+from tagflow.errors import StoreError, with_extra
 from tagflow.stores.port import OCI_INDEX, Manifest
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import Answer
@@ -213,5 +213,6 @@ def _no_repository(repository: Repository, doing: str) -> StoreError:
     hint = "Create the repository first, or check its name in promotion.yaml."
     if registry := ecr(repository.host):
         command = f"aws ecr create-repository --region {registry.region} --repository-name {repository.path}"
-        hint = f"{command}\nOr set `create_repositories: true` in promotion.yaml and install tagflow[ecr]."
+        other = f"set `create_repositories: true` in promotion.yaml, and `pip install '{with_extra('ecr')}'`"
+        hint = f"{command}\nOr {other}."
     return StoreError("repository.not_found", f"{repository}: cannot {doing}, there is no such repository", hint=hint)

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tagflow.domain.reference import Repository
-from tagflow.errors import StoreError
+from tagflow.errors import StoreError, with_extra
 from tagflow.stores.registry.auth.credentials import Credential, Keychain, Provider, keychain
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.pace import Settings
@@ -59,7 +59,7 @@ def advice(host: str) -> str:
     if vendor(host) not in _EXTRAS:
         return ""
     extra, library, sought = _EXTRAS[vendor(host)]
-    return f"Or provide {sought}" + ("." if _library(library) else f" and install tagflow[{extra}].")
+    return f"Or provide {sought}" + ("." if _library(library) else f", and `pip install '{with_extra(extra)}'`.")
 
 
 def amazon(host: str, _path: str = "") -> Credential | None:
