@@ -185,6 +185,26 @@ def test_nobody_knows_the_version() -> None:
     assert pinned("image: acme/web:v1.0\n", version=None, form="digest").text == f"image: acme/web@{DIGEST}\n"
 
 
+class Counted(str):
+    """A text that adds up how many of its characters are searched."""
+
+    searched = 0
+
+    def find(self, text: str, start: int = 0, *_: object) -> int:  # type: ignore[override]
+        found = super().find(text, start)
+        Counted.searched += (found if found >= 0 else len(self)) - start
+        return found
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines_cost_no_more_than_their_length(end: str) -> None:
+    """Manifests of custom resources have several megabytes: each line looked for the other end of line to the last."""
+    text = Counted(f"a: b{end}" * 500)
+    Counted.searched = 0
+    assert source.Source("file.yaml", b"", "utf-8", text).line(len(text) - 1) == 500
+    assert Counted.searched <= 2 * len(text)
+
+
 def test_the_parser_in_python_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where PyYAML comes without its C parser, whose offsets differ in places."""
     lines = [

@@ -22,6 +22,7 @@ from tagflow.errors import UsageError
 
 _BEHIND_KEY = re.compile(r"(?:[ \t\r\n]|(?<![^ \t\r\n])#[^\r\n]*(?=[\r\n]))*:")
 """What may stand between a key and its colon, and the colon: behind a key marked by `?` it may be on another line."""
+_LINE_END = re.compile(r"\r\n?|\n")
 _ONLY_JSON = re.compile(r"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)|[\t\x7f-\x84\x86-\x9f\ufffe\uffff]")
 """What JSON may hold and readers of YAML refuse: halves of surrogate pairs, and characters without a shape. (Other
 escapes are read past, so that none of theirs begins inside them.)"""
@@ -106,19 +107,7 @@ class Source(Struct, frozen=True, dict=True):
     @cached_property
     def _lines(self) -> list[int]:
         """The offset at which each line begins."""
-        begins = [0]
-        end, text = len(self.text), self.text
-        position = 0
-        while position < end:
-            feed, back = text.find("\n", position), text.find("\r", position)
-            feed, back = (feed if feed >= 0 else end), (back if back >= 0 else end)
-            if feed == back:
-                break
-            position = min(feed, back) + 1
-            if back + 1 == feed:  # CRLF
-                position += 1
-            begins.append(position)
-        return begins
+        return [0, *(found.end() for found in _LINE_END.finditer(self.text))]
 
 
 def _in_yaml(found: re.Match[str]) -> str:
