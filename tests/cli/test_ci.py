@@ -54,6 +54,16 @@ def test_one_image_has_one_digest(desk: Desk, files: dict[str, str]) -> None:
     assert read_outputs(Path(files["GITHUB_OUTPUT"]))["digest"] == digests["frontend"]
 
 
+def test_images_of_the_same_bytes_are_told_apart(desk: Desk, files: dict[str, str]) -> None:
+    """Two images made of one build: whoever reads NAME=DIGEST finds both names."""
+    digests = desk.build("v1.0", seed="one build")
+    assert len(set(digests.values())) == 1
+    assert desk.quickly("promote", "v1.0", "--to", "dev", **files).status == 0
+    outputs = read_outputs(Path(files["GITHUB_OUTPUT"]))
+    assert outputs["digest"].splitlines() == [f"{name}={digest}" for name, digest in digests.items()]
+    assert outputs["version"] == "v1.0"
+
+
 def test_again_with_nothing_to_do(desk: Desk, files: dict[str, str]) -> None:
     desk.through("v1.0", "dev")
     assert desk.quickly("promote", "v1.0", "--to", "dev", **files).status == 0

@@ -44,17 +44,17 @@ def tell_failure(error: TagflowError, environ: Mapping[str, str], warn: Warn) ->
 def outputs(plan: Plan) -> str:
     """``version``, ``digest`` and ``tags`` as GITHUB_OUTPUT takes them.
 
-    Of several images, those that differ stand one a line as ``NAME=VERSION`` and ``NAME=DIGEST``. ``tags`` are whole
-    references, one a line. Each value stands between delimiters that nobody could have foreseen.
+    Versions that differ stand one a line as ``NAME=VERSION``, the digests of several images as ``NAME=DIGEST``: two may
+    be of the same bytes. ``tags`` are whole references, one a line. Each value stands between delimiters that nobody
+    could have foreseen.
     """
     versions = {image: _version(plan, image) for image in _images(plan)}
     digests = {move.image: move.after or "" for move in plan.moves if move.kind == "environment"}
     digests |= {step.image: step.subject for step in plan.steps if step.subject and step.image in digests}
     tags = [f"{move.repository}:{move.tag}" for move in plan.moves if move.after and move.kind not in _HIDDEN]
-    return "".join(
-        _output(name, value)
-        for name, value in (("version", _listed(versions)), ("digest", _listed(digests)), ("tags", "\n".join(tags)))
-    )
+    version = _listed(versions, together=len(set(versions.values())) == 1)
+    digest = _listed(digests, together=len(digests) == 1)
+    return _output("version", version) + _output("digest", digest) + _output("tags", "\n".join(tags))
 
 
 def summary(it: Outcome) -> str:
@@ -145,9 +145,9 @@ def _version(plan: Plan, image: str) -> str:
     return step or next(tags, "")
 
 
-def _listed(values: Mapping[str, str]) -> str:
-    """One value where all are equal, else ``NAME=VALUE`` a line."""
-    if len(set(values.values())) == 1:
+def _listed(values: Mapping[str, str], *, together: bool) -> str:
+    """One value for all of them, else ``NAME=VALUE`` a line."""
+    if together:
         return next(iter(values.values()))
     return "\n".join(f"{name}={value}" for name, value in values.items())
 
