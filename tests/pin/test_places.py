@@ -185,6 +185,42 @@ def test_nobody_knows_the_version() -> None:
     assert pinned("image: acme/web:v1.0\n", version=None, form="digest").text == f"image: acme/web@{DIGEST}\n"
 
 
+ARGO = "source:\n  kustomize:\n    images: [{}]\n"
+"""How Argo CD lists what `kustomize edit set image` is given."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("acme/web:v1.0", f"acme/web:{NEW}"),
+        ("web=acme/web:v1.0", f"web=acme/web:{NEW}"),
+        ("web=acme/web", f"web=acme/web:{NEW}"),
+        ("'web=docker.io/acme/web:v1.0'", f"'web=docker.io/acme/web:{NEW}'"),
+        (f"web=acme/web@{OLD}", f"web=acme/web:{NEW}"),
+    ],
+)
+def test_what_argo_cd_hands_to_kustomize(before: str, after: str) -> None:
+    done = pinned(ARGO.format(before))
+    assert done.text == ARGO.format(after)
+    [change] = done.changes
+    assert (change.line, change.image) == (3, "web")
+    assert change.after.removeprefix("docker.io/") == f"acme/web:{NEW}"
+
+
+def test_the_name_that_argo_cd_looks_for_stays() -> None:
+    assert pinned(ARGO.format("web=acme/web:v1.0"), environment="far").text == ARGO.format(
+        f"web=registry.example.com:5000/x/shop/web:{NEW}"
+    )
+    with pytest.raises(UsageError) as caught:
+        pinned(ARGO.format("acme/web:v1.0"), environment="far")
+    assert "`acme/web=registry.example.com:5000/x/shop/web`" in caught.value.message
+
+
+def test_a_list_of_images_elsewhere_is_left_alone() -> None:
+    text = "images: [acme/web:v1.0]\nkustomize:\n  images: [web=nginx:1, '*', {a: b}]\n"
+    assert pinned(text).text == text
+
+
 class Counted(str):
     """A text that adds up how many of its characters are searched."""
 

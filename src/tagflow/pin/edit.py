@@ -90,7 +90,8 @@ def pin(found: Scan, names: Names, runs: Mapping[str, Runs], form: Form = "tag@d
         name = names.at_home(place.image, place.written.name)
         if place.is_name_fixed and name != place.written.name:
             message = f"{place.image} lives in {name} there, and kustomize looks for this name in its resources"
-            problems.append(source.problem(place.parts["name"].scalar.start, message, f"Add `newName: {name}`."))
+            hint = f"Write `{place.written.name}={name}`." if place.is_whole else f"Add `newName: {name}`."
+            problems.append(source.problem(place.parts["name"].scalar.start, message, hint))
             continue
         if place.is_moved and name != place.written.name:
             message = f"{place.image} lives in {name} there, and global.imageRegistry may say otherwise"
@@ -119,7 +120,7 @@ def _values(place: Place, name: str, wanted: Runs, form: Form) -> dict[Slot, str
     takes = place.parts.keys()
     if place.is_whole:
         tag = _tag(wanted) if form != "digest" else ""
-        return {"name": str(Written(name, tag, wanted.digest if form != "tag" else ""))}
+        return {"name": place.prefix + str(Written(name, tag, wanted.digest if form != "tag" else ""))}
     values = _name(place, name)
     if "digest" in takes:
         values["digest"] = wanted.digest if form != "tag" or "tag" not in takes else ""
@@ -156,7 +157,7 @@ def _name(place: Place, name: str) -> dict[Slot, str]:
 
 def _shown(place: Place, name: str, values: Mapping[Slot, str]) -> str:
     if place.is_whole:
-        return values["name"]
+        return values["name"].removeprefix(place.prefix)
     tag, _, digest = values.get("tag", "").partition("@")
     return str(Written(name, tag, values.get("digest") or digest))
 

@@ -2,6 +2,7 @@
 
 * ``image: NAME[:TAG][@DIGEST]`` at any depth: compose files, containers of every kind in Kubernetes, Helm values;
 * ``name``, ``newName``, ``newTag`` and ``digest`` in a list ``images``: kustomize, and what carries its fields;
+* ``[NAME=]REFERENCE`` in a list ``images`` below ``kustomize``, as Argo CD hands it to ``kustomize edit set image``;
 * ``repository`` beside ``registry``, ``tag`` and ``digest`` (or ``sha``) at any depth: Helm values; with
   ``global.imageRegistry`` above them, where charts that know it take their images from.
 """
@@ -40,7 +41,9 @@ _HELM: tuple[tuple[Slot, tuple[str, ...]], ...] = (
 )
 _KUSTOMIZE: tuple[tuple[Slot, str], ...] = (("name", "newName"), ("tag", "newTag"), ("digest", "digest"))
 _KEYS = frozenset(
-    {"global", "image", "images", "name", "reference", "newName", "newTag"}.union(*(keys for _, keys in _HELM))
+    {"global", "image", "images", "kustomize", "name", "reference", "newName", "newTag"}.union(
+        *(keys for _, keys in _HELM)
+    )
 )
 _LONGEST = 4096
 """Characters of a reference. Names have 255 at most, tags 128, digests 135; the rest is for placeholders."""
@@ -86,8 +89,9 @@ class Part(Struct, frozen=True):
 class Place(Struct, frozen=True):
     """One reference: the image that it means, what it says now, and the scalars that say so.
 
-    ``is_whole``: ``name`` holds tag and digest too. ``is_name_fixed``: others look for the name, so it has to stay;
-    ``is_moved``: so it has to, since ``global.imageRegistry`` says where it is. ``offset`` is where it stands.
+    ``is_whole``: ``name`` holds tag and digest too, behind ``prefix``. ``is_name_fixed``: others look for the name, so
+    it has to stay; ``is_moved``: so it has to, since ``global.imageRegistry`` says where it is. ``offset`` is where it
+    stands.
     """
 
     image: str
@@ -97,6 +101,7 @@ class Place(Struct, frozen=True):
     is_whole: bool = False
     is_name_fixed: bool = False
     is_moved: bool = False
+    prefix: str = ""
 
 
 class Scan(Struct, frozen=True):
@@ -132,6 +137,8 @@ class _Finder:
         """The ids of entries of kustomize's ``images``."""
         self._under_image: set[int] = set()
         """The ids of mappings that are the value of a key ``image``."""
+        self._under_kustomize: set[int] = set()
+        """The ids of mappings that are the value of a key ``kustomize``."""
         self._registries: dict[int, str] = {}
         """What ``global.imageRegistry`` says, by the ids of the mappings for which it does."""
         self._wholes: set[int] = set()
@@ -157,6 +164,8 @@ class _Finder:
         for entry in images.items if isinstance(images, Items) else ():
             if isinstance(entry, Pairs) and {"newName", "newTag", "digest"} & self._values(entry).keys():
                 self._entries.add(id(entry))
+            elif id(mapping) in self._under_kustomize:
+                self._look_at_override(entry)
         if id(mapping) in self._entries:
             self._look_at_entry(mapping, values)
             return
@@ -164,6 +173,8 @@ class _Finder:
         for key, value in mapping.pairs:  # as written, not as merged: each is looked at where it stands
             if key_text(key) == "image" and isinstance(value, Pairs):
                 self._under_image.add(id(value))
+            if key_text(key) == "kustomize" and isinstance(value, Pairs):
+                self._under_kustomize.add(id(value))
             if (key_text(key) == "image" and value is not taken) or (
                 key_text(key) == "reference" and id(mapping) in self._under_image
             ):
@@ -182,6 +193,22 @@ class _Finder:
             part = Part(scalar, self._keys[id(node)])
             self._wholes.add(id(scalar))
             self._add(Place(image, written, {"name": part}, scalar.start, is_whole=True))
+
+    def _look_at_override(self, node: Node) -> None:
+        """``[NAME=]REFERENCE``: without a NAME, the reference's own is what kustomize looks for."""
+        scalar = self._scalar(node)
+        if scalar is None:
+            return
+        name, equals, reference = scalar.value.rpartition("=")
+        written = read(reference.strip())
+        image = self._whose(node, written.name)
+        if image is not None and self._is_sound(node) and self._is_valid(node, written):
+            parts: Mapping[Slot, Part] = {"name": Part(scalar, scalar)}
+            self._add(
+                Place(
+                    image, written, parts, scalar.start, is_whole=True, is_name_fixed=not equals, prefix=name + equals
+                )
+            )
 
     def _look_at_entry(self, entry: Pairs, values: Mapping[str, Node]) -> None:
         """One entry of kustomize's ``images``."""
