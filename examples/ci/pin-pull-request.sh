@@ -8,6 +8,16 @@ set -eu
 environment=${1:?"usage: pin-pull-request.sh ENV FILE…"}
 shift
 base=$(git branch --show-current)
+if [ -z "$base" ]; then
+  echo "error: no branch is checked out, so no pull request can be for one (actions/checkout takes \`ref: main\`)" >&2
+  exit 2
+fi
+for file in "$@"; do
+  git diff --quiet HEAD -- "$file" || {
+    echo "error: $file has changes that are not committed, and they would go along" >&2
+    exit 2
+  }
+done
 branch=tagflow/pin-$environment
 told=$(mktemp)
 trap 'rm -f "$told"' EXIT
@@ -20,6 +30,7 @@ if [ -z "$message" ]; then
 fi
 
 git switch --quiet --force-create "$branch"
+git add -- "$@"
 printf '%s\n' "$message" | git commit --quiet --file=- -- "$@"
 git push --quiet --force origin "$branch"
 git switch --quiet "$base"

@@ -100,10 +100,41 @@ def test_a_pull_request_is_opened_then_renewed_then_not_needed(desk: Desk) -> No
 
 def test_what_pin_refuses_opens_nothing(desk: Desk) -> None:
     (desk.path / "compose.yaml").write_text("image: frontend:$TAG\n")
+    git(desk.path, "commit", "--quiet", "--all", "--message=A placeholder")
     done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
     assert done.returncode == 2
     assert "compose.yaml:1:8" in done.stderr
     assert not (desk.path / "gh.log").exists()
+
+
+def test_without_a_branch_nothing_is_pinned(desk: Desk) -> None:
+    """As in a workflow for a Git tag: no pull request could say which branch it is for."""
+    git(desk.path, "switch", "--quiet", "--detach")
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert done.returncode == 2
+    assert "no branch is checked out" in done.stderr
+    assert (desk.path / "compose.yaml").read_text() == COMPOSE
+    assert git(desk.path, "branch", "--list", "tagflow/*", "--all") == ""
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_what_somebody_changed_in_a_file_does_not_go_along(desk: Desk, staged: bool) -> None:
+    (desk.path / "compose.yaml").write_text(COMPOSE + "# mine\n")
+    if staged:
+        git(desk.path, "add", "compose.yaml")
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert done.returncode == 2
+    assert "compose.yaml has changes that are not committed" in done.stderr
+    assert (desk.path / "compose.yaml").read_text() == COMPOSE + "# mine\n"
+    assert git(desk.path, "branch", "--list", "tagflow/*", "--all") == ""
+
+
+def test_a_file_that_git_does_not_know_yet_goes_along(desk: Desk) -> None:
+    (desk.path / "new.yaml").write_text(COMPOSE)
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml", "new.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "v1.0@sha256:" in git(desk.path, "show", "tagflow/pin-prod:new.yaml")
+    assert git(desk.path, "branch", "--show-current") == "main\n"
 
 
 def test_cron_says_nothing_where_all_is_well(desk: Desk) -> None:
