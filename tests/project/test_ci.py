@@ -303,6 +303,21 @@ def test_no_value_of_a_variable_becomes_an_option(desk: Desk) -> None:
     assert played(desk) == ["promote", "v 1", "--to", "dev", "--reason", hostile]
 
 
+def test_builds_for_other_platforms_can_run_what_is_in_them() -> None:
+    """What RUN starts in an image for arm64 needs an emulator on a machine of another kind."""
+    steps = workflow((CI / "github-actions.yml").read_text())["jobs"]["build"]["steps"]
+    used = [step.get("uses", "").partition("@")[0] for step in steps]
+    assert used.index("docker/setup-qemu-action") < used.index("docker/setup-buildx-action")
+    script = "\n".join(yaml.safe_load((CI / "gitlab-ci.yml").read_text())["build"]["script"])
+    assert 0 < script.find("binfmt --install arm64") < script.find("buildx build")
+
+
+def test_the_builder_of_gitlab_has_a_context() -> None:
+    """Variables say how the daemon of dind is reached by TLS: of them buildx makes no builder, of a context it does."""
+    script = "\n".join(yaml.safe_load((CI / "gitlab-ci.yml").read_text())["build"]["script"])
+    assert re.search(r"docker context create (\w+)\n(?:.*\n)*docker buildx create --use \1\n", script)
+
+
 def test_the_steps_of_jenkins(desk: Desk) -> None:
     text = (CI / "Jenkinsfile").read_text()
     steps = [step for step in re.findall(r"sh '(.*?)'$", text, re.M) if "pip install" not in step]
