@@ -82,6 +82,27 @@ def test_rollback_and_apply(desk: Desk, files: dict[str, str]) -> None:
     assert f"oci:{desk.path}/registry/frontend:v1.0-prod" in read_outputs(Path(files["GITHUB_OUTPUT"]))["tags"]
 
 
+def test_a_version_beside_what_runs_has_its_own_digest(desk: Desk, files: dict[str, str]) -> None:
+    """v1.0.1 enters beside v1.1.0, which goes on running: `prod` and `latest` are not what was promoted."""
+    policy = (desk.path / "promotion.yaml").read_text()
+    policy = policy.replace("test: {}", "test: {lines: minor}")
+    desk.write(policy.replace("floating: [latest]", "lines: minor, floating: [latest, minor]"))
+    for version in ("v1.0.0", "v1.1.0"):
+        desk.through(version, "dev", "test", "prod")
+    desk.through("v1.0.1", "dev", "test")
+    for _ in ("done", "nothing to do"):
+        assert desk.quickly("promote", "frontend=v1.0.1", "--to", "prod", **files).status == 0
+        assert desk.tag("frontend", "prod") == desk.tag("frontend", "v1.1.0")
+        outputs = read_outputs(Path(files["GITHUB_OUTPUT"]))
+        digest = desk.tag("frontend", "v1.0.1")
+        assert (outputs["version"], outputs["digest"]) == ("v1.0.1", digest)
+        tags = [line.rpartition(":")[2] for line in outputs["tags"].splitlines()]
+        assert tags == ["v1.0.1", "v1.0.1-prod", "v1.0"]
+        assert f"<code>{digest}</code>" in Path(files["GITHUB_STEP_SUMMARY"]).read_text()
+        for path in files.values():
+            Path(path).unlink()
+
+
 def test_a_dry_run_has_no_outputs(desk: Desk, files: dict[str, str]) -> None:
     desk.build("v1.0")
     assert desk.quickly("promote", "v1.0", "--to", "dev", "--dry-run", **files).status == 0

@@ -45,13 +45,16 @@ def outputs(plan: Plan) -> str:
     """``version``, ``digest`` and ``tags`` as GITHUB_OUTPUT takes them.
 
     Versions that differ stand one a line as ``NAME=VERSION``, the digests of several images as ``NAME=DIGEST``: two may
-    be of the same bytes. ``tags`` are whole references, one a line. Each value stands between delimiters that nobody
-    could have foreseen.
+    be of the same bytes. ``tags`` are whole references, one a line, of what stands at these digests. Each value stands
+    between delimiters that nobody could have foreseen.
     """
     versions = {image: _version(plan, image) for image in _images(plan)}
-    digests = {move.image: move.after or "" for move in plan.moves if move.kind == "environment"}
-    digests |= {step.image: step.subject for step in plan.steps if step.subject and step.image in digests}
-    tags = [f"{move.repository}:{move.tag}" for move in plan.moves if move.after and move.kind not in _HIDDEN]
+    digests = {image: _digest(plan, image) for image in _images(plan)}
+    tags = [
+        f"{move.repository}:{move.tag}"
+        for move in plan.moves
+        if move.after == digests[move.image] and move.kind not in _HIDDEN
+    ]
     version = _listed(versions, together=len(set(versions.values())) == 1)
     digest = _listed(digests, together=len(digests) == 1)
     return _output("version", version) + _output("digest", digest) + _output("tags", "\n".join(tags))
@@ -105,9 +108,7 @@ def _table(plan: Plan) -> list[str]:
 
 def _row(plan: Plan, image: str) -> str:
     moves = [move for move in plan.moves if move.image == image]
-    beside = next((step.subject for step in plan.steps if step.image == image), None)
-    digest = beside or next((move.after for move in moves if move.kind == "environment" and move.after), None)
-    return f"| {_code(image)} | {_way(plan, image)} | {_code(digest)} | {' '.join(map(_tag, moves))} |"
+    return f"| {_code(image)} | {_way(plan, image)} | {_code(_digest(plan, image))} | {' '.join(map(_tag, moves))} |"
 
 
 def _way(plan: Plan, image: str) -> str:
@@ -143,6 +144,19 @@ def _version(plan: Plan, image: str) -> str:
     step = next((step.version for step in plan.steps if step.image == image), None)
     tags = (move.tag for move in plan.moves if move.image == image and move.kind == "version")
     return step or next(tags, "")
+
+
+def _digest(plan: Plan, image: str) -> str:
+    """The digest of that version: what a step brings beside what runs, else where the version's tag stands, for the
+    environment may go on with another; a rollback moves the environment's alone."""
+    beside = (step.subject for step in plan.steps if step.image == image and step.subject)
+    tags = (
+        move.after
+        for kind in ("version", "environment")
+        for move in plan.moves
+        if move.image == image and move.kind == kind and move.after
+    )
+    return next(beside, "") or next(tags, "")
 
 
 def _listed(values: Mapping[str, str], *, together: bool) -> str:
