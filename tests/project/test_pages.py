@@ -120,6 +120,14 @@ def test_tagflow_is_never_installed_by_its_name_alone() -> None:
     assert {path: found for path, found in sources.items() if found} == {}
 
 
+def test_every_variable_is_told_of() -> None:
+    quoted = re.compile(r"\"((?:TAGFLOW|GITHUB|GITLAB)_[A-Z_]+[A-Z]|NO_COLOR|FORCE_COLOR|XDG_CACHE_HOME)\"")
+    known = {name for path in (ROOT / "src").rglob("*.py") for name in quoted.findall(path.read_text())}
+    told = " ".join(page.read_text() for page in PAGES if page.name != "CHANGELOG.md")
+    assert len(known) > 10
+    assert {name for name in known if name not in told} == set()
+
+
 def test_pictures_load_nothing() -> None:
     for picture in (ROOT / "docs" / "pictures").glob("*.svg"):
         text = picture.read_text()
