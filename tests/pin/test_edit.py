@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+
 import pytest
 import yaml
 
-from tagflow.pin.edit import FORMS, Form
-from tests.pin.shop import DIGEST, OLD, pinned
+from tagflow.pin.edit import FORMS, Form, unified_diff
+from tests.pin.shop import DIGEST, NEW, OLD, pinned
 
 FORMED: dict[Form, dict[str, str]] = {
     "tag@digest": {
@@ -108,3 +110,27 @@ def test_a_name_in_parts(before: str, after: str) -> None:
     assert change.line == 3 - (0 if "registry:" in before else 1)
     assert change.after.startswith("registry.example.com:5000/x/shop/")
     assert pinned(once.text, environment="far", form="tag").changes == ()
+
+
+SERVICE = "- name: x\n  enabled: true\n  port: 80\n"
+
+
+def test_a_diff_has_no_line_that_stays() -> None:
+    """Of lines that a file has many times, as manifests have, difflib shows hundreds as removed and added again."""
+    done = pinned(f"{SERVICE * 100}- image: acme/web:v1.0\n{SERVICE * 100}")
+    lines = unified_diff("x", done).splitlines()
+    assert [line for line in lines[2:] if line[0] in "-+"] == ["-- image: acme/web:v1.0", f"+- image: acme/web:{NEW}"]
+    assert lines[2] == "@@ -298,7 +298,7 @@"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("between", range(10))
+def test_a_diff_is_as_difflib_writes_it(between: int, end: str) -> None:
+    """Where no line is there twice."""
+    kept = "".join(f"k{number}: x{end or chr(10)}" for number in range(between))
+    done = pinned(f"a: {{image: acme/web:v1}}{end or chr(10)}{kept}b: {{image: acme/job:v1}}{end}")
+    before, after = (text.splitlines(keepends=True) for text in (done.source.text, done.text))
+    wanted = difflib.unified_diff(before, after, "a/x", "b/x")
+    assert unified_diff("x", done).replace("\n\\ No newline at end of file", "") == "".join(
+        line if line.endswith("\n") else f"{line}\n" for line in wanted
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Any, Literal
 
 import yaml
@@ -257,7 +256,35 @@ def unified_diff(name: str, pinned: Pinned) -> str:
     old, new = (_quoted(f"{side}/{name}") for side in "ab")
     # A name with a blank ends where a tab begins, as GNU diff and git write it.
     ends = "\t" if " " in name and not old.startswith('"') else ""
-    return "".join(_ended(difflib.unified_diff(before, after, f"{old}{ends}", f"{new}{ends}")))
+    hunks = list(_hunks(before, after))
+    return "".join(_ended([f"--- {old}{ends}\n", f"+++ {new}{ends}\n", *hunks])) if hunks else ""
+
+
+_CONTEXT = 3
+"""Lines that stay, shown before and behind those that do not."""
+
+
+def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """What differs. No edit adds or takes away a line, so that each has its like where it is: nothing is searched, and
+    no line that is there many times is taken for another."""
+    groups: list[list[int]] = []
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old != new and groups and number - groups[-1][-1] <= 2 * _CONTEXT + 1:
+            groups[-1].append(number)
+        elif old != new:
+            groups.append([number])
+    for group in groups:
+        begin, end = max(0, group[0] - _CONTEXT), min(len(before), group[-1] + 1 + _CONTEXT)
+        span = f"{begin + 1},{end - begin}" if end - begin > 1 else str(begin + 1)
+        yield f"@@ -{span} +{span} @@\n"
+        for stays, numbers in groupby(range(begin, end), lambda number: before[number] == after[number]):
+            found = list(numbers)
+            run = slice(found[0], found[-1] + 1)
+            if stays:
+                yield from (f" {line}" for line in before[run])
+            else:
+                yield from (f"-{line}" for line in before[run])
+                yield from (f"+{line}" for line in after[run])
 
 
 def _quoted(name: str) -> str:
