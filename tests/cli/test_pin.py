@@ -213,6 +213,13 @@ def test_no_commit_is_advised_where_there_is_no_work_tree(pinned: Desk) -> None:
     assert "Next" not in done.out
 
 
+def test_what_is_named_where_pin_does_not_look_is_not_said_to_be_absent(pinned: Desk) -> None:
+    (pinned.path / "workflow.yaml").write_text("jobs: {a: {container: frontend:v0.9}}\n")
+    done = pinned.quickly("pin", "prod", "workflow.yaml", "--check")
+    told = "Nothing to pin: where pin looks, no file names an image of the policy (1 file; docs/pin.md says where).\n"
+    assert (done.status, done.out) == (0, told)
+
+
 def test_wrong_input(pinned: Desk) -> None:
     for arguments, code, status in [
         (("pin", "prod"), "usage.invalid", 2),

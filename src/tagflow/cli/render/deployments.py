@@ -44,7 +44,8 @@ def pinned(it: Pinning, *, diff: bool) -> str:
 def _summary(it: Pinning, fancy: bool) -> list[str]:
     references = sum(file.references for file in it.files)
     if not references:
-        return [f"No file names an image of the policy: nothing to pin ({_count(len(it.files), 'file')})."]
+        looked = f"{_count(len(it.files), 'file')}; docs/pin.md says where"
+        return [f"Nothing to pin: where pin looks, no file names an image of the policy ({looked})."]
     changes = sum(len(file.changes) for file in it.files)
     if not changes:
         count = "1 reference says" if references == 1 else f"{references} references say"
