@@ -260,6 +260,20 @@ class TestPlacesOfOptions:
         assert "has an empty value" in done.err
 
     @pytest.mark.parametrize(
+        ("line", "code"),
+        [("pin dev odd", "pin.unsupported"), ("apply odd", "plan.invalid"), ("approve odd", "plan.invalid"),
+         ("verify --expect odd", "receipt.invalid")],
+    )  # fmt: skip
+    def test_what_cannot_be_read_is_told_by_who_reads_it(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str, code: str
+    ) -> None:
+        """With the code that the page has for it, and all files at once: not as a wrong use of the first. (Simulated:
+        the user of the tests may read everything.)"""
+        (desk.path / "odd").write_text("{")
+        monkeypatch.setattr(os, "access", lambda *_arguments, **_options: False)
+        assert desk.json(*shlex.split(line))["error"]["code"] == code
+
+    @pytest.mark.parametrize(
         "line",
         ["promote v1.0 --to dev --save-plan -", "promote v1.0 --to dev --receipt -", "apply -", "approve -",
          "approve plan.json --out -", "apply plan.json --approval -", "verify --expect -", "pin dev -"],

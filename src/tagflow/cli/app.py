@@ -77,7 +77,14 @@ def _show_help(context: Any, _option: Any, asked: bool) -> None:
 
 
 class _Command(_Helpful, TyperCommand):
-    """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``, and takes one value once."""
+    """Writes ``rollback ENV`` where Typer would write ``rollback {ENV}``, and takes one value once. Whether a file
+    can be read, who reads it says, of all files and by its own code."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for it in self.params:
+            if hasattr(it.type, "readable"):
+                it.type.readable = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words behind the command.
