@@ -233,6 +233,27 @@ class TestDamage:
         manifest = images.image(again, tag="v1.0")
         assert again.resolve("v1.0") == manifest.digest
 
+    @pytest.mark.parametrize("name", ["index.json", "oci-layout"])
+    @pytest.mark.parametrize("part", [0, 9])
+    def test_that_is_a_file_half_written_in_place_passes(
+        self, store: LayoutStore, directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: int
+    ) -> None:
+        """As skopeo and crane write: the file is cut to nothing first."""
+        manifest = images.image(store, tag="v1.0")
+        path = directory / name
+        whole, pauses = path.read_bytes(), list[float]()
+
+        def another_goes_on(seconds: float) -> None:
+            pauses.append(seconds)
+            path.write_bytes(whole)
+
+        monkeypatch.setattr("tagflow.stores.layout.files.time.sleep", another_goes_on)
+        path.write_bytes(whole[:part])
+        assert LayoutStore(store.repository).resolve("v1.0") == manifest.digest
+        path.write_bytes(whole[:part])
+        LayoutStore(store.repository).put(manifest, "v1.1")
+        assert len(pauses) == 2
+
     @pytest.mark.parametrize("marker", [b'{"imageLayoutVersion":"2.0.0"}', b"{}", b"7"])
     def test_unknown_version(self, store: LayoutStore, directory: Path, marker: bytes) -> None:
         images.image(store, tag="v1.0")

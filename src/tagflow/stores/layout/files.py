@@ -99,6 +99,8 @@ _LIMIT = 256 * 1024 * 1024
 """Bytes of a file that is read in one piece."""
 _SETTLED_NS = 50_000_000
 """A file that changed later than this before it was looked at may change again within the same time stamp."""
+_PAUSES = (0.01, 0.04, 0.15, 0.3)
+"""Seconds before what looks damaged is read once more."""
 
 _Stamp = tuple[int, int, int]
 
@@ -120,7 +122,7 @@ class LayoutFiles:
         self._root = root
         self._marker_file = directory / "oci-layout"
         self._seen: _Seen | None = None
-        self._is_swept = False
+        self._is_swept = self._is_damaged = False
 
     def index(self) -> LayoutIndex:
         """What is listed now; read again only where the file may have changed. Empty where there is no layout.
@@ -220,6 +222,19 @@ class LayoutFiles:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     def _read_index(self, stamp: _Stamp | None = None) -> LayoutIndex:
+        """What is listed. skopeo and crane write their files in place: what looks damaged may be half written, and is
+        read again for half a second, once in a run."""
+        for pause in () if self._is_damaged else _PAUSES:
+            try:
+                return self._read_as_it_is(stamp)
+            except StoreError as error:
+                if error.code != "layout.corrupt":
+                    raise
+            time.sleep(pause)
+        self._is_damaged = True
+        return self._read_as_it_is(stamp)
+
+    def _read_as_it_is(self, stamp: _Stamp | None) -> LayoutIndex:
         check_inside(self.directory, self._root)
         where = str(self.index_file)
         marker, content = _content(self._marker_file), _content(self.index_file)
