@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,33 @@ class TestKilled:
             assert writer.returncode == 0
         tags = LayoutStore(Repository(f"oci:{tmp_path}", "app")).tags()
         assert tags == sorted(f"{name}-{number}" for name in "ab" for number in range(12))
+
+
+class TestAnotherTool:
+    def test_that_loses_a_record_does_not_make_a_move_without_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """skopeo reads index.json as it begins to copy into a layout, and writes it whole as it ends."""
+        desk = Desk(tmp_path)
+        desk.write(POLICY)
+        desk.through("v1.0", "dev")
+        desk.build("v1.1")
+        index = tmp_path / "registry/frontend/index.json"
+        theirs, moving = index.read_bytes(), LayoutStore.move
+
+        def copied(store: LayoutStore, tag: str, *rest: Any, **more: Any) -> None:
+            if tag == "dev" and store.repository.path == "frontend":
+                index.write_bytes(theirs)
+            moving(store, tag, *rest, **more)
+
+        before = [desk.tag(name, "dev") for name in ("frontend", "back_end")]
+        with monkeypatch.context() as patched:
+            patched.setattr(LayoutStore, "move", copied)
+            done = desk.quickly("promote", "v1.1", "--to", "dev")
+        assert (done.status, "_tagflow.dev.000002" in done.err) == (5, True), done.err
+        assert [desk.tag(name, "dev") for name in ("frontend", "back_end")] == before
+        assert desk.quickly("verify").status == 0
+        assert desk.quickly("promote", "v1.1", "--to", "dev").status == 0
 
 
 class TestDamaged:

@@ -153,15 +153,18 @@ class Commit:
 
     def allow(self, move: Move, tags: Collection[str] | None) -> None:
         """Right before a PUT: none is sent later than the fence after the look that it relies on. In a layout, where
-        the tags are those under its lock, none is sent over a record that this run has not seen."""
+        the tags are those under its lock, none is sent over a record that this run has not seen, nor without its own.
+
+        :raises Conflict: ``tag.moved`` where another tool, which knows no lock, has written that away.
+        """
         image = move.image
         self._run.refuse_late(self._run.looked_at.get(image, 0.0))
-        if (
-            tags is not None
-            and self._run.is_exact(image)
-            and self._run.lookout.is_news(self._run.announced[image], tags)
-        ):
-            raise LookedTooLongAgo
+        if tags is not None and self._run.is_exact(image):
+            lost = self._run.lookout.lost_of(self._run.announced[image], tags)
+            if lost:
+                raise endings.written_over(self._run, image, lost)
+            if self._run.lookout.is_news(self._run.announced[image], tags):
+                raise LookedTooLongAgo
         self._sent.add(image)
 
 

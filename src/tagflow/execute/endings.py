@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tagflow.decide.election import Outcome, Verdict
 from tagflow.domain.history import Entry
+from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.plan import Step
 from tagflow.errors import (
     Conflict,
@@ -90,6 +93,16 @@ def interrupted(run: Underway) -> Interrupted:
 def _ways_out(run: Underway, cause: TagflowError | None) -> str:
     begun = bool(run.written or run.ledger.changed or run.plan.resumes)
     return ways_out(run.context, run.plan, run.ledger, cause, begun=begun, aborted=run.aborted, stays=run.stays)
+
+
+def written_over(run: Underway, image: str, lost: Sequence[RecordTag]) -> TagflowError:
+    """Another tool wrote a layout back to what it was before this run announced itself."""
+    told = ", ".join(map(str, lost))
+    return Conflict(
+        "tag.moved",
+        f"{run.repository(image)}: another tool wrote the layout meanwhile, without {told}, the record of this release",
+        hint="Let nothing else write there meanwhile. Look at `tagflow status`, then run the command again.",
+    )
 
 
 def too_late(run: Underway, image: str) -> Unanswered:

@@ -158,6 +158,12 @@ class Lookout:
         listed = record_tags(tags).get(target.environment.name, frozenset())
         return not listed <= self._known_of(announced)
 
+    @staticmethod
+    def lost_of(announced: Announced, tags: Collection[str]) -> list[RecordTag]:
+        """The records of this run that a list of tags, which lacks nothing, does not have."""
+        listed = record_tags(tags).get(announced.prospect.seen.target.environment.name, frozenset())
+        return [entry.tag for entry in announced.mine if entry.tag not in listed]
+
     def _known_of(self, announced: Announced) -> frozenset[RecordTag]:
         seen = announced.prospect.seen
         own = {entry.tag for entry in announced.mine}
