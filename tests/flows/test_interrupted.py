@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
-from itertools import combinations
+from itertools import combinations, count
 from threading import Event, Thread, current_thread
 from typing import Any
 
@@ -980,6 +980,47 @@ class TestCtrlC:
         with world.hooked(before=interrupt), fails("run.interrupted", 130) as caught:
             world.promote("v1.1.0", to="prod")
         assert "no environment or floating tag differs" in caught[0].message
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    @pytest.mark.parametrize(("verb", "died"), [("promote", 0), ("rollback", 0), ("abandon", 6), ("abandon", 8)])
+    def test_no_hint_takes_back_what_ran_before(self, verb: str, died: int, when: str) -> None:
+        """Not before it is known that the history tells of the release, nor when it is abandoned already. What is
+        abandoned ``died`` at that write: before any tag had moved, or after the first."""
+        first = World()
+        for version in ("v0.9.0", "v1.0.0"):
+            first.through(version, "dev", "test", "prod")
+        first.through("v1.1.0", "dev", "test")
+        if verb == "rollback":
+            first.promote("v1.1.0", to="prod")
+        elif verb == "abandon":
+            assert first.crash(lambda: first.promote("v1.1.0", to="prod"), died)
+        goes_back_to = dict.fromkeys(IMAGES, "v0.9.0" if verb == "rollback" else "v1.0.0")
+        for number in count(1):
+            world, calls = first.copy(), count(1)
+
+            def interrupt(*_: object) -> None:
+                if next(calls) == number:  # noqa: B023
+                    raise KeyboardInterrupt
+
+            try:
+                with world.hooked(**{when: interrupt}):
+                    if verb == "promote":
+                        world.promote("v1.1.0", to="prod")
+                    else:
+                        world.rollback("prod", *(["v0.9.0"] if verb == "rollback" else []))
+            except Interrupted as error:
+                hint = error.hint
+            except KeyboardInterrupt:
+                continue  # nothing was begun
+            else:
+                break
+            if "`tagflow rollback prod`" in hint:
+                world.rollback("prod")
+                assert world.runs("prod") == goes_back_to, (number, hint)
+            elif "prod --repair`" in hint and verb != "promote":
+                repair(world.context(), ["prod"])
+                assert world.runs("prod") == goes_back_to, (number, hint)
+        assert number > 10
 
     def test_a_tag_that_is_being_removed_may_be_at_no_digest(self) -> None:
         world = World()

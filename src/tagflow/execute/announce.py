@@ -39,6 +39,7 @@ def _write(run: Underway, step: Step, composed: Sequence[Written]) -> None:
 
     run.written.add(step.image)
     run.writer.write_all(step, run.decision.prospects[step.image], composed, anew)
+    run.is_known = True
 
 
 def _entries(composed: Sequence[Written]) -> tuple[Entry, ...]:

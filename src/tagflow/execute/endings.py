@@ -91,7 +91,7 @@ def interrupted(run: Underway) -> Interrupted:
 
 
 def _ways_out(run: Underway, cause: TagflowError | None) -> str:
-    begun = bool(run.written or run.ledger.changed or run.plan.resumes)
+    begun = bool((run.written and run.is_known) or run.ledger.changed or run.plan.resumes)
     return ways_out(run.context, run.plan, run.ledger, cause, begun=begun, aborted=run.aborted, stays=run.stays)
 
 

@@ -164,8 +164,9 @@ def ways_out(
     aborted: bool,
     stays: Collection[str],
 ) -> str:
-    """What to do about a run that did not come to its end. ``begun``: records or names were written; ``aborted``: it
-    has announced that it goes back; ``stays``: images that could not, for their tag is new and cannot be removed."""
+    """What to do about a run that did not come to its end. ``begun``: the history tells of it for sure, or names were
+    moved: else a rollback would take back what ran before; ``aborted``: it has announced that it goes back; ``stays``:
+    images that could not, for their tag is new and cannot be removed."""
     environment, steps = plan.request.environment, plan.steps
     left = [move for move in (*ledger.changed, *ledger.doubtful) if move.image not in stays]
     back = f"`tagflow rollback {environment}` finishes it."
@@ -184,7 +185,10 @@ def ways_out(
     due = {move.image for move in plan.moves if move.kind == "environment" and move.action != "keep"}
     if steps and moved and moved >= due:
         return f"It is complete but for floating tags: `tagflow verify {environment} --repair` puts them right."
-    if steps and steps[0].action in ("rollback", "abort"):
+    if steps and steps[0].action == "abort":
+        # Where no tag had moved, it is over once it is written down: the same command takes back what ran before.
+        return back if due else f"Look at `tagflow status {environment}`: what is left to do stands there."
+    if steps and steps[0].action == "rollback" and begun:
         return back
     if not begun or (steps and all(step.action == "admit" for step in steps)):
         return "Run the same command again."

@@ -58,6 +58,8 @@ class Underway:
         self.announced: dict[str, Announced] = {}
         self.written: set[str] = set()
         """Images whose announcement was begun to be written, and is for this run to take back."""
+        self.is_known = False
+        """Whether the history tells of this release for sure: what was begun to be written may not have arrived."""
         self.manifests: dict[tuple[str, Digest], Manifest] = {}
         self.created: list[Move] = []
         """Tags that never move and that are still to be read back."""
