@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from tagflow.cli.session import _Signals
+from tagflow.cli.session import _overdue, _Signals
 from tagflow.domain.reference import Repository
-from tagflow.errors import StoreError
+from tagflow.errors import Interrupted, StoreError
 from tagflow.stores import files
 from tagflow.stores.layout.store import LayoutStore
 from tagflow.stores.registry.http.pace import Settings
@@ -233,6 +233,12 @@ class TestTheTotalTimeLimit:
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = Running(tmp_path, "promote", "v1.0", "--to", "dev", "--timeout", "1s", "-o", "json").end()
         assert (done.status, done.document["error"]["code"]) == (6, "run.timeout")
+
+    def test_leaves_the_ways_out(self) -> None:
+        """More time for an abandonment that is written down already would take back what ran before."""
+        hint = "Look at `tagflow status prod`: what is left to do stands there."
+        error = _overdue(Interrupted("run.interrupted", "interrupted: nothing differs", hint=hint))
+        assert (error.code, error.hint.splitlines()[0]) == ("run.timeout", hint)
 
     def test_ends_a_credential_helper_that_hangs(self, tmp_path: Path, htpasswd_registry: RegistryServer) -> None:
         helper = tmp_path / "docker-credential-slow"

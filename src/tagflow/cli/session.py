@@ -120,7 +120,10 @@ def _overdue(interrupted: Interrupted | None) -> TagflowError:
         hint, details = interrupted.hint, interrupted.details
         error = PartlyApplied("release.partly_applied", message, hint=hint, details=details)
     else:
-        error = StoreError("run.timeout", message, hint="Allow more time with --timeout.")
+        more = "Allow more time with --timeout."
+        if interrupted and interrupted.hint:  # what was begun may have other ways on than the same once more
+            more = f"{interrupted.hint}\nWhere it is run again, allow more time with --timeout."
+        error = StoreError("run.timeout", message, hint=more)
     error.result = interrupted.result if interrupted else None
     return error
 
