@@ -23,8 +23,10 @@ from unittest.mock import patch
 
 import pytest
 
+from tagflow.cli.completion.table import OPTIONS
+from tagflow.cli.hints import put
 from tagflow.domain.reference import Repository
-from tagflow.errors import StoreError
+from tagflow.errors import StoreError, TagflowError
 from tagflow.stores.layout.store import LayoutStore
 from tests import images
 from tests.cli.runner import POLICY, Desk
@@ -789,3 +791,14 @@ def test_where_a_version_is_nowhere_nothing_waits_for_the_others(desk: Desk) -> 
     assert error["hint"] == (
         "Look at `tagflow status backend`; a new build comes in by `tagflow push v9.9 backend=SOURCE`."
     )
+
+
+def test_a_wait_is_named_where_the_command_has_one() -> None:
+    """`apply` and `verify --repair` meet others as well, and wait for nobody."""
+    core = ("Wait for it: the same command with a wait of 5m. If it died: …", "Run it again; a wait does so by itself.")
+    for name, options in OPTIONS.items():
+        has_it = any("--wait" in names for names, *_ in options)
+        for hint in core:
+            error = TagflowError("release.interrupted", "…", hint=hint)
+            put(error, [name], {})
+            assert ("wait of" in error.hint, "a wait" in error.hint, "--wait" in error.hint) == (False, False, has_it)

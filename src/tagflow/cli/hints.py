@@ -30,6 +30,8 @@ _ABOUT_THE_FIRST = frozenset({"push", "rollback", "hold", "history"})
 """Commands whose first word is a version or an environment, that all others are about."""
 _JOINED = _ABOUT_THE_FIRST | {"promote", "status"}
 """Commands that take any number of images."""
+_WAITS = frozenset({"push", "promote", "rollback"})
+"""Commands that wait for another release where they are told to."""
 _GAP = "\2"
 """Where a command stood."""
 
@@ -193,7 +195,8 @@ def put(error: TagflowError, arguments: Sequence[str], environ: Mapping[str, str
     policy = _policy(line, environ)
     error.message = typed(fold(error.message, names(policy)))
     named = _named(line)
-    error.hint = under(named[-1] if named else None, typed(_hint(error, line, policy)))
+    hinted = typed(_hint(error, line, policy), waits=line.command in _WAITS)
+    error.hint = under(named[-1] if named else None, hinted)
 
 
 def _hint(error: TagflowError, line: Line, policy: Policy | None) -> str:

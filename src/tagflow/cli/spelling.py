@@ -17,13 +17,19 @@ TYPED: Mapping[str, str] = {
 }
 """Phrases of messages and hints, and what is typed for them. A test looks whether the core still says each."""
 
+WITHOUT_WAIT: Mapping[str, str] = {
+    "Wait for it: the same command with a wait of 5m": "Wait for it",
+    "; a wait does so by itself": "",
+}
+"""What is said of a wait, for a command that has no such option."""
 
-def typed(text: str) -> str:
-    """A message or a hint with the options of the command line.
+
+def typed(text: str, *, waits: bool = True) -> str:
+    """A message or a hint with the options of the command line. ``waits``: whether the command has one to wait.
 
     >>> typed("Give a reason; it is recorded.")
     'Add --reason TEXT; it is recorded.'
     """
-    for phrase, option in TYPED.items():
+    for phrase, option in (TYPED if waits else {**WITHOUT_WAIT, **TYPED}).items():
         text = text.replace(phrase, option)
     return text
