@@ -11,6 +11,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError, TagflowError, UsageError
 from tagflow.stores.port import OCI_MANIFEST, Manifest
+from tagflow.verbs.apply import apply
 from tagflow.verbs.verify import verify
 from tests import images
 from tests.flows.world import World, fails
@@ -58,6 +59,21 @@ class TestSavedPlans:
         world.apply(plan)
         with world.unchanged(), fails("plan.stale", 5):
             world.apply(plan)
+
+    def test_overtaken_is_made_anew(self, world: World, plan: Path) -> None:
+        """Whatever came first has changed what it expects."""
+        came: list[str] = []
+
+        def meanwhile(operation: str, _repository: Repository, detail: str) -> None:
+            if operation == "put" and detail.startswith("_tagflow.prod.") and not came:
+                came.append(detail)
+                world.promote("frontend=v1.1.0", to="prod")
+
+        with world.hooked(before=meanwhile), fails("release.overtaken", 5) as caught:
+            apply(world.context(), plan)
+        assert "Make a new plan" in caught[0].hint
+        with world.unchanged(), fails("plan.stale", 5):
+            apply(world.context(), plan)
 
     def test_begun_and_not_finished_is_finished(self, world: World, plan: Path) -> None:
         assert world.crash(lambda: world.apply(plan), 5)

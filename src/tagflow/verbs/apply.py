@@ -10,7 +10,7 @@ from tagflow.domain.history import Entry
 from tagflow.domain.plan import Outcome
 from tagflow.domain.snapshot import Target, target_of
 from tagflow.domain.standing import Interrupted
-from tagflow.errors import Conflict, ReleaseInterrupted, StoreError, TagflowError, UsageError
+from tagflow.errors import Conflict, Overtaken, ReleaseInterrupted, StoreError, TagflowError, UsageError
 from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import Proposal, SavedPlan, read_plan
 from tagflow.verbs.promote import propose_promote
@@ -26,7 +26,11 @@ def apply(context: Context, path: Path, options: Options | None = None) -> Outco
 
     :raises TagflowError: ``plan.stale`` where anything is not as it expects; every other reason why not.
     """
-    return conclude(context, lambda: propose_apply(context, path), options or Options())
+    try:
+        return conclude(context, lambda: propose_apply(context, path), options or Options())
+    except Overtaken as error:  # whatever came first, the plan is stale now
+        error.hint = f"Look at `tagflow status`. {_ANEW}"
+        raise
 
 
 def propose_apply(context: Context, path: Path) -> Proposal:
