@@ -216,3 +216,15 @@ def test_verify_tells_of_an_image_what_its_names_say_where_its_content_may_not_b
     assert found["exit_code"] == 6
     assert [(it["image"], it["problem"]) for it in found["result"]["findings"]] == [("backend", "anchor.missing")]
     assert desk.json("verify", "test", "--repair")["exit_code"] == 6
+
+
+def test_what_fails_is_named_where_its_registry_answers_for_others(served: tuple[Desk, StandIn]) -> None:
+    desk, server = served
+    late = Say(429, headers={"Retry-After": "3600"})  # nobody waits so long
+    server.overrides.append(instead(late, "GET", "/acme/(back_end|third)/tags/list"))
+    named = f"what cannot be read for that: {server.host}/acme/back_end, {server.host}/acme/third"
+    for command in (("status", "test"), ("rollback", "test"), ("history", "test")):
+        told = desk.quickly(*command)
+        assert (told.status, named in told.err) == (6, True), told.err
+    server.overrides.append(instead(late, "GET", "/tags/list"))
+    assert f"]: {server.host} has had too many requests" in desk.quickly("rollback", "test").err

@@ -23,12 +23,12 @@ from tagflow.domain.snapshot import (
 )
 from tagflow.domain.standing import Empty, Recorded, Standing
 from tagflow.domain.tagging import TagScheme
-from tagflow.errors import NotFound, TagflowError, combine
+from tagflow.errors import NotFound, StoreError, TagflowError, combine
 from tagflow.observe.contents import Contents
 from tagflow.observe.histories import Histories
 from tagflow.observe.refusals import Refusals
 from tagflow.stores.port import Manifest, Store
-from tagflow.workers import each, run_all
+from tagflow.workers import attempt, each, run_all
 
 R = TypeVar("R")
 
@@ -157,7 +157,13 @@ class Observer:
         fresh = [name for name in dict.fromkeys(repositories) if name not in self._tags]
         for name in fresh:  # all are opened before any is asked: where they live, one login may do for several
             self._store(name)
-        each(self._list, fresh, threads=self._context.threads)
+        results = attempt(self._list, fresh, threads=self._context.threads)
+        errors = [it for it in results if isinstance(it, TagflowError)]
+        answering = {name.host for name in self._tags}
+        if any(name in self._refusals and name.host in answering for name in fresh):
+            errors = [*(it for it in errors if not isinstance(it, StoreError)), *self._refusals.named()]
+        if errors:
+            raise combine(errors)
 
     def readable(
         self, targets: Sequence[Target], look: Callable[[Sequence[Target]], R]
