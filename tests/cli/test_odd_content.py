@@ -127,6 +127,19 @@ class TestAbsurdRecords:
         desk.act("promote", "backend=v1.1", "--to", "prod")
         assert desk.tag("back_end", "prod") == desk.tag("back_end", "v1.1")
 
+    def test_history_says_which_record_it_could_not_read(self, desk: Desk) -> None:
+        """What is left out would else pass for what never was, where it is the only one for an empty history."""
+        desk.through("v1.0", "dev")
+        store = repository(desk)
+        (tag,) = records(store, "dev")
+        store.untag(tag, store.get(tag).digest)
+        images.image(store, tag=tag)
+        done = desk.quickly("history", "dev", "frontend")
+        assert done.status == 0
+        assert done.out.startswith("! ")
+        assert tag in done.out
+        assert "registry/frontend" in done.out
+
 
 class TestRequiredReferrers:
     """`referrers: require` is decided before anything is copied, in a dry run as well."""

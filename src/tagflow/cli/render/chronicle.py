@@ -36,7 +36,7 @@ def history(it: History, count: int = 0) -> str:
 
 def _present(it: History, fancy: bool) -> Iterator[str]:
     """What no record tells."""
-    lines = list(it.doubts)
+    lines = [*it.doubts, *it.unread]
     for now in it.present:
         if now.condition == "unrecorded":
             lines.append(f"{now.image}: {it.environment} was moved by hand and is at {short(now.digest)}")
