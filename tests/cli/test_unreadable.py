@@ -228,3 +228,13 @@ def test_what_fails_is_named_where_its_registry_answers_for_others(served: tuple
         assert (told.status, named in told.err) == (6, True), told.err
     server.overrides.append(instead(late, "GET", "/tags/list"))
     assert f"]: {server.host} has had too many requests" in desk.quickly("rollback", "test").err
+
+
+def test_what_fails_is_named_where_the_content_of_images_is_looked_at(served: tuple[Desk, StandIn]) -> None:
+    desk, server = served
+    late = Say(429, headers={"Retry-After": "3600"})
+    server.overrides.append(instead(late, "GET|HEAD", "/acme/(back_end|third)/blobs/"))
+    named = f"what cannot be read for that: {server.host}/acme/back_end, {server.host}/acme/third"
+    for command in (("verify", "test"), ("rollback", "test")):
+        told = desk.quickly(*command)
+        assert (told.status, told.err.count(named)) == (6, 1), told.err

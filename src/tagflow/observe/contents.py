@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup
 from tagflow.errors import TagflowError
+from tagflow.observe.refusals import named
 from tagflow.stores.port import Manifest, Progress, Store
 from tagflow.stores.transfer.copy import ContentCheck, expiry, labels, platforms
 
@@ -93,5 +94,7 @@ class Contents:
             "labels": dict(self._labels),
             "expiries": dict(self._expiries),
             "gone": dict(self._gone),
-            "unreadable": dict(self._unreadable),
+            "unreadable": dict(
+                zip(self._unreadable, named((it[0], why) for it, why in self._unreadable.items()), strict=True)
+            ),
         }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from tagflow.domain.reference import Repository
-from tagflow.errors import StoreError
+from tagflow.errors import StoreError, TagflowError
+
+E = TypeVar("E", bound=TagflowError)
 
 _FEW = 3
 """So many repositories are named of which the same is said."""
@@ -38,17 +41,27 @@ class Refusals:
         return [*self._why.values()]
 
     def named(self) -> list[StoreError]:
-        """Why, with the names of what could not be read: a registry that fails does not say where it was asked."""
-        alike: dict[str, dict[Repository, StoreError]] = {}
-        for repository, error in self._why.items():
-            alike.setdefault(error.message, {})[repository] = error
-        return [error for message, several in alike.items() for error in _naming(message, several)]
+        """Why, with the names of what could not be read."""
+        return list(dict.fromkeys(named(self._why.items())))
 
 
-def _naming(message: str, several: dict[Repository, StoreError]) -> list[StoreError]:
-    first, names = next(iter(several.values())), sorted(map(str, several))
-    if all(name in message for name in names):
-        return [first]
+def named(refused: Iterable[tuple[Repository, E]]) -> list[E | StoreError]:
+    """The errors of some repositories, with the names of those that cannot be read for the same reason: a registry
+    that fails does not say where it was asked. Of such there is one error."""
+    errors = list(refused)
+    alike: dict[str, set[str]] = {}
+    for repository, error in errors:
+        alike.setdefault(error.message, set()).add(str(repository))
+    told: dict[str, E | StoreError] = {}
+    for _, error in errors:
+        if error.message not in told:
+            told[error.message] = _naming(error, sorted(alike[error.message]))
+    return [told[error.message] for _, error in errors]
+
+
+def _naming(error: E, names: Sequence[str]) -> E | StoreError:
+    if not isinstance(error, StoreError) or all(name in error.message for name in names):
+        return error
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    told = f"{message}; what cannot be read for that: {', '.join(names[:_FEW])}{more}"
-    return [StoreError(first.code, told, hint=first.hint, details=first.details)]
+    message = f"{error.message}; what cannot be read for that: {', '.join(names[:_FEW])}{more}"
+    return StoreError(error.code, message, hint=error.hint, details=error.details)
