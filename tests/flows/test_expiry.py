@@ -47,6 +47,15 @@ def test_each_is_named_that_has_one_and_no_other() -> None:
     assert "2w" in note
 
 
+@pytest.mark.parametrize("value", ["never", "20", "20 h", "h", "2h\n::stop-commands::x", "9" * 3000 + "w"])
+def test_what_quay_cannot_read_it_passes_over(value: str) -> None:
+    """And whoever built an image writes no lines of their own into a log."""
+    world = world_of()
+    build(world, "web", quay__expires_after=value)
+    build(world, "api")
+    assert expiring(world.promote("v1.0", to="dev")) == []
+
+
 def test_an_annotation_goes_before_a_label() -> None:
     world = world_of()
     build(world, "web", quay__expires_after="2w")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ _MOST_PARTS = 4096
 _ATTESTATION = "vnd.docker.reference.type"
 _UNKNOWN = "unknown/unknown"
 _EXPIRY = "quay.expires-after"
+_AFTER = re.compile(r"[0-9]{1,9}[smhdw]")
+"""A value that Quay can read; with any other the label says nothing to it."""
 
 
 def platforms(store: Store, manifest: Manifest) -> frozenset[str]:
@@ -54,7 +57,7 @@ def expiry(store: Store, manifest: Manifest) -> str:
     if manifest.is_index:
         return ""
     after = manifest.annotations.get(_EXPIRY) or _labels(_config(store, manifest)).get(_EXPIRY)
-    return f"{_EXPIRY}={after}" if after else ""
+    return f"{_EXPIRY}={after}" if after and _AFTER.fullmatch(after) else ""
 
 
 class About(Struct, frozen=True):
