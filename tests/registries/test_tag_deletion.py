@@ -96,6 +96,14 @@ def test_nothing_is_written_without_a_trial(brand: Brand, store: RegistryStore, 
         store.refuse_untag("prod")
 
 
+def test_a_registry_is_asked_once_without_a_trial(brand: Brand, host: RegistryHost, internet: Network) -> None:
+    host.store(f"{brand.namespace}/frontend").refuse_untag("prod", trial=False)
+    before = deletes(internet)
+    for name in ("backend", "worker"):
+        host.store(f"{brand.namespace}/{name}").refuse_untag("prod", trial=False)
+    assert deletes(internet) == before > 0
+
+
 def test_a_token_server_that_knows_no_such_right(brand: Brand, host: RegistryHost, store: RegistryStore) -> None:
     """Quay's refuses the whole scope, and takes push for it."""
     assert brand.login

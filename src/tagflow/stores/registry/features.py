@@ -85,17 +85,19 @@ class TagDeletion:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reason: str | None = None
+        self._is_asked = False
 
     def refusal(self, store: Store, session: Session, *, trial: bool = True) -> str:
         """Why no tag can be removed there; empty where one can. The first call tries it, in the given repository;
-        without a ``trial`` it asks for the removal of a tag that is not there, which many refuse outright.
+        without a ``trial`` it asks once for the removal of a tag that is not there, which many refuse outright.
 
         :raises StoreError: where the trial fails; the next call tries again.
         """
         with self._lock:
             if self._reason is None:
                 if not trial:
-                    self._reason = _refused_outright(session)
+                    self._reason = None if self._is_asked else _refused_outright(session)
+                    self._is_asked = True
                     return self._reason or ""
                 try:
                     self._reason = _tried(store, session)
