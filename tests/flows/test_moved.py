@@ -8,9 +8,10 @@ import pytest
 from tagflow.domain.plan import Outcome
 from tagflow.verbs.history import history
 from tagflow.verbs.repair import repair
+from tagflow.verbs.stats import stats
 from tagflow.verbs.status import status
 from tagflow.verbs.verify import verify
-from tests.flows.world import World, fails
+from tests.flows.world import START, World, fails
 
 POLICY = """
 version: 1
@@ -70,6 +71,14 @@ class TestHistoryApart:
         states = {cell.state for row in status(world.context(), []) for cell in row.environments}
         assert states == {"broken"}
         assert len(history(world.context(), "prod", [], 10).unread) == 2
+
+    def test_no_number_is_told_without_a_word(self) -> None:
+        world = apart()
+        assert stats(world.context(), "prod", START).deployments == 0
+        told = [note for note in world.warnings if "its history cannot be read" in note]
+        assert [note.split(":")[1] for note in told] == [
+            f" {image} in {environment}" for environment in ("prod", "dev") for image in ("web", "api")
+        ]
 
     def test_verify_says_what_to_do_and_repairs_nothing(self) -> None:
         world = apart()

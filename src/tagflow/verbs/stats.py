@@ -10,7 +10,7 @@ from tagflow.context import Context
 from tagflow.domain.history import Action, Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest
-from tagflow.domain.snapshot import Observation, RecordLookup, target_of
+from tagflow.domain.snapshot import Observation, RecordLookup, left_out, target_of
 from tagflow.domain.stats import Event, Stats, measure
 from tagflow.observe.observer import Observer
 
@@ -29,6 +29,8 @@ def stats(context: Context, environment: str, since: datetime) -> Stats:
     asked = dict.fromkeys((chosen, first))
     targets = [target_of(context.policy, image, it) for it in asked for image in context.policy.images]
     snapshot = observer.observe(targets)
+    for note in left_out(snapshot.observations.values()):
+        context.warn(f"note: {note}")
     observer.read_all(
         RecordLookup(target.history, tag) for target, seen in snapshot.observations.items() for tag in seen.records
     )
