@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tagflow.errors import TagflowError
+from tagflow.stores.layout import files
 from tests.marks import examples
 from tests.proxy import FaultProxy, fault_proxy
 from tests.secrets import check_secrets
@@ -110,6 +111,12 @@ def _errors_hold_no_secret() -> Iterator[None]:
     TagflowError.__init__ = checked  # type: ignore[method-assign]
     yield
     TagflowError.__init__ = made  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _damage_is_not_waited_for() -> None:
+    """Nobody else is writing into the layouts of a test: what is damaged there stays so."""
+    files._PAUSES = (0.0,) * len(files._PAUSES)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import pytest
 
@@ -128,11 +129,12 @@ def test_the_library_hands_over_the_rows_of_the_others(damaged: Desk) -> None:
     assert [(row.image, row.environments[0].version) for row in rows] == [("frontend", "v1.0"), ("third", "v1.0")]
 
 
-@pytest.fixture
-def served(desk: Desk) -> Iterator[tuple[Desk, StandIn]]:
-    """The same on a registry, where v1.1 came to test since."""
-    with simulated_registry(Quirks()) as (_, server):
-        desk.write(POLICY.format(there=f"{server.host}/acme", elsewhere=f"{server.host}/prod"))
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, StandIn]]:
+    """The same on a registry, where v1.1 came to test since: built once, for it takes as long as all that is asked."""
+    with simulated_registry(Quirks()) as (simulator, server):
+        desk = Desk(tmp_path_factory.mktemp("registry"))
+        desk.write(policy_of(server))
         host = RegistryHost(server.host, Settings(environ={}, writes=True))
         for name in ("frontend", "back_end", "third"):
             images.index(host.store(f"acme/{name}"), seed=name, tag="v1.0")
@@ -146,7 +148,22 @@ def served(desk: Desk) -> Iterator[tuple[Desk, StandIn]]:
             ("v1.1", "test"),
         ):
             desk.act("promote", version, "--to", environment)
-        yield desk, server
+        yield simulator, server
+
+
+def policy_of(server: StandIn) -> str:
+    return POLICY.format(there=f"{server.host}/acme", elsewhere=f"{server.host}/prod")
+
+
+@pytest.fixture
+def served(desk: Desk, built: tuple[Simulator, StandIn]) -> Iterator[tuple[Desk, StandIn]]:
+    """That registry, as it was built, whatever the test before did to it."""
+    simulator, server = built
+    desk.write(policy_of(server))
+    before, simulator.repos = simulator.repos, deepcopy(simulator.repos)
+    yield desk, server
+    simulator.repos = before
+    server.overrides.clear()
 
 
 def test_a_repository_that_may_not_be_read(served: tuple[Desk, StandIn]) -> None:

@@ -99,7 +99,7 @@ _LIMIT = 256 * 1024 * 1024
 """Bytes of a file that is read in one piece."""
 _SETTLED_NS = 50_000_000
 """A file that changed later than this before it was looked at may change again within the same time stamp."""
-_PAUSES = (0.01, 0.04, 0.15, 0.3)
+_PAUSES: tuple[float, ...] = (0.01, 0.04, 0.15, 0.3)
 """Seconds before what looks damaged is read once more."""
 
 _Stamp = tuple[int, int, int]
