@@ -32,12 +32,13 @@ help: ## Show this list.
 demo: $(READY) ## Promote a small application from dev to prod and back, on disk, in ./demo.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo/demo.sh demo
 
-# The tests start tagflow thousands of times: where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile
-# all of it again.
+# The tests start tagflow thousands of times, and several processes load them: where PYTHONDONTWRITEBYTECODE is set, as in
+# many images, each would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 compiled: $(READY)
 	@$(BIN)/python -m compileall -q src tests
 
-test: $(READY) compiled ## Run the tests (four minutes); those that need a server which is not installed say so.
+test: $(READY) compiled ## Run the tests (five minutes); those that need a server which is not installed say so.
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" $(PYTEST_ARGS)
 
 test-all: $(READY) compiled pulp ## Run what `make test` leaves out: long races, whole matrices, second registries, all examples.

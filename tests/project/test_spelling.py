@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from tagflow.cli.spelling import TYPED, WITHOUT_WAIT, typed
 from tests.project.source import Module, modules
@@ -39,17 +40,20 @@ def texts(module: Module) -> Iterator[str]:
             yield node.value
 
 
-CORE = [(module, text) for module in modules() if module.room != "cli" for text in texts(module)]
+@cache
+def core() -> list[tuple[Module, str]]:
+    """Every text of the core: read when a test asks, not by every worker that collects it."""
+    return [(module, text) for module in modules() if module.room != "cli" for text in texts(module)]
 
 
 def test_no_text_of_the_core_speaks_of_options() -> None:
-    bare = [(it.place, text, COMMAND.sub("", text)) for it, text in CORE if it.place not in LEFT]
+    bare = [(it.place, text, COMMAND.sub("", text)) for it, text in core() if it.place not in LEFT]
     found = [(place, text) for place, text, rest in bare if " " in rest.strip() and OPTION.search(rest)]
     assert [it for it in found if not it[1].startswith(COMMANDS)] == []
 
 
 def test_what_is_spelt_is_said() -> None:
-    said = "\n".join(text for _, text in CORE)
+    said = "\n".join(text for _, text in core())
     assert [phrase for phrase in (*TYPED, *WITHOUT_WAIT) if phrase not in said] == []
 
 
