@@ -200,6 +200,19 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
     return combined
 
 
+_FEW = 3
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are: forty in one line are read by nobody.
+
+    >>> few(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
+
+
 def whole(found: R, errors: Sequence[TagflowError]) -> R:
     """What was found, where nothing could not be looked at.
 

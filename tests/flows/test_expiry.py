@@ -105,3 +105,13 @@ def test_a_configuration_that_is_gone_is_told_as_ever() -> None:
     del world.memory.content(repository).blobs[config.digest]
     with world.unchanged(), fails("content.missing", 4):
         world.promote("v1.0", to="dev")
+
+
+def test_forty_are_told_in_one_line() -> None:
+    names = [f"image-{number:02}" for number in range(40)]
+    listed = ", ".join(f"{name}: {name}" for name in names)
+    world = World(f"version: 1\nregistry: quay.io/acme\nimages: {{{listed}}}\nenvironments: {{dev: , prod: }}\n")
+    for name in names:
+        build(world, name, quay__expires_after="2w")
+    (note,) = expiring(world.promote("v1.0", to="dev", dry_run=True))
+    assert note.startswith("image-00, image-01, image-02 and 37 more: labelled ")

@@ -14,7 +14,7 @@ from tagflow.domain.lines import winner
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, RecordLookup, Snapshot, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
-from tagflow.errors import TagflowError
+from tagflow.errors import HistoryElsewhere, TagflowError
 
 _FAULTS: Mapping[str, Problem] = {
     "unsigned": "record.unsigned",
@@ -88,7 +88,7 @@ class _Audit(Audited, frozen=True, dict=True):
         person = "a person must find out who changed the records: tagflow never does"
         position = self.seen.standing.position
         blocks = isinstance(position, Broken)
-        if isinstance(position, Broken) and not self.unread:
+        if isinstance(position, Broken) and isinstance(position.error, HistoryElsewhere):
             repair = "a person must copy them to where the policy looks, or let history.repository say where they are"
             yield self.finding("history.broken", None, None, repair, detail=position.error.message)
         for detail in self.unread:

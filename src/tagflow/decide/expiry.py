@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from tagflow.decide.selection import Choice
 from tagflow.domain.reference import Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, Snapshot
+from tagflow.errors import few
 
 
 def expiry_lookups(choices: Sequence[Choice]) -> Iterator[Lookup]:
@@ -24,7 +25,7 @@ def expiry_notes(snapshot: Snapshot, choices: Sequence[Choice]) -> list[str]:
         if label := snapshot.expiries.get((choice.source, choice.digest)):
             images.setdefault(label, []).append(choice)
     return [
-        f"{', '.join(it.image for it in found)}: labelled {label}, so that Quay removes each tag so long after it was"
+        f"{few([it.image for it in found])}: labelled {label}, so that Quay removes each tag so long after it was"
         f" put, {found[0].seen.target.environment.name} and what a rollback needs among them: build releases"
         " without that label"
         for label, found in images.items()

@@ -8,6 +8,7 @@ from tagflow.decide.selection import Choice
 from tagflow.domain.own_tags import recorded_in
 from tagflow.domain.policy import Environment
 from tagflow.domain.snapshot import Snapshot
+from tagflow.errors import few
 
 _LEFT = "what was held or frozen there is not here"
 
@@ -40,4 +41,4 @@ def former_notes(snapshot: Snapshot, environment: Environment, choices: Sequence
 
 
 def _notes(images: Mapping[str, Mapping[str, None]], told: str) -> list[str]:
-    return [f"{', '.join(names)}: {told.replace('%s', what)}" for what, names in sorted(images.items())]
+    return [f"{few([*names])}: {told.replace('%s', what)}" for what, names in sorted(images.items())]

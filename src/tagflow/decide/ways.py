@@ -25,10 +25,7 @@ from tagflow.domain.snapshot import (
 from tagflow.domain.standing import Late, Recorded, Unrecorded
 from tagflow.domain.state import Hold, Release, StackEntry, State
 from tagflow.domain.versions import Version
-from tagflow.errors import Conflict, NotFound
-
-_FEW = 3
-"""So many images of a release are named; of more, how many there are."""
+from tagflow.errors import Conflict, NotFound, few
 
 
 class Way(Struct, frozen=True):
@@ -211,7 +208,7 @@ def _refuse_ambiguous(environment: str, number: int, last: Sequence[tuple[Way, R
     for way, release in last:
         found.setdefault(release.id, []).append(way.seen.image)
     if len(found) > 1:
-        told = "; ".join(f"release {number} ({release}): {_few(images)}" for release, images in found.items())
+        told = "; ".join(f"release {number} ({release}): {few(images)}" for release, images in found.items())
         raise Conflict(
             "rollback.ambiguous",
             f"{len(found)} releases of {environment} came last: {told}",
@@ -222,11 +219,6 @@ def _refuse_ambiguous(environment: str, number: int, last: Sequence[tuple[Way, R
                 for release, images in found.items()
             ],
         )
-
-
-def _few(images: Sequence[str]) -> str:
-    more = f" and {len(images) - _FEW} more" if len(images) > _FEW else ""
-    return ", ".join(images[:_FEW]) + more
 
 
 class _ByHand(Struct, frozen=True):

@@ -7,12 +7,9 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from tagflow.domain.reference import Repository
-from tagflow.errors import StoreError, TagflowError
+from tagflow.errors import StoreError, TagflowError, few
 
 E = TypeVar("E", bound=TagflowError)
-
-_FEW = 3
-"""So many repositories are named of which the same is said."""
 
 
 class Refusals:
@@ -62,6 +59,5 @@ def named(refused: Iterable[tuple[Repository, E]]) -> list[E | StoreError]:
 def _naming(error: E, names: Sequence[str]) -> E | StoreError:
     if not isinstance(error, StoreError) or all(name in error.message for name in names):
         return error
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    message = f"{error.message}; what cannot be read for that: {', '.join(names[:_FEW])}{more}"
+    message = f"{error.message}; what cannot be read for that: {few(names)}"
     return StoreError(error.code, message, hint=error.hint, details=error.details)
