@@ -112,7 +112,7 @@ def running_registry(
             [program, "serve", str(root / "config.yml")],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
+            env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none", "GOGC": "400"},
         ) as process,
     ):
         try:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _GRACE = 1.0
 """Seconds past the limit. All waits know the limit and end by themselves; a vendor's library may not."""
+_GARBAGE = 10_000
+"""Objects made before circles among them are looked for: a run leaves few, and ends soon. Python waits for 700."""
 _TICK = 0.5
 """Seconds within which a signal is heard in any case."""
 
@@ -199,6 +201,7 @@ class Session(Struct, frozen=True):
         self.check()
         if not gc.isenabled():
             gc.freeze()
+            gc.set_threshold(_GARBAGE)
             gc.enable()
         try:
             with within(self.patience):
