@@ -251,10 +251,14 @@ class Tagflow:
 
     def verify_running(self, environment: str, printed: bytes) -> Running:
         """What runs, as kubectl or docker printed it in JSON, against what an environment should run."""
+        from tagflow.domain.running import read_running
         from tagflow.verbs.running import check_running
 
+        said = "what was printed"
+        seen = read_running(printed, said)
+
         with self._context() as context:
-            return check_running(context, environment, printed, "what was printed")
+            return check_running(context, environment, seen, said)
 
     def pin(
         self,

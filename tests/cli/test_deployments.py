@@ -179,3 +179,15 @@ def test_wrong_input_of_running(shop: Desk) -> None:
     ]:
         document = shop.json(*arguments)
         assert (document["error"]["code"], document["exit_code"]) == (code, 2), arguments
+
+
+def test_what_runs_is_read_before_anything_is_repaired(shop: Desk) -> None:
+    store = LayoutStore(Repository(f"oci:{shop.path}/registry", "frontend"))
+    store.move("latest", store.get("v1.1"), store.resolve("latest"))
+    (shop.path / "pods.txt").write_text("NAME   READY\nweb-0  1/1\n")
+    before = shop.files()
+    assert shop.json("verify", "prod", "--repair", "--running", "pods.txt")["exit_code"] == 2
+    assert shop.files() == before
+    (shop.path / "pods.json").write_text(printed(shop, "prod"))
+    shop.act("verify", "prod", "--repair", "--running", "pods.json")
+    assert shop.tag("frontend", "latest") == shop.tag("frontend", "v1.0")

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from tagflow.domain.reference import Digest
+from tagflow.domain.running import read_running
 from tagflow.verbs.running import Running, check_running
-from tests.flows.world import World, fails
+from tests.flows.world import World
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def pods(*containers: tuple[str, str]) -> bytes:
 
 
 def checked(world: World, content: bytes) -> Running:
-    return check_running(world.context(), "prod", content, "pods.json")
+    return check_running(world.context(), "prod", read_running(content, "pods.json"), "pods.json")
 
 
 def reference(world: World, image: str = "frontend") -> str:
@@ -118,12 +119,5 @@ def test_an_image_that_is_not_shown_is_no_finding(world: World) -> None:
 def test_what_the_environment_does_not_run_differs(world: World) -> None:
     world.become(world.text.replace("  prod:", "  later: {}\n  prod:"))
     content = pods((reference(world), f"{reference(world)}@{digests(world, 'v1.1.0')[0]}"))
-    [finding] = check_running(world.context(), "later", content, "-").findings
+    [finding] = check_running(world.context(), "later", read_running(content, "-"), "-").findings
     assert finding.expected is None
-
-
-def test_unreadable_and_no_registry_is_asked(world: World) -> None:
-    world.memory.calls.clear()
-    with fails("running.unreadable", 2):
-        checked(world, b"NAME READY\n")
-    assert world.memory.calls == []

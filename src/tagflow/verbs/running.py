@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tagflow.context import Context
 from tagflow.decide.finding import Finding
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.running import Build, Comparison, Difference, Seen, Wanted, compare, name_of, read_running
+from tagflow.domain.running import Build, Comparison, Difference, Seen, Wanted, compare, name_of
 from tagflow.domain.snapshot import Observation, Target, target_of
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
@@ -33,14 +33,11 @@ class Running:
     notes: tuple[str, ...]
 
 
-def check_running(context: Context, environment: str, content: bytes, file: str) -> Running:
-    """Compare what kubectl or docker printed with what an environment should run.
+def check_running(context: Context, environment: str, seen: Sequence[Seen], file: str) -> Running:
+    """Compare what runs, as kubectl or docker printed it, with what an environment should run.
 
-    ``file`` is what its user calls it. An image that it does not show is no finding.
-
-    :raises UsageError: ``running.unreadable``.
+    ``file`` is what its user calls that. An image that it does not show is no finding.
     """
-    seen = read_running(content, file)
     chosen = context.environment(environment)
     known = names(context.policy, chosen)
     shown = {image for one in seen for it in one.references if (image := known.image(name_of(it))) is not None}

@@ -18,6 +18,7 @@ from tagflow.errors import UsageError
 if TYPE_CHECKING:
     from tagflow.context import Context
     from tagflow.decide.finding import Finding
+    from tagflow.domain.running import Seen
     from tagflow.verbs.history import History
     from tagflow.verbs.repair import Repaired
     from tagflow.verbs.status import Row
@@ -171,7 +172,8 @@ def verify(
 
     if dry_run and not repair:
         raise UsageError("usage.invalid", "--dry-run goes with --repair", hint="Without --repair nothing is changed.")
-    printed = _printed(running, environments or []) if running else None
+    # Before anything is repaired: what is wrong with the file is no news of the registry.
+    seen = _seen(running, environments or []) if running else None
     told = ""
 
     def look() -> tuple[Context, Repaired | None, Verified]:
@@ -194,11 +196,11 @@ def verify(
         images, names = ("image", "name") if found.older == 1 else ("images", "names")
         older = f"{found.older:,} older {images} that a rollback may go back to"
         session.note(f"note: {older}: {names} looked at, content only with --deep")
-    if printed is not None:
+    if seen is not None:
         from tagflow.verbs.running import agreement, check_running
 
         [environment] = environments or []
-        there = check_running(context, environment, printed, "standard input" if running == "-" else running)
+        there = check_running(context, environment, seen, _called(running))
         findings += there.findings
         for note in there.notes:
             session.note(f"note: {note}")
@@ -212,12 +214,18 @@ def verify(
     raise refuse(findings, document, repaired=repair and not dry_run)
 
 
-def _printed(file: str, environments: list[str]) -> bytes:
-    """What kubectl or docker printed.
+def _called(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _seen(file: str, environments: list[str]) -> list[Seen]:
+    """The containers that kubectl or docker printed.
 
     :raises UsageError: ``usage.invalid`` where it is not said which environment it is about, ``running.unreadable``.
     """
     import sys
+
+    from tagflow.domain.running import read_running
 
     if len(environments) != 1:
         hint = "Say which one it is: `tagflow verify ENV --running FILE`."
@@ -226,7 +234,8 @@ def _printed(file: str, environments: list[str]) -> bytes:
         hint = "For example `kubectl get pods -o json | tagflow verify ENV --running -`."
         raise UsageError("usage.invalid", "--running - reads standard input, and that is a terminal", hint=hint)
     try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        printed = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as exc:
         why = exc.strerror or "the system refuses"
         raise UsageError("running.unreadable", f"cannot read {file}: {why}", hint="Name a file, or - .") from exc
+    return read_running(printed, _called(file))
