@@ -7,6 +7,7 @@ import pytest
 
 from tagflow.domain.plan import Outcome
 from tagflow.verbs.history import history
+from tagflow.verbs.past import status_at
 from tagflow.verbs.repair import repair
 from tagflow.verbs.stats import stats
 from tagflow.verbs.status import status
@@ -71,6 +72,19 @@ class TestHistoryApart:
         states = {cell.state for row in status(world.context(), []) for cell in row.environments}
         assert states == {"broken"}
         assert len(history(world.context(), "prod", [], 10).unread) == 2
+
+    def test_what_ran_then_is_not_told_as_nothing(self) -> None:
+        """Nor is it where the policy knows an environment that never had a history."""
+        world = apart()
+        past = status_at(world.context(), world.now, [])
+        assert {cell.state for row in past.rows for cell in row.environments} == {"broken"}
+        assert [line.partition(" (")[0] for line in past.unread] == [
+            f"{name}: not all of the history of web, api can be read" for name in ("dev", "prod")
+        ]
+        world.become((POLICY % "").replace("prod:", "stage: , prod:") + APART)
+        past = status_at(world.context(), world.now, ["stage"])
+        assert {cell.state for row in past.rows for cell in row.environments} == {"empty"}
+        assert past.unread == ()
 
     def test_no_number_is_told_without_a_word(self) -> None:
         world = apart()

@@ -15,6 +15,7 @@ from tagflow.domain.own_tags import RecordTag, parse_record_tag, record_tag
 from tagflow.domain.records import ARTIFACT_TYPE, to_annotations
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.state import Release, StackEntry, State
+from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact, write_empty
 from tagflow.verbs.history import history
 from tagflow.verbs.past import Past, status_at
@@ -180,6 +181,24 @@ def test_a_first_release_that_was_abandoned_after_something_was_noted_on_it() ->
     assert (past.state, past.version, past.holds) == ("empty", None, ("v0.9.0-rc.1",))
     assert [hold.reason for hold in past.held] == ["it leaks"]
     assert past.frozen is not None
+
+
+def test_a_record_that_cannot_be_read_is_named() -> None:
+    world = World()
+    world.through("v1.0.0", "dev", "test", "prod")
+    world.hold("prod", "frontend=v1.0.0")
+    held = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000002."))
+
+    def refuse(operation: str, _: Repository, detail: str) -> None:
+        if (operation, detail) == ("get", held):
+            raise StoreError("layout.corrupt", "a blob is damaged")
+
+    with world.hooked(refuse):
+        past = status_at(world.context(), world.now, ["prod"])
+    [told] = past.unread
+    assert told.startswith("prod: not all of the history of frontend can be read (")
+    assert held in told
+    assert cell(past, "frontend", "prod").version == "v1.0.0"
 
 
 def test_narrowed() -> None:

@@ -211,6 +211,10 @@ class Observer:
         """Why a record that was asked for could not be read."""
         return self._histories.why_unread(repository, tag)
 
+    def why_elsewhere(self, target: Target) -> TagflowError | None:
+        """Why a history without records is not the history, where the tags of the image have been listed too."""
+        return None if self.records(target) else self._histories.why_elsewhere(target, ())
+
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _settled(self, targets: Sequence[Target], wanted: Wanted) -> Snapshot:

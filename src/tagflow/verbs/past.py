@@ -7,7 +7,7 @@ eleven looks for two thousand records. A clock that was wrong shifts the answer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -15,11 +15,12 @@ from itertools import groupby
 from tagflow.context import Context
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
-from tagflow.domain.snapshot import Target, target_of
+from tagflow.domain.snapshot import Target
 from tagflow.domain.standing import Standing
 from tagflow.domain.state import State
+from tagflow.errors import TagflowError, few
 from tagflow.observe.observer import Observer
-from tagflow.verbs.status import Cell, Row, matches, parse_filter
+from tagflow.verbs.status import Cell, Row, asked, matches
 from tagflow.workers import each
 
 Clock = Callable[[Sequence[RecordTag]], Mapping[RecordTag, datetime]]
@@ -60,10 +61,11 @@ def _written(level: Sequence[RecordTag], clock: Clock) -> datetime | None:
 
 @dataclass(frozen=True)
 class Past:
-    """What ran at a moment."""
+    """What ran at a moment. ``unread`` says which histories, or records of them, could not be read."""
 
     at: datetime
     rows: tuple[Row, ...]
+    unread: tuple[str, ...] = ()
 
 
 def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
@@ -74,25 +76,47 @@ def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
 
     :raises NotFound: ``status.unknown`` for a word that is no environment, image, version or digest.
     """
-    narrow = parse_filter(context, names)
-    policy = context.policy
-    images = [it for it in policy.images if not narrow.images or it.name in narrow.images]
-    environments = [it for it in policy.environments if not narrow.environments or it.name in narrow.environments]
-    targets = [target_of(policy, image, environment) for image in images for environment in environments]
+    narrow, targets = asked(context, names)
     observer = Observer(context)
     observer.list_all(target.history for target in targets)
+    # Whether a history that is empty lies beside the image, from before the policy kept it apart.
+    observer.list_all(target.repository for target in targets if not observer.records(target))
     cells = each(lambda it: _cell(context, observer, it, moment), targets, threads=context.threads)
-    found = dict(zip(targets, cells, strict=True))
     rows = []
-    for image in images:
-        row = [found[target_of(policy, image, environment)] for environment in environments]
-        kept = tuple(cell for cell in row if matches(context, narrow, cell))
+    for image, several in groupby(zip(targets, cells, strict=True), key=lambda pair: pair[0].image):
+        kept = tuple(cell for _, cell in several if matches(context, narrow, cell))
         if kept or not narrow.narrows_cells:
             rows.append(Row(image.name, kept))
-    return Past(moment, tuple(rows))
+    return Past(moment, tuple(rows), tuple(_unread(observer, targets)))
+
+
+def _unread(observer: Observer, targets: Iterable[Target]) -> Iterator[str]:
+    """A line for each environment with histories that lie elsewhere, or with records that were asked for and cannot be
+    read: what it was told without."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for target in targets:
+        for error in _why_unread(observer, target):
+            found.setdefault(target.environment.name, []).append((target.image.name, error.message))
+    for name, several in found.items():
+        images = few(list(dict.fromkeys(image for image, _ in several)))
+        why = f"not all of the history of {images} can be read ({several[0][1]})"
+        yield f"{name}: {why}; `tagflow verify {name}` tells more"
+
+
+def _why_unread(observer: Observer, target: Target) -> Iterator[TagflowError]:
+    if elsewhere := observer.why_elsewhere(target):
+        yield elsewhere
+    records = observer.records(target)
+    found = {tag: why for tag in sorted(records, key=str) if (why := observer.why_unread(target.history, tag))}
+    if found:
+        newest = observer.read(target.history, levels(records)[-1]).values()
+        ignored = {tag for entry in newest for tag in entry.record.state.ignored}
+        yield from (why for tag, why in found.items() if tag not in ignored)
 
 
 def _cell(context: Context, observer: Observer, target: Target, moment: datetime) -> Cell:
+    if error := observer.why_elsewhere(target):
+        return Cell(target.environment.name, None, None, None, None, "broken", (), detail=error.message)
     entry, noted = _last(observer, target, moment)
     nothing = Cell(
         environment=target.environment.name,

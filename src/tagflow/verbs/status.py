@@ -99,18 +99,19 @@ def status(context: Context, names: Sequence[str]) -> list[Row]:
     :raises NotFound: ``status.unknown`` for a word that is none of these.
     :raises TagflowError: where repositories cannot be read; its ``result`` holds the rows of the others.
     """
-    narrow, targets = _asked(context, names)
+    narrow, targets = asked(context, names)
     observer = Observer(context)
     return whole(*observer.readable(targets, lambda seen: _rows(context, observer, seen, narrow)))
 
 
 def look(context: Context, observer: Observer, names: Sequence[str]) -> list[Row]:
     """:func:`status`, by an observer that is asked for more afterwards, of all that is asked for or of nothing."""
-    narrow, targets = _asked(context, names)
+    narrow, targets = asked(context, names)
     return _rows(context, observer, targets, narrow)
 
 
-def _asked(context: Context, names: Sequence[str]) -> tuple[Filter, list[Target]]:
+def asked(context: Context, names: Sequence[str]) -> tuple[Filter, list[Target]]:
+    """What the arguments narrow it to, and the images in the environments that are left, image by image."""
     narrow = parse_filter(context, names)
     images = [image for image in context.policy.images if not narrow.images or image.name in narrow.images]
     environments = [

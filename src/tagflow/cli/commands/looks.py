@@ -91,6 +91,8 @@ def _status_at(session: Session, at: str, names: list[str], html: Path | None) -
         f"note: as of {documents.moment(past.at)}, by the history and the clocks of those who wrote it;"
         " what was moved by hand is not in it before it was recorded"
     )
+    for line in past.unread:
+        session.note(f"note: {line}")
     _note_where_none(session, context, names, past.rows, "ran")
     session.emit(documents.status(past.rows, past.at), lambda: text(past.rows, context.policy, past.at, advise=False))
 
