@@ -129,6 +129,24 @@ def test_history_since(shop: Desk) -> None:
     assert (nothing.status, nothing.out) == (0, "Nothing was recorded in prod since then.\n")
 
 
+def test_history_since_tells_where_an_image_stands_now(shop: Desk) -> None:
+    """What was announced before then and has not arrived, as a record that is told would say it; and what came late."""
+    store = LayoutStore(Repository(f"oci:{shop.path}/registry", "frontend"))
+    shop.act("promote", "v1.1", "--to", "prod")
+    store.move("prod", store.get("v1.0"), store.resolve("v1.1"))
+    told = shop.quickly("history", "prod", "--since", "2199-01-01")
+    assert (told.status, told.out) == (0, "! frontend: what was announced in prod before is not finished\n")
+    assert "before is not finished" not in shop.quickly("history", "prod").out
+    shop.act("rollback", "prod")
+    store.move("prod", store.get("v1.1"), store.resolve("v1.0"))
+    digest = str(store.resolve("v1.1"))[7:19]
+    for since in ([], ["--since", "2199-01-01"]):
+        told = shop.quickly("history", "prod", *since)
+        assert (
+            told.out.splitlines()[0] == f"! frontend: prod is at {digest}, where a release that was aborted put it late"
+        )
+
+
 def printed(shop: Desk, tag: str) -> str:
     """As `docker ps --format json` prints it."""
     return json.dumps({"Image": f"frontend@{shop.tag('frontend', tag)}", "Names": "web-1", "State": "running"})

@@ -37,7 +37,13 @@ def history(it: History, count: int = 0) -> str:
 def _present(it: History, fancy: bool) -> Iterator[str]:
     """What no record tells."""
     lines = [*it.doubts, *it.unread]
+    open_ones = {told.image for told in it.entries if told.open}
     for now in it.present:
+        if now.condition == "interrupted" and now.image not in open_ones:
+            lines.append(f"{now.image}: what was announced in {it.environment} before is not finished")
+        if now.condition == "late":
+            where = f"{it.environment} is at {short(now.digest)}"
+            lines.append(f"{now.image}: {where}, where a release that was aborted put it late")
         if now.condition == "unrecorded":
             lines.append(f"{now.image}: {it.environment} was moved by hand and is at {short(now.digest)}")
         if now.heads > 1:
