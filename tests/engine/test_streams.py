@@ -131,6 +131,29 @@ def test_pull_of_an_image_without_that_platform(reason: str) -> None:
     assert script.platforms == ["linux/arm64"]
 
 
+@pytest.mark.parametrize(
+    ("told", "asked", "strange"),
+    [
+        (("linux", "arm64", "v8"), "", "linux/arm64"),
+        (("linux", "amd64", ""), "", ""),
+        (("linux", "amd64", ""), "linux/x86_64", ""),
+        (("linux", "amd64", ""), "linux/arm64/v8", "linux/amd64"),
+        (("linux", "arm", "v7"), "linux/arm", ""),
+        (("", "", ""), "", ""),
+    ],
+)
+def test_an_image_that_is_for_another_platform(told: tuple[str, str, str], asked: str, strange: str) -> None:
+    class Here(Script):
+        def find_image(self, name: str) -> dict[str, Any] | None:
+            return {"Id": ID, **dict(zip(("Os", "Architecture", "Variant"), told, strict=True))}
+
+        def version(self) -> dict[str, str]:
+            return {"Os": "linux", "Arch": "amd64"}
+
+    with Engine({}, connect=Here().connect) as engine:
+        assert engine.strange_platform(ID, asked) == strange
+
+
 def test_push_that_breaks_off() -> None:
     script = Script({"status": "Pushing", "id": "a"}, BROKEN)
     error = failure_of(script, push)

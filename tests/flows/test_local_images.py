@@ -35,6 +35,7 @@ class Local:
         self.pushes: list[str] = []
         self.pulls: list[str] = []
         self.tells = True
+        self.strange: dict[Digest, str] = {}
         self.saving = threading.Barrier(1)
 
     def here(self, name: str) -> Manifest:
@@ -67,6 +68,9 @@ class Local:
     def load_from(self, store: Store, manifest: Manifest, progress: object, platform: str = "") -> Digest:
         self.pulls.append(platform)
         return manifest.digest
+
+    def strange_platform(self, image: Digest, platform: str = "") -> str:
+        return self.strange.get(image, "")
 
     def tag(self, image_id: Digest, repository: Repository, tag: str) -> None:
         """Nothing."""
@@ -144,6 +148,19 @@ def test_the_platform_that_docker_would_pull(registry: str, named: str, wanted: 
     world.environ = {"DOCKER_DEFAULT_PLATFORM": named}
     pull(world.context(), "v1.0.0", [])
     assert world.daemon.pulls == [wanted]
+
+
+def test_images_that_are_for_another_platform_are_named_once() -> None:
+    world = workshop(ONE.replace("web: web", "web: web, api: api, db: db, job: job, app: app"), {})
+    built = world.build("v1.0.0", "web", "api", "db", "job", "app")
+    world.daemon.strange = {digest: "linux/arm64" for name, digest in built.items() if name != "app"}
+    pull(world.context(), "v1.0.0", [])
+    why = "the machine of the Docker Engine is not"
+    told = "note: web, api, db and 1 more: for linux/arm64 alone, and {}: it starts only where that is emulated"
+    assert world.warnings == [told.format(why)]
+    world.environ = {"DOCKER_DEFAULT_PLATFORM": "linux/s390x"}
+    pull(world.context(), "v1.0.0", [])
+    assert world.warnings[1:] == [told.format("DOCKER_DEFAULT_PLATFORM asks for linux/s390x")]
 
 
 def test_what_is_no_platform_is_refused() -> None:

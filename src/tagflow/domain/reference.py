@@ -207,16 +207,20 @@ def _absolute(directory: str, base: str) -> str:
 
 
 _DEFAULT_VARIANTS = {"arm64": "v8", "amd64": "v1"}
+_OTHER_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""How `uname -m` calls architectures; Docker takes these, too."""
 
 
 def normal_platform(platform: str) -> str:
-    """``os/architecture[/variant]`` without the variant that goes without saying: ``linux/arm64/v8`` is linux/arm64.
+    """``os/architecture[/variant]`` as Go names it, without the variant that goes without saying: ``linux/arm64/v8`` is
+    linux/arm64.
 
-    >>> normal_platform("linux/arm/v7"), normal_platform("Linux/arm64/v8")
-    ('linux/arm/v7', 'linux/arm64')
+    >>> normal_platform("linux/arm/v7"), normal_platform("Linux/arm64/v8"), normal_platform("linux/x86_64")
+    ('linux/arm/v7', 'linux/arm64', 'linux/amd64')
     """
     system, _, rest = platform.lower().partition("/")
     architecture, _, variant = rest.partition("/")
+    architecture = _OTHER_NAMES.get(architecture, architecture)
     if variant == _DEFAULT_VARIANTS.get(architecture):
         variant = ""
     return "/".join(part for part in (system, architecture, variant) if part)

@@ -256,5 +256,8 @@ class Engine(Protocol):
     def load_from(self, store: Store, manifest: Manifest, progress: Progress, platform: str = "") -> Digest:
         """Bring a platform of an image out of a store that no daemon can pull from; the image ID."""
 
+    def strange_platform(self, image: Digest, platform: str = "") -> str:
+        """Which platform a local image is for, where it is another than the one that was asked for; else empty."""
+
     def tag(self, image_id: Digest, repository: Repository, tag: str) -> None:
         """Give a local image a name."""

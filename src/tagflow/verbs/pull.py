@@ -14,9 +14,10 @@ from tagflow.decide.selection import Route, version_lookups
 from tagflow.domain.policy import Environment, Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
-from tagflow.errors import NotFound, TagflowError, UsageError, combine
+from tagflow.errors import NotFound, TagflowError, UsageError, combine, few
 from tagflow.observe.observer import Observer
 from tagflow.stores.docker.names import PLATFORM_VARIABLE, docker_name
+from tagflow.stores.port import Engine
 from tagflow.verbs.runs import running
 from tagflow.workers import attempt, each
 
@@ -64,7 +65,20 @@ def pull(context: Context, what: str, names: Sequence[str]) -> list[Pulled]:
         engine.tag(image_id, wanted.repository, wanted.tag)
         return Pulled(wanted.image.name, f"{docker_name(wanted.repository)}:{wanted.tag}", wanted.digest, image_id)
 
-    return each(fetch, found, threads=4)
+    pulled = each(fetch, found, threads=4)
+    _tell_strange(context, engine, pulled, platform)
+    return pulled
+
+
+def _tell_strange(context: Context, engine: Engine, pulled: Sequence[Pulled], platform: str) -> None:
+    """Say which images are for another platform: one without a choice of them is pulled as it is, as Docker does."""
+    strange: dict[str, list[str]] = {}
+    for it in pulled:
+        if other := engine.strange_platform(it.id, platform):
+            strange.setdefault(other, []).append(it.image)
+    wanted = f"{PLATFORM_VARIABLE} asks for {platform}" if platform else "the machine of the Docker Engine is not"
+    for other, names in strange.items():
+        context.warn(f"note: {few(names)}: for {other} alone, and {wanted}: it starts only where that is emulated")
 
 
 def _platform(context: Context) -> str:

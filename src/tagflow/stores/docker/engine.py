@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-from tagflow.domain.reference import Digest, Repository, parse_reference
+from tagflow.domain.reference import Digest, Repository, normal_platform, parse_reference
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.archive.writer import IMAGE_CONFIGS, archive_of, counted, for_platform, whole
 from tagflow.stores.docker.events import GONE_HINT, Failure, Vanished, failing, follow
@@ -232,6 +232,14 @@ class Engine:
         if not is_image(chosen, image):
             raise failing("engine.load_failed", f"load {what}")(f"it became {image}")
         return image
+
+    def strange_platform(self, image: Digest, platform: str = "") -> str:
+        """Which platform a local image is for, where that is another than ``platform``, by default the daemon's own:
+        an image that is no index comes as it is."""
+        local = self._local.find(image)
+        found = normal_platform(local.platform) if local else ""
+        wanted = normal_platform(platform or self.platform)
+        return "" if f"{found}/".startswith(f"{wanted}/") or f"{wanted}/".startswith(f"{found}/") else found
 
     def _pull(self, repository: Repository, digest: Digest, progress: Progress, platform: str) -> tuple[Digest, bool]:
         """The image ID, and whether it was not here before: only the daemon can tell where others remove it."""

@@ -60,11 +60,13 @@ def in_full(name: str) -> str:
 
 
 class LocalImage(Struct, frozen=True):
-    """An image in the daemon and the names that it has there, as the daemon lists them."""
+    """An image in the daemon and the names that it has there, as the daemon lists them; ``platform`` is the one that it
+    is for, empty where that is not told."""
 
     id: Digest
     tags: frozenset[str]
     digests: frozenset[str]
+    platform: str = ""
 
     def has_other_name(self, name: str) -> bool:
         """Whether it stays when ``name`` (HOST/PATH:TAG) goes. Its digests of that repository go with the last tag."""
@@ -85,7 +87,9 @@ def only_platform(manifests: Sequence[Mapping[str, Any]]) -> Digest | None:
 def local_image(attributes: Mapping[str, Any]) -> LocalImage:
     """Read what the daemon answers (Docker Engine API, ``ImageInspect``)."""
     tags, digests = attributes.get("RepoTags"), attributes.get("RepoDigests")
-    return LocalImage(Digest(attributes["Id"]), frozenset(tags or ()), frozenset(digests or ()))
+    named = [str(attributes.get(key) or "") for key in ("Os", "Architecture", "Variant")]
+    platform = "/".join(filter(None, named)) if all(named[:2]) else ""
+    return LocalImage(Digest(attributes["Id"]), frozenset(tags or ()), frozenset(digests or ()), platform)
 
 
 def _familiar(name: str) -> str:
