@@ -65,6 +65,44 @@ def test_a_limit_of_hours_does_not_hold_others(limiter: RateLimiter) -> None:
     assert limiter.turn(A) == pytest.approx(POLICY.gap)
 
 
+def test_a_server_that_answers_nothing_else_is_waited_for_as_long_as_one_request_would(
+    limiter: RateLimiter, clock: Clock
+) -> None:
+    for _ in range(12):
+        assert limiter.refused(A, 2.0)
+        clock.now += 5
+    assert limiter.refused(B, None)
+    assert not limiter.refused(A, 2.0)
+    assert not limiter.pause(A, 3600)  # who waited for a turn is told at once
+    assert [limiter.turn(A) for _ in range(3)] == [0.0] * 3  # and who comes later may ask
+    limiter.served(A)
+    assert limiter.refused(A, 2.0)
+    assert limiter.turn(A) == pytest.approx(2.0)
+
+
+def test_while_nobody_asks_nothing_is_refused(limiter: RateLimiter, clock: Clock) -> None:
+    """As while a question is open, or a gate runs."""
+    for _ in range(2):
+        assert limiter.refused(A, None)
+        clock.now += 300
+
+
+def test_where_it_was_given_up_each_request_is_sent_once(clock: Clock) -> None:
+    def script(_asked: Asked) -> Say:
+        clock.now += 40  # an answer of a busy server takes its time
+        return Say(429)
+
+    with standin(script) as server:
+        http = Transport(Settings(environ={}, retry=RetryPolicy(first=0.01, gap=0.01, largest_gap=0.01)))
+        http._limiter = RateLimiter(POLICY, clock)
+        for _ in range(10):
+            with pytest.raises(StoreError) as caught:
+                http.send(Request("GET", f"http://{server.host}/v2/"))
+            assert caught.value.code == "registry.throttled"
+        assert len(server.asked) == 3 + 9
+        http.close()
+
+
 def test_what_one_thread_is_told_holds_the_others() -> None:
     """The first answer refuses for a second; whoever asks afterwards waits for it, whatever the method."""
     refused, times, lock = threading.Event(), list[float](), threading.Lock()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +30,7 @@ class RetryPolicy(Struct, frozen=True):
     together take at most ``budget`` seconds.
 
     Where a server has too many requests, all requests to it keep ``gap`` seconds apart, doubled with each refusal up to
-    ``largest_gap``.
+    ``largest_gap``. Where it answers nothing else for ``budget`` seconds, nobody waits for it any more.
     """
 
     attempts: int = 6
@@ -115,43 +114,66 @@ _NO_GAP = 0.005
 
 
 class _Spacing(Struct):
-    """When the next request to one server is due, and how long after it the one after that."""
+    """When the next request to one server is due, and how long after it the one after that. Since when it has answered
+    nothing but that it has too many, when it did so last, and whether that is too long."""
 
     due: float = 0.0
     gap: float = 0.0
+    since: float | None = None
+    last: float = 0.0
+    given_up: bool = False
 
 
 class RateLimiter:
     """Spaces requests, of any method, by server: at full speed until it refuses one, and back there with the answers
     that follow. Nobody is held longer than the policy's budget because of another's refusal: a limit of hours may be
-    for pulls alone. Safe for use by several threads.
+    for pulls alone. Nor are all together: what a hundred requests wait for is one answer. From then on each is sent
+    once, for something may have to be put back. Safe for use by several threads.
     """
 
     def __init__(self, policy: RetryPolicy, clock: Callable[[], float] = time.monotonic) -> None:
         self._policy, self._clock = policy, clock
-        self._lock = threading.Lock()
+        self._changed = Condition(Lock())
         self._spacings: defaultdict[str, _Spacing] = defaultdict(_Spacing)
 
     def turn(self, server: str) -> float:
         """Take the next turn; the seconds to wait for it. None of them is given twice."""
-        with self._lock:
+        with self._changed:
             spacing, now = self._spacings[server], self._clock()
+            if spacing.given_up:
+                return 0.0
             start = max(now, spacing.due)
             spacing.due = start + spacing.gap
             return start - now
 
-    def refused(self, server: str, after: float | None) -> None:
-        """It had too many requests, and wants none for ``after`` seconds where it says so."""
-        with self._lock:
+    def pause(self, server: str, seconds: float) -> bool:
+        """Wait for a turn; whether it came: nobody waits where there is nothing to wait for any more."""
+        with self._changed:
             spacing = self._spacings[server]
+            return not self._changed.wait_for(lambda: spacing.given_up, seconds)
+
+    def refused(self, server: str, after: float | None) -> bool:
+        """It had too many requests, and wants none for ``after`` seconds where it says so; whether another try is worth
+        it."""
+        with self._changed:
+            spacing, now = self._spacings[server], self._clock()
+            if spacing.since is None or now - spacing.last > self._policy.budget:  # nobody has asked for that long
+                spacing.since = now
+            spacing.last, spacing.given_up = now, now - spacing.since >= self._policy.budget
+            if spacing.given_up:
+                spacing.due = now
+                self._changed.notify_all()
+                return False
             spacing.gap = min(max(spacing.gap * 2, self._policy.gap), self._policy.largest_gap)
             pause = after if after is not None and after <= self._policy.budget else spacing.gap
-            spacing.due = max(spacing.due, self._clock() + pause)
+            spacing.due = max(spacing.due, now + pause)
+            return True
 
     def served(self, server: str) -> None:
         """It answered."""
-        with self._lock:
+        with self._changed:
             spacing = self._spacings[server]
+            spacing.since, spacing.given_up = None, False
             spacing.gap = spacing.gap * _RELIEF if spacing.gap > _NO_GAP else 0.0
 
 

@@ -165,6 +165,7 @@ class Transport:
 
     def _exchange(self, request: Request) -> urllib3.BaseHTTPResponse:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
+        server = addresses.origin(request.url)
         self._take_turn(request.url)
         if self._ahead and self._first.acquire(blocking=False):
             self._ahead = False
@@ -183,11 +184,11 @@ class Transport:
                 self._trace(request, outcome, started)
         if response.status in _PASSING or (response.status == 500 and request.method in ("GET", "HEAD")):
             after = retry_after(response.headers.get("Retry-After"))
-            if response.status == 429 or after is not None:
-                self._limiter.refused(addresses.origin(request.url), after)
+            busy = response.status == 429 or after is not None
+            tries = 1 if busy and not self._limiter.refused(server, after) else None
             self._drop(request.url, response)
-            raise Transient(unavailable(request.url, response.status), after)
-        self._limiter.served(addresses.origin(request.url))
+            raise Transient(unavailable(request.url, response.status), after, tries)
+        self._limiter.served(server)
         return response
 
     def _place(self, request: Request) -> AbstractContextManager[Turn]:
@@ -212,13 +213,15 @@ class Transport:
     def _take_turn(self, url: str) -> None:
         """Wait where the server has asked another thread to.
 
-        :raises Transient: ``registry.throttled``, where the deadline comes first.
+        :raises Transient: ``registry.throttled``, where the deadline comes first, or it is asked for too long already.
         """
-        seconds = self._limiter.turn(addresses.origin(url))
+        server = addresses.origin(url)
+        seconds = self._limiter.turn(server)
         if seconds > 0:
             if self._settings.seconds(seconds) < seconds:
                 raise Transient(unavailable(url, 429), seconds)
-            time.sleep(seconds)
+            if not self._limiter.pause(server, seconds):
+                raise Transient(unavailable(url, 429), tries=1)
 
     def _urlopen(self, request: Request) -> urllib3.BaseHTTPResponse:
         headers = {"User-Agent": f"tagflow/{__version__}", "Accept-Encoding": "identity", **request.headers}
