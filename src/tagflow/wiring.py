@@ -36,12 +36,13 @@ class Surroundings(Struct, frozen=True):
     """What the outside world gives to one run: for the command line, or for a program that uses tagflow as a library.
 
     ``seconds`` is the time for the whole run (None: no limit); ``trace`` is told each request; ``writes`` asks for the
-    right to push; ``now`` is the clock.
+    right to push; ``now`` is the clock; ``waits`` hears why something waits, and for how many seconds, before it does.
     """
 
     environ: Mapping[str, str]
     warn: Callable[[str], None]
     trace: Callable[[str], None] = lambda _line: None
+    waits: Callable[[str, float], None] = lambda _why, _seconds: None
     seconds: float | None = None
     writes: bool = False
     progress: Progress = field(default_factory=Silence)
@@ -232,6 +233,7 @@ class _Media:
             deadline=self.deadline,
             trace=self._around.trace,
             warn=self._around.warn,
+            waits=self._around.waits,
             writes=self._around.writes,
             create_repositories=self._policy.create_repositories,
             now=self._around.now,

@@ -9,6 +9,7 @@ import select
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ import pytest
 
 from tagflow.cli.release import _answer
 from tests.cli.runner import POLICY, Desk, surroundings
+from tests.standin import Say, instead, standin
 
 
 class TestUsageErrors:
@@ -631,6 +633,30 @@ class TestInit:
         else:
             assert done.status == 2
             assert not (tmp_path / "promotion.yaml").exists()
+
+
+class TestWaiting:
+    """A registry that has too many requests: who sits at a terminal is told why nothing happens."""
+
+    TOLD = "has had too many requests (HTTP 429): waiting, and trying again"
+
+    @pytest.fixture
+    def busy(self, desk: Desk) -> Iterator[Desk]:
+        """A registry that has nothing, and refuses the first request for a second."""
+        refusing = instead(Say(429, headers={"Retry-After": "1"}), times=1)
+        with standin(lambda _: Say(404), refusing) as server:
+            desk.write(POLICY.replace("oci:./registry", f"{server.host}/acme"))
+            yield desk
+            assert server.count("GET", "/tags/list") > 2
+
+    def test_at_a_terminal(self, busy: Desk) -> None:
+        assert at_terminal(busy, ["rollback", "dev"], {}).count(self.TOLD) == 1
+
+    def test_nobody_watches(self, busy: Desk) -> None:
+        assert self.TOLD not in busy.started("rollback", "dev").err
+
+    def test_a_document_is_asked_for(self, busy: Desk) -> None:
+        assert self.TOLD not in at_terminal(busy, ["rollback", "dev", "-o", "json"], {})
 
 
 def at_terminal(desk: Desk, arguments: list[str], environ: dict[str, str], answer: str = "") -> str:

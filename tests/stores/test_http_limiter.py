@@ -104,8 +104,9 @@ def test_where_it_was_given_up_each_request_is_sent_once(clock: Clock) -> None:
 
 
 def test_what_one_thread_is_told_holds_the_others() -> None:
-    """The first answer refuses for a second; whoever asks afterwards waits for it, whatever the method."""
+    """The first answer refuses for a second; whoever asks afterwards waits for it, whatever the method, and is told."""
     refused, times, lock = threading.Event(), list[float](), threading.Lock()
+    waits: list[str] = []
 
     def script(_asked: Asked) -> Say:
         with lock:
@@ -120,7 +121,8 @@ def test_what_one_thread_is_told_holds_the_others() -> None:
             raise
 
     with standin(script) as server, ThreadPoolExecutor(8) as pool:
-        http, url = Transport(Settings(environ={}, retry=RetryPolicy(first=0.01))), f"http://{server.host}/v2/"
+        settings = Settings(environ={}, retry=RetryPolicy(first=0.01), waits=lambda why, _: waits.append(why))
+        http, url = Transport(settings), f"http://{server.host}/v2/"
         begun = pool.submit(first)
         assert refused.wait(10)
         done = [pool.submit(http.send, Request(method, url)) for method in ("GET", "HEAD", "PUT", "DELETE")]
@@ -128,6 +130,8 @@ def test_what_one_thread_is_told_holds_the_others() -> None:
         assert begun.exception() is not None
         http.close()
     assert len(times) == 5
+    assert len(waits) == 4
+    assert all("too many requests (HTTP 429)" in why for why in waits)
     assert all(later - times[0] >= 1.0 for later in times[1:])
 
 

@@ -53,6 +53,17 @@ def test_retry_after_is_obeyed() -> None:
     assert clock.slept == [7]
 
 
+def test_each_wait_is_told_before_it_begins() -> None:
+    clock, told = Clock(), list[tuple[str, float, int]]()
+    waits = lambda why, seconds: told.append((why, seconds, len(clock.slept)))  # noqa: E731
+    budget = RetryBudget(RetryPolicy(), clock=clock, sleep=clock.sleep, waits=waits)
+    for _ in range(2):
+        budget.wait(failure(after=2))
+    with pytest.raises(StoreError):
+        budget.wait(failure(after=3600))
+    assert told == [("busy", 2, 0), ("busy", 2, 1)]
+
+
 def test_retry_after_beyond_the_budget_fails_at_once_and_says_so() -> None:
     clock = Clock()
     with pytest.raises(StoreError, match="asks to wait 3600 s") as caught:

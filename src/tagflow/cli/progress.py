@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
 
+from tagflow.cli.session import tell
+from tagflow.cli.text import clean
 from tagflow.stores.port import Progress, Silence
 
 _MOMENT = 0.7
@@ -41,6 +43,27 @@ def counter(what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Pr
         yield shown
     finally:
         shown.close()
+
+
+class Waits:
+    """Says why something waits to who sits at a terminal: one line a reason, where all waits together take longer than
+    a moment. Hundreds of requests may wait for one server."""
+
+    def __init__(self, *, quiet: bool = False, now: Callable[[], float] = time.monotonic) -> None:
+        self._lock = Lock()
+        self._quiet, self._now = quiet, now
+        self._begin: float | None = None
+        self._told = set[str]()
+
+    def __call__(self, why: str, seconds: float) -> None:
+        if self._quiet or not sys.stderr.isatty():
+            return
+        with self._lock:
+            self._begin = self._now() if self._begin is None else self._begin
+            if why in self._told or self._now() - self._begin + seconds < _MOMENT:
+                return
+            self._told.add(why)
+        tell(clean(f"note: {why}: waiting, and trying again"))
 
 
 class _Counter:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from tagflow import wiring
+from tagflow.cli.progress import Waits
 from tagflow.cli.session import Session, tell
 from tagflow.context import Context
 from tagflow.domain.policy import Policy
@@ -36,6 +37,7 @@ def _surroundings(session: Session, writes: bool, progress: Progress) -> wiring.
         environ=session.environ,
         warn=session.note,
         trace=tell if session.verbose else lambda _line: None,
+        waits=Waits(quiet=session.is_json),
         seconds=session.patience,
         writes=writes,
         progress=progress,

@@ -25,6 +25,14 @@ class Transient(Exception):
         self.error, self.after, self.tries = error, after, tries
 
 
+Waits = Callable[[str, float], None]
+"""Hears why something waits, and for how many seconds, before it does."""
+
+
+def _no_wait(_why: str, _seconds: float) -> None:
+    """Tell nobody."""
+
+
 class RetryPolicy(Struct, frozen=True):
     """At most ``attempts`` tries; the first wait is up to ``first`` seconds and doubles; all waits of one operation
     together take at most ``budget`` seconds.
@@ -50,8 +58,10 @@ class RetryBudget:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        waits: Waits = _no_wait,
     ) -> None:
         self._policy, self._deadline, self._clock, self._sleep = policy, deadline, clock, sleep
+        self._waits = waits
         self._failures = 0
         self._end = clock() + policy.budget
 
@@ -67,6 +77,7 @@ class RetryBudget:
         limit = self._end if self._deadline is None else min(self._end, self._deadline)
         if self._clock() + seconds > limit:
             raise _too_long(failure, seconds) from failure
+        self._waits(failure.error.message, seconds)
         self._sleep(seconds)
 
     def _backoff(self) -> float:
@@ -300,9 +311,10 @@ class Settings(Struct, frozen=True):
 
     ``insecure`` are hosts that may speak plain HTTP beside loopback; ``threads`` the connections kept per host;
     ``deadline`` a :func:`time.monotonic` time; ``trace`` hears one line per request, without secrets, ``warn`` what
-    people should know; ``writes`` says that tags will be moved, so that push rights are asked for at once;
-    ``create_repositories`` that missing ones are created where the registry wants that (ECR). ``silence`` is the
-    longest time in seconds without a byte of an answer; ``now`` the clock that registries' own are compared with.
+    people should know, ``waits`` why something waits; ``writes`` says that tags will be moved, so that push rights are
+    asked for at once; ``create_repositories`` that missing ones are created where the registry wants that (ECR).
+    ``silence`` is the longest time in seconds without a byte of an answer; ``now`` the clock that registries' own are
+    compared with.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -311,6 +323,7 @@ class Settings(Struct, frozen=True):
     deadline: float | None = None
     trace: Callable[[str], None] = _nobody
     warn: Callable[[str], None] = _nobody
+    waits: Waits = _no_wait
     writes: bool = False
     create_repositories: bool = False
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -322,7 +335,7 @@ class Settings(Struct, frozen=True):
 
     def retry_budget(self) -> RetryBudget:
         """What is left of the retries for one operation."""
-        return RetryBudget(self.retry, self.deadline)
+        return RetryBudget(self.retry, self.deadline, waits=self.waits)
 
     def seconds(self, limit: float) -> float:
         """``limit``, or what is left until the deadline where that is less; zero or less where it has passed."""

@@ -220,6 +220,7 @@ class Transport:
         if seconds > 0:
             if self._settings.seconds(seconds) < seconds:
                 raise Transient(unavailable(url, 429), seconds)
+            self._settings.waits(unavailable(url, 429).message, seconds)
             if not self._limiter.pause(server, seconds):
                 raise Transient(unavailable(url, 429), tries=1)
 
