@@ -263,6 +263,46 @@ class TestDamage:
         assert caught.value.code == "layout.unsupported"
         assert "oci-layout" in caught.value.message
 
+    def test_a_digest_of_an_unknown_algorithm_stops_what_is_about_it_alone(
+        self, store: LayoutStore, directory: Path
+    ) -> None:
+        first, second = images.image(store, tag="a"), images.image(store, content=b"2")
+        strange = {"mediaType": OCI_MANIFEST, "digest": "sha1024:" + "0" * 40, "size": 7, "annotations": {REF: "b"}}
+        rewrite(directory, lambda content: content["manifests"].append(strange))
+        assert store.tags() == ["a", "b"]
+        assert store.get("a") == first
+        store.move("a", second, first.digest)
+        store.create("c", first)
+        assert strange in document(directory)["manifests"]
+        content = (directory / "index.json").read_bytes()
+        for operation in (
+            lambda: store.resolve("b"),
+            lambda: store.get("b"),
+            lambda: store.create("b", first),
+            lambda: store.put(first, "b"),
+            lambda: store.move("b", first, second.digest),
+            lambda: store.untag("b", second.digest),
+            lambda: store.referrers(first.digest),
+            lambda: store.choose(),
+            lambda: store.choose("b"),
+        ):
+            with pytest.raises(StoreError) as caught:
+                operation()
+            assert caught.value.code == "layout.unsupported"
+            assert "the tag 'b' is at sha1024:0000" in caught.value.message
+        assert (directory / "index.json").read_bytes() == content
+        assert store.choose("c") == first.digest
+        with pytest.raises(NotFound):
+            store.choose_digest(images.absent())
+
+    @pytest.mark.parametrize("digest", ["sha256:" + "0" * 40, "sha512:0", "SHA1024:0", "0000", "a/..:0", "a:../.."])
+    def test_a_digest_that_is_none(self, store: LayoutStore, directory: Path, digest: str) -> None:
+        images.image(store, tag="a")
+        rewrite(directory, lambda content: content["manifests"].append({"digest": digest, "size": 7}))
+        with pytest.raises(StoreError) as caught:
+            store.tags()
+        assert caught.value.code == "layout.corrupt"
+
     def test_tag_listed_twice(self, store: LayoutStore, directory: Path) -> None:
         first, second = images.image(store, tag="a"), images.image(store, content=b"2", tag="b")
 

@@ -23,7 +23,7 @@ Spot = tuple[Repository, RecordTag]
 """A record, and the repository in which it is kept."""
 
 
-_OF_ONE_RECORD = frozenset({"layout.corrupt"})
+_OF_ONE_RECORD = frozenset({"layout.corrupt", "layout.unsupported"})
 """Where the list could be read, and one record cannot, that is trouble for its image only."""
 
 

@@ -5,7 +5,8 @@ Entries that somebody else wrote are kept byte for byte: only the entry of a tag
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -34,6 +35,9 @@ class _Fields(msgspec.Struct):
     annotations: dict[str, Any] | None = None
 
 
+_STRANGE = re.compile(r"(?!sha(256|512):)[a-z0-9]+([+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
+"""A digest of another algorithm (image-spec 1.1, "Digests"). An entry by one is for other readers, and stays; what it
+is about cannot be verified, so nothing is done that depends on it."""
 _FIELDS = msgspec.json.Decoder(_Fields)
 # Made once, here: msgspec 0.22 crashes where several threads are the first to decode a type.
 
@@ -44,6 +48,11 @@ class Entry(Struct, frozen=True):
     raw: bytes
     descriptor: Descriptor
     name: str
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether what it points at cannot be verified."""
+        return not is_digest(self.descriptor.digest)
 
     @property
     def shown(self) -> str:
@@ -66,14 +75,30 @@ class LayoutIndex(Struct, frozen=True, dict=True):
     def find(self, name: str) -> Descriptor | None:
         """What a name points at. One that several platforms have is an index of them, which is nowhere but in ``made``.
 
-        :raises StoreError: ``layout.corrupt`` where it is listed with several digests.
+        :raises StoreError: ``layout.corrupt`` where it is listed with several digests, ``layout.unsupported`` with one
+            of an algorithm that tagflow does not know.
         """
         found = self._named.get(name, ())
+        self.require_known(found)
         if len({entry.descriptor.digest for entry in found}) > 1:
             if name in self._made_of:
                 return self._made_of[name].descriptor
             raise corrupt(self.where, f"the tag {name!r} is listed {len(found)} times, with different digests")
         return found[0].descriptor if found else None
+
+    def require_known(self, entries: Iterable[Entry]) -> None:
+        """Go no further where one of these entries of the index cannot be verified.
+
+        :raises StoreError: ``layout.unsupported``.
+        """
+        for entry in entries:
+            if entry.is_strange:
+                name = f"the tag {entry.name!r}" if entry.name else "an entry without a tag"
+                raise StoreError(
+                    "layout.unsupported",
+                    f"{self.where}: {name} is at {entry.descriptor.digest}, and tagflow knows sha256 and sha512",
+                    hint="Copy that image again with a tool that names it by sha256, or take it out of the layout.",
+                )
 
     def media_type(self, digest: Digest) -> str:
         """The media type under which a manifest is listed, or empty."""
@@ -170,7 +195,7 @@ def corrupt(where: str, problem: str) -> StoreError:
 
 def _parse_entry(raw: bytes, where: str) -> Entry:
     fields = _FIELDS.decode(raw)
-    if not is_digest(fields.digest) or fields.size < 0:
+    if not (is_digest(fields.digest) or _STRANGE.fullmatch(fields.digest)) or fields.size < 0:
         raise corrupt(where, f"an entry has no valid digest and size: {fields.digest!r}, {fields.size}")
     annotations = {key: text for key, text in (fields.annotations or {}).items() if isinstance(text, str)}
     descriptor = Descriptor(

@@ -65,6 +65,7 @@ class LayoutReader:
         index = self._content.index()
         if name and (exact := index.find(name)) is not None:
             return exact.digest
+        index.require_known(index.entries)  # any of them may be the one that is meant
         return choose(index.choices, name, self._source)
 
     def choose_digest(self, digest: Digest) -> Digest:
@@ -105,6 +106,7 @@ class LayoutReader:
 
     def referrers(self, digest: Digest) -> list[Descriptor]:
         index = self._content.index()
+        index.require_known(index.entries)  # any of them may be a referrer
         listed = dict.fromkeys(entry.descriptor.digest for entry in index.entries)
         found = [self.get(candidate) for candidate in listed if self._subject(candidate) == digest]
         descriptors = [replace(manifest.descriptor, annotations=manifest.annotations) for manifest in found]
