@@ -163,6 +163,15 @@ def test_states_stand_in_their_cells_where_there_is_room(monkeypatch: pytest.Mon
     assert re.search(r"^ledger .* v1\.2! ", "\n".join(shown(rows(mess), monkeypatch)), re.M)
 
 
+def test_a_name_that_is_too_long_stands_above_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    long, found = "x" * 60, rows(each_its_own)
+    found[3].image = long
+    lines = shown(found, monkeypatch)
+    assert [line.split()[0] for line in lines[1:4]] == NAMES[:3]
+    at = lines.index(long)
+    assert len(lines[at + 1].split()) == len(ENVIRONMENTS)
+
+
 def test_a_narrow_terminal_has_a_line_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(line.split() == ["prod-canary", "v1.2"] for line in shown(rows(), monkeypatch, 40))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from tagflow.cli.text import FEW, columns, counted, hung, listed, pad, styled, width
+from tagflow.cli.text import FEW, columns, counted, fitted, hung, listed, pad, styled, width
 from tagflow.cli.text import cell as one_line
 
 if TYPE_CHECKING:
@@ -38,15 +38,17 @@ class _Line(Struct, frozen=True):
 def matrix(rows: Sequence[Row], frozen: Sequence[str], fancy: bool) -> list[str]:
     """The lines. ``frozen`` names the environments of which more is told below.
 
-    Cells tell a state in so many words where there is room, else by a sign.
+    Cells tell a state in so many words where there is room, else by a sign; where not even that fits, a name that is
+    too long stands above its cells.
     """
     environments = list(dict.fromkeys(cell.environment for row in rows for cell in row.environments))
     lines = _lines(rows)
     common = {name: _common(rows, name) for name in environments}
-    for say in (full, brief, _cut):
-        shown = _laid(lines, environments, frozen, common, say, fancy)
-        if shown:
-            return shown
+    for apart in (False, True):
+        for say in (full, brief, _cut):
+            shown = _laid(lines, environments, frozen, common, say, fancy, apart=apart)
+            if shown:
+                return shown
     return _stacked(lines, environments, common, fancy)
 
 
@@ -118,18 +120,29 @@ def _laid(
     common: Mapping[str, str],
     say: Callable[[Cell], str],
     fancy: bool,
+    *,
+    apart: bool,
 ) -> list[str]:
-    """The matrix as columns; nothing where they do not fit."""
+    """The matrix as columns; nothing where they do not fit. ``apart``: the names that are too long, fewer than fit,
+    stand on lines of their own."""
     header = ["IMAGE", *(name + (LOOK if name in frozen else "") for name in environments)]
     body = [
         [it.label, *(_shown(it.cells.get(name), common[name], say, fancy) for name in environments)] for it in lines
     ]
     widths = [max(map(width, column)) for column in zip(header, *body, strict=True)]
-    if sum(widths) + 2 * (len(widths) - 1) > columns():
-        return []
+    room = columns() - sum(widths[1:]) - 2 * (len(widths) - 1)
+    if widths[0] > room:
+        fitting = [wide for row in body if (wide := width(row[0])) <= room]
+        if not apart or 2 * len(fitting) <= len(body) or width(header[0]) > room:
+            return []
+        widths[0] = max(width(header[0]), *fitting)
     shown = [_joined([styled(title, "bold", fancy) for title in header], widths)]
     for line, cells in zip(lines, body, strict=True):
-        shown.append(_joined([styled(one_line(cells[0]), "bold", fancy), *cells[1:]], widths))
+        label = styled(one_line(cells[0]), "bold", fancy)
+        if width(label) > widths[0]:
+            shown.append(fitted(label, 2))
+            label = ""
+        shown.append(_joined([label, *cells[1:]], widths))
         if len(line.images) > FEW:
             shown.append(styled(f"  {hung(one_line(listed(line.images)), 2)}", "dim", fancy))
     return shown
