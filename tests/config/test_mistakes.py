@@ -331,6 +331,11 @@ class TestAllAtOnceWhereTheRegistryIsWrong:
         assert found[3].startswith("promotion.yaml:3:34: 'd' and 'c' are both in the repository x.")
         assert found[4].startswith("promotion.yaml:5:")
 
+    def test_images_meet_in_another_spelling_of_one_registry(self) -> None:
+        text = MINIMAL.replace("docker.io/acme", "r.example/acme").replace("{app: app}", "{a: x, b: acme/x}")
+        (found,) = mistakes(text.replace("prod: {}", "prod: {registry: 'r.example:443'}"))
+        assert "'b' and 'a' are both in the repository r.example/acme/x" in found
+
     def test_floating_tags_of_environments_that_share_it(self) -> None:
         text = with_environment("{floating: [latest]}").replace("dev:", "dev: {floating: [latest]}")
         _, found = mistakes(text.replace("docker.io/acme", "docker.io/Acme"))
@@ -361,6 +366,22 @@ class TestFloating:
         text = with_environment("{floating: [major, latest]}").replace("dev:", "dev: {floating: [latest]}")
         (found,) = mistakes(text)
         assert found.startswith("promotion.yaml:6:28: the floating tag latest follows 'dev' and 'prod' in one registry")
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("r.example/acme", "r.example:443/acme"),
+            ("r.example", "R.Example:443"),
+            ("docker.io/acme", "index.docker.io/acme"),
+            ("docker.io", "docker.io/library"),
+        ],
+    )
+    def test_two_spellings_of_one_registry(self, one: str, other: str) -> None:
+        text = with_environment("{floating: [latest], registry: 'OTHER'}").replace("OTHER", other)
+        text = text.replace("registry: docker.io/acme", f"registry: {one}")
+        (found,) = mistakes(text.replace("dev:", "dev: {floating: [latest]}"))
+        assert "the floating tag latest follows 'dev' and 'prod' in one registry" in found
+        load(text.replace("dev:", "dev: {floating: [latest], registry: 'r.example:444'}"))
 
     def test_one_owner_in_each_registry(self) -> None:
         text = with_environment("{floating: [latest], registry: docker.io/other}")

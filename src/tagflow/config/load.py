@@ -102,7 +102,7 @@ def _valid(registry: Registry, image: Image) -> bool:
 
 def _registries(policy: Policy) -> list[Registry]:
     """Where images may be; the registry that stands in where none could be read, so that their names are judged."""
-    found = dict.fromkeys(environment.registry for environment in policy.environments)
+    found = dict.fromkeys(environment.registry.place for environment in policy.environments)
     return [registry for registry in found if registry != NOWHERE] or [NOWHERE]
 
 
@@ -112,7 +112,7 @@ def _floating(policy: Policy, places: Places, mistakes: Mistakes) -> None:
         if environment.registry == NOWHERE and places.has("environments", environment.name, "registry"):
             continue  # it is not known which; those without one of their own share that of the policy
         for index, line in enumerate(environment.floating):
-            owner = owners.setdefault((environment.registry, line), environment.name)
+            owner = owners.setdefault((environment.registry.place, line), environment.name)
             if owner != environment.name:
                 message = f"the floating tag {line} follows {owner!r} and {environment.name!r} in one registry"
                 mark = places.value("environments", environment.name, "floating", index)

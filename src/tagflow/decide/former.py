@@ -26,7 +26,7 @@ def former_notes(snapshot: Snapshot, environment: Environment, choices: Sequence
         image = choice.seen.target.image
         for other in policy.environments:
             found = recorded_in(snapshot.tags.get(policy.repository(image, other), ()))
-            if other.registry == environment.registry:
+            if other.registry.place == environment.registry.place:
                 for unknown in found - known:
                     renamed.setdefault(unknown, {})[choice.image] = None
             elif name in found:

@@ -97,6 +97,19 @@ class Registry(Struct, frozen=True, order=True):
             path = f"library/{path}"
         return Repository(self.host, path)
 
+    @property
+    def place(self) -> Registry:
+        """The same in the one spelling by which two are compared: https goes without saying its port, and Docker Hub
+        its ``library``. Whoever asks it, or looks for a credential, takes it as it is written.
+
+        >>> str(Registry("registry.example:443", "acme").place), str(Registry("docker.io", "library").place)
+        ('registry.example/acme', 'docker.io')
+        """
+        if self.is_layout:
+            return self
+        is_official = self.host == "docker.io" and self.namespace == "library"
+        return Registry(self.host.removesuffix(":443"), "" if is_official else self.namespace)
+
     def __str__(self) -> str:
         return f"{self.host}/{self.namespace}" if self.namespace else self.host
 
