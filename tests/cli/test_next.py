@@ -40,6 +40,20 @@ def test_it_names_what_decided(desk: Desk) -> None:
     assert desk.json("next")["result"] == {"current": "1.3.0", "next": "1.3.1"}
 
 
+def test_it_says_why_a_higher_one_did_not_count(desk: Desk) -> None:
+    tag(desk, "frontend", "1.0", "3.0", "4")
+    tag(desk, "back_end", "1.0")
+    desk.act("promote", "1.0", "--to", "dev")
+    done = desk.quickly("next")
+    assert (done.out, done.err.splitlines()[1:]) == (
+        "1.0.1\n",
+        [
+            "higher, but not counted: 3.0: no environment admitted it, and it is more than one major version ahead",
+            "higher, but not counted: 4: no environment admitted it, and it is of another shape",
+        ],
+    )
+
+
 def test_of_one_image(desk: Desk) -> None:
     tag(desk, "frontend", "1.2.0")
     tag(desk, "back_end", "1.3.0")

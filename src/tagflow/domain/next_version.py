@@ -48,14 +48,18 @@ class Found(Struct, frozen=True):
 class Following(Struct, frozen=True):
     """The version to come; the one that decided it (None: there is none yet); and what decided nothing.
 
-    ``not_counted`` are version tags of another shape that are higher, highest first; ``not_read`` tags that look like
-    versions and are none under this policy.
+    ``not_counted`` are version tags that are higher, of another shape or too far ahead, highest first; ``not_read``
+    tags that look like versions and are none under this policy.
     """
 
     version: Version
     after: Found | None
     not_counted: tuple[Found, ...]
     not_read: tuple[str, ...]
+
+    def is_alike(self, found: Found) -> bool:
+        """Whether a version has the shape of the one that decided."""
+        return self.after is not None and _shape(found.version) == _shape(self.after.version)
 
 
 def following(scheme: TagScheme, lists: Sequence[TagList], part: Part | None) -> Following:

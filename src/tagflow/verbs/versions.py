@@ -64,9 +64,9 @@ def _notes(found: Following) -> list[str]:
     else:
         decided = f"after {found.after.tag} of {found.after.image} ({found.after.repository})"
     notes = [decided]
-    if found.not_counted:
-        tags = _named([it.tag for it in found.not_counted])
-        notes.append(f"higher, but not counted: {tags}: no environment admitted it, and it is of another shape")
+    for alike, why in ((True, "it is more than one major version ahead"), (False, "it is of another shape")):
+        if tags := [it.tag for it in found.not_counted if found.is_alike(it) == alike]:
+            notes.append(f"higher, but not counted: {_named(tags)}: no environment admitted it, and {why}")
     if found.not_read:
         notes.append(f"no version under this policy: {_named(found.not_read)}")
     return notes
