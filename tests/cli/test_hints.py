@@ -197,6 +197,12 @@ SCENES = {
         "promotion.order",
         ("promote v1.1 --to test",),
     ),
+    "built, and admitted nowhere yet": Scene(
+        then(released("v1.0"), lambda desk: desk.build("v1.1")),
+        "promote v1.1 --to prod",
+        "promotion.order",
+        ("promote v1.1 --to dev",),
+    ),
     "eight of them": Scene(
         then(released("v1.0"), released("v1.1", to="dev")),
         "promote v1.1 --to prod",

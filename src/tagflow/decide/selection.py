@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from tagflow.decide.targets import Wanted, source_of
-from tagflow.domain.policy import Environment
+from tagflow.domain.policy import Environment, find_environment
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target, refuse_broken
 from tagflow.domain.standing import Interrupted, Unrecorded
@@ -176,7 +176,7 @@ class Route(Struct, frozen=True):
             name: hold for seen, name in zip(self.sources, sources, strict=True) if (hold := self._hold(seen, version))
         }
         message = f"{image} {tag} cannot go to {environment}: {'; '.join(reasons)}"
-        first = f"tagflow promote {image}={tag} --to {sources[0]}"
+        first = f"tagflow promote {image}={tag} --to {self._next_stop(version)}"
         if _goes_back(self.sources[0], tag):  # what it goes back to counts again once it has arrived
             first = f"tagflow rollback {sources[0]}"
         return Refused(
@@ -195,6 +195,23 @@ class Route(Struct, frozen=True):
                 }
             ],
         )
+
+    def _next_stop(self, version: Version) -> str:
+        """The environment that a version enters next on its way, as far as the tags tell: the first after one in which
+        it has been."""
+        policy, image = self.snapshot.policy, self.target.target.image
+        stop = self.sources[0].target.environment
+        while stop.sources:
+            before = [find_environment(policy, name) for name in stop.sources]
+            if any(self._has_been(version, policy.repository(image, it), it.name) for it in before):
+                break
+            stop = before[0]
+        return stop.name
+
+    def _has_been(self, version: Version, repository: Repository, environment: str) -> bool:
+        """Whether a version has its combined tag; taken for granted where the tags were not listed."""
+        tags = self.snapshot.tags.get(repository)
+        return tags is None or version in self.snapshot.scheme.combined(tags, environment)
 
     def _hold(self, seen: Observation, version: Version) -> Hold | None:
         """The hold because of which a version, or another one of the same bytes, is not admitted to an environment."""
