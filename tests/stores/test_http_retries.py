@@ -76,15 +76,17 @@ def test_all_waits_together_stay_in_the_budget() -> None:
     clock = Clock()
     patient = patience(clock, budget=10.0)
     patient.wait(failure(after=6))
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"^busy$"):  # 6 s are not longer than it waits
         patient.wait(failure(after=6))
     assert clock.slept == [6]
 
 
 def test_never_past_the_deadline() -> None:
     clock = Clock()
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"^busy$"):
         patience(clock, deadline=clock.now + 1, first=10.0).wait(failure())
+    with pytest.raises(StoreError, match="asks to wait 7 s, which is longer than is left of the time"):
+        patience(clock, deadline=clock.now + 5).wait(failure(after=7))
     assert clock.slept == []
 
 

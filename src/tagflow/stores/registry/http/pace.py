@@ -76,25 +76,30 @@ class RetryBudget:
         seconds = self._backoff() if failure.after is None else failure.after
         limit = self._end if self._deadline is None else min(self._end, self._deadline)
         if self._clock() + seconds > limit:
-            raise _too_long(failure, seconds) from failure
+            raise self._too_long(failure) from failure
         self._waits(failure.error.message, seconds)
         self._sleep(seconds)
+
+    def _too_long(self, failure: Transient) -> TagflowError:
+        """What to tell where a server asks for more than there is. Where it is asked for no longer because it said the
+        same all the time, that is all there is to say."""
+        seconds, error = failure.after, failure.error
+        if seconds is None:
+            return error
+        if seconds > self._policy.budget:
+            limit = "than tagflow waits"
+        elif self._deadline is not None and self._deadline < self._end:
+            limit = "than is left of the time"
+        else:
+            return error
+        told = f"{error.message}; the registry asks to wait {seconds:.0f} s, which is longer {limit}"
+        return type(error)(error.code, told, hint=f"Run the command again in {seconds:.0f} s.")
 
     def _backoff(self) -> float:
         import random  # seldom needed
 
         longest = self._policy.first * 2.0 ** (self._failures - 1)
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-
-
-def _too_long(failure: Transient, seconds: float) -> TagflowError:
-    if failure.after is None:
-        return failure.error
-    return type(failure.error)(
-        failure.error.code,
-        f"{failure.error.message}; the registry asks to wait {seconds:.0f} s, which is longer than tagflow waits",
-        hint=f"Run the command again in {seconds:.0f} s.",
-    )
 
 
 def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
