@@ -52,7 +52,8 @@ class Context(Struct, frozen=True, dict=True):
     """Handed to every verb. Clocks, the actor and the names of releases come in from outside, for tests' sake.
 
     ``now`` is the wall clock, to be written down; ``elapsed`` a clock that only goes forward, in seconds, to measure
-    by; ``sleep`` waits. ``progress`` hears of bytes that are copied, ``questions`` of what the stores are asked.
+    by; ``sleep`` waits, and ``waits`` hears before that why, and for how many seconds. ``progress`` hears of bytes that
+    are copied, ``questions`` of what the stores are asked.
     ``directory`` is where the commands of the policy run; ``deadline`` the :func:`time.monotonic` time of `--timeout`.
     ``signing_key`` opens the key of this run, where it has one; it may be asked again and again.
     ``close`` drops the connections, where what follows takes long.
@@ -74,6 +75,7 @@ class Context(Struct, frozen=True, dict=True):
     deadline: float | None = None
     elapsed: Callable[[], float] = elapsed
     sleep: Callable[[float], None] = time.sleep
+    waits: Callable[[str, float], None] = lambda _why, _seconds: None
     timing: Timing = field(default_factory=Timing)
     signing_key: Callable[[], SigningKey | None] = _no_key
     close: Callable[[], None] = lambda: None
@@ -87,6 +89,11 @@ class Context(Struct, frozen=True, dict=True):
     def image_names(self) -> tuple[str, ...]:
         """The names of the policy's images, in its order."""
         return tuple(image.name for image in self.policy.images)
+
+    def wait(self, why: str, seconds: float) -> None:
+        """Sleep, and say why."""
+        self.waits(why, seconds)
+        self.sleep(seconds)
 
     def environment(self, name: str) -> Environment:
         """The environment of that name.

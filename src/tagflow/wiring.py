@@ -72,6 +72,7 @@ def context(path: Path, around: Surroundings) -> Context:
         progress=around.progress,
         questions=around.questions,
         warn=around.warn,
+        waits=around.waits,
         engine=media.engine,
         directory=path.parent,
         deadline=media.deadline,

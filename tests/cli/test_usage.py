@@ -638,7 +638,7 @@ class TestInit:
 class TestWaiting:
     """A registry that has too many requests: who sits at a terminal is told why nothing happens."""
 
-    TOLD = "has had too many requests (HTTP 429): waiting, and trying again"
+    TOLD = "has had too many requests (HTTP 429): waiting"
 
     @pytest.fixture
     def busy(self, desk: Desk) -> Iterator[Desk]:

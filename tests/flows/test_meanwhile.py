@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -43,6 +43,18 @@ def test_a_hold(world: World) -> None:
     assert "CVE found" in caught[0].message
     assert set(world.runs("prod").values()) == {"v1.0.0"}
     assert [hold.version for hold in world.seen("frontend", "prod").standing.state.holds] == ["v1.1.0"]
+
+
+def test_who_waits_for_a_release_is_told_so_once_and_by_whom_it_is(world: World) -> None:
+    assert world.crash(lambda: world.promote("frontend=v1.1.0", to="prod"), 2)
+    request = Request("promote", "prod", ("frontend=v1.0.0",))
+    with fails("release.interrupted", 5):
+        promote(world.context(), request, Options(wait=timedelta(minutes=1)))
+    [why] = dict.fromkeys(world.waited)
+    assert why.startswith("release 2 in prod was announced by ann ")
+    world.waited.clear()
+    world.rollback("prod")
+    assert world.waited == ["what the abandoned release has sent may still arrive"]
 
 
 def test_a_freeze(world: World) -> None:

@@ -70,6 +70,8 @@ class World:
     threads: int = 1
     actor: str = "ann"
     warnings: list[str] = field(default_factory=list)
+    waited: list[str] = field(default_factory=list)
+    """Why something waited, once for each time."""
     passed: float = 0.0
 
     def __post_init__(self) -> None:
@@ -111,6 +113,7 @@ class World:
             threads=self.threads,
             elapsed=self._elapsed,
             sleep=self._sleep,
+            waits=lambda why, _seconds: self.waited.append(why),
         )
 
     def _elapsed(self) -> float:

@@ -63,7 +63,7 @@ class Waits:
             if why in self._told or self._now() - self._begin + seconds < _MOMENT:
                 return
             self._told.add(why)
-        tell(clean(f"note: {why}: waiting, and trying again"))
+        tell(clean(f"note: {why}: waiting"))
 
 
 class _Counter:

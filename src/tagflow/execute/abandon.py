@@ -26,7 +26,7 @@ def wait(run: Underway) -> None:
     extended, tries = True, LOOKS
     while True:
         if extended and not all(run.is_exact(image) for image in run.announced):
-            run.context.sleep(run.context.timing.fence)
+            run.context.wait("what the abandoned release has sent may still arrive", run.context.timing.fence)
             patience = run.context.elapsed() + run.context.timing.wait
         looked_at = run.context.elapsed()
         ballots = rivals.look(run)
@@ -45,7 +45,7 @@ def wait(run: Underway) -> None:
             run.written.clear()
             image = next(it for it, ballot in ballots.items() if others[0] in ballot.unseen.values())
             raise endings.overtaken(run, Outcome(Verdict.YIELD, others[0], image))
-        run.context.sleep(run.context.timing.poll)
+        run.context.wait("another release has not given way yet", run.context.timing.poll)
     run.lookout.take_in(ballots)
     run.looked_at = dict.fromkeys(run.announced, looked_at)
     _aim(run, ballots)

@@ -63,4 +63,4 @@ def _wait_out_others(run: Underway) -> None:
         ages = run.lookout.ages_of_takeovers(prospect, over, run.plan.resumes)
         waits += [min(fence, over - age) for age in ages]
     if waits:
-        run.context.sleep(max(waits))
+        run.context.wait("what another run has sent may still arrive", max(waits))

@@ -185,7 +185,7 @@ def put_back_if_mine(run: Underway, image: str) -> None:
                 continue
         if ballot.digest != ballot.announcement.record.digest or run.context.elapsed() >= patience:
             return _leave(run, image)
-        run.context.sleep(run.context.timing.poll)
+        run.context.wait("another release was built on this one", run.context.timing.poll)
     raise endings.too_late(run, image)
 
 

@@ -30,7 +30,7 @@ def win(run: Underway) -> None:
         ballots = run.lookout.pass_over(ballots)
         if outcome.verdict is not Verdict.WAIT or waited:
             break
-        run.context.sleep(run.context.timing.poll)
+        run.context.wait("another release came at the same time", run.context.timing.poll)
     if outcome.verdict is not Verdict.WON:
         # Hands off what others took over: what becomes of it is for them. The other images give way.
         run.written -= {image for image, ballot in ballots.items() if taken_over(ballot) is not None}
@@ -70,7 +70,7 @@ def elect_again(run: Underway, ballots: dict[str, Ballot]) -> tuple[Outcome, dic
         outcome = elect(everywhere, again=True, waited=waited)
         if outcome.verdict is not Verdict.WAIT or waited:
             return outcome, {image: looked[image] for image in ballots}
-        run.context.sleep(run.context.timing.poll)
+        run.context.wait("another release came at the same time", run.context.timing.poll)
 
 
 def _keep_what_arrived(run: Underway, ballots: Mapping[str, Ballot]) -> None:

@@ -85,4 +85,4 @@ def _wait_for_releases(context: Context, note: Note, observer: Observer, outcome
             )
             error.result = outcome
             raise error
-        context.sleep(context.timing.poll)
+        context.wait("a release that has not seen it is under way", context.timing.poll)

@@ -53,15 +53,16 @@ def conclude(context: Context, propose: Callable[[], Proposal], options: Options
     :raises TagflowError: every reason at once why it must not be, or what failed; its ``result`` is an
         :class:`Outcome` where something was planned.
     """
-    until = context.elapsed() + options.wait.total_seconds()
+    until, why = context.elapsed() + options.wait.total_seconds(), ""
     while True:
         try:
             return _conclude(context, propose, options)
-        except (Overtaken, ReleaseInterrupted):
+        except (Overtaken, ReleaseInterrupted) as error:
             left = until - context.elapsed()
             if left <= 0:
                 raise
-            context.sleep(min(left, context.timing.poll))
+            why = why or error.message.partition("\n")[0]  # how long ago it was announced is another every time
+            context.wait(why, min(left, context.timing.poll))
 
 
 def _conclude(context: Context, propose: Callable[[], Proposal], options: Options) -> Outcome:
