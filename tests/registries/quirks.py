@@ -57,6 +57,17 @@ def _all(asked: Asked, said: Say, server: Script) -> tuple[list[str], str]:
     return sorted(set(tags)), str(document.get("name", ""))
 
 
+def limited(most: int) -> Override:
+    """Refuses to list more tags at once than ``most``, as distribution from 3.1 on does (``tags.maxtags``)."""
+
+    def override(asked: Asked, server: Script) -> Say:
+        if asked.path.endswith("/tags/list") and int(asked.query.get("n", ["0"])[0]) > most:
+            return failed(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
+        return server(asked)
+
+    return override
+
+
 def hidden(code: str, *, empty_list: bool = False, asks_at_v2: bool = True) -> Override:
     """Strangers find nothing: 404 with ``code``, or empty lists; they are asked for a login at ``/v2/`` and for writes
     only. Who knows the password sees all."""

@@ -20,7 +20,7 @@ from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.marks import mostly_long
 from tests.registries import quirks
-from tests.registries.simulator import Quirks, Simulator, simulated_registry
+from tests.registries.simulator import Quirks, Simulator, failed, simulated_registry
 from tests.servers import RegistryServer, free_port
 from tests.standin import Asked, Override, Relay, Say, Script, StandIn, changed, instead, standin
 
@@ -153,6 +153,20 @@ class TestCutLists:
         found = behind(lambda asked, server: quirks.paged(longest=10_000)(replace(asked, target=asked.path), server))
         tags = fill(found, 10, images.image(found.direct))
         assert found.store.tags() == tags
+
+    @pytest.mark.parametrize("longest", [5, 10_000], ids=["pages of its own", "all at once"])
+    def test_who_refuses_pages_as_long_as_ours(self, behind: Open, longest: int) -> None:
+        """distribution from 3.1 on, where ``tags.maxtags`` is less: it is asked for pages as it likes them."""
+        found = behind(quirks.limited(9), quirks.paged(lambda target: f'<{target}>; rel="next"', longest=longest))
+        assert found.store.tags() == []
+        tags = fill(found, 12, images.image(found.direct))
+        assert found.store.tags() == tags
+        assert found.doctor()["tag list"] is True
+
+    def test_who_refuses_every_length(self, behind: Open) -> None:
+        found = behind(instead(failed(400, "PAGINATION_NUMBER_INVALID", "invalid"), "GET", "/tags/list"))
+        images.image(found.direct, tag="v1.0")
+        assert code_of(found.store.tags) == "registry.rejected"
 
     def test_who_knows_no_last(self, behind: Open, monkeypatch: pytest.MonkeyPatch) -> None:
         """A page that is not full was the last one; one that is full needs an answer."""

@@ -122,6 +122,12 @@ def read_tags(answer: Answer) -> list[str]:
     return page.tags or []
 
 
+def refuses_page_size(answer: Answer) -> bool:
+    """Whether a list is refused because of the ``n`` that it was asked for: distribution from 3.1 on lists no more than
+    ``tags.maxtags`` at once (1000, if nobody says less)."""
+    return answer.status == 400 and "PAGINATION_NUMBER_INVALID" in codes(answer)
+
+
 def has_no_referrers_api(answer: Answer) -> bool:
     """404 says so (distribution-spec 1.1, "Unavailable Referrers API"); others say it otherwise, or answer a page."""
     return answer.status in _NO_API or (

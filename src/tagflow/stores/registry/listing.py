@@ -17,7 +17,7 @@ import msgspec
 from tagflow.domain.reference import Digest, Repository, is_tag
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.port import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Manifest, Store, TagMoved, parse_descriptor
-from tagflow.stores.registry.answers import has_no_referrers_api, read_tags, refusal
+from tagflow.stores.registry.answers import has_no_referrers_api, read_tags, refusal, refuses_page_size
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
 from tagflow.stores.registry.http.transport import REDIRECTING, Answer
@@ -82,17 +82,21 @@ def _names(session: Session) -> tuple[set[str], bool]:
         for number, answer in enumerate(pages(session, f"tags/list?{urlencode(query)}", JSON, PAGE_LIMIT)):
             if number == 0 and ends_with(answer):
                 return found, answer.authorized
+            if refuses_page_size(answer) and query.pop("n", 0):
+                break
             if answer.status != 200:
                 raise refusal(answer, session.repository, "list tags")
             page = read_tags(answer)
             found.update(page)
             if len(found) > MOST_TAGS:
                 raise invalid(answer.url, f"lists more than {MOST_TAGS} tags")
+        if answer.status != 200:
+            continue  # asked again, for pages as it likes them
         if len(found) == known or not _may_go_on(page):
             return found, answer.authorized
         if time.monotonic() > end:
             raise invalid(answer.url, "gives a list that never ends")
-        query = {"n": PAGE_SIZE, "last": page[-1]}
+        query["last"] = page[-1]
         links = ecr(session.repository.host) is not None  # it would have, and it answers `last` with 405
         ends_with = _nothing if len(page) == PAGE_SIZE and not links else _knows_no_last
 
