@@ -508,6 +508,26 @@ class TestUploads:
         assert {len(asked.body) for asked in found.server.asked if asked.method == "PATCH"} == sizes
         assert b"".join(found.direct.read_blob(blob)) == self.CONTENT
 
+    LOST = ((404, "BLOB_UPLOAD_UNKNOWN"), (404, "BLOB_UPLOAD_INVALID"), (400, "BLOB_UPLOAD_INVALID"))
+
+    @pytest.mark.parametrize(("status", "code"), LOST)
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    def test_that_a_registry_lost_are_begun_anew(self, behind: Open, method: str, status: int, code: str) -> None:
+        """As GHCR, ACR and ECR do now and then, and registries that share an address, but not what they know."""
+        lost = instead(failed(status, code, "blob upload unknown to registry"), method, "/uploads/.*[?]", times=1)
+        found = behind(lost, *([instead(Say(413), "PUT", "digest=", times=1)] if method == "PATCH" else []))
+        blob = images.add_blob(found.store, self.CONTENT)
+        assert b"".join(found.direct.read_blob(blob)) == self.CONTENT
+
+    def test_that_a_registry_loses_each_time(self, behind: Open) -> None:
+        lost = failed(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+        found = behind(instead(lost, "PUT", "/uploads/"))
+        with pytest.raises(StoreError, match="BLOB_UPLOAD_UNKNOWN") as caught:
+            images.add_blob(found.store, self.CONTENT)
+        assert caught.value.code == "registry.rejected"
+        assert "http.secret" in caught.value.hint
+        assert found.server.count("PUT", "/uploads/") == QUICK.attempts
+
     @pytest.mark.parametrize(("status", "code"), [(400, "MANIFEST_INVALID"), (404, "MANIFEST_BLOB_UNKNOWN")])
     def test_of_layers_that_live_elsewhere(self, behind: Open, status: int, code: str) -> None:
         assert "urls.allow" in self.refused_with_foreign_layers(behind, status, code).hint

@@ -21,7 +21,8 @@ _IMMUTABLE = re.compile(
 )
 _IMMUTABLE_CODES = frozenset({"TAG_INVALID", "REGISTRY_DISALLOWED_OPERATION"})
 _TYPE = re.compile(r"\b(?:media|artifact)[ _]?type", re.IGNORECASE)
-_UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"})
+_LOST_UPLOAD = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
+_UNKNOWN_CONTENT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", *_LOST_UPLOAD})
 _UNKNOWN_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _DENIED = frozenset({"DENIED", "UNAUTHORIZED"})
 """What ECR Public says with 400."""
@@ -173,6 +174,12 @@ def repository_in_error(answer: Answer) -> str:
 def names_unknown_parts(answer: Answer) -> bool:
     """Whether a refused PUT of a manifest says that something which it names is not there."""
     return bool(codes(answer) & _UNKNOWN_PARTS)
+
+
+def loses_upload(answer: Answer) -> bool:
+    """Whether a registry no longer knows an upload that it has begun, or takes it for another: GHCR and ACR do so now
+    and then, and registries behind one address that do not share what they know."""
+    return bool(codes(answer) & _LOST_UPLOAD)
 
 
 def refuses_type(answer: Answer, manifest: Manifest) -> bool:

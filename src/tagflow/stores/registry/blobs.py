@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 from tagflow.domain.reference import Digest, Repository
 from tagflow.errors import NotFound, StoreError
 from tagflow.stores.port import Chunks, Descriptor
-from tagflow.stores.registry.answers import refusal
+from tagflow.stores.registry.answers import loses_upload, refusal
 from tagflow.stores.registry.auth.authenticator import AccessDenied
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.addresses import check_destination
@@ -93,6 +93,10 @@ _NAMES_ITSELF = (
     "The registry should name the address at which it is reached: set `http.host` in its configuration, or have the"
     " proxy before it pass X-Forwarded-Host and X-Forwarded-Proto."
 )
+_ONE_MEMORY = (
+    "Run the command again. Where it stays, and several registries stand behind that address: give them one storage and"
+    " the same `http.secret`, or send each client to one of them."
+)
 
 
 def is_there(session: Session, digest: Digest) -> bool:
@@ -126,7 +130,8 @@ class Upload:
         self._piece = PIECE
 
     def run(self, content: Chunks) -> None:
-        """Upload, in one request or, where that is refused, in pieces; begun anew when the connection breaks.
+        """Upload, in one request or, where that is refused, in pieces; begun anew when the connection breaks, or the
+        registry loses it.
 
         :raises StoreError: ``blob.invalid``, ``registry.*``, ``auth.denied``, ``repository.not_found``.
         """
@@ -177,7 +182,7 @@ class Upload:
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{offset}-{end}"}
             answer = self._session.write("PATCH", address, headers=headers, body=piece, once=True)
             if answer.status not in (202, 204):
-                raise refusal(answer, self._session.repository, "upload a part of a blob")
+                raise self._refused(answer, "upload a part of a blob")
             self.address = address = location(answer)
             offset = end + 1
         return self._put(address, {}, b"")
@@ -210,7 +215,13 @@ class Upload:
     def _check(self, answer: Answer) -> None:
         """201 is the proof; another 2xx is one where a look shows the blob."""
         if answer.status != 201 and not (answer.ok and is_there(self._session, self._blob.digest)):
-            raise refusal(answer, self._session.repository, f"upload blob {self._blob.digest}")
+            raise self._refused(answer, f"upload blob {self._blob.digest}")
+
+    def _refused(self, answer: Answer, doing: str) -> StoreError | Transient:
+        """The error for an answer that is none of those hoped for; an upload that the registry lost can be begun
+        anew."""
+        error = refusal(answer, self._session.repository, doing)
+        return Transient(StoreError(error.code, error.message, hint=_ONE_MEMORY)) if loses_upload(answer) else error
 
 
 def mount(session: Session, source: Repository, blob: Descriptor) -> bool:
