@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import pytest
 
+from tagflow.domain.reference import digest_of
 from tagflow.errors import StoreError
-from tagflow.stores.port import OCI_MANIFEST, Checkup, Manifest, TagMoved
+from tagflow.stores.port import OCI_MANIFEST, Checkup, Descriptor, Manifest, TagMoved
 from tagflow.stores.registry.auth.credentials import Credential, Keychain
-from tagflow.stores.registry.http.pace import RetryPolicy, Settings
+from tagflow.stores.registry.http.pace import RetryBudget, RetryPolicy, Settings
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.marks import mostly_long
@@ -517,6 +518,28 @@ class TestUploads:
         lost = instead(failed(status, code, "blob upload unknown to registry"), method, "/uploads/.*[?]", times=1)
         found = behind(lost, *([instead(Say(413), "PUT", "digest=", times=1)] if method == "PATCH" else []))
         blob = images.add_blob(found.store, self.CONTENT)
+        assert b"".join(found.direct.read_blob(blob)) == self.CONTENT
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    def test_that_break_off_after_long_are_begun_anew(
+        self, behind: Open, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        """Limited is what is waited, not how long a large layer takes on a slow line."""
+        now = [0.0]
+
+        def slowly() -> Iterator[bytes]:
+            for start in range(0, len(self.CONTENT), 40_000):
+                now[0] += 100.0
+                yield self.CONTENT[start : start + 40_000]
+
+        def budget(settings: Settings) -> RetryBudget:
+            return RetryBudget(settings.retry, clock=lambda: now[0], sleep=lambda _: None)
+
+        monkeypatch.setattr(Settings, "retry_budget", budget)
+        broken = instead(Say(cut="whole"), method, "/uploads/.*[?]", times=2)
+        found = behind(broken, *([instead(Say(413), "PUT", "digest=", times=1)] if method == "PATCH" else []))
+        blob = Descriptor("application/octet-stream", digest_of(self.CONTENT), len(self.CONTENT))
+        found.store.write_blob(blob, slowly)
         assert b"".join(found.direct.read_blob(blob)) == self.CONTENT
 
     def test_that_a_registry_loses_each_time(self, behind: Open) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,25 @@ def test_all_waits_together_stay_in_the_budget() -> None:
     with pytest.raises(StoreError, match=r"^busy$"):  # 6 s are not longer than it waits
         patient.wait(failure(after=6))
     assert clock.slept == [6]
+
+
+def test_what_travels_is_no_wait() -> None:
+    clock = Clock()
+    patient = patience(clock, budget=10.0)
+
+    def slowly() -> Iterator[bytes]:
+        for chunk in (b"a", b"b"):
+            clock.now += 100
+            yield chunk
+
+    for _ in range(2):
+        assert list(patient.passing(slowly())) == [b"a", b"b"]
+        clock.now += 1
+        patient.wait(failure(after=3))
+    clock.now += 1
+    with pytest.raises(StoreError):
+        patient.wait(failure(after=3))
+    assert clock.slept == [3, 3]
 
 
 def test_never_past_the_deadline() -> None:

@@ -149,7 +149,7 @@ class Upload:
         send = self._whole
         while True:
             try:
-                answer = send(content)
+                answer = send(lambda: budget.passing(content()))
                 if answer.status in _TOO_MUCH_AT_ONCE and send == self._whole:
                     send = self._in_pieces
                     continue
