@@ -153,8 +153,9 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     pytest.fail(f"docker-registry did not start:\n{log.read_text()}")
 
 
-def make_certificate(directory: Path, *names: str) -> tuple[Path, Path, Path]:
-    """A private authority, a certificate of it for ``names`` (loopback if there are none), and its key."""
+def make_certificate(directory: Path, *names: str, days: int = 2) -> tuple[Path, Path, Path]:
+    """A private authority, a certificate of it for ``names`` (loopback if there are none), and its key. It is good for
+    so many days; a negative number has it expired."""
     require("openssl")
     directory.mkdir(parents=True, exist_ok=True)
     ca, ca_key, cert, key = (directory / n for n in ("ca.crt", "ca.key", "server.crt", "server.key"))
@@ -169,7 +170,7 @@ def make_certificate(directory: Path, *names: str) -> tuple[Path, Path, Path]:
     _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", "/CN=tagflow tests")
     _openssl(
         "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial",
-        "-out", cert, "-days", "2", "-extfile", extensions,
+        "-out", cert, "-days", str(days), "-extfile", extensions,
     )  # fmt: skip
     return ca, cert, key
 

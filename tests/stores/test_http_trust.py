@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from tagflow.errors import StoreError
 from tagflow.stores.registry.http.addresses import is_forbidden, is_loopback, proxy_for, tls_context
+from tagflow.stores.registry.http.pace import Settings
+from tagflow.stores.registry.http.transport import Request, Transport
+from tests.servers import make_certificate, server_context
+from tests.standin import Say, standin
 
 PROXY = "http://proxy.example:3128"
 
@@ -127,3 +131,26 @@ def test_broken_certificates_are_named(tmp_path: Path) -> None:
     assert caught.value.code == "registry.untrusted"
     with pytest.raises(StoreError, match="SSL_CERT_FILE"):
         tls_context("other.example", {"SSL_CERT_FILE": str(tmp_path / "absent.pem")})
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "said", "hint"),
+    [
+        ((), -1, "or one that vouches for it, has expired", "clock"),
+        (("registry.example",), 2, "is for another name", "name"),
+    ],
+    ids=["expired", "for another name"],
+)
+def test_why_a_certificate_is_not_trusted(
+    tmp_path: Path, names: tuple[str, ...], days: int, said: str, hint: str
+) -> None:
+    """Its authority is known: to put it somewhere would help nobody."""
+    authority, certificate, key = make_certificate(tmp_path, *names, days=days)
+    with standin(lambda _: Say(), tls=server_context(certificate, key)) as server:
+        http = Transport(Settings(environ={"SSL_CERT_FILE": str(authority)}))
+        with pytest.raises(StoreError) as caught:
+            http.send(Request("GET", f"https://{server.host}/v2/"))
+        http.close()
+    assert (caught.value.code, said in caught.value.message) == ("registry.untrusted", True)
+    assert hint in caught.value.hint
+    assert "ca.crt" not in caught.value.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLCertVerificationError
 from urllib.parse import urlsplit
 
 from urllib3 import exceptions as problems
@@ -85,9 +86,32 @@ def _reason(exc: BaseException) -> str:
     return "it refuses" if isinstance(exc, problems.ProxyError) else "the connection broke off"
 
 
+_FLAWS = {
+    9: (" is not valid yet", "Look whether the clock of this machine is right: `date`."),
+    10: (
+        ", or one that vouches for it, has expired",
+        "It has to be renewed there; look whether the clock of this machine is right, too: `date`.",
+    ),
+    **dict.fromkeys(
+        (62, 64),
+        (" is for another name", "Call it by a name that its certificate is for, or have one made for this name."),
+    ),
+}
+"""What OpenSSL finds (``X509_V_ERR_…``) of a certificate that no authority can help."""
+
+
+def _flaw(exc: BaseException | None) -> tuple[str, str] | None:
+    """What is wrong with a certificate of an authority that we know, and what to do."""
+    while exc is not None and not isinstance(exc, SSLCertVerificationError):
+        exc = exc.__cause__ or exc.__context__
+    return None if exc is None else _FLAWS.get(exc.verify_code)
+
+
 def _untrusted(url: str, exc: Exception) -> StoreError:
     host = _host(url)
     text = str(exc)
+    if flaw := _flaw(exc):
+        return StoreError("registry.untrusted", f"the certificate of {host}{flaw[0]}", hint=flaw[1])
     if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
         return StoreError(
             "registry.untrusted",
