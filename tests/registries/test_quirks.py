@@ -290,6 +290,17 @@ class TestDoctor:
         images.image(found.direct, tag="v1.0")
         assert found.doctor()["push"] is False
 
+    @pytest.mark.parametrize("status", [401, 403, 500, 503])
+    def test_says_where_it_may_not_be_asked_what_refers_to_an_image(self, behind: Open, status: int) -> None:
+        """That is no registry without the API: a promotion that copies an image would end there."""
+        found = behind(instead(Say(status), "GET", "/referrers/"), keychain=KNOWN)
+        image = images.image(found.direct, tag="v1.0")
+        checks = found.host.examine([found.store.repository], datetime.now(UTC)).checks
+        [said] = [check for check in checks if check.check == "referrers"]
+        assert not said.ok
+        assert ("referrers: ignore" in said.detail, "fallback tag" in said.detail) == (True, False)
+        assert code_of(lambda: found.store.referrers(image.digest)) != ""
+
     @pytest.mark.parametrize("exists", [True, False])
     def test_knows_distribution(self, behind: Open, exists: bool) -> None:
         """Its header alone is sent by many others."""

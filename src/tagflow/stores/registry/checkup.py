@@ -89,9 +89,7 @@ def _checks(
     if skew := _skew(health, now):
         yield skew
     sessions = [Session(client, one.repository, creates=False) for one in found if one.exists][:_MOST_ASKED]
-    referrers = _first_answer(sessions, _ask_referrers)
-    if isinstance(referrers, Answer):
-        yield _referrers(referrers.ok and not has_no_referrers_api(referrers), referrers.status)
+    yield from _referrers(sessions)
     yield from _deletion(sessions)
     yield from _rate(client)
     is_distribution = any(one.is_distribution for one in found)
@@ -226,10 +224,18 @@ def _ask_referrers(session: Session) -> Answer:
     return session.read("GET", f"referrers/{_NEVER}", accept=OCI_INDEX, follow=REDIRECTING - {303})
 
 
-def _referrers(there: bool, status: int) -> Check:
-    if there:
-        return Check("referrers", True, "the registry lists what refers to an image")
-    return Check("referrers", False, f"no referrers API (HTTP {status}): tagflow keeps the list under a fallback tag")
+def _referrers(sessions: Sequence[Session]) -> Iterator[Check]:
+    """Whether the registry says what refers to an image; where it refuses or fails to, so would a copy."""
+    answer = _first_answer(sessions, _ask_referrers)
+    if isinstance(answer, Answer) and has_no_referrers_api(answer):
+        detail = f"no referrers API (HTTP {answer.status}): tagflow keeps the list under a fallback tag"
+        yield Check("referrers", False, detail)
+    elif isinstance(answer, Answer) and answer.ok:
+        yield Check("referrers", True, "the registry lists what refers to an image")
+    elif answer is not None:
+        explained = explanation(answer) if isinstance(answer, Answer) else answer.message
+        detail = f"asking fails ({explained}): no image is copied from there, unless `referrers: ignore` is set"
+        yield Check("referrers", False, detail)
 
 
 def _deletion(sessions: Sequence[Session]) -> Iterator[Check]:
