@@ -17,7 +17,7 @@ from tagflow.stores.port import DOCKER_MANIFEST, MANIFEST_LIMIT, OCI_INDEX, OCI_
 from tagflow.stores.registry.answers import explanation, is_immutable, refusal
 from tagflow.stores.registry.auth.credentials import variables
 from tagflow.stores.registry.http.pace import RetryPolicy, Settings
-from tagflow.stores.registry.http.transport import Answer
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer
 from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests.standin import Asked, Say, Script, StandIn, standin
 
@@ -164,7 +164,27 @@ class TestRefusals:
         error = refusal(Answer(404, {}, errors("NAME_UNKNOWN", "no")), Repository(host, "acme/app"), "do it")
         assert error.hint.splitlines()[0] == "aws ecr create-repository --region eu-west-1 --repository-name acme/app"
 
-    @given(st.integers(400, 599), st.binary(max_size=300))
+    def test_a_request_that_is_too_large_says_what_to_raise(self) -> None:
+        """The default of nginx is 1 MiB, and it tells nothing but the status."""
+        error = refusal(Answer(413, {}, b"<html>"), Repository("r.example", "a/b"), "do it")
+        assert (error.code, "client_max_body_size" in error.hint) == ("registry.rejected", True)
+
+    @pytest.mark.parametrize("status", sorted(REDIRECTING))
+    def test_a_redirect_says_where_to(self, status: int) -> None:
+        """A registry that has moved may redirect all: what is read is followed, what is written is not."""
+        location = {"Location": "https://new.example:5000/v2/a/b?token=s3cret"}
+        error = refusal(Answer(status, location, url="https://r.example/v2/a/b"), Repository("r.example", "a/b"), "do")
+        assert (error.code, error.exit_status) == ("registry.rejected", 6)
+        assert "sends us on to https://new.example:5000 (HTTP" in error.message
+        assert "promotion.yaml" in error.hint
+        assert "s3cret" not in error.message + error.hint
+
+    @pytest.mark.parametrize("location", [{}, {"Location": "/elsewhere"}, {"Location": "https://["}])
+    def test_a_redirect_to_nowhere_else(self, location: dict[str, str]) -> None:
+        error = refusal(Answer(308, location, url="https://r.example/v2/a/b"), Repository("r.example", "a/b"), "do it")
+        assert (error.code, "promotion.yaml" in error.hint) == ("registry.rejected", False)
+
+    @given(st.integers(300, 599), st.binary(max_size=300))
     def test_any_answer_gives_an_error(self, status: int, body: bytes) -> None:
         error = refusal(Answer(status, {}, body), Repository("r.example", "a/b"), "do it")
         assert error.message.isprintable()

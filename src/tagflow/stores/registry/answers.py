@@ -11,8 +11,9 @@ import msgspec
 from tagflow.domain.reference import Digest, Repository, is_digest
 from tagflow.errors import StoreError, with_extra
 from tagflow.stores.port import OCI_INDEX, Manifest
+from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
-from tagflow.stores.registry.http.transport import Answer
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer
 from tagflow.stores.registry.vendors import ecr
 
 _IMMUTABLE = re.compile(
@@ -29,6 +30,10 @@ _DENIED = frozenset({"DENIED", "UNAUTHORIZED"})
 _EXPIRED = re.compile(r"\btoken\b.*\bexpired", re.IGNORECASE)
 _NO_API = (303, 400, 404, 405, 406, 501)
 _TEXT_LIMIT = 300
+_TOO_LARGE = (
+    "Raise the limit of what stands before the registry (nginx: `client_max_body_size 0;`, its ingress:"
+    ' `nginx.ingress.kubernetes.io/proxy-body-size: "0"`), or its quota.'
+)
 
 
 class _Error(msgspec.Struct):
@@ -208,11 +213,21 @@ def refusal(answer: Answer, repository: Repository, doing: str) -> StoreError:
         )
     if "DIGEST_INVALID" in codes(answer) or "SIZE_INVALID" in codes(answer):
         return StoreError("blob.invalid", f"{repository}: cannot {doing}, the content has another digest ({explained})")
-    return StoreError(
-        "registry.rejected",
-        f"{repository}: cannot {doing}, the registry rejects it ({explained})",
-        hint="`tagflow doctor` shows what this registry can do.",
-    )
+    why, hint = _rejection(answer)
+    return StoreError("registry.rejected", f"{repository}: cannot {doing}, {why} ({explained})", hint=hint)
+
+
+def _rejection(answer: Answer) -> tuple[str, str]:
+    """Why nothing came of a request, as far as the status tells it, and what to do."""
+    if answer.status == 413:
+        return "that is more than is taken at once", _TOO_LARGE
+    target = addresses.resolve(answer.url, answer.headers.get("Location")) if answer.status in REDIRECTING else None
+    if target and addresses.origin(target) != addresses.origin(answer.url):
+        hint = (
+            "Name that address in promotion.yaml: what is read is asked for along a redirect, what is written is not."
+        )
+        return f"the registry sends us on to {addresses.base(target)}", hint
+    return "the registry rejects it", "`tagflow doctor` shows what this registry can do."
 
 
 def _renewal(host: str) -> str:
