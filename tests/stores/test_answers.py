@@ -48,6 +48,21 @@ def test_a_reason_in_the_detail_is_told() -> None:
     answer = refused(code="MANIFEST_INVALID", message="manifest invalid", detail="unknown media type: x/y")
     assert explanation(answer) == "HTTP 400, MANIFEST_INVALID: manifest invalid (unknown media type: x/y)"
     assert explanation(refused(code="X", message="no: y", detail="no")) == "HTTP 400, X: no: y"
+    quay = refused(code="MANIFEST_INVALID", message="manifest invalid", detail={"message": "manifest digest mismatch"})
+    assert explanation(quay) == "HTTP 400, MANIFEST_INVALID: manifest invalid (manifest digest mismatch)"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"status": 403, "message": "Not enough permissions"}, "HTTP 400, Not enough permissions"),  # JFrog
+        ({"code": "DENIED", "message": ""}, "HTTP 400, DENIED"),
+        ({"code": None, "message": None, "detail": {"message": ["x"]}}, "HTTP 400"),
+        ({}, "HTTP 400"),
+    ],
+)
+def test_what_is_left_out_is_not_told(error: dict[str, object], told: str) -> None:
+    assert explanation(refused(**error)) == told
 
 
 @pytest.mark.parametrize(

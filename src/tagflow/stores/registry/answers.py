@@ -86,7 +86,7 @@ def codes(answer: Answer) -> frozenset[str]:
 
 def explanation(answer: Answer) -> str:
     """What the registry says, on one short line: ``HTTP 400, TAG_INVALID: …``; without the secrets that it was sent."""
-    said = "; ".join(f"{error.code}: {error.message}{_in_detail(error)}" for error in _errors(answer))
+    said = "; ".join(filter(None, map(_told, _errors(answer))))
     for secret in filter(None, _secrets(answer.authorization)):
         said = said.replace(secret, "…")
     clean = "".join(c if c.isprintable() else " " for c in said)[:_TEXT_LIMIT]
@@ -99,9 +99,15 @@ def _secrets(authorization: str | None) -> list[str]:
     return [sent, base64.b64decode(sent).decode().partition(":")[2]] if scheme == "Basic" else [sent]
 
 
+def _told(error: _Error) -> str:
+    """One error in its own words; JFrog has no codes."""
+    return ": ".join(filter(None, (str(error.code or ""), f"{error.message or ''}{_in_detail(error)}".strip())))
+
+
 def _in_detail(error: _Error) -> str:
-    """The reason where it stands in the ``detail`` alone, as at GitLab and Nexus."""
-    detail = error.detail
+    """The reason where it stands in the ``detail`` alone, as at GitLab and Nexus, or in a ``message`` there, as at
+    Quay."""
+    detail = error.detail.get("message") if isinstance(error.detail, dict) else error.detail
     return f" ({detail})" if isinstance(detail, str) and detail and detail not in str(error.message) else ""
 
 

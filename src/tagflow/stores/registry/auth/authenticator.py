@@ -151,7 +151,7 @@ class Authenticator:
             return self._may_not(credential, scopes, "insufficient_scope")
         if said and self.scheme == "bearer" and credential in self._proven:
             return self._may_not(credential, scopes, said)
-        reason = f" ({said})" if ":" in said else ""
+        reason = f" ({said})" if "," in said else ""
         message = f"{where} does not accept the credential from {_named(credential)}{_flaw(credential)}{reason}"
         hint = f"{_renewal(credential, login)}, and check that this user may {_what(scopes)} there."
         return AccessDenied("auth.denied", message, hint=hint)
