@@ -14,7 +14,7 @@ from tests import images
 from tests.registries import quirks
 from tests.registries.shop import Shop
 from tests.servers import RegistryServer
-from tests.standin import Say, changed, instead
+from tests.standin import Override, Say, changed, instead
 
 pytestmark = pytest.mark.registry
 
@@ -90,6 +90,25 @@ def test_doctor_finds_one_that_lists_nothing(registry: RegistryServer, tmp_path:
     shop = Shop(registry, tmp_path, instead(Say(406), "GET", "/tags/list"))
     images.image(shop.direct, tag="v1.0")
     assert shop.desk.quickly("doctor").status == 6
+    shop.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        instead(Say(418), "POST"),
+        instead(Say(200, b"<html>"), "GET", "/tags/"),
+        instead(Say(cut="whole"), "GET", "/v2/$"),
+    ],
+    ids=["rejects", "lists nothing", "breaks off"],
+)
+def test_doctor_sends_nobody_to_doctor(registry: RegistryServer, tmp_path: Path, fault: Override) -> None:
+    """Where it finds something, the hint of a command leads nowhere else."""
+    shop = Shop(registry, tmp_path, fault)
+    images.image(shop.direct, tag="v1.0")
+    done = shop.desk.quickly("doctor")
+    told = (done.out + done.err).replace("then run `tagflow doctor` again", "")
+    assert (done.status, "`tagflow doctor`" in told) == (6, False), told
     shop.close()
 
 

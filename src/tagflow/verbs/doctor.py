@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tagflow.domain.keys import PublicKey
 from tagflow.domain.policy import Environment, Policy
@@ -18,6 +19,8 @@ _PROBE = b"tagflow doctor"
 _NAME = "signing key"
 _KEYS = ("signers", _NAME)
 """Looks at what is no registry's."""
+_ITSELF = re.compile(r"; `tagflow doctor`[^.;]*| ?(?:Run )?`tagflow doctor`[^.;]*[.]")
+"""What hints say where another command fails."""
 
 
 def examine_keys(
@@ -122,21 +125,22 @@ def doctor(policy: Policy, examine: Examine, key: OpenKey = lambda: None, *, thr
         places = registries[name]
         checkup = examine(places[0].host, places)
         signed = [it for it in policy.environments if str(it.registry) == name and (it.signed_by or it.approvals)]
-        if not signed:
-            return Diagnosis(name, checkup.credential, checkup.checks)
-
-        return Diagnosis(name, checkup.credential, (*checkup.checks, *examine_keys(policy, signed, key)))
+        keys = examine_keys(policy, signed, key) if signed else ()
+        return Diagnosis(name, checkup.credential, tuple(map(_without_itself, (*checkup.checks, *keys))))
 
     registries = _repositories(policy)
     return each(look, registries, threads=threads)
+
+
+def _without_itself(check: Check) -> Check:
+    return replace(check, detail=_ITSELF.sub("", check.detail), fix=_ITSELF.sub("", check.fix))
 
 
 def refuse(found: Sequence[Diagnosis], document: object) -> StoreError:
     """The error of registries or keys that cannot be used; ``document`` is the result that goes with it."""
     lines = [_told(it, check) for it in found for check in it.failed]
     failed = [check for it in found for check in it.failed]
-    told = "\n".join(check.fix for check in failed).replace("; `tagflow doctor` looks closer", "")
-    fixes = [line for line in dict.fromkeys(told.splitlines()) if line]
+    fixes = [line for line in dict.fromkeys("\n".join(check.fix for check in failed).splitlines()) if line]
     error = StoreError(
         "doctor.unusable",
         "\n".join(dict.fromkeys(lines)),
