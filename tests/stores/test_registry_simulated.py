@@ -169,6 +169,12 @@ class TestRefusals:
         error = refusal(Answer(413, {}, b"<html>"), Repository("r.example", "a/b"), "do it")
         assert (error.code, "client_max_body_size" in error.hint) == ("registry.rejected", True)
 
+    @pytest.mark.parametrize("body", [b"", errors("UNSUPPORTED", "The operation is unsupported.")])
+    def test_a_registry_that_takes_no_writes_may_be_read_only(self, body: bytes) -> None:
+        """distribution 2.8 in maintenance, and as a pull-through cache."""
+        error = refusal(Answer(405, {}, body), Repository("r.example", "a/b"), "do it")
+        assert (error.code, "read only" in error.hint) == ("registry.rejected", True)
+
     @pytest.mark.parametrize("status", sorted(REDIRECTING))
     def test_a_redirect_says_where_to(self, status: int) -> None:
         """A registry that has moved may redirect all: what is read is followed, what is written is not."""

@@ -34,6 +34,8 @@ _TOO_LARGE = (
     "Raise the limit of what stands before the registry (nginx: `client_max_body_size 0;`, its ingress:"
     ' `nginx.ingress.kubernetes.io/proxy-body-size: "0"`), or its quota.'
 )
+_READ_ONLY = "One that is read only answers so: in maintenance, or a pull-through cache, which takes no push. "
+_DOCTOR = "`tagflow doctor` shows what this registry can do."
 
 
 class _Error(msgspec.Struct):
@@ -233,7 +235,7 @@ def _rejection(answer: Answer) -> tuple[str, str]:
             "Name that address in promotion.yaml: what is read is asked for along a redirect, what is written is not."
         )
         return f"the registry sends us on to {addresses.base(target)}", hint
-    return "the registry rejects it", "`tagflow doctor` shows what this registry can do."
+    return "the registry rejects it", (_READ_ONLY if answer.status == 405 else "") + _DOCTOR
 
 
 def _renewal(host: str) -> str:
