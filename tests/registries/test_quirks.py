@@ -290,6 +290,14 @@ class TestDoctor:
         images.image(found.direct, tag="v1.0")
         assert found.doctor()["push"] is False
 
+    def test_goes_along_where_the_version_check_leads(self, behind: Open) -> None:
+        """As every other command, which does not ask for it."""
+        found = behind(quirks.redirected("/v2/$", 308), quirks.hidden("NAME_UNKNOWN"), keychain=KNOWN)
+        images.image(found.direct, tag="v1.0")
+        assert found.store.tags() == ["v1.0"]
+        assert found.doctor()["reachable"] is True
+        assert found.doctor()["pull"] is True
+
     @pytest.mark.parametrize("status", [401, 403, 500, 503])
     def test_says_where_it_may_not_be_asked_what_refers_to_an_image(self, behind: Open, status: int) -> None:
         """That is no registry without the API: a promotion that copies an image would end there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -17,7 +17,7 @@ from tagflow.stores.registry.store import RegistryHost, RegistryStore
 from tests import images
 from tests.registries.logins import TokenLogin
 from tests.registries.simulator import Simulator, simulated_registry
-from tests.standin import Asked, Override, Say, Script, StandIn, instead
+from tests.standin import Asked, Override, Say, Script, StandIn, instead, standin
 
 QUICK = RetryPolicy(attempts=3, first=0.01, budget=2.0)
 USER = Credential("ci", "pass-of-the-tests", source="tests")
@@ -65,6 +65,31 @@ def named(path: str) -> Override:
         return said.having({"WWW-Authenticate": challenge}) if said.status == 401 else said
 
     return override
+
+
+class TestRedirects:
+    """A token server may redirect, if only for a slash."""
+
+    @staticmethod
+    def moved(base: str = "") -> Override:
+        def override(asked: Asked, server: Script) -> Say:
+            if asked.path == "/token/":
+                return server(replace(asked, target=asked.target.replace("/token/", "/token")))
+            if asked.path == "/token":
+                return Say(301, headers={"Location": base + asked.target.replace("/token", "/token/")})
+            return server(asked)
+
+        return override
+
+    def test_within_its_host(self) -> None:
+        with world(self.moved()) as found:
+            images.image(found.store, tag="v1")
+            assert found.store.tags() == ["v1"]
+
+    def test_but_to_no_other(self) -> None:
+        with standin(lambda _: Say(401)) as other, world(self.moved(f"http://{other.host}")) as found:
+            assert refused(found.store).code == "registry.invalid_answer"
+            assert other.asked == []
 
 
 class TestScopes:

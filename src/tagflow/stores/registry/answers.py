@@ -189,6 +189,11 @@ def names_unknown_parts(answer: Answer) -> bool:
     return bool(codes(answer) & _UNKNOWN_PARTS)
 
 
+def redirection(answer: Answer) -> str | None:
+    """Where an answer redirects to; None where it does not, or to no address."""
+    return addresses.resolve(answer.url, answer.headers.get("Location")) if answer.status in REDIRECTING else None
+
+
 def loses_upload(answer: Answer) -> bool:
     """Whether a registry no longer knows an upload that it has begun, or takes it for another: GHCR and ACR do so now
     and then, and registries behind one address that do not share what they know."""
@@ -229,7 +234,7 @@ def _rejection(answer: Answer) -> tuple[str, str]:
     """Why nothing came of a request, as far as the status tells it, and what to do."""
     if answer.status == 413:
         return "that is more than is taken at once", _TOO_LARGE
-    target = addresses.resolve(answer.url, answer.headers.get("Location")) if answer.status in REDIRECTING else None
+    target = redirection(answer)
     if target and addresses.origin(target) != addresses.origin(answer.url):
         hint = (
             "Name that address in promotion.yaml: what is read is asked for along a redirect, what is written is not."

@@ -18,7 +18,7 @@ from tagflow.stores.registry.auth.credentials import Credential, Keychain
 from tagflow.stores.registry.auth.tokens import Scopes
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.pace import RetryBudget, Settings, parse_date
-from tagflow.stores.registry.http.transport import Answer, Request, Stream, Transport
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer, Request, Stream, Transport
 from tagflow.stores.registry.vendors import HUB
 
 SKEW_SECONDS = 60
@@ -187,7 +187,7 @@ class Client:
         """
         self._compares = False  # who asks is told all
         started = time.monotonic()
-        answer = self.send(Request("GET", f"{self.base}/v2/"), ())
+        answer = self.send(Request("GET", f"{self.base}/v2/", follow=REDIRECTING), ())
         seconds = time.monotonic() - started
         credential = self.credential() if self._auth.scheme else None
         return Health(

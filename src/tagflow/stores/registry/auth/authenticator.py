@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.answers import explanation
+from tagflow.stores.registry.answers import explanation, redirection
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
 from tagflow.stores.registry.auth.credentials import ENVIRONMENT, HOST, Credential, Keychain, variables
 from tagflow.stores.registry.auth.together import Together
@@ -28,7 +29,7 @@ from tagflow.stores.registry.auth.tokens import (
 from tagflow.stores.registry.auth.turns import Turns
 from tagflow.stores.registry.http import addresses
 from tagflow.stores.registry.http.failures import invalid
-from tagflow.stores.registry.http.transport import Answer, Request, Transport
+from tagflow.stores.registry.http.transport import REDIRECTING, Answer, Request, Transport
 
 _REFUSALS = (400, 401, 403)
 """Statuses with which token servers say no; 400 is for a refresh token that is no longer good (RFC 6749, 5.2)."""
@@ -130,7 +131,7 @@ class Authenticator:
             return False
         with self._volunteering.take():
             if self._demand is None:
-                answer = self._transport.send(Request("GET", url))
+                answer = self._transport.send(Request("GET", url, follow=REDIRECTING))
                 if answer.status == 401:
                     self._demand = _choose(answer)
                 elif credential.username or credential.registry_token:
@@ -215,7 +216,8 @@ class Authenticator:
             raise self.denied(scopes)
         login = basic(credential)
         if credential not in self._proven:
-            ping = Request("GET", f"{addresses.base(demand.url)}/v2/", authorization=login.header)
+            url = f"{addresses.base(demand.url)}/v2/"
+            ping = Request("GET", url, authorization=login.header, follow=REDIRECTING)
             if self._transport.send(ping).status == 401:
                 self._refused[credential] = self.denied(scopes)
                 raise self._refused[credential]
@@ -271,7 +273,11 @@ class Authenticator:
         return login if named == scopes or not isinstance(login, str) else self._asked(demand, credential, scopes)
 
     def _asked(self, demand: Demand, credential: Credential | None, scopes: Scopes) -> Login | str:
-        answer = self._transport.send(token_request(demand.url, demand.challenge, credential, scopes))
+        request = token_request(demand.url, demand.challenge, credential, scopes)
+        answer = self._transport.send(request)
+        moved = redirection(answer)
+        if moved and addresses.origin(moved) == addresses.origin(request.url):
+            answer = self._transport.send(replace(request, url=moved))
         received = self._clock()
         knows_no_such = answer.status == 404 and scopes and credential  # else there is no token server at all
         if answer.status in _REFUSALS or knows_no_such:
