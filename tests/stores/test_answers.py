@@ -53,6 +53,25 @@ def test_a_reason_in_the_detail_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        (
+            b"<html><head><title>400 Request Header Or Cookie Too Large</title>",
+            "HTTP 400, Request Header Or Cookie Too Large",
+        ),
+        (b"<!DOCTYPE html><TITLE lang=en>\n Just a\tmoment&hellip; </TITLE>", "HTTP 400, Just a moment\u2026"),
+        (b"<title>400 </title>", "HTTP 400"),
+        (b"<title>\xff\x1b[31m</title>", "HTTP 400, \ufffd [31m"),
+        (b"<title>secret of ours</title>", "HTTP 400, \u2026 of ours"),
+        (b"plain words", "HTTP 400"),
+    ],
+)
+def test_of_a_page_its_title_is_told(page: bytes, told: str) -> None:
+    """What stands before a registry says so what it has against a request."""
+    assert explanation(Answer(400, {"Content-Type": "text/html"}, page, authorization="Bearer secret")) == told
+
+
+@pytest.mark.parametrize(
     ("error", "told"),
     [
         ({"status": 403, "message": "Not enough permissions"}, "HTTP 400, Not enough permissions"),  # JFrog

@@ -28,6 +28,7 @@ _UNKNOWN_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _DENIED = frozenset({"DENIED", "UNAUTHORIZED"})
 """What ECR Public says with 400."""
 _EXPIRED = re.compile(r"\btoken\b.*\bexpired", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]*>([^<>]{0,1000})</title>", re.IGNORECASE)
 _NO_API = (303, 400, 404, 405, 406, 501)
 _TEXT_LIMIT = 300
 _TOO_LARGE = (
@@ -88,7 +89,7 @@ def codes(answer: Answer) -> frozenset[str]:
 
 def explanation(answer: Answer) -> str:
     """What the registry says, on one short line: ``HTTP 400, TAG_INVALID: …``; without the secrets that it was sent."""
-    said = "; ".join(filter(None, map(_told, _errors(answer))))
+    said = "; ".join(filter(None, map(_told, _errors(answer)))) or _title(answer)
     for secret in filter(None, _secrets(answer.authorization)):
         said = said.replace(secret, "…")
     clean = "".join(c if c.isprintable() else " " for c in said)[:_TEXT_LIMIT]
@@ -99,6 +100,15 @@ def _secrets(authorization: str | None) -> list[str]:
     """What must not be told of an ``Authorization``: gateways quote the one that they refuse."""
     scheme, _, sent = (authorization or "").partition(" ")
     return [sent, base64.b64decode(sent).decode().partition(":")[2]] if scheme == "Basic" else [sent]
+
+
+def _title(answer: Answer) -> str:
+    """What a page says at its top: nginx and others answer so, in the place of the registry behind them."""
+    import html  # seldom needed
+
+    found = _TITLE.search(answer.body.decode(errors="replace"))
+    words = " ".join(html.unescape(found[1]).split()) if found else ""
+    return words.removeprefix(str(answer.status)).lstrip()
 
 
 def _told(error: _Error) -> str:
