@@ -74,7 +74,7 @@ HAZARDS: Mapping[Vendor, tuple[Hazard, ...]] = {
         ("immutability", f"ECR refuses even the same digest again where tags are immutable; {_MUTABLE}"),
         (
             "retention",
-            f"lifecycle policies remove images by number, or age since their push: {_RETENTION}",
+            f"lifecycle policies remove or archive images by number, or age since their push: {_RETENTION}",
         ),
     ),
     "ecr-public": (),
