@@ -177,6 +177,27 @@ class TestConnections:
         assert "word" not in caught.value.message + caught.value.hint
         opened.close()
 
+    @pytest.mark.parametrize(
+        ("status", "said", "tries"),
+        [
+            (407, "it wants a login (HTTP 407)", 1),
+            (403, "it refuses (HTTP 403)", 1),
+            (503, "it refuses (HTTP 503)", QUICK.attempts),
+        ],
+    )
+    def test_a_proxy_that_lets_nobody_through(self, status: int, said: str, tries: int) -> None:
+        """A wrong password is not tried again and again: the account behind it may be locked."""
+        with standin(lambda _: Say(status)) as proxy:
+            opened = transport(environ={"https_proxy": f"http://user:w%6Frd@{proxy.host}"})
+            with pytest.raises(StoreError) as caught:
+                opened.send(Request("GET", "https://registry.example/v2/"))
+            opened.close()
+            assert proxy.count("CONNECT") == tries
+        assert caught.value.code == "registry.unreachable"
+        assert caught.value.message == f"cannot reach registry.example through its proxy: {said}"
+        assert ("user and password" in caught.value.hint) == (status == 407)
+        assert "word@" not in caught.value.message + caught.value.hint
+
     def test_the_trace_tells_each_request_and_no_secret(self, proxy: FaultProxy) -> None:
         lines: list[str] = []
         opened = transport(trace=lines.append)

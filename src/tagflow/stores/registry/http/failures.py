@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLCertVerificationError
@@ -15,6 +16,10 @@ from tagflow.stores.registry.http.pace import Transient
 OF_GATEWAYS = frozenset({499, 502, 504, *range(520, 525)})
 """Said by what stands before a registry, which may still do what it was asked (RFC 9110, 15.6.3 and 15.6.5; 499 is
 nginx's, 520 to 524 are Cloudflare's)."""
+_NO_TUNNEL = re.compile("Tunnel connection failed: ([0-9]{3})")
+_WANTS_LOGIN = 407
+_FINAL = frozenset(range(400, 500)) - {408, 429}
+"""Said by a proxy, they do not change by asking again, and a wrong password may lock an account."""
 _REFUSED_TRIES = 3
 """Where nobody listens, that seldom changes within a minute: about half a second of waits."""
 
@@ -38,6 +43,8 @@ def translated(url: str) -> Iterator[None]:
             raise Transient(_unreachable(url, exc)) from exc
         raise _untrusted(url, exc) from exc
     except (problems.ProxyError, problems.ProtocolError, OSError) as exc:
+        if _status_of_proxy(exc) in _FINAL:
+            raise _unreachable(url, exc) from exc
         raise Transient(_unreachable(url, exc)) from exc
     except (problems.HTTPError, ValueError) as exc:
         raise invalid(url, f"does not answer in HTTP ({type(exc).__name__})") from exc
@@ -70,7 +77,8 @@ def _unreachable(url: str, exc: Exception) -> StoreError:
     hint = f"Check the network, the address {host}, and the proxy variables; `tagflow doctor` looks closer."
     if isinstance(exc, problems.ProxyError):
         way = " through its proxy"
-        hint = f"Check {urlsplit(url).scheme}_proxy, or list {host} in no_proxy; `tagflow doctor` looks closer."
+        what = "user and password in " if _status_of_proxy(exc) == _WANTS_LOGIN else ""
+        hint = f"Check {what}{urlsplit(url).scheme}_proxy, or list {host} in no_proxy; `tagflow doctor` looks closer."
     return Unanswered("registry.unreachable", f"cannot reach {host}{way}: {_reason(exc)}", hint=hint)
 
 
@@ -83,7 +91,18 @@ def _reason(exc: BaseException) -> str:
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror.lower()
         seen = seen.__cause__ or seen.__context__
+    if status := _status_of_proxy(exc):
+        return f"it {'wants a login' if status == _WANTS_LOGIN else 'refuses'} (HTTP {status})"
     return "it refuses" if isinstance(exc, problems.ProxyError) else "the connection broke off"
+
+
+def _status_of_proxy(exc: BaseException | None) -> int:
+    """What a proxy answers where it makes no way to a server; 0 where it is not that. The library says it in words."""
+    while exc is not None:
+        if isinstance(exc, OSError) and (said := _NO_TUNNEL.match(str(exc))):
+            return int(said[1])
+        exc = exc.__cause__ or exc.__context__
+    return 0
 
 
 _FLAWS = {
