@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import signal
 import stat
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -209,6 +214,32 @@ class TestStandardError:
             shown.expect(10)
             shown.advance(5)
             shown.close()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_signal_amid_a_write_cuts_nothing(stream: str) -> None:
+    """Python without buffers, as many images of CI have it, takes no notice of how much the system took: what a signal
+    interrupts, and tagflow has a clock that ticks, would end in the middle, with exit 0."""
+    read, write = os.pipe()
+    code = f"from tagflow.cli.process import prepare; prepare(); import sys; print('x' * 10**6, file=sys.{stream})"
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    out, err = (write, subprocess.DEVNULL) if stream == "stdout" else (subprocess.DEVNULL, write)
+    with (
+        subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=out, stderr=err) as child,
+        open(read, "rb") as reader,
+    ):
+        os.close(write)
+        while _unread(read) < fcntl.fcntl(read, fcntl.F_GETPIPE_SZ) and child.poll() is None:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGALRM)
+        told = reader.read()
+    assert (len(told), child.returncode) == (10**6 + 1, 0)
+
+
+def _unread(descriptor: int) -> int:
+    """Bytes that wait in a pipe."""
+    (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 class TestStandardOutput:

@@ -66,6 +66,7 @@ def prepare() -> None:
     """Make the process ready to run a command: signals are heard from now on."""
     gc.disable()  # until the command runs: what is imported stays, and looking through it again and again takes time
     _open_closed_streams()
+    sys.stdout, sys.stderr = _buffered(sys.stdout), _buffered(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             with suppress(OSError):  # what it still holds cannot be written: the next write tells
@@ -101,6 +102,15 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open as long as the process
+
+
+def _buffered(stream: TextIO) -> TextIO:
+    """A stream with a buffer, where PYTHONUNBUFFERED has taken it away: without one, Python takes no notice of how much
+    of a text the system took, and of a write that a signal interrupts, as the clock of :mod:`session` does, the rest
+    is lost."""
+    if not (isinstance(stream, TextIOWrapper) and stream.write_through):
+        return stream
+    return open(stream.fileno(), "w", encoding=stream.encoding, closefd=False)
 
 
 def run(arguments: Sequence[str], now: Callable[[], datetime] | None = None) -> int:
