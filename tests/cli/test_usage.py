@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import subprocess
@@ -541,6 +542,29 @@ class TestHostileText:
     def test_nobody_else_speaks_to_github(self, desk: Desk) -> None:
         done = desk.quickly("promote", "x\n::add-mask::y", "--to", "dev", GITHUB_ACTIONS="true")
         assert [line for line in done.err.splitlines() if line.lstrip().startswith("::add-mask")] == []
+
+    @pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"])
+    def test_what_somebody_wrote_is_no_command_of_a_ci_system(self, desk: Desk, variable: str) -> None:
+        """GitHub looks for `##[` anywhere in a line, Azure Pipelines for `##vso[`, TeamCity for `##teamcity[`."""
+        reason = "so ##[set-output name=digest]x ##vso[task.setvariable variable=x]y ##teamcity[buildStop]"
+        desk.build("v1.0")
+        log = {variable: "true"}
+        said = desk.quickly("freeze", "dev", "--reason", reason, **log)
+        assert said.status == 0
+        for words in (["history", "dev"], ["status", "dev"], ["promote", "v1.0", "--to", "dev"]):
+            for output in ("text", "json"):
+                done = desk.quickly(*words, "-o", output, **log)
+                told = [line for line in done.err.splitlines() if not line.startswith("::error ")]
+                assert not re.search(r"##\w*\[", done.out + "".join(told))
+                assert output == "text" or reason in str(done.document)
+        assert reason in desk.quickly("history", "dev").out
+
+    def test_a_warning_is_no_command_of_a_ci_system(self, desk: Desk) -> None:
+        desk.write(POLICY + "notify: [{run: \"sh -c 'echo ::set-output name=x::y##[add-mask]v; exit 1'\"}]\n")
+        desk.build("v1.0")
+        done = desk.quickly("promote", "v1.0", "--to", "dev", GITHUB_ACTIONS="true")
+        assert "failed with exit status 1" in done.err
+        assert "##[" not in done.err
 
     def test_an_error_says_where_more_is_told(self, desk: Desk) -> None:
         desk.through("v1.0", "dev")

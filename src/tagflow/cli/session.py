@@ -133,18 +133,25 @@ def _overdue(interrupted: Interrupted | None) -> TagflowError:
 DOCUMENT_VERSION = 1
 PAGE = "https://github.com/tagflow/tagflow/blob/main/docs/errors.md"
 """Where every error code is explained, each under its own anchor."""
-_COMMAND = re.compile(r"^(\s*)::")
-"""What GitHub takes for a command, wherever in a log it stands at the beginning of a line."""
+_LOGS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
+"""Set by systems that look for commands in the log of a job: GitHub Actions, Azure Pipelines, TeamCity."""
+_COMMAND = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)", re.MULTILINE)
+"""The first half of what begins a command there: `::` at the beginning of a line, `##[`, `##vso[` anywhere in it."""
 
 
 class ReaderGone(Exception):
     """Whoever read standard output has closed it. Not an OSError: Typer would end with 1 for that."""
 
 
+def _inert(text: str, halves: str = r"\g<0> ") -> str:
+    """Text in which a CI system finds no command, whoever wrote what is told: a blank parts the ``halves`` of it."""
+    return _COMMAND.sub(halves, text) if any(map(os.environ.get, _LOGS)) else text
+
+
 def tell(text: str, end: str = "\n") -> None:
     """Write to standard error. Where that cannot be written, nobody can be told so: what runs goes on all the same."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{text}{end}")  # at one stroke: several threads tell
+        sys.stderr.write(f"{_inert(text)}{end}")  # at one stroke: several threads tell
         sys.stderr.flush()
 
 
@@ -229,7 +236,7 @@ class Session(Struct, frozen=True):
         :raises StoreError: ``output.unwritable``.
         :raises ReaderGone: where nobody reads it.
         """
-        shown = self._document(result, None, 0) if self.is_json else text()
+        shown = self._document(result, None, 0) if self.is_json else _inert(text())
         if not shown:
             return
         with output():
@@ -262,11 +269,8 @@ class Session(Struct, frozen=True):
         if sys.stderr.isatty():  # elsewhere a line stays a line, for whoever searches in it
             message, hints = [_wrapped(line) for line in message], [_wrapped(line) for line in hints]
         more = [] if error.code == "usage.invalid" else [styled(f"more: {PAGE}#{error.code}", "dim", fancy)]
-        lines = [*message, *more, *hints]
-        if self.environ.get("GITHUB_ACTIONS") == "true":
-            lines = [_COMMAND.sub(r"\1: :", line) for line in lines]
-            lines.append(annotation(error))
-        tell("\n".join(lines))
+        is_github = self.environ.get("GITHUB_ACTIONS") == "true"
+        tell("\n".join([*message, *more, *hints]), f"\n{annotation(error)}\n" if is_github else "\n")
         return error.exit_status
 
     def _document(self, result: object, error: TagflowError | None, status: int) -> str:
@@ -278,7 +282,7 @@ class Session(Struct, frozen=True):
             "result": result,
             "error": None if error is None else _error(error),
         }
-        return escaped(json.dumps(document, indent=2, ensure_ascii=False))
+        return _inert(escaped(json.dumps(document, indent=2, ensure_ascii=False)), r"\\u0023")
 
     @property
     def environ(self) -> Mapping[str, str]:
