@@ -93,8 +93,45 @@ def test_a_pull_request_is_opened_then_renewed_then_not_needed(desk: Desk) -> No
     assert "pr edit tagflow/pin-prod" in (desk.path / "gh.log").read_text()
     git(desk.path, "merge", "--quiet", branch)
     (desk.path / "gh.log").unlink()
+    (desk.path / "open").unlink()
     last = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
     assert (last.returncode, last.stdout) == (0, "The files say what prod runs.\n")
+    assert [line.split()[1] for line in (desk.path / "gh.log").read_text().splitlines()] == ["list"]
+
+
+def test_a_pull_request_that_says_what_ran_before_a_rollback_is_closed(desk: Desk) -> None:
+    """Whoever merged it would deploy what was rolled back."""
+    assert run(desk, "pin-pull-request.sh", "prod", "compose.yaml").returncode == 0
+    git(desk.path, "merge", "--quiet", "tagflow/pin-prod")
+    desk.build("v1.1", "frontend")
+    for environment in ("dev", "prod"):
+        desk.act("promote", "v1.1", "--to", environment)
+    assert run(desk, "pin-pull-request.sh", "prod", "compose.yaml").returncode == 0
+    (desk.path / "open").touch()
+    desk.act("rollback", "prod")
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert (done.returncode, done.stdout) == (0, "The files say what prod runs.\n")
+    told = (desk.path / "gh.log").read_text().splitlines()
+    assert told[-1].startswith("pr close tagflow/pin-prod --comment")
+
+
+def test_a_pull_request_that_could_not_be_pushed_is_opened_by_the_next_run(desk: Desk) -> None:
+    """Run again in the same work tree, as Jenkins does it: there is no saying that all is well."""
+    git(desk.path, "remote", "set-url", "origin", str(desk.path.parent / "nowhere.git"))
+    assert run(desk, "pin-pull-request.sh", "prod", "compose.yaml").returncode != 0
+    git(desk.path, "remote", "set-url", "origin", str(desk.path.parent / "origin.git"))
+    done = run(desk, "pin-pull-request.sh", "prod", "compose.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "pr create --head tagflow/pin-prod --base main" in (desk.path / "gh.log").read_text()
+
+
+def test_a_commit_that_is_refused_is_told_by_the_next_run_too(desk: Desk) -> None:
+    hook = desk.path / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    for _ in range(2):
+        assert run(desk, "pin-pull-request.sh", "prod", "compose.yaml").returncode != 0
+        assert git(desk.path, "branch", "--show-current") == "main\n"
     assert not (desk.path / "gh.log").exists()
 
 
