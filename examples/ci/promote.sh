@@ -5,6 +5,7 @@
 set -eu
 
 version=${1:?"usage: promote.sh VERSION ENV…"}
+: "${2:?"usage: promote.sh VERSION ENV…"}"
 shift
 
 # A registry that fails now and then is asked again; nothing else is.

@@ -14,7 +14,7 @@ pods=$(mktemp) told=$(mktemp)
 trap 'rm -f "$pods" "$told"' EXIT
 
 check() {
-  kubectl get pods --namespace "$namespace" --output json >"$pods"
+  kubectl get pods --namespace "$namespace" --output json >"$pods" || return
   tagflow verify "$environment" --running "$pods" >"$told" 2>&1
 }
 

@@ -333,6 +333,9 @@ def test_the_steps_of_jenkins(desk: Desk) -> None:
 def test_the_shell_script(desk: Desk) -> None:
     done = run(desk, ["sh"], f"{CI / 'promote.sh'}", REASON="nightly")
     assert done.returncode == 2
+    for nowhere in ("", " $TO", " ''"):
+        done = run(desk, ["sh", "-c"], f"{CI / 'promote.sh'} v1.0{nowhere}")
+        assert (done.returncode, done.stdout) == (2, "")
     call = f"{CI / 'promote.sh'} v1.0 dev test"
     assert run(desk, ["sh", "-c"], call, REASON="nightly").returncode == 0
     assert desk.json("history", "test")["result"]["entries"][0]["reason"] == "nightly"

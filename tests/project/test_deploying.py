@@ -189,3 +189,10 @@ def test_cron_says_nothing_where_all_is_well(desk: Desk) -> None:
     assert wrong.returncode == 5
     assert "running.differs  frontend in prod" in wrong.stdout
     assert len((desk.path / "kubectl.log").read_text().splitlines()) == 3  # once more, for a rollout may be under way
+
+
+def test_cron_does_not_take_a_list_that_broke_off_for_the_whole(desk: Desk) -> None:
+    (desk.path / "pods.json").write_text('{"kind": "List", "items": []}')
+    (desk.path / "bin" / "kubectl").write_text(f"{KUBECTL}echo 'error: no right to list pods' >&2\nexit 1\n")
+    done = run(desk, "verify-running.sh", "prod", "shop")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: no right to list pods\n")
