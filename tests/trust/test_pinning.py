@@ -76,6 +76,28 @@ def test_what_the_last_release_replaced_looks_as_if_that_had_not_ended(world: Si
     ]
 
 
+def test_what_was_rolled_back_is_refused_when_it_is_put_there_again(world: SignedWorld, path: Path) -> None:
+    """That looks like a rollback that has not ended, and nobody is to deploy what it takes away."""
+    bad = {name: world.tag(name, "v1.1") for name in ("app", "api")}
+    world.rollback("prod")
+    for name, digest in bad.items():
+        assert digest is not None
+        Mallory(world).move(name, "prod", digest)
+    for mode in get_args(Mode):
+        with fails("environment.unrecorded", 5) as caught:
+            pin_files(world.context(), "prod", [path], "digest", mode)
+        assert "app: prod stands at v1.1, which is held there" in caught[0].message
+        assert caught[0].hint == "First put it right: `tagflow rollback prod`."
+        assert path.read_text() == TEXT
+    daemon = Local(world, {})
+    with fails("environment.unrecorded", 5):
+        pull(replace(world.context(), engine=lambda: daemon), "prod", [])
+    assert daemon.pulls == []
+    world.rollback("prod")
+    pin_files(world.context(), "prod", [path])
+    assert f"app:v1.0@{world.tag('app', 'v1.0')}" in path.read_text()
+
+
 @pytest.mark.parametrize("write", [2, 3])
 def test_so_is_what_a_release_found_there_before_it_died(world: SignedWorld, path: Path, write: int) -> None:
     """It wrote down what it found, and held it: that lets nothing in."""

@@ -19,11 +19,11 @@ def running(context: Context, environment: str, images: Iterable[str]) -> Mappin
     """What an environment runs of some images.
 
     What somebody moved there by hand is told in a note. Where records are signed it is refused: whoever may push could
-    else have anything deployed by digest, with nobody's signature.
+    else have anything deployed by digest, with nobody's signature, or what a rollback takes away.
 
     :raises NotFound: ``environment.empty``.
     :raises Conflict: ``environment.unrecorded`` where it stands at what was taken back, or by hand at what no signed
-        record says; ``history.broken``.
+        record says, or is to leave; ``history.broken``.
     """
     signed = bool(context.environment(environment).signed_by)
     found: dict[str, Runs] = {}
@@ -43,6 +43,10 @@ def running(context: Context, environment: str, images: Iterable[str]) -> Mappin
             continue
         if cell.state in ("late", "broken"):
             errors.append(_unsure(row.image, environment, cell.state, cell.detail))
+            continue
+        leaves = cell.state == "interrupted" and cell.digest in {hold.digest for hold in cell.held}
+        if signed and leaves and not cell.is_by_hand:
+            errors.append(_held(row.image, cell))
             continue
         found[row.image] = Runs(row.image, cell.version or cell.found, Digest(cell.digest))
         under_way += [row.image] if cell.state == "interrupted" else []
@@ -72,6 +76,16 @@ def _unsure(image: str, environment: str, state: str, detail: str) -> TagflowErr
         "environment.unrecorded",
         f"{image}: {environment} stands at a digest that was taken back",
         hint=f"First put it right: `tagflow verify {environment} --repair`.",
+    )
+
+
+def _held(image: str, cell: Cell) -> TagflowError:
+    """The error for what a rollback holds and the tag stands at: it was put back there, or has not moved yet."""
+    return Conflict(
+        "environment.unrecorded",
+        f"{image}: {cell.environment} stands at {cell.found or cell.digest}, which is held there: the rollback from it"
+        " is not finished, or its tag was put back by hand",
+        hint=f"First put it right: `{cell.way_on or f'tagflow verify {cell.environment}'}`.",
     )
 
 
