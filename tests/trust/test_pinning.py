@@ -98,6 +98,20 @@ def test_what_was_rolled_back_is_refused_when_it_is_put_there_again(world: Signe
     assert f"app:v1.0@{world.tag('app', 'v1.0')}" in path.read_text()
 
 
+def test_records_that_do_not_count_are_told(world: SignedWorld, path: Path) -> None:
+    """Pushed over the newest record, something hides a rollback: what is left is a true history, and old."""
+    bad = world.tag("app", "v1.1")
+    assert bad is not None
+    world.rollback("prod")
+    Mallory(world).repoint("app", "prod", str(world.head("app", "prod").tag), bad)
+    Mallory(world).move("app", "prod", bad)
+    pin_files(world.context(), "prod", [path])
+    assert world.warnings[-1:] == ["note: prod has records that do not count: app; `tagflow verify prod` tells more"]
+    daemon = Local(world, {})
+    pull(replace(world.context(), engine=lambda: daemon), "prod", ["app", "api"])
+    assert world.warnings[-1].startswith("note: prod has records that do not count: app;")
+
+
 @pytest.mark.parametrize("write", [2, 3])
 def test_so_is_what_a_release_found_there_before_it_died(world: SignedWorld, path: Path, write: int) -> None:
     """It wrote down what it found, and held it: that lets nothing in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from tagflow.domain.state import StackEntry
 from tagflow.errors import StoreError
 from tagflow.stores.artifact import artifact
 from tagflow.trust.envelope import SIGNATURE
+from tagflow.verbs.diff import diff
 from tagflow.verbs.history import history
+from tagflow.verbs.past import status_at
+from tagflow.verbs.stats import stats
 from tests.flows.world import fails
 from tests.trust.test_records import with_envelope
 from tests.trust.world import Mallory, SignedWorld, other_bytes, policy_text, released
@@ -475,7 +479,28 @@ def test_the_newest_records_hidden_behind_something_else(world: SignedWorld, mal
     mallory.repoint("app", "prod", str(head.tag), evil)
     mallory.move("app", "prod", first.digest)
     assert "record.forged" in world.problems("prod")
-    assert str(head.tag) in {finding.tag for finding in world.verify("prod")}
+    junk = mallory.junk("app", "prod")
+    told = {finding.tag: finding.detail for finding in world.verify("prod")}
+    hidden = "its tag is named after another record: one that stood there is hidden, or there never was one"
+    assert hidden in told[str(head.tag)]
+    assert hidden not in told[junk]
+
+
+@pytest.mark.parametrize("look", ["diff", "stats", "status --at"])
+def test_whoever_looks_is_told_that_a_record_does_not_count(world: SignedWorld, mallory: Mallory, look: str) -> None:
+    """A rollback of both images is hidden: no look may take what is left for all that happened."""
+    world.rollback("prod")
+    for image in ("app", "api"):
+        mallory.repoint(image, "prod", str(world.head(image, "prod").tag), mallory.build(image))
+    world.warnings.clear()
+    context = world.context()
+    looks: dict[str, Callable[[], object]] = {
+        "diff": lambda: diff(context, "test", "prod"),
+        "stats": lambda: stats(context, "prod", context.now() - timedelta(days=1)),
+        "status --at": lambda: status_at(context, context.now(), []),
+    }
+    looks[look]()
+    assert "note: prod has records that do not count: app, api; `tagflow verify prod` tells more" in world.warnings
 
 
 def test_all_signed_records_hidden_behind_something_else(world: SignedWorld, mallory: Mallory) -> None:

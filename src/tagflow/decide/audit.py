@@ -11,6 +11,7 @@ from tagflow.decide.finding import Finding, Problem
 from tagflow.decide.interrupted import announcement
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.lines import winner
+from tagflow.domain.own_tags import record_tag
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, RecordLookup, Snapshot, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
@@ -21,6 +22,8 @@ _FAULTS: Mapping[str, Problem] = {
     "forged": "record.forged",
     "unknown_signer": "record.unknown_signer",
 }
+_HIDDEN = "its tag is named after another record: one that stood there is hidden, or there never was one"
+"""Who may push can push over a record's tag: what it told, a hold or a rollback, is gone from the history."""
 
 
 def audit(
@@ -111,7 +114,10 @@ class _Audit(Audited, frozen=True, dict=True):
             if not settled:
                 repair = "a person must find out who pushed it: it does not count, and stops nobody"
             problem = _FAULTS[it.proof.fault or "forged"]
-            yield self.finding(problem, None, it.digest, repair, tag=str(it.tag), detail=it.proof.why)
+            detail = it.proof.why
+            if it.digest is not None and record_tag(it.tag.environment, it.tag.sequence, it.digest) != it.tag:
+                detail += f"; {_HIDDEN}"
+            yield self.finding(problem, None, it.digest, repair, tag=str(it.tag), detail=detail)
         if self.seen.unsigned:
             repair = "a person must see that the history is true; what is written here next, signed, vouches for it"
             for head in self.seen.standing.heads:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from tagflow.context import Context
+from tagflow.domain.counting import Doubtful
 from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.reference import Digest, Repository
@@ -206,6 +207,10 @@ class Observer:
     def read_all(self, records: Iterable[RecordLookup]) -> None:
         """Read records of any number of histories side by side, so that :meth:`read` answers at once."""
         self._fetch(records)
+
+    def doubtful(self, target: Target) -> Sequence[Doubtful]:
+        """What stands under the tags of a target's records and does not count, as far as it was read."""
+        return self._histories.signed(target).get("doubtful", ())
 
     def why_unread(self, repository: Repository, tag: RecordTag) -> TagflowError | None:
         """Why a record that was asked for could not be read."""

@@ -21,7 +21,7 @@ from tagflow.domain.versions import Version, as_version
 from tagflow.errors import Conflict, NotFound, TagflowError, UsageError, combine, suggestion
 from tagflow.observe.observer import Observer
 from tagflow.stores.transfer.copy import About, about
-from tagflow.verbs.status import look
+from tagflow.verbs.status import doubted, look, tell_doubts
 from tagflow.workers import attempt, each
 
 SOURCE = "org.opencontainers.image.source"
@@ -228,7 +228,9 @@ def _places(context: Context, word: str, version: Version | None, images: Sequen
     if version is None:
         environment = context.environment(word)
         found = {}
-        for row in look(context, Observer(context), [word, *(image.name for image in images)]):
+        rows = look(context, Observer(context), [word, *(image.name for image in images)])
+        tell_doubts(context, doubted(rows))
+        for row in rows:
             cell = row.environments[0]
             if cell.digest is not None:
                 repository = context.policy.repository(context.image(row.image), environment)

@@ -20,7 +20,7 @@ from tagflow.domain.standing import Standing
 from tagflow.domain.state import State
 from tagflow.errors import TagflowError, few
 from tagflow.observe.observer import Observer
-from tagflow.verbs.status import Cell, Row, asked, matches
+from tagflow.verbs.status import Cell, Row, asked, doubted, matches, tell_doubts
 from tagflow.workers import each
 
 Clock = Callable[[Sequence[RecordTag]], Mapping[RecordTag, datetime]]
@@ -87,6 +87,7 @@ def status_at(context: Context, moment: datetime, names: Sequence[str]) -> Past:
         kept = tuple(cell for _, cell in several if matches(context, narrow, cell))
         if kept or not narrow.narrows_cells:
             rows.append(Row(image.name, kept))
+    tell_doubts(context, doubted(rows))
     return Past(moment, tuple(rows), tuple(_unread(observer, targets)))
 
 
@@ -128,6 +129,7 @@ def _cell(context: Context, observer: Observer, target: Target, moment: datetime
         holds=tuple(sorted(hold.version for hold in noted.holds)),
         held=tuple(sorted(noted.holds, key=lambda hold: hold.version)),
         frozen=noted.freeze if noted.freeze and (noted.freeze.until is None or moment < noted.freeze.until) else None,
+        doubtful=len(observer.doubtful(target)),
     )
     if entry is None:
         return nothing

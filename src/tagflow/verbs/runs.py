@@ -9,7 +9,7 @@ from tagflow.domain.reference import Digest
 from tagflow.errors import Conflict, NotFound, TagflowError, combine
 from tagflow.observe.observer import Observer
 from tagflow.pin.edit import Runs
-from tagflow.verbs.status import Cell, look
+from tagflow.verbs.status import Cell, doubted, look, tell_doubts
 
 _FEW = 5
 """So many targets are named in a command."""
@@ -30,7 +30,8 @@ def running(context: Context, environment: str, images: Iterable[str]) -> Mappin
     errors: list[TagflowError] = []
     under_way: list[str] = []
     by_hand: dict[str, Cell] = {}
-    for row in look(context, Observer(context), [environment, *images]):
+    rows = look(context, Observer(context), [environment, *images])
+    for row in rows:
         cell: Cell = row.environments[0]
         if cell.digest is None:
             errors.append(
@@ -55,6 +56,7 @@ def running(context: Context, environment: str, images: Iterable[str]) -> Mappin
         errors += _by_hand(environment, by_hand)
     if errors:
         raise combine(errors)
+    tell_doubts(context, doubted(rows))
     if under_way:
         # A tag that was put back to what the last release replaced looks the same.
         context.warn(

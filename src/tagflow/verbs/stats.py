@@ -13,6 +13,7 @@ from tagflow.domain.reference import Digest
 from tagflow.domain.snapshot import Observation, RecordLookup, left_out, target_of
 from tagflow.domain.stats import Event, Stats, measure
 from tagflow.observe.observer import Observer
+from tagflow.verbs.status import tell_doubts
 
 BRING_IN: Collection[Action] = ("push", "promote", "adopt")
 """By these a digest comes to an environment for the first time."""
@@ -34,6 +35,7 @@ def stats(context: Context, environment: str, since: datetime) -> Stats:
     observer.read_all(
         RecordLookup(target.history, tag) for target, seen in snapshot.observations.items() for tag in seen.records
     )
+    tell_doubts(context, ((it.environment.name, it.image.name) for it in targets if observer.doubtful(it)))
     read = {
         target: (seen, list(observer.read(target.history, seen.records).values()))
         for target, seen in snapshot.observations.items()

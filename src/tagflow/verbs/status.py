@@ -26,6 +26,8 @@ from tagflow.observe.observer import Observer
 
 _DIGEST = re.compile("(?:sha256:)?([0-9a-f]{7,64})")
 """How a digest may be named: by its first digits, as git lets a commit be named. Decimal ones may be a version too."""
+_FEW = 3
+"""So many images are named in a note."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +269,24 @@ def _telling(snapshot: Snapshot, seen: Observation) -> State | None:
                 state = before.record.state
                 return state if state.by else replace(state, by=before.record.actor)
     return None
+
+
+def tell_doubts(context: Context, doubted: Iterable[tuple[str, str]]) -> None:
+    """Warn that records do not count, of images that are named with their environment: what was pushed over a record
+    hides what it told, and whoever shows nothing of the history shows what is left of it."""
+    found: dict[str, list[str]] = {}
+    for environment, image in doubted:
+        found.setdefault(environment, []).append(image)
+    for environment, images in found.items():
+        told = ", ".join(images) if len(images) <= _FEW else f"{len(images)} images"
+        context.warn(
+            f"note: {environment} has records that do not count: {told}; `tagflow verify {environment}` tells more"
+        )
+
+
+def doubted(rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    """The environments and images of some rows that have records which do not count."""
+    return ((cell.environment, row.image) for row in rows for cell in row.environments if cell.doubtful)
 
 
 def matches(context: Context, narrow: Filter, cell: Cell) -> bool:
