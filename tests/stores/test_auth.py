@@ -72,6 +72,30 @@ class TestBasic:
         assert caught.value.hint.startswith("TAGFLOW_REGISTRY_HOST names localhost, which is another host. Run ")
         assert PASSWORD not in str(caught.value) + caught.value.hint
 
+    def test_variables_that_are_empty_are_told(self, htpasswd_registry: RegistryServer) -> None:
+        """As in CI, where the job of a fork is given no secrets."""
+        environ = {
+            "TAGFLOW_REGISTRY_HOST": htpasswd_registry.host,
+            "TAGFLOW_REGISTRY_USERNAME": "",
+            "HOME": "/nonexistent",
+        }
+        host = RegistryHost(htpasswd_registry.host, Settings(environ=environ))
+        with pytest.raises(StoreError, match="there is no credential") as caught:
+            host.store("a/b").tags()
+        host.close()
+        told = "TAGFLOW_REGISTRY_HOST names it, but TAGFLOW_REGISTRY_USERNAME and TAGFLOW_REGISTRY_PASSWORD are empty:"
+        assert caught.value.hint.startswith(told)
+
+    @pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r\n"])
+    def test_a_password_with_a_line_break_is_told_as_one(self, htpasswd_registry: RegistryServer, around: str) -> None:
+        environ = {"TAGFLOW_REGISTRY_HOST": htpasswd_registry.host, "TAGFLOW_REGISTRY_USERNAME": USERNAME}
+        environ |= {"TAGFLOW_REGISTRY_PASSWORD": around.format(PASSWORD), "HOME": "/nonexistent"}
+        host = RegistryHost(htpasswd_registry.host, Settings(environ=environ))
+        with pytest.raises(StoreError, match="whose password begins or ends with a blank or a line break") as caught:
+            host.store("a/b").tags()
+        host.close()
+        assert PASSWORD not in str(caught.value) + caught.value.hint
+
     def test_a_wrong_password_is_sent_once(self, connect: Opener) -> None:
         """Many servers lock an account after a few wrong passwords; sixteen threads must not do that."""
         with standin(lambda _: Say(401, headers={"WWW-Authenticate": 'Basic realm="x"'})) as server:

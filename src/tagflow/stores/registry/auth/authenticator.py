@@ -13,7 +13,15 @@ from msgspec.structs import replace
 from tagflow.errors import StoreError
 from tagflow.stores.registry.answers import explanation, redirection
 from tagflow.stores.registry.auth.clouds import AMBIENT, advice
-from tagflow.stores.registry.auth.credentials import ENVIRONMENT, HOST, Credential, Keychain, variables
+from tagflow.stores.registry.auth.credentials import (
+    ENVIRONMENT,
+    HOST,
+    PASSWORD,
+    USERNAME,
+    Credential,
+    Keychain,
+    variables,
+)
 from tagflow.stores.registry.auth.together import Together
 from tagflow.stores.registry.auth.tokens import (
     Challenge,
@@ -176,6 +184,8 @@ class Authenticator:
         user, secret = variables(self._host)
         named = self._keychain.named()  # perhaps localhost for localhost:5000, or for 127.0.0.1
         other = f"{HOST} names {named}, which is another host. " if named else ""
+        if named == self._host:
+            other = f"{HOST} names it, but {USERNAME} and {PASSWORD} are empty: the job of a fork is given no secrets. "
         return f"{other}Run `{self._docker_login()}`, or set {user} and {secret}."
 
     def _docker_login(self) -> str:
@@ -312,7 +322,10 @@ def _flaw(credential: Credential) -> str:
         return ""
     if not credential.username:
         return ", which has no user name"
-    return "" if credential.password else ", which has no password"
+    if not credential.password:
+        return ", which has no password"
+    around = credential.password != credential.password.strip()
+    return ", whose password begins or ends with a blank or a line break" if around else ""
 
 
 def _named(credential: Credential) -> str:

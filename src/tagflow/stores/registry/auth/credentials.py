@@ -49,8 +49,8 @@ Provider = Callable[[str, str], Credential | None]
 
 class Keychain:
     """Several sources, the first that knows a repository wins; asked once for each, and again when what they gave has
-    expired. Safe for use by several threads. ``named`` says which host the two variables without a host are for; empty
-    where they are not set."""
+    expired. Safe for use by several threads. ``named`` says which host the two variables without a host are for, be
+    they set or not; empty where that is not said."""
 
     def __init__(self, providers: Sequence[Provider], named: Callable[[], str] = str) -> None:
         self._providers = tuple(providers)
@@ -77,7 +77,7 @@ def keychain(environ: Mapping[str, str], ambient: Sequence[Provider] = ()) -> Ke
     podman = [FileProvider(path, environ) for path in _podman_files(environ)]
     return Keychain(
         [environment_provider(environ), docker, *podman, *map(_per_host, ambient)],
-        lambda: _named_host(environ) if _is_set(environ) else "",
+        lambda: _named_host(environ) if environ.get(HOST, "").strip() else "",
     )
 
 
