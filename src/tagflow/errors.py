@@ -203,6 +203,11 @@ def combine(errors: Sequence[TagflowError]) -> TagflowError:
 _FEW = 3
 
 
+def on_one_line(text: str) -> str:
+    """What somebody wrote, within a message: behind a line break it would pass for a line of tagflow's own."""
+    return " ".join(text.split())
+
+
 def few(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are: forty in one line are read by nobody.
 

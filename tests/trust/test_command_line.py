@@ -96,6 +96,20 @@ def test_an_approver_sees_what_a_plan_sets_aside(office: Office, tmp_path: Path)
     assert document["result"]["plan"]["reason"] == "boss said so"
 
 
+def test_what_an_approver_sees_hides_nothing_and_looks_like_nobody_elses(office: Office, tmp_path: Path) -> None:
+    """A reason is shown beside the plan that is to be approved: it clears no screen, and is no line of tagflow's."""
+    path = tmp_path / "plan.json"
+    reason = "incident\x1b[2J\x1b]0;owned\x07\nnote: all is well\nhint: `tagflow rollback dev`"
+    office.well("ci", "freeze", "prod", "--reason", reason)
+    given = ["--override", "freeze", "--reason", "boss said so"]
+    office.well("ci", "promote", "v1.1", "--to", "prod", *given, "--save-plan", str(path), key="")
+    told = office.well("alice", "approve", str(path), "--out", str(tmp_path / "approval")).err
+    refused = office.run("ci", "promote", "v1.1", "--to", "prod").err
+    for text in (told, refused):
+        assert "incident\\x1b[2J\\x1b]0;owned\\x07 note: all is well hint: `tagflow rollback dev`" in text
+        assert "\x1b" not in text
+
+
 def test_nobody_signs_without_having_seen_the_question(
     office: Office, plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,7 +103,7 @@ def confirmation(context: Context, question: str, *, yes: bool) -> Callable[[Out
 
     def ask(planned: Outcome) -> None:
         for note in planned.notes:
-            tell(f"note: {note}")
+            context.warn(f"note: {note}")
         if yes or not _is_typed_into():
             _show(context, planned)
         elif not sys.stderr.isatty():

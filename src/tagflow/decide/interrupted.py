@@ -18,7 +18,7 @@ from tagflow.domain.policy import Environment
 from tagflow.domain.snapshot import Lookup, Observation, RecordLookup, Snapshot
 from tagflow.domain.standing import Interrupted
 from tagflow.domain.times import format_duration
-from tagflow.errors import ReleaseInterrupted
+from tagflow.errors import ReleaseInterrupted, on_one_line
 
 YOUNG = timedelta(minutes=10)
 """While a release is younger, it is most likely under way: the advice is to wait."""
@@ -179,7 +179,7 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
     if age < YOUNG:
         out = f"Wait for it: the same command with a wait of 5m. If it died: {out}"
     return ReleaseInterrupted(
-        f"release {record.release.number} in {environment} was announced by {record.actor}"
+        f"release {record.release.number} in {environment} was announced by {on_one_line(record.actor)}"
         f" {format_duration(timedelta(seconds=int(age.total_seconds())))} ago and is not finished ({names}):"
         " it is still under way, or died",
         hint=f"{out}.",

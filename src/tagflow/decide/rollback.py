@@ -49,7 +49,7 @@ from tagflow.domain.state import Hold
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version
-from tagflow.errors import ContentMissing, NotFound, TagflowError, combine
+from tagflow.errors import ContentMissing, NotFound, TagflowError, combine, on_one_line
 
 
 class Reversal(Struct, frozen=True):
@@ -256,7 +256,7 @@ def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: 
     for version, images in held.items():
         notes.append(f"this rollback holds {version} of {_told(list(images))}: a later promote of it is refused")
     for hold, others in let_in.items():
-        why = f" by {hold.by}: {hold.reason}" if hold.by else ""
+        why = f" by {on_one_line(hold.by)}: {on_one_line(hold.reason)}" if hold.by else ""
         notes.append(f"{hold.version} of {_told(others)} was held{why}; this rollback lets it in again")
     recent = [
         seen.standing.head.record
@@ -266,7 +266,7 @@ def _notes(changes: Sequence[Change], observations: Sequence[Observation], now: 
     latest = max(recent, key=lambda record: record.at, default=None)
     if latest is not None and timedelta() <= now - latest.at < YOUNG:
         seconds = timedelta(seconds=int((now - latest.at).total_seconds()))
-        notes.append(f"the last rollback was {format_duration(seconds)} ago, by {latest.actor}")
+        notes.append(f"the last rollback was {format_duration(seconds)} ago, by {on_one_line(latest.actor)}")
     return notes
 
 

@@ -15,7 +15,7 @@ from tagflow.domain.state import Hold
 from tagflow.domain.tagging import same_version
 from tagflow.domain.versions import Version
 from tagflow.domain.versions.natural import NATURAL
-from tagflow.errors import Conflict, NotFound, Refused, TagflowError, UsageError
+from tagflow.errors import Conflict, NotFound, Refused, TagflowError, UsageError, on_one_line
 
 _MOST = 64
 """How many tags of each kind are looked at: an adoption is rare, yet must not ask for ten thousand digests."""
@@ -239,7 +239,9 @@ class Route(Struct, frozen=True):
         name = seen.target.environment.name
         excluded = seen.excludes(version) if version in seen.combined else ""
         hold = self._hold(seen, version) if excluded == "held" else None
-        why = f": {hold.reason}, by {hold.by}" if hold and hold.by else ": it was rolled back there"
+        why = ": it was rolled back there"
+        if hold and hold.by:
+            why = f": {on_one_line(hold.reason)}, by {on_one_line(hold.by)}"
         if hold is not None and seen.scheme.parse_label(hold.version) != version:
             name += f" as {hold.version}, which is the same bytes"
         return {

@@ -15,7 +15,7 @@ from tagflow.domain.state import Freeze as Stop
 from tagflow.domain.state import Hold
 from tagflow.domain.times import format_duration
 from tagflow.domain.versions import Version, refuse_unclear_order
-from tagflow.errors import Refused, TagflowError, UsageError
+from tagflow.errors import Refused, TagflowError, UsageError, on_one_line
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HORIZON = 800
@@ -239,7 +239,7 @@ def _labels(environment: Environment, candidate: Candidate) -> Iterable[Verdict]
 
 def _who(by: str, at: datetime | None, reason: str) -> str:
     """``, by ann on Tue 2026-03-03 09:00 UTC: the reason``, as far as it is known."""
-    told = f", by {by}" if by else ""
+    told, reason = f", by {on_one_line(by)}" if by else "", on_one_line(reason)
     told += f" since {_moment(at)}" if at else ""
     return f"{told}: {reason}" if told and reason else told
 

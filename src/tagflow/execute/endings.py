@@ -17,6 +17,7 @@ from tagflow.errors import (
     StoreError,
     TagflowError,
     Unanswered,
+    on_one_line,
 )
 from tagflow.execute.ledger import differing, told, ways_out
 from tagflow.execute.underway import Underway
@@ -33,12 +34,12 @@ def overtaken(run: Underway, outcome: Outcome, *, changed: bool = False) -> Tagf
             hint="Look at `tagflow status`, then run the command again.",
         )
     if outcome.verdict is Verdict.STOP and record.action == "abort":
-        what = f"{record.actor} took this release back meanwhile"
+        what = f"{on_one_line(record.actor)} took this release back meanwhile"
     elif record.action == "abort":
-        what = f"{record.actor} took back what this release was built on"
+        what = f"{on_one_line(record.actor)} took back what this release was built on"
     else:
         what = f"another release of {outcome.image} came first: {record.action} of {record.version or 'nothing'}"
-        what += f" by {record.actor}"
+        what += f" by {on_one_line(record.actor)}"
     return Overtaken(
         f"{environment}: {what}" + ("" if changed else "; nothing of this one was changed"),
         hint="Look at `tagflow status`, then run the command again; a wait does so by itself.",
@@ -117,11 +118,11 @@ def too_late(run: Underway, image: str) -> Unanswered:
 def stopped(stop: Entry, step: Step) -> TagflowError:
     """A hold or freeze that came while a release was under way."""
     record = stop.record
+    who = f"{on_one_line(record.actor)}: {on_one_line(record.reason)}"
     if record.action == "freeze":
-        message = f"{record.environment} was frozen meanwhile by {record.actor}: {record.reason}"
+        message = f"{record.environment} was frozen meanwhile by {who}"
         return Refused("promotion.frozen", message, details=[_detail("promotion.frozen", step, message)])
-    message = f"{step.image} {record.version} was put on hold in {record.environment} meanwhile by {record.actor}"
-    message += f": {record.reason}"
+    message = f"{step.image} {record.version} was put on hold in {record.environment} meanwhile by {who}"
     return Refused("promotion.held", message, details=[_detail("promotion.held", step, message)])
 
 

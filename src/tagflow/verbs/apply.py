@@ -10,7 +10,7 @@ from tagflow.domain.history import Entry
 from tagflow.domain.plan import Outcome
 from tagflow.domain.snapshot import Target, target_of
 from tagflow.domain.standing import Interrupted
-from tagflow.errors import Conflict, Overtaken, ReleaseInterrupted, StoreError, TagflowError, UsageError
+from tagflow.errors import Conflict, Overtaken, ReleaseInterrupted, StoreError, TagflowError, UsageError, on_one_line
 from tagflow.observe.observer import Observer
 from tagflow.verbs.plans import Proposal, SavedPlan, read_plan
 from tagflow.verbs.promote import propose_promote
@@ -71,7 +71,7 @@ def _done(context: Context, saved: SavedPlan) -> str:
     for entry in _arrived(context, saved):
         # An abort of this plan's own run names it, too: that one was put back.
         if entry.record.plan == saved.id and entry.record.action != "abort":
-            return f"{_CARRIED_OUT}, by {entry.record.actor} at {entry.record.at:%Y-%m-%d %H:%M}Z"
+            return f"{_CARRIED_OUT}, by {on_one_line(entry.record.actor)} at {entry.record.at:%Y-%m-%d %H:%M}Z"
     return ""
 
 
@@ -142,7 +142,7 @@ def _by(proposal: Proposal, image: str) -> str:
     standing = seen[0].standing if seen else None
     # What somebody moved by hand is the work of nobody whom a record names.
     head = standing.head if standing and standing.head and standing.head.record.digest == standing.digest else None
-    return f", by {head.record.actor} at {head.record.at:%Y-%m-%d %H:%M}Z" if head else ""
+    return f", by {on_one_line(head.record.actor)} at {head.record.at:%Y-%m-%d %H:%M}Z" if head else ""
 
 
 def _stale(why: str, cause: TagflowError | None = None) -> Conflict:

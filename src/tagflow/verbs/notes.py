@@ -9,7 +9,7 @@ from tagflow.context import Context
 from tagflow.decide.notes import Note, decide_note, note_lookups, read_freeze, read_hold, under_way
 from tagflow.domain.plan import Outcome, Request, Step
 from tagflow.domain.state import Release
-from tagflow.errors import Conflict
+from tagflow.errors import Conflict, on_one_line
 from tagflow.execute.compose import RecordWriter
 from tagflow.execute.sign import need_key
 from tagflow.observe.observer import Observer
@@ -80,7 +80,7 @@ def _wait_for_releases(context: Context, note: Note, observer: Observer, outcome
             error = Conflict(
                 "release.interrupted",
                 f"written down, from now on; release {record.release.number} in {note.environment.name} by"
-                f" {record.actor} is still under way, or died",
+                f" {on_one_line(record.actor)} is still under way, or died",
                 hint=f"Look at `tagflow status {note.environment.name}`.",
             )
             error.result = outcome

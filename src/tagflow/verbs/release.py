@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from tagflow.context import Context
 from tagflow.domain.plan import GateResult, Move, Outcome, Plan, Step
-from tagflow.errors import Interrupted, Overtaken, Refused, ReleaseInterrupted, TagflowError, combine
+from tagflow.errors import Interrupted, Overtaken, Refused, ReleaseInterrupted, TagflowError, combine, on_one_line
 from tagflow.execute.daemon import changed_by_daemon
 from tagflow.execute.gates import refused_by, run_gates
 from tagflow.execute.run import Result, execute
@@ -296,14 +296,14 @@ def _ordered_meanwhile(before: Proposal, proposal: Proposal, at: datetime) -> li
         now, then = prospects[step.image].seen.standing.state, old[step.image].seen.standing.state
         for hold in sorted(now.holds - then.holds, key=lambda it: it.version):
             if hold.version == step.version or (hold.digest is not None and hold.digest == step.digest):
-                message = f"{step.image} {hold.version} was put on hold in {environment} meanwhile by {hold.by}"
-                message += f": {hold.reason}"
+                message = f"{step.image} {hold.version} was put on hold in {environment} meanwhile by"
+                message += f" {on_one_line(hold.by)}: {on_one_line(hold.reason)}"
                 errors.append(
                     Refused("promotion.held", message, hint=hint, details=[_detail("promotion.held", step, message)])
                 )
         freeze = None if step.action == "rollback" or resumes is not None else now.freeze
         if freeze is not None and freeze != then.freeze and (freeze.until is None or at < freeze.until):
-            message = f"{environment} was frozen meanwhile by {freeze.by}: {freeze.reason}"
+            message = f"{environment} was frozen meanwhile by {on_one_line(freeze.by)}: {on_one_line(freeze.reason)}"
             errors.append(
                 Refused("promotion.frozen", message, hint=hint, details=[_detail("promotion.frozen", step, message)])
             )
