@@ -342,9 +342,12 @@ def test_a_forged_record_that_comes_while_a_release_is_under_way(
 
 
 def test_a_decision_tells_of_it(world: SignedWorld, mallory: Mallory) -> None:
-    mallory.junk("app", "prod")
+    """Of all images of which the same is to be said in one line."""
+    for image in ("app", "api"):
+        mallory.junk(image, "prod")
     world.promoting("v1.0", to="prod")
-    assert any("1 record does not count (forged)" in line for line in world.warnings)
+    told = "note: app, api in prod: 1 record does not count (forged); `tagflow verify prod` tells more"
+    assert [line for line in world.warnings if "does not count" in line] == [told]
 
 
 # --- tags ------------------------------------------------------------------------------------------------------------

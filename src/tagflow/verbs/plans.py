@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,25 +48,25 @@ def with_doubts(decision: Decision, snapshot: Snapshot) -> Decision:
 
 
 def doubts(observations: Iterable[Observation]) -> list[str]:
-    """A line for each image with records that do not count, and one for each environment with images that nobody has
-    signed anything of."""
-    lines = []
-    unsigned: dict[str, list[str]] = {}
+    """A line for images with records that do not count, and one for those that nobody has signed anything of: for all
+    in an environment of which the same is to be said."""
+    found: dict[tuple[str, str], list[str]] = {}
     for seen in observations:
+        where = seen.target.environment.name
         if seen.doubtful:
             kinds = sorted({str(it.proof.fault).replace("_", " ") for it in seen.doubtful})
             one = len(seen.doubtful) == 1
             count = "1 record does not count" if one else f"{len(seen.doubtful)} records do not count"
-            where = seen.target.environment.name
-            lines.append(f"{seen.target.name}: {count} ({', '.join(kinds)}); `tagflow verify {where}` tells more")
+            said = f"{count} ({', '.join(kinds)}); `tagflow verify {where}` tells more"
+            found.setdefault((where, said), []).append(seen.image)
         if seen.unsigned:
-            unsigned.setdefault(seen.target.environment.name, []).append(seen.image)
-    for where, images in unsigned.items():
-        told = ", ".join(images) if len(images) <= _FEW else f"{len(images)} images"
-        lines.append(
-            f"{told} in {where}: no record is signed yet, so all count; the first that is signed vouches for them"
-        )
-    return lines
+            said = "no record is signed yet, so all count; the first that is signed vouches for them"
+            found.setdefault((where, said), []).append(seen.image)
+    return [f"{_counted(images)} in {where}: {said}" for (where, said), images in found.items()]
+
+
+def _counted(images: Sequence[str]) -> str:
+    return ", ".join(images) if len(images) <= _FEW else f"{len(images)} images"
 
 
 FORMAT = 1
