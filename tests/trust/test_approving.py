@@ -375,6 +375,24 @@ def test_an_applied_plan_is_over(world: SignedWorld, plan: Path) -> None:
             attempt()
 
 
+def test_an_applied_plan_stays_over_when_its_rollback_is_hidden(world: SignedWorld, plan: Path) -> None:
+    """Who may push can push over the newest records: the plan's own looks as if it had not ended."""
+    for name in ("alice", "bob"):
+        world.approve(plan, name)
+    world.applying(plan)
+    world.rollback("prod")
+    for image in ("app", "api"):
+        mallory = Mallory(world)
+        mallory.repoint(image, "prod", str(world.head(image, "prod").tag), mallory.build(image))
+    assert world.states("prod") == {"app": "interrupted", "api": "interrupted"}
+    with world.unchanged(), fails("plan.stale", 5) as caught:
+        world.applying(plan)
+    assert "do not count" in caught[0].message
+    assert "`tagflow rollback prod`" in caught[0].hint
+    world.rollback("prod")
+    assert world.runs("prod") == {"app": "v1.0", "api": "v1.0"}
+
+
 def test_an_applied_plan_stays_over_when_the_same_is_wanted_again(world: SignedWorld, plan: Path) -> None:
     for name in ("alice", "bob"):
         world.approve(plan, name)

@@ -489,6 +489,34 @@ def test_the_newest_records_hidden_behind_something_else(world: SignedWorld, mal
     assert hidden not in told[junk]
 
 
+def test_no_repair_finishes_what_a_hidden_record_took_back(world: SignedWorld, mallory: Mallory) -> None:
+    """Without the rollback on top, the release before looks as if it had not ended. That needs somebody's judgement."""
+    world.rollback("prod")
+    for image in ("app", "api"):
+        mallory.repoint(image, "prod", str(world.head(image, "prod").tag), mallory.build(image))
+    assert world.states("prod") == {"app": "interrupted", "api": "interrupted"}
+    found = [it for it in world.verify("prod") if it.problem == "interrupted"]
+    assert [it.repair for it in found] == ["tagflow rollback prod"] * 2
+    with world.unchanged():
+        done = world.repair("prod")
+    assert done.done == ()
+    assert {it.repair for it in done.left if it.problem == "interrupted"} == {"tagflow rollback prod"}
+    assert {cell.way_on for cell in (world.cell(image, "prod") for image in ("app", "api"))} == {""}
+    world.rollback("prod")
+    is_as_it_was(world, "v1.0")
+
+
+@pytest.mark.parametrize("write", [3, 5])
+def test_a_repair_finishes_beside_what_does_not_count(world: SignedWorld, mallory: Mallory, write: int) -> None:
+    """Below the release nothing can have taken it back."""
+    mallory.junk("app", "prod", sequence=1)
+    world.through("v1.2", "dev", "test")
+    assert world.crash(lambda: world.promote("v1.2", to="prod"), write)
+    assert "interrupted" in world.states("prod").values()
+    world.repair("prod")
+    is_as_it_was(world, "v1.2")
+
+
 @pytest.mark.parametrize("look", ["diff", "stats", "status --at"])
 def test_whoever_looks_is_told_that_a_record_does_not_count(world: SignedWorld, mallory: Mallory, look: str) -> None:
     """A rollback of both images is hidden: no look may take what is left for all that happened."""

@@ -32,7 +32,8 @@ class Unfinished(Struct, frozen=True):
     are its records of versions that enter beside what runs: no tag shows whether these have arrived. ``is_tangled``:
     another release is not finished either that has members in common with it, so that neither can be finished before
     the other is out of the way. ``is_nameless``: it was pushed, and died before its version tag was there: no command
-    can name its version yet. ``is_held``: what it brings in was put on hold since.
+    can name its version yet. ``is_held``: what it brings in was put on hold since. ``is_doubted``: it
+    brings something in, and above a record of it stands what does not count, and may hide that it was taken back.
     """
 
     environment: Environment
@@ -43,6 +44,7 @@ class Unfinished(Struct, frozen=True):
     is_tangled: bool = False
     is_nameless: bool = False
     is_held: bool = False
+    is_doubted: bool = False
 
     @property
     def entry(self) -> Entry:
@@ -100,8 +102,9 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
             if seen.image in members
         )
         held = any(seen.image in waiting and _is_held(seen, members[seen.image]) for seen in observations)
+        doubted = key[1] in ("push", "promote") and any(seen.image in members and seen.doubted for seen in observations)
         one = Unfinished(environment, members, waiting, wanted, beside, is_nameless=nameless, is_held=held)
-        releases.append(one)
+        releases.append(replace(one, is_doubted=doubted))
     return [replace(it, is_tangled=len(concerning(releases, it.wanted)) > 1) for it in releases]
 
 
@@ -149,7 +152,7 @@ def _targets(wanted: Mapping[str, str]) -> list[str]:
 def way_on(release: Unfinished) -> str:
     """The command that finishes a release, or abandons it where no command can be told that finishes it."""
     record = release.entry.record
-    if release.goes_back or release.is_tangled or release.is_for_its_source or release.is_held:
+    if release.goes_back or release.is_tangled or release.is_for_its_source or release.is_held or release.is_doubted:
         return f"tagflow rollback {release.environment.name}"
     if release.is_nameless:
         return f"tagflow verify {release.environment.name} --repair"
@@ -172,6 +175,8 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
         out = f"`{way_on(release)}` abandons it: it cannot be finished, for another release of its images is not either"
     elif release.is_held and not release.goes_back:
         out = f"`{way_on(release)}` abandons it: what it brings in was put on hold since"
+    elif release.is_doubted:
+        out = f"`{way_on(release)}` abandons it: what does not count above it may hide that it was taken back"
     elif release.is_for_its_source:
         out = f"The same push finishes it, `{way_on(release)}` abandons it"
     elif not release.goes_back:

@@ -96,6 +96,13 @@ class Observation(Struct, frozen=True, eq=False, dict=True):
             self.named is not None and bool(heads) and not any(it.proof is not None and it.proof.good for it in heads)
         )
 
+    @property
+    def doubted(self) -> bool:
+        """Whether something above the head does not count: it may hide a record that took back what the head tells of,
+        for who may push can push over the tag of one."""
+        head = self.standing.head
+        return any(head is None or it.tag.sequence > head.tag.sequence for it in self.doubtful)
+
     @cached_property
     def combined(self) -> Mapping[Version, str]:
         """The versions that have a combined tag here, and that tag."""

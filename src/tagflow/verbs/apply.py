@@ -56,6 +56,8 @@ def propose_apply(context: Context, path: Path) -> Proposal:
         raise _stale(begun[0].message, begun[0])
     plan = proposal.decision.plan
     finishes = plan.resumes is not None and _began(proposal, saved)
+    if finishes and any(it.seen.doubted for it in proposal.decision.prospects.values()):
+        raise _doubted(plan.request.environment)
     if plan.id != saved.id and not finishes:
         raise _stale(_done(context, saved) or _moved(saved, proposal))
     return Proposal(proposal.decision, proposal.observer, proposal.opened, proposal.recheck, saved.id)
@@ -64,6 +66,17 @@ def propose_apply(context: Context, path: Path) -> Proposal:
 def _began(proposal: Proposal, saved: SavedPlan) -> bool:
     """Whether the unfinished release that a proposal finishes is the one that this plan began."""
     return any(entry.record.plan == saved.id for entry in proposal.decision.begun)
+
+
+def _doubted(environment: str) -> Conflict:
+    """The refusal of a plan that looks as if it had not ended: it may have, and have been taken back since."""
+    error = _stale(
+        "it was begun, and above its records stand some that do not count: one may hide that it was taken back"
+    )
+    error.hint = (
+        f"`tagflow verify {environment}` tells more, `tagflow rollback {environment}` abandons it.\n{error.hint}"
+    )
+    return error
 
 
 def _done(context: Context, saved: SavedPlan) -> str:

@@ -196,10 +196,11 @@ def _wanted(snapshot: Snapshot, environment: Environment) -> list[Lookup]:
 
 
 def _finish(context: Context, environment: Environment) -> Iterator[Mended]:
-    """Finish the releases whose records were all written: without the command that began it, no other can be."""
+    """Finish the releases whose records were all written: without the command that began it, no other can be. Whether
+    one was taken back by a record that is hidden is for a person to say."""
     snapshot, observer = _observe(context, environment)
     for release in unfinished(snapshot, environment):
-        if not release.is_whole or release.is_held:
+        if not release.is_whole or release.is_held or release.is_doubted:
             continue
         changes = finishing(snapshot, release)
         request = Request("rollback" if release.goes_back else "promote", environment.name)

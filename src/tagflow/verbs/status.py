@@ -220,7 +220,11 @@ def _cell(snapshot: Snapshot, seen: Observation, releases: Iterable[Unfinished],
 def _way_on(seen: Observation, releases: Iterable[Unfinished]) -> str:
     environment = seen.target.environment
     here = (it for it in releases if it.environment == environment and seen.image in it.open)
-    return next(("" if it.is_tangled or it.is_for_its_source or it.is_held else way_on(it) for it in here), "")
+    return next(("" if _is_left_to_a_person(it) else way_on(it) for it in here), "")
+
+
+def _is_left_to_a_person(release: Unfinished) -> bool:
+    return release.is_tangled or release.is_for_its_source or release.is_held or release.is_doubted
 
 
 def _found(snapshot: Snapshot, seen: Observation) -> str | None:

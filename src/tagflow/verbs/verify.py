@@ -70,7 +70,7 @@ def _with_way_on(context: Context, snapshot: Snapshot, finding: Finding) -> Find
         return finding
     releases = unfinished(snapshot, context.environment(finding.environment))
     here = next((it for it in releases if finding.image in (it.open if interrupted else it.wanted)), None)
-    if here is None or (interrupted and here.is_whole and not here.is_held):
+    if here is None or (interrupted and here.is_whole and not (here.is_held or here.is_doubted)):
         return finding
     return replace(finding, repair=way_on(here))
 
