@@ -315,11 +315,13 @@ def _set_aside(context: Context, environment: Environment) -> list[Mended]:
     """
     snapshot, observer = _observe(context, environment)
     observations = snapshot.all_in(environment)
+    # What stops nobody waits: on top of a release that has not ended in all its images, a record takes this one out.
+    under_way = {image for release in unfinished(snapshot, environment) for image in release.wanted}
     aside = []
     for seen in observations:
         position = seen.standing.position
         broken = isinstance(position, Broken) and isinstance(position.error, HistoryBroken)
-        if not broken and not seen.doubtful:
+        if not broken and (not seen.doubtful or seen.image in under_way):
             continue
         bare = structs.replace(seen.standing, error=None)
         if not isinstance(bare.position, Recorded | Empty):
