@@ -391,6 +391,18 @@ def test_a_record_that_was_replaced_is_told(world: World) -> None:
     assert ("frontend", "prod", "history.broken") in problems(check(world))
 
 
+def test_what_stands_in_the_place_of_an_old_record_is_set_aside(world: World) -> None:
+    """The newest record has seen its tag, so that nobody reads it who looks at what is on top alone."""
+    first = next(tag for tag in world.tags("frontend") if tag.startswith("_tagflow.prod.000001"))
+    digest = world.tag("frontend", "v1.0.0")
+    assert digest is not None
+    world.hand_move("frontend", first, digest)
+    [*_, junk] = [it for it in check(world) if it.repair.startswith("tagflow verify prod --repair")]
+    assert (junk.image, junk.problem) == ("frontend", "history.broken")
+    assert "prod: set aside what is no record of frontend" in mend(world).done
+    assert not any(it.repair.startswith("tagflow verify") for it in check(world))
+
+
 def test_a_pin_keeps_what_was_adopted_and_a_missing_one_is_recreated(world: World) -> None:
     digest = foreign(world, "frontend")
     world.hand_move("frontend", "prod", digest)

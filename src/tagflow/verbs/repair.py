@@ -162,14 +162,15 @@ def _mend(context: Context, findings: Sequence[Finding]) -> Iterator[Mended]:
             yield _put_right(context, finding)
 
 
-def _observe(context: Context, environment: Environment) -> tuple[Snapshot, Observer]:
+def _observe(context: Context, environment: Environment, *, whole: bool = False) -> tuple[Snapshot, Observer]:
+    """What a repair decides by; ``whole``: with all records, be they below one that has seen them."""
     observer = Observer(context)
     targets = [target_of(context.policy, image, environment) for image in context.policy.images]
 
     def wanted(snapshot: Snapshot) -> list[Lookup]:
         if not snapshot.observations:
             return []
-        if environment.signed_by:
+        if whole or environment.signed_by:
             return [*all_records(snapshot), *_wanted(snapshot, environment)]
         return _wanted(snapshot, environment)
 
@@ -313,7 +314,7 @@ def _set_aside(context: Context, environment: Environment) -> list[Mended]:
 
     Tags of a registry that removes none would block their image for ever otherwise.
     """
-    snapshot, observer = _observe(context, environment)
+    snapshot, observer = _observe(context, environment, whole=True)
     observations = snapshot.all_in(environment)
     # What stops nobody waits: on top of a release that has not ended in all its images, a record takes this one out.
     under_way = {image for release in unfinished(snapshot, environment) for image in release.wanted}
