@@ -403,6 +403,24 @@ def test_what_stands_in_the_place_of_an_old_record_is_set_aside(world: World) ->
     assert not any(it.repair.startswith("tagflow verify") for it in check(world))
 
 
+def test_a_release_is_not_finished_without_an_image_whose_history_cannot_be_read(world: World) -> None:
+    world.through("v1.2.0", "dev", "test")
+    assert world.crash(lambda: world.promote("v1.2.0", to="prod"), 4)
+    junk = foreign(world, "frontend")
+    world.hand_move("frontend", f"_tagflow.prod.000001.{'a' * 12}", junk)
+    assert {it.repair for it in check(world, "prod") if it.problem == "interrupted"} == {"tagflow rollback prod"}
+    with world.unchanged():
+        assert mend(world).done == ()
+    world.rollback("prod")
+    assert not any("left out" in it for it in world.warnings)
+    assert [world.tag(it, "prod") for it in world.runs("prod")] == [
+        world.tag(it, "v1.1.0") for it in world.runs("prod")
+    ]
+    mend(world)
+    assert world.runs("prod") == dict.fromkeys(world.runs("prod"), "v1.1.0")
+    assert check(world, "prod") == []
+
+
 def test_a_pin_keeps_what_was_adopted_and_a_missing_one_is_recreated(world: World) -> None:
     digest = foreign(world, "frontend")
     world.hand_move("frontend", "prod", digest)

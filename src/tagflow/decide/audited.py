@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tagflow.decide.finding import Finding, Problem
 from tagflow.domain.history import RELEASES, Entry
@@ -45,7 +46,7 @@ class Audited(Struct, frozen=True, dict=True):
         """The records whose version entered: releases that nobody took back and that are not under way, and what was
         admitted beside what runs."""
         gone = _taken_back(self.entries)
-        standing = self.seen.standing
+        standing = replace(self.seen.standing, error=None)  # a record that cannot be read makes nothing arrive
         waits = isinstance(standing.position, Interrupted) or standing.vain
         pending = {head.tag for head in standing.heads if waits or head is not standing.head}
         follows = standing.head.record.follows if standing.head and isinstance(standing.position, Interrupted) else None

@@ -33,7 +33,8 @@ class Unfinished(Struct, frozen=True):
     another release is not finished either that has members in common with it, so that neither can be finished before
     the other is out of the way. ``is_nameless``: it was pushed, and died before its version tag was there: no command
     can name its version yet. ``is_held``: what it brings in was put on hold since. ``is_doubted``: it
-    brings something in, and above a record of it stands what does not count, and may hide that it was taken back.
+    brings something in, and with a record of it stands what cannot be read or does not count, and may hide that it was
+    taken back.
     """
 
     environment: Environment
@@ -176,7 +177,7 @@ def refuse_unfinished(release: Unfinished, now: datetime) -> ReleaseInterrupted:
     elif release.is_held and not release.goes_back:
         out = f"`{way_on(release)}` abandons it: what it brings in was put on hold since"
     elif release.is_doubted:
-        out = f"`{way_on(release)}` abandons it: what does not count above it may hide that it was taken back"
+        out = f"`{way_on(release)}` abandons it: what cannot be read or does not count may hide that it was taken back"
     elif release.is_for_its_source:
         out = f"The same push finishes it, `{way_on(release)}` abandons it"
     elif not release.goes_back:

@@ -165,17 +165,22 @@ def _changes(
             raise refuse_unfinished(blocking[0], now)
         changes = _collect(snapshot.scheme, environment, reversal.wanted, ways)
         return changes, None, _notes(changes, observations, now)
-    broken = left_out(observations)
     if releases:
         changes, resumes = _out_of(snapshot, releases[0], ways)
-        return changes, resumes, broken
+        return changes, resumes, _left_out(observations, changes)
     late = [seen for seen in observations if isinstance(seen.standing.position, Late)]
     if late:
-        return [putting_back(seen) for seen in late], None, broken
+        return [putting_back(seen) for seen in late], None, left_out(observations)
     if not ways:
         refuse_broken(observations)
     changes, passed = last_release(environment, list(ways.values()))
-    return changes, None, [*broken, *passed, *_notes(changes, observations, now)]
+    return changes, None, [*left_out(observations), *passed, *_notes(changes, observations, now)]
+
+
+def _left_out(observations: Sequence[Observation], changes: Sequence[Change]) -> list[str]:
+    """:func:`left_out`, without what is among the changes: an abandonment asks for no more than what was announced."""
+    among = {change.seen.image for change in changes}
+    return left_out(seen for seen in observations if seen.image not in among)
 
 
 def _out_of(snapshot: Snapshot, release: Unfinished, ways: Mapping[str, Way]) -> tuple[list[Change], Unfinished | None]:

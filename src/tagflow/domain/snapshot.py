@@ -98,10 +98,12 @@ class Observation(Struct, frozen=True, eq=False, dict=True):
 
     @property
     def doubted(self) -> bool:
-        """Whether something above the head does not count: it may hide a record that took back what the head tells of,
-        for who may push can push over the tag of one."""
+        """Whether something cannot be read, or above the head does not count: it may hide a record that took back what
+        the head tells of, for who may push can push over the tag of one."""
         head = self.standing.head
-        return any(head is None or it.tag.sequence > head.tag.sequence for it in self.doubtful)
+        return isinstance(self.standing.position, Broken) or any(
+            head is None or it.tag.sequence > head.tag.sequence for it in self.doubtful
+        )
 
     @cached_property
     def combined(self) -> Mapping[Version, str]:
