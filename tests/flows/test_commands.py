@@ -105,6 +105,17 @@ def test_what_no_program_can_be_given_cannot_start() -> None:
         run_command(Command(("true", "a\0b"), {}), seconds=1, keep=10)
 
 
+@pytest.mark.parametrize("name", ["./gate", "gate"])
+def test_a_script_whose_interpreter_is_missing_is_not_told_as_missing(tmp_path: Path, name: str) -> None:
+    """As of a script with the line ends of Windows, where the interpreter is called `sh\\r`."""
+    script(tmp_path / "gate", "").write_bytes(b"#!/bin/sh\r\nexit 0\r\n")
+    command = Command((name,), {"PATH": str(tmp_path)}, directory=tmp_path)
+    with pytest.raises(OSError, match="the program that its first line names is not there"):
+        run_command(command, seconds=60, keep=10)
+    with pytest.raises(FileNotFoundError):
+        run_command(replace(command, argv=(f"{name}-way",)), seconds=60, keep=10)
+
+
 def test_a_command_is_not_given_the_keys_of_tagflow(tmp_path: Path) -> None:
     secret = {
         "TAGFLOW_SIGN_KEY": "env:MY_KEY",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -92,6 +93,13 @@ def _start(command: Command, given: IO[bytes]) -> subprocess.Popen[bytes]:
         )
     except ValueError as exc:  # a NUL character, which no program can be given
         raise OSError(None, str(exc)) from exc
+    except FileNotFoundError as exc:
+        program = command.argv[0]
+        here = os.path.join(command.directory or "", program) if "/" in program else program
+        if shutil.which(here, path=environ.get("PATH")):
+            # The system says the same of a script that is there and an interpreter that is not, `sh\r` for example.
+            raise OSError(None, "the program that its first line names is not there") from exc
+        raise
 
 
 def _wait(process: subprocess.Popen[bytes], end: float, stop: Event) -> int | None:
