@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import resources
@@ -14,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests import warm
 from tests.cli.runner import Desk
@@ -258,6 +260,20 @@ def test_the_script_of_the_component(desk: Desk) -> None:
     done = run_component(desk, "promote v1.0 --to dev")
     assert done.returncode == 0, done.stderr
     assert desk.tag("frontend", "dev")
+
+
+@pytest.mark.parametrize("extras", ["", "sign", "ecr,sign"])
+def test_the_component_installs_what_the_action_does(extras: str) -> None:
+    """A policy with signers needs an extra, and so do the clouds."""
+    assert {"extras", "policy", "command"} <= set(COMPONENT_HEAD["spec"]["inputs"]) & set(ACTION["inputs"])
+    (job,) = component(extras=extras, ref="v1").values()
+    *_, words = [shlex.split(line) for line in job["before_script"]]
+    wanted = Requirement(words[-1])
+    assert (wanted.name, wanted.url) == ("tagflow", "git+https://github.com/tagflow/tagflow@v1")
+    assert wanted.extras == {it for it in extras.split(",") if it}
+    assert all(
+        "sign" in str(it["extras"]["description"]) for it in (COMPONENT_HEAD["spec"]["inputs"], ACTION["inputs"])
+    )
 
 
 def test_the_component_shows_the_status_after_a_failure_too(desk: Desk) -> None:
