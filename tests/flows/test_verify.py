@@ -403,22 +403,66 @@ def test_what_stands_in_the_place_of_an_old_record_is_set_aside(world: World) ->
     assert not any(it.repair.startswith("tagflow verify") for it in check(world))
 
 
-def test_a_release_is_not_finished_without_an_image_whose_history_cannot_be_read(world: World) -> None:
+@pytest.mark.parametrize("state", ["interrupted", "unrecorded"])
+def test_what_is_no_record_is_set_aside_whatever_the_tag_stands_at(world: World, state: str) -> None:
+    """Else nothing would lead on where a registry removes no tags: whatever moves or notes something is refused."""
+    names = list(world.runs("prod"))
+    world.freeze("prod")
+    for image in names:
+        junk = foreign(world, image)
+        world.hand_move(image, f"_tagflow.prod.000009.{'a' * 12}", junk)
+        moved = world.tag(image, "v1.0.0") if state == "interrupted" else junk
+        assert moved is not None
+        world.hand_move(image, "prod", moved)
+    assert set(world.states("prod").values()) == {"broken"}
+    assert "prod: set aside what is no record of frontend" in mend(world).done
+    assert world.states("prod") == dict.fromkeys(names, state)  # what is set aside may have taken the release back
+    assert all(world.cell(image, "prod").frozen for image in names)
+    world.rollback("prod", *(["v1.1.0"] if state == "unrecorded" else []))
+    wanted = "v1.1.0" if state == "unrecorded" else "v1.0.0"
+    assert world.runs("prod") == dict.fromkeys(names, wanted)
+    assert "history.broken" not in {it.problem for it in check(world, "prod")}
+
+
+@pytest.mark.parametrize("sequence", [1, 9])
+def test_a_release_is_not_finished_without_an_image_whose_history_cannot_be_read(world: World, sequence: int) -> None:
+    """What came before the release is set aside, and no more. What may have come after it may have taken it back."""
+    names = list(world.runs("prod"))
     world.through("v1.2.0", "dev", "test")
     assert world.crash(lambda: world.promote("v1.2.0", to="prod"), 4)
-    junk = foreign(world, "frontend")
-    world.hand_move("frontend", f"_tagflow.prod.000001.{'a' * 12}", junk)
+    world.hand_move("frontend", f"_tagflow.prod.{sequence:06}.{'a' * 12}", foreign(world, "frontend"))
     assert {it.repair for it in check(world, "prod") if it.problem == "interrupted"} == {"tagflow rollback prod"}
-    with world.unchanged():
-        assert mend(world).done == ()
-    world.rollback("prod")
-    assert not any("left out" in it for it in world.warnings)
-    assert [world.tag(it, "prod") for it in world.runs("prod")] == [
-        world.tag(it, "v1.1.0") for it in world.runs("prod")
-    ]
-    mend(world)
-    assert world.runs("prod") == dict.fromkeys(world.runs("prod"), "v1.1.0")
+    abandoned = world.copy()
+    abandoned.rollback("prod")
+    assert not any("left out" in it for it in abandoned.warnings)
+    assert all(abandoned.tag(it, "prod") == abandoned.tag(it, "v1.1.0") for it in names)
+    done = mend(world)
+    if sequence == 1:
+        assert world.runs("prod") == dict.fromkeys(names, "v1.2.0")
+        assert done.left == ()
+    else:
+        assert done.done == ("prod: set aside what is no record of frontend",)
+        assert {it.repair for it in done.left} == {"tagflow rollback prod"}
+        world.rollback("prod")
+        assert world.runs("prod") == dict.fromkeys(names, "v1.1.0")
     assert check(world, "prod") == []
+
+
+def test_what_is_set_aside_takes_no_image_out_of_a_release(world: World) -> None:
+    """It had arrived in one image when its run died, and goes on in all, or back in all."""
+    world.through("v1.2.0", "dev", "test")
+    for write in range(1, 100):
+        died = world.copy()
+        died.crash(lambda: died.promote("v1.2.0", to="prod"), write)  # noqa: B023
+        if died.runs("prod")["frontend"] == "v1.2.0":
+            break
+    assert died.states("prod")["worker"] == "interrupted"
+    died.hand_move("frontend", f"_tagflow.prod.000001.{'a' * 12}", foreign(died, "frontend"))
+    assert died.states("prod")["frontend"] == "broken"
+    assert mend(died).left == ()
+    assert died.runs("prod") == dict.fromkeys(died.runs("prod"), "v1.2.0")
+    died.rollback("prod")
+    assert died.runs("prod") == dict.fromkeys(died.runs("prod"), "v1.1.0")
 
 
 def test_a_pin_keeps_what_was_adopted_and_a_missing_one_is_recreated(world: World) -> None:

@@ -103,10 +103,19 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
             if seen.image in members
         )
         held = any(seen.image in waiting and _is_held(seen, members[seen.image]) for seen in observations)
-        doubted = key[1] in ("push", "promote") and any(seen.image in members and seen.doubted for seen in observations)
+        doubted = key[1] in ("push", "promote") and any(
+            seen.image in members and (seen.doubted or _is_set_aside_above(seen, members[seen.image]))
+            for seen in observations
+        )
         one = Unfinished(environment, members, waiting, wanted, beside, is_nameless=nameless, is_held=held)
         releases.append(replace(one, is_doubted=doubted))
     return [replace(it, is_tangled=len(concerning(releases, it.wanted)) > 1) for it in releases]
+
+
+def _is_set_aside_above(seen: Observation, entry: Entry) -> bool:
+    """Whether something was set aside since a release was announced that may have come after it."""
+    since = seen.standing.state.ignored - entry.record.state.ignored
+    return any(tag.sequence > entry.tag.sequence for tag in since)
 
 
 def _is_held(seen: Observation, entry: Entry) -> bool:

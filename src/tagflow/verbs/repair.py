@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tagflow.decide.finding import Finding
 from tagflow.decide.finish import Change, before_lookups, change_lookups, finishing, names, putting_back
 from tagflow.decide.interrupted import announcement_lookups, unfinished, way_on
 from tagflow.decide.rollback import decision_of
+from tagflow.domain.history import Action
 from tagflow.domain.intent import Intent
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
@@ -305,60 +306,77 @@ def _join(context: Context, environment: Environment) -> list[Mended]:
         for seen in observations
         if len(seen.standing.heads) > 1 and isinstance(seen.standing.position, Recorded)
     ]
-    _adopt(context, environment, observations, forked, "joins a forked history")
+    _adopt(context, environment, observations, {_settling(seen): seen for seen in forked}, "joins a forked history")
     return [Mended(f"{environment.name}: joined the forked history of {seen.image}") for seen in forked]
 
 
 def _set_aside(context: Context, environment: Environment) -> list[Mended]:
-    """Write a record that lists what has a record's tag and is none, where the rest of the history is clear.
+    """Write a record that lists what has a record's tag and is none.
 
-    Tags of a registry that removes none would block their image for ever otherwise.
+    Tags of a registry that removes none would block their image for ever otherwise. What is under way, or was moved by
+    hand, stays so: a note lists it there. What stops nobody waits until all is clear.
     """
     snapshot, observer = _observe(context, environment, whole=True)
     observations = snapshot.all_in(environment)
-    # What stops nobody waits: on top of a release that has not ended in all its images, a record takes this one out.
     under_way = {image for release in unfinished(snapshot, environment) for image in release.wanted}
     aside = []
     for seen in observations:
         position = seen.standing.position
         broken = isinstance(position, Broken) and isinstance(position.error, HistoryBroken)
-        if not broken and (not seen.doubtful or seen.image in under_way):
-            continue
         bare = structs.replace(seen.standing, error=None)
-        if not isinstance(bare.position, Recorded | Empty):
+        # On top of a release that has not ended in all of its images, an adoption would take this one out.
+        is_clear = isinstance(bare.position, Recorded | Empty) and seen.image not in under_way
+        if not broken and not (seen.doubtful and is_clear):
             continue
         tags = {tag for tag in seen.records if observer.why_unread(seen.target.history, tag) is not None}
         tags |= {it.tag for it in seen.doubtful}
         state = structs.replace(bare.state, ignored=bare.state.ignored | tags)
         head = bare.head
         heads = () if head is None else (structs.replace(head, record=structs.replace(head.record, state=state)),)
-        aside.append((structs.replace(seen, standing=structs.replace(bare, heads=heads)), state))
+        aside.append((structs.replace(seen, standing=structs.replace(bare, heads=heads)), state, is_clear))
     if not aside:
         return []
-    for seen, state in aside:
-        _adopt(context, environment, observations, [seen], "sets aside what is no record", state=state)
-    return [Mended(f"{environment.name}: set aside what is no record of {seen.image}") for seen, _ in aside]
+    for seen, state, is_clear in aside:
+        step = _settling(seen) if is_clear else _noting(seen)
+        _adopt(context, environment, observations, {step: seen}, "sets aside what is no record", state=state)
+    return [Mended(f"{environment.name}: set aside what is no record of {seen.image}") for seen, *_ in aside]
 
 
 def _adopt(
     context: Context,
     environment: Environment,
     observations: Sequence[Observation],
-    chosen: Sequence[Observation],
+    chosen: Mapping[Step, Observation],
     reason: str,
     *,
     state: State | None = None,
 ) -> None:
-    """Write records that settle a history and move nothing."""
+    """Write records that move nothing."""
     number = 1 + max((seen.standing.number for seen in observations), default=0)
     release = Release(context.new_id(), number)
     request = Request("promote", environment.name, reason=reason)
-    plan = Plan(request, context.policy_digest, tuple(map(_settling, chosen)), intent=Intent())
+    plan = Plan(request, context.policy_digest, tuple(chosen), intent=Intent())
     writer = RecordWriter(context, plan, release, release)
-    for seen, step in zip(chosen, plan.steps, strict=True):
+    for step, seen in chosen.items():
         settled = state or seen.standing.state
         prospect = Prospect(seen, settled, since=settled.since, by=settled.by)
         writer.write_all(step, prospect, writer.compose(step, prospect))
+
+
+def _noting(seen: Observation) -> Step:
+    """A note that leaves everything as it is, a freeze too."""
+    action: Action = "freeze" if seen.standing.state.freeze else "thaw"
+    head = seen.standing.head
+    return Step(
+        image=seen.image,
+        repository=str(seen.target.repository),
+        action=action,
+        version=None,
+        digest=head.record.digest if head else None,
+        previous_version=head.record.previous_version if head else None,
+        previous_digest=head.record.previous_digest if head else None,
+        heads=names(seen.standing.heads),
+    )
 
 
 def _settling(seen: Observation) -> Step:
