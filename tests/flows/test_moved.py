@@ -1,5 +1,5 @@
-"""A policy that looks elsewhere for a history, or for an environment, than it did: nothing that was held is forgotten
-without a word."""
+"""A policy that looks elsewhere for a history, or for an environment, than it did, or writes tags otherwise: nothing
+that ran or was held is forgotten without a word."""
 
 from __future__ import annotations
 
@@ -124,6 +124,96 @@ class TestHistoryApart:
         world.promote("v1.0.0", to="stage")
         assert set(world.runs("stage").values()) == {"v1.0.0"}
         assert not [tag for tag in world.tags("web") if tag.startswith("_tagflow.stage.")]
+
+
+PLAIN = 'tags: {version: "{version}"}\n'
+NATURAL = "tags: {versions: natural}\n"
+
+
+def rewritten() -> World:
+    """v1.1.0 runs, v1.2.0 was rolled back, and the policy writes versions without v from now on."""
+    world = World(POLICY % "")
+    for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
+        world.through(version, "dev", "prod")
+    world.rollback("prod")
+    world.become(POLICY % "" + PLAIN)
+    return world
+
+
+class TestVersionsWrittenOtherwise:
+    """Records name versions as their tags were written then."""
+
+    def test_what_runs_is_compared_with_what_comes(self) -> None:
+        world = rewritten()
+        world.through("0.9.0", "dev")
+        with world.unchanged(), fails("promotion.downgrade", 3) as caught:
+            world.promote("0.9.0", to="prod")
+        assert "web 0.9.0 is lower than v1.1.0, which runs in prod" in caught[0].message
+        world.through("1.3.0", "dev", "prod")
+        assert set(world.runs("prod").values()) == {"1.3.0"}
+
+    def test_no_lower_one_enters_beside_what_nobody_compares(self) -> None:
+        world = rewritten()
+        world.become(POLICY % ", lines: major" + PLAIN)
+        world.through("0.9.0", "dev", "prod")
+        assert set(world.runs("prod").values()) == {"v1.1.0"}
+        assert world.tag("web", "0.9.0-prod")
+
+    @pytest.mark.parametrize("version", ["v1.0.0", "1.0.0"])
+    def test_what_ran_is_gone_back_to_by_name(self, version: str) -> None:
+        world = rewritten()
+        world.rollback("prod", version)
+        assert set(world.runs("prod").values()) == {"v1.0.0"}
+
+    def test_a_hold_is_lifted(self) -> None:
+        world = rewritten()
+        assert world.cell("web", "prod").holds == ("v1.2.0",)
+        world.hold("prod", "1.2.0", lift=True)
+        assert world.cell("web", "prod").holds == ()
+
+    def test_what_runs_is_held_with_its_bytes(self) -> None:
+        world = rewritten()
+        world.hold("prod", "1.1.0")
+        held = {hold.version: hold.digest for hold in world.seen("web", "prod").standing.state.holds}
+        assert held["1.1.0"] == world.tag("web", "v1.1.0")
+
+    def test_a_name_that_was_held_is_held_still(self) -> None:
+        world = rewritten()
+        world.build("1.2.0", seed="another build")
+        world.promote("1.2.0", to="dev")
+        with world.unchanged(), fails("promotion.held", 3):
+            world.promote("1.2.0", to="prod")
+
+    def test_what_runs_before_is_not_said_to_be_moved_by_hand(self) -> None:
+        world = rewritten()
+        with world.unchanged(), fails("version.not_found", 4) as caught:
+            world.promote("web", to="prod")
+        assert "There is v1.2.0, which this policy does not read" in (caught[0].hint or "")
+
+    def test_status_finds_it(self) -> None:
+        (row, _) = status(rewritten().context(), ["v1.1.0"])
+        assert [cell.version for cell in row.environments if cell.environment == "prod"] == ["v1.1.0"]
+
+    def test_what_is_no_version_today_was_not_moved_by_hand(self) -> None:
+        world = World(POLICY % "" + NATURAL)
+        world.through("v2026.02.0", "dev")
+        world.become(POLICY % "")
+        with world.unchanged(), fails("environment.unrecorded", 5) as caught:
+            world.promote("web", to="prod")
+        assert caught[0].message == "web in dev runs v2026.02.0, and this policy does not read that as a version"
+
+    def test_what_no_version_can_be_compared_with_is_for_somebody_to_judge(self) -> None:
+        """2026.02.0 runs, which SemVer does not read: whether v2.0.0 is lower, nobody can say."""
+        world = World(POLICY % "" + NATURAL)
+        world.through("v2026.02.0", "dev", "prod")
+        world.become(POLICY % "")
+        world.through("v2.0.0", "dev")
+        with world.unchanged(), fails("version.order", 2) as caught:
+            world.promote("v2.0.0", to="prod")
+        assert "where prod runs v2026.02.0: this policy does not read that as a version" in caught[0].message
+        assert "--override downgrades" in (caught[0].hint or "")
+        world.promote("v2.0.0", to="prod", override=("downgrades",), reason="other numbers")
+        assert set(world.runs("prod").values()) == {"v2.0.0"}
 
 
 def left_behind(outcome: Outcome) -> list[str]:

@@ -79,13 +79,14 @@ def test_one_that_is_named_must_have_it(world: World) -> None:
     assert caught[0].message == "frontend has no v9.0.0\nbackend has no v9.0.0\nworker has no v9.0.0"
 
 
-def test_what_only_the_history_still_knows_is_held_by_its_name(world: World) -> None:
+def test_what_only_the_history_still_knows_is_held_with_its_bytes(world: World) -> None:
+    digest = world.tag("frontend", "v1.0.0")
     for image in ("frontend", "backend", "worker"):
         for tag in [tag for tag in world.tags(image) if tag.startswith("v1.0.0")]:
             world.hand_remove(image, tag)
     world.hold("prod", "v1.0.0")
     (hold,) = world.seen("frontend", "prod").standing.state.holds
-    assert (hold.version, hold.digest) == ("v1.0.0", None)
+    assert (hold.version, hold.digest) == ("v1.0.0", digest)
     world.hold("prod", "v1.0.0", lift=True)
     assert held(world, "frontend") == set()
 

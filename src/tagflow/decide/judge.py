@@ -70,7 +70,7 @@ def judge_unseen(
         label=snapshot.scheme.version_tag(version),
         version=version,
         digest=Digest(""),
-        running=snapshot.scheme.parse_label(running),
+        running=snapshot.scheme.recall(running),
         running_label=running or "",
         hold=hold_of(seen, version, None),
         was_in=seen.was_admitted(version),
@@ -184,7 +184,7 @@ def is_beside(
         return False
     if isinstance(seen.standing.position, Interrupted | Late):
         return False
-    running = snapshot.scheme.parse_label(_label_of_running(snapshot, seen))
+    running = snapshot.scheme.recall(_label_of_running(snapshot, seen))
     return enters_beside(version, running, seen.admitted, environment.lines)
 
 
@@ -192,7 +192,7 @@ def is_behind(snapshot: Snapshot, seen: Observation, version: Version) -> bool:
     """Whether an environment runs a higher version than this, or what nobody can compare with it."""
     if seen.standing.digest is None or isinstance(seen.standing.position, Interrupted | Late):
         return False
-    running = snapshot.scheme.parse_label(_label_of_running(snapshot, seen))
+    running = snapshot.scheme.recall(_label_of_running(snapshot, seen))
     return running is None or version < running
 
 
@@ -215,7 +215,7 @@ def _candidate(snapshot: Snapshot, environment: Environment, choice: Choice, now
         label=choice.label,
         version=choice.version,
         digest=choice.digest,
-        running=snapshot.scheme.parse_label(running),
+        running=snapshot.scheme.recall(running),
         running_label=running or "",
         hold=hold_of(choice.seen, choice.version, choice.digest),
         was_in=choice.seen.was_admitted(choice.version),

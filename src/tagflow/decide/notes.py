@@ -192,7 +192,7 @@ def _holds(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, Pr
         seen = snapshot.of(wanted.image, note.environment)
         refuse_broken([seen])
         label, state = scheme.version_tag(version), seen.standing.state
-        holds = [hold for hold in state.holds if scheme.parse_label(hold.version) == version]
+        holds = [hold for hold in state.holds if scheme.recall(hold.version) == version]
         # Somebody else's hold, or one for another reason, is told beside the first: plans that knew of that are stale.
         known_reasons = {(hold.by, hold.reason) for hold in holds}
         if not holds if note.lift else (note.actor, note.request.reason) in known_reasons:
@@ -218,7 +218,7 @@ def _still_held(snapshot: Snapshot, note: Note) -> list[str]:
             continue
         digest = _digest(snapshot, note, wanted, version)
         state = snapshot.of(wanted.image, note.environment).standing.state
-        others = {it.version for it in state.holds if scheme.parse_label(it.version) != version and it.digest == digest}
+        others = {it.version for it in state.holds if scheme.recall(it.version) != version and it.digest == digest}
         for other in sorted(others) if digest else ():
             images.setdefault((scheme.version_tag(version), other), []).append(wanted.image.name)
     return [
@@ -335,7 +335,7 @@ def _spelling(snapshot: Snapshot, note: Note, wanted: Wanted) -> Version | None:
         return spellings[0]
     state = snapshot.of(wanted.image, note.environment).standing.state
     labels = [entry.version for entry in state.stack] + [hold.version for hold in state.holds]
-    return next((version for label in labels if (version := scheme.parse_label(label)) == wanted.version), None)
+    return next((version for label in labels if (version := scheme.recall(label)) == wanted.version), None)
 
 
 def _digest(snapshot: Snapshot, note: Note, wanted: Wanted, version: Version) -> Digest | None:
@@ -347,7 +347,9 @@ def _digest(snapshot: Snapshot, note: Note, wanted: Wanted, version: Version) ->
         for tag in (scheme.combined_tag(version, note.environment.name), scheme.version_tag(version)):
             if tag in snapshot.tags.get(repository, ()) and (digest := snapshot.digest(repository, tag)):
                 return digest
-    return None
+    # Written otherwise when it came: its tags are none of this policy's.
+    known = snapshot.of(wanted.image, note.environment).standing.state.stack
+    return next((entry.digest for entry in reversed(known) if scheme.recall(entry.version) == version), None)
 
 
 def _need_reason(request: Request) -> None:

@@ -242,7 +242,7 @@ class Route(Struct, frozen=True):
         why = ": it was rolled back there"
         if hold and hold.by:
             why = f": {on_one_line(hold.reason)}, by {on_one_line(hold.by)}"
-        if hold is not None and seen.scheme.parse_label(hold.version) != version:
+        if hold is not None and seen.scheme.recall(hold.version) != version:
             name += f" as {hold.version}, which is the same bytes"
         return {
             "held": f"it is held in {name}{why}",
@@ -257,11 +257,17 @@ class Route(Struct, frozen=True):
         if standing.digest is None:
             return None
         by_hand = isinstance(standing.position, Unrecorded)
-        version = seen.scheme.parse_label(identify(self.snapshot, seen) if by_hand else standing.version)
+        label = identify(self.snapshot, seen) if by_hand else standing.version
+        version = seen.scheme.recall(label)
         if version is None:
+            message = f"{seen.target.name} runs {label}, and this policy does not read that as a version"
+            if label is None:
+                message = (
+                    f"nothing tells which version {seen.target.name} runs ({standing.digest}): it was moved by hand"
+                )
             raise Conflict(
                 "environment.unrecorded",
-                f"nothing tells which version {seen.target.name} runs ({standing.digest}): it was moved by hand",
+                message,
                 hint=f"Name the version: {seen.image}=VERSION.",
             )
         return version
@@ -291,7 +297,7 @@ class Route(Struct, frozen=True):
 def hold_of(seen: Observation, version: Version, digest: Digest | None = None) -> Hold | None:
     """The hold that a version is under, in any spelling, or its digest."""
     holds, scheme = sorted(seen.standing.state.holds, key=lambda hold: hold.version), seen.scheme
-    named = [hold for hold in holds if scheme.parse_label(hold.version) == version]
+    named = [hold for hold in holds if scheme.recall(hold.version) == version]
     same = [hold for hold in holds if digest and hold.digest == digest]
     return next(iter(named or same), None)
 

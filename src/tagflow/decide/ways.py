@@ -78,11 +78,11 @@ class Way(Struct, frozen=True):
         if version is None:
             return self.one()
         scheme, state = self.seen.scheme, self.state()
-        depth = state.depth_of(lambda entry: scheme.parse_label(entry.version) == version)
+        depth = state.depth_of(lambda entry: scheme.recall(entry.version) == version)
         if depth == 0 and self.adopts and not self.seen.vouches(version, state.stack[-1].digest):
             # What somebody moved there is no target where nobody who may has signed for it, whatever it is called.
             below = replace(state, stack=state.stack[:-1])
-            deeper = below.depth_of(lambda entry: scheme.parse_label(entry.version) == version)
+            deeper = below.depth_of(lambda entry: scheme.recall(entry.version) == version)
             depth = None if deeper is None else deeper + 1
         if depth is not None and not self.adopts and self.seen.standing.digest == state.stack[-1 - depth].digest:
             labels = [state.stack[-1].version, *(hold.version for hold in state.holds)]

@@ -125,9 +125,21 @@ def _prerelease(environment: Environment, candidate: Candidate) -> Iterable[Verd
 
 def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
     running, version = candidate.running, candidate.version
-    if environment.downgrades or running is None or candidate.beside:
+    if environment.downgrades or candidate.beside or not (running or candidate.running_label):
         return
     runs = candidate.running_label or running
+    if running is None:
+        yield Verdict(
+            "version.order",
+            candidate.image,
+            f"{candidate.image}, where {environment.name} runs {runs}: this policy does not read that as a version; "
+            f"nothing tells whether {candidate.label} is lower",
+            rule="downgrades",
+            hint=f"If it is not: `{_overriding(environment, candidate, 'downgrades')}`."
+            if "downgrades" in environment.overrides
+            else f"Let `tags` read it, or set `downgrades: allow` for {environment.name}, in the policy.",
+        )
+        return
     try:
         refuse_unclear_order(version, running)
     except UsageError as error:

@@ -129,7 +129,7 @@ class Observation(Struct, frozen=True, eq=False, dict=True):
         """The spellings in which a version is listed as held or void here."""
         state = self.standing.state
         listed = {hold.version for hold in state.holds} | {void.version for void in state.void}
-        return tuple(sorted(label for label in listed if self.scheme.parse_label(label) == version))
+        return tuple(sorted(label for label in listed if self.scheme.recall(label) == version))
 
     @cached_property
     def admitted(self) -> frozenset[Version]:

@@ -211,6 +211,11 @@ class TagScheme(Struct, frozen=True, dict=True):
         """Read the version tag that a record names."""
         return None if label is None else self._read_version(label)
 
+    def recall(self, label: str | None) -> Version | None:
+        """The same of a record that may be older than the templates: to compare with, for its tags are written
+        otherwise today."""
+        return None if label is None else self.find_version(label)
+
     @cached_property
     def version_scheme(self) -> VersionScheme:
         """How versions are read, ordered and counted up here."""

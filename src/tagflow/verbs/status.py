@@ -297,6 +297,6 @@ def matches(context: Context, narrow: Filter, cell: Cell) -> bool:
     """Whether a cell is one of those that are asked for."""
     if not narrow.narrows_cells:
         return True
-    version = context.scheme.parse_label(cell.version)
+    version = context.scheme.recall(cell.version)
     digits = (cell.digest or "").removeprefix("sha256:")
     return version in narrow.versions or any(digits.startswith(digest) for digest in narrow.digests if digits)

@@ -196,10 +196,10 @@ def _goes_on(scheme: TagScheme, environment: Environment, before: Cell, here: Ce
     if any(before.version in it.holds or before.digest in {hold.digest for hold in it.held} for it in (before, here)):
         return False
     with suppress(TagflowError, TypeError):
-        there, running = scheme.parse_label(before.version), scheme.parse_label(here.version)
+        there, running = scheme.recall(before.version), scheme.recall(here.version)
         if there is not None and there.is_prerelease and not environment.prereleases:
             return False
-        return there is None or running is None or there > running
+        return there is None or here.version is None or (running is not None and there > running)
     return False
 
 
