@@ -216,6 +216,20 @@ class TestVersionsWrittenOtherwise:
         assert set(world.runs("prod").values()) == {"v2.0.0"}
 
 
+def test_what_ran_under_another_combined_tag_did_run() -> None:
+    """A combined tag is written before its environment tag moves, and is written otherwise today: where somebody moved
+    the environment tag by hand since, a rollback leads to what ran before that."""
+    world = World(POLICY % "")
+    for version in ("v1.0.0", "v1.1.0"):
+        world.through(version, "dev", "prod")
+    world.build("v1.2.0")
+    for image in ("web", "api"):
+        world.hand_move(image, "prod", world.tags(image)["v1.2.0"])
+    world.become(POLICY % "" + 'tags: {combined: "{environment}.{version}"}\n')
+    world.rollback("prod")
+    assert set(world.runs("prod").values()) == {"v1.1.0"}
+
+
 def left_behind(outcome: Outcome) -> list[str]:
     return [note for note in outcome.notes if "what was held or frozen there is not here" in note]
 

@@ -369,6 +369,13 @@ def _unless_vain(standing: Standing, target: Target, scheme: TagScheme, tags: fr
     head = standing.head
     if standing.error is not None or head is None or standing.digest is None or standing.condition != "unrecorded":
         return standing
-    version = scheme.parse_label(head.record.version) if head.record.action in ("push", "promote") else None
-    arrived = version is None or version in scheme.combined(tags, target.environment.name)
+    label, name = head.record.version, target.environment.name
+    version = scheme.parse_label(label) if head.record.action in ("push", "promote") else None
+    if label is None or version is None or version in scheme.combined(tags, name):
+        return standing
+    # Whichever template wrote it then: nothing but separators stands beside the two.
+    arrived = any(
+        label in tag and name in tag and not any(map(str.isalnum, tag.replace(label, "", 1).replace(name, "", 1)))
+        for tag in tags
+    )
     return standing if arrived else replace(standing, vain=True)
