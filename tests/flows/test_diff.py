@@ -7,7 +7,7 @@ import pytest
 from tagflow.domain.reference import Repository
 from tagflow.errors import TagflowError
 from tagflow.verbs.diff import Difference, diff, goes_in
-from tests.flows.world import World, fails
+from tests.flows.world import POLICY, World, fails
 
 SOURCE = "org.opencontainers.image.source"
 REVISION = "org.opencontainers.image.revision"
@@ -102,6 +102,14 @@ def test_what_is_not_there(world: World, words: tuple[str, ...], code: str) -> N
         diff(world.context(), words[0], words[1], words[2:])
     with fails("target.missing", 2):
         diff(world.context(), "prod", " ")
+
+
+def test_versions_of_either_scheme_are_typed_without_the_v_of_their_tags() -> None:
+    world = World(POLICY.replace("images:", "tags: {versions: natural}\nimages:"))
+    world.build("v2026.02.0")
+    world.build("v2026.02.1")
+    found = diff(world.context(), "2026.02.0", "2026.02.1", ["frontend"])
+    assert [(it.before.version, it.after.version) for it in found.images] == [("v2026.02.0", "v2026.02.1")]
 
 
 def test_what_a_plan_brings(world: World) -> None:

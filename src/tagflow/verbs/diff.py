@@ -17,7 +17,7 @@ from tagflow.domain.plan import Plan
 from tagflow.domain.policy import Image
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import target_of
-from tagflow.domain.versions import Version, as_version
+from tagflow.domain.versions import Version
 from tagflow.errors import Conflict, NotFound, TagflowError, UsageError, combine, suggestion
 from tagflow.observe.observer import Observer
 from tagflow.stores.transfer.copy import About, about
@@ -216,7 +216,7 @@ def _read(context: Context, word: str) -> Version | None:
         raise UsageError("target.missing", "an argument is empty", hint="An unset variable? Name two environments.")
     if word in names:
         return None
-    version = context.scheme.parse_label(word) or as_version(word)
+    version = context.scheme.find_version(word)
     if version is None:
         hint = suggestion(word, names) or f"Environments of this policy: {', '.join(names)}."
         raise NotFound("environment.not_found", f"{word!r} is no environment and no version", hint=hint)
