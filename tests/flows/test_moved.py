@@ -216,6 +216,37 @@ class TestVersionsWrittenOtherwise:
         assert set(world.runs("prod").values()) == {"v2.0.0"}
 
 
+class TestALineThatFloatsNow:
+    """v1.0 and v1.1 are releases, and `minor` floats from now on: their tags are what it would write."""
+
+    @staticmethod
+    def world() -> World:
+        world = World(POLICY % "")
+        for version in ("v1.0", "v1.1"):
+            world.through(version, "dev", "prod")
+        world.become((POLICY % "").replace("[latest]", "[latest, minor]"))
+        return world
+
+    def test_moves_no_release(self) -> None:
+        world = self.world()
+        release = world.tag("web", "v1.1")
+        world.through("v1.1.3", "dev")
+        outcome = world.promote("v1.1.3", to="prod")
+        assert world.tag("web", "v1.1") == release != world.tag("web", "v1.1.3") == world.tag("web", "latest")
+        assert "web: v1.1 is a release from before minor floated, so it stays" in outcome.notes
+        world.through("v1.2.0", "dev", "prod")
+        assert world.tag("web", "v1.2") == world.tag("web", "v1.2.0")
+        world.rollback("prod")
+        assert world.tag("web", "v1.1") == release
+
+    def test_leaves_nothing_to_verify_or_repair(self) -> None:
+        world = self.world()
+        world.through("v1.1.3", "dev", "prod")
+        assert verify(world.context(), []) == []
+        with world.unchanged():
+            repair(world.context(), [])
+
+
 def test_what_ran_under_another_combined_tag_did_run() -> None:
     """A combined tag is written before its environment tag moves, and is written otherwise today: where somebody moved
     the environment tag by hand since, a rollback leads to what ran before that."""

@@ -17,6 +17,7 @@ from tagflow.decide.moves import TagMoves, move_lookups
 from tagflow.decide.selection import Choice, identify
 from tagflow.domain.history import Action
 from tagflow.domain.intent import Intent, compact
+from tagflow.domain.lines import lines_of
 from tagflow.domain.plan import Move, Plan, Request, Step
 from tagflow.domain.policy import CHANNELS, PRERELEASE_WORDS, Environment
 from tagflow.domain.snapshot import Lookup, Snapshot, refuse_broken
@@ -266,6 +267,10 @@ def entry_notes(environment: Environment, choice: Choice, *, beside: bool) -> li
         kind = "a pre-release" if choice.version.word in PRERELEASE_WORDS else _by_its_suffix(choice.version)
         stay = "stays" if len(staying) == 1 else "stay"
         notes.append(f"{image}: {label} is {kind}, so {tags} {stay}")
+    scheme = choice.seen.scheme
+    for tag, line in lines_of(scheme, environment, [choice.version]).items():
+        if scheme.is_release_too(tag, choice.seen.tags):
+            notes.append(f"{image}: {tag} is a release from before {line} floated, so it stays")
     return notes
 
 

@@ -239,7 +239,7 @@ class _Audit(Audited, frozen=True, dict=True):
         # No name is put at what verify itself does not trust.
         trusted = seen.followed.difference(self.untold)
         for tag, line in sorted(self.lines(seen).items()):
-            best = winner(seen.scheme, tag, line, trusted)
+            best = winner(seen.scheme, tag, line, trusted, seen.tags)
             actual = self.digest(tag)
             if best is not None:
                 combined = seen.combined[best]

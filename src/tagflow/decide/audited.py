@@ -70,7 +70,7 @@ class Audited(Struct, frozen=True, dict=True):
         tags = {tag for tag, _ in self._entered()} | set(combined.values())
         for tag, line in self.lines(self.seen).items():
             tags.add(tag)
-            best = winner(scheme, tag, line, self.seen.admitted.difference(self.untold))
+            best = winner(scheme, tag, line, self.seen.admitted.difference(self.untold), self.seen.tags)
             if best is not None:
                 tags.add(combined[best])
         for entry in self.entries:
@@ -164,7 +164,7 @@ class Audited(Struct, frozen=True, dict=True):
             meaning = seen.scheme.read(tag)
             if meaning and meaning.kind == "floating" and meaning.line in environment.floating:
                 lines.setdefault(tag, meaning.line)
-        return lines
+        return {tag: line for tag, line in lines.items() if not seen.scheme.is_release_too(tag, seen.tags)}
 
 
 def _taken_back(entries: Iterable[Entry]) -> frozenset[RecordTag]:

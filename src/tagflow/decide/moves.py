@@ -91,7 +91,7 @@ class TagMoves(Struct, frozen=True):
         """
         moves = []
         for tag, line in lines_of(self.scheme, self.seen.target.environment, touched).items():
-            best = winner(self.scheme, tag, line, admitted)
+            best = winner(self.scheme, tag, line, admitted, self.seen.tags)
             if best is None:
                 continue
             digest = entering[best] if best in entering else self.digest(self.seen.combined[best])
@@ -120,7 +120,7 @@ def move_lookups(
     if seen.standing.digest is not None:
         tags.append(pin_tag(seen.standing.digest))
     for tag, line in lines_of(scheme, target.environment, chosen).items():
-        best = winner(scheme, tag, line, admitted)
+        best = winner(scheme, tag, line, admitted, seen.tags)
         tags += [tag] + ([seen.combined[best]] if best and best in seen.combined else [])
     yield from (TagLookup(target.repository, tag) for tag in dict.fromkeys(tags))
 

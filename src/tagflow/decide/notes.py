@@ -281,7 +281,7 @@ def _winners(seen: Observation, version: Version, *, lift: bool) -> dict[str, Ve
     found = {}
     for tag, line in lines_of(scheme, seen.target.environment, [version]).items():
         with suppress(UsageError):  # two whose order a reader sees otherwise
-            best = winner(scheme, tag, line, admitted)
+            best = winner(scheme, tag, line, admitted, seen.tags)
             if best is not None:
                 found[tag] = best
     return found

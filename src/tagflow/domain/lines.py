@@ -25,14 +25,19 @@ def lines_of(scheme: TagScheme, environment: Environment, versions: Iterable[Ver
     }
 
 
-def winner(scheme: TagScheme, tag: str, line: Line, admitted: Collection[Version]) -> Version | None:
+def winner(
+    scheme: TagScheme, tag: str, line: Line, admitted: Collection[Version], tags: Collection[str] = ()
+) -> Version | None:
     """The version at which a floating tag belongs, or None where its line has none left.
 
     It depends on what is admitted alone, never on the order in which that came about. A channel without any
-    pre-release of its word has no winner, whatever was released.
+    pre-release of its word has no winner, whatever was released; nor has what is a release too, by the ``tags`` of the
+    repository.
 
     :raises UsageError: ``version.order`` where a reader would take another version for the highest.
     """
+    if scheme.is_release_too(tag, tags):
+        return None
     candidates = [it for it in admitted if is_of_line(it, line) and scheme.floating_tag(it, line) == tag]
     if candidates and line in CHANNELS:
         candidates += [it for it in admitted if not it.is_prerelease]

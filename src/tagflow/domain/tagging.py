@@ -192,6 +192,13 @@ class TagScheme(Struct, frozen=True, dict=True):
         """Whether a tag is one that floats here, whatever else it may be."""
         return tag in self._named_lines or self._read_line(tag) is not None
 
+    def is_release_too(self, tag: str, tags: Collection[str]) -> bool:
+        """Whether a line is written as a release is that an environment admitted before the line floated: a release
+        never moves."""
+        return self._read_line(tag) is not None and any(
+            head + tag + tail in tags for head, tail in self._around_version.values()
+        )
+
     def parse_version(self, text: str) -> Version:
         """Read a version that a person typed: a version, or a version tag of this policy.
 

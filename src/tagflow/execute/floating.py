@@ -85,7 +85,7 @@ def floating_moves(snapshot: Snapshot, seen: Observation, lines: Mapping[str, Li
     tag."""
     repository = seen.target.repository
     for tag, line in lines.items():
-        best = winner(snapshot.scheme, tag, line, seen.followed)
+        best = winner(snapshot.scheme, tag, line, seen.followed, seen.tags)
         wanted = snapshot.digest(repository, seen.combined[best]) if best is not None else None
         actual = snapshot.digest(repository, tag)
         if wanted is not None and wanted != actual:
@@ -124,7 +124,7 @@ def _moves(observer: Observer, targets: Sequence[Target], lines: Lines) -> list[
             seen = snapshot.observations[target]
             for tag, line in lines[target].items():
                 yield TagLookup(target.repository, tag)
-                best = winner(snapshot.scheme, tag, line, seen.followed)
+                best = winner(snapshot.scheme, tag, line, seen.followed, seen.tags)
                 if best is not None:
                     yield TagLookup(target.repository, seen.combined[best])
 
