@@ -234,6 +234,26 @@ class TestSavedPlans:
         with world.unchanged(), fails("plan.invalid", 2):
             world.apply(plan)
 
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"", "it is not JSON"),
+            (b'{"tagflow-plan": 1, "id": "', "it is not JSON"),
+            (b"\xef\xbb\xbf{}", "it is not JSON"),
+            (b"[]", "nothing in it says so"),
+            (b'{"tagflow-plan": "x"}', "nothing in it says so"),
+            (b'{"tagflow-plan": 2}', "it is of format 2, and this tagflow reads format 1"),
+            (b'{"tagflow-plan": 1, "id": "x", "plan": {}}', "its content does not match its id"),
+        ],
+    )
+    def test_why_a_file_is_no_plan(self, world: World, tmp_path: Path, content: bytes, told: str) -> None:
+        """Cut off, of another kind, or of a newer tagflow: only one that was changed is said to be changed."""
+        path = tmp_path / "plan.json"
+        path.write_bytes(content)
+        with world.unchanged(), fails("plan.invalid", 2) as caught:
+            world.apply(path)
+        assert caught[0].message == f"{path} is no plan as tagflow saved it: {told}"
+
     def test_a_move_that_was_changed_in_the_file(self, world: World, plan: Path) -> None:
         document = json.loads(plan.read_text())
         document["plan"]["moves"][0]["after"] = images.absent()

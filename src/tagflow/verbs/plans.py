@@ -71,6 +71,7 @@ def _counted(images: Sequence[str]) -> str:
 
 FORMAT = 1
 _LIMIT = 64 * 1024 * 1024
+_CHANGED = "its content does not match its id"
 
 
 class SavedPlan(Struct, frozen=True):
@@ -108,22 +109,30 @@ def read_plan(path: Path) -> SavedPlan:
     except OSError as exc:
         raise UsageError("plan.not_found", f"cannot read {path}: {exc.strerror}", hint="Name a saved plan.") from exc
     try:
-        document: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
+        document = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        raise _invalid(path, "it is not JSON") from exc
+    found = document.get("tagflow-plan") if isinstance(document, dict) else None
+    if not isinstance(found, int):
+        raise _invalid(path, "nothing in it says so")
+    if found != FORMAT:
+        raise _invalid(path, f"it is of format {found}, and this tagflow reads format {FORMAT}")
+    try:
         plan, claimed = document["plan"], document["id"]
-        whole = document.get("tagflow-plan") == FORMAT and identity(plan) == claimed
+        whole = identity(plan) == claimed
         request = msgspec.convert(plan["request"], Request)
         policy = msgspec.convert(plan["policy"], str)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError) as exc:
-        raise _invalid(path) from exc
+        raise _invalid(path, _CHANGED) from exc
     if not whole or request.command not in ("promote", "rollback"):
-        raise _invalid(path)
+        raise _invalid(path, _CHANGED)
     return SavedPlan(claimed, request, policy, plan)
 
 
-def _invalid(path: Path) -> UsageError:
+def _invalid(path: Path, why: str) -> UsageError:
     return UsageError(
         "plan.invalid",
-        f"{path} is no plan as tagflow saved it: its content does not match its id",
+        f"{path} is no plan as tagflow saved it: {why}",
         hint="Save a plan anew.",
     )
 
