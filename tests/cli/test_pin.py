@@ -218,6 +218,12 @@ def test_what_is_named_where_pin_does_not_look_is_not_said_to_be_absent(pinned: 
     done = pinned.quickly("pin", "prod", "workflow.yaml", "--check")
     told = "Nothing to pin: where pin looks, no file names an image of the policy (1 file; docs/pin.md says where).\n"
     assert (done.status, done.out) == (0, told)
+    note = "note: named where pin does not look, and left alone: workflow.yaml:1 (frontend:v0.9)\n"
+    assert done.err == note
+    shown = pinned.quickly("pin", "prod", "workflow.yaml", "--diff")
+    assert (shown.status, shown.out) == (0, "")
+    assert shown.err == note + told
+    assert pinned.quickly("pin", "prod", "workflow.yaml", "-o", "json").err == note + told
 
 
 def test_wrong_input(pinned: Desk) -> None:

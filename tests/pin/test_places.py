@@ -221,6 +221,61 @@ def test_a_list_of_images_elsewhere_is_left_alone() -> None:
     assert pinned(text).text == text
 
 
+BY_ALIAS = {
+    "kustomize's list": "x: &l\n- {name: acme/web, newTag: v1.0}\nimages: *l\n",
+    "an entry of it": "x: &e {name: acme/web, newTag: v1.0}\nimages: [*e]\n",
+    "a name below an image": "x: &i {name: acme/web, tag: v1.0}\nimage: *i\n",
+    "Argo CD's list": "x: &l ['acme/web:v1.0']\nkustomize: {images: *l}\n",
+    "what it is below": "x: &k {images: ['acme/web:v1.0']}\nkustomize: *k\n",
+}
+
+
+@pytest.mark.parametrize("case", BY_ALIAS)
+def test_what_an_alias_stands_for_is_changed_where_it_is_written(case: str) -> None:
+    assert pinned(BY_ALIAS[case]).text == BY_ALIAS[case].replace("v1.0", NEW)
+
+
+ELSEWHERE = {
+    "a name below an image": ("image: {name: acme/web:v1.0}\n", "acme/web:v1.0"),
+    "a key of its own": ("webImage: docker.io/acme/web:v1.0\n", "docker.io/acme/web:v1.0"),
+    "a list": ("images:\n- acme/web:v1.0\n", "acme/web:v1.0"),
+    "a workflow": ("jobs: {a: {container: acme/web:v1.0}}\n", "acme/web:v1.0"),
+    "a digest": (f"env: [{{name: IMAGE, value: acme/web@{OLD}}}]\n", f"acme/web@{OLD}"),
+    "a name in pieces": ("registry: docker.io\nrepository: acme\nname: web\ntag: v1.0\n", "docker.io/acme/web:v1.0"),
+    "below an image": ("image:\n  repository: acme\n  image: web\n  tag: v1.0\n", "acme/web:v1.0"),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_what_is_named_elsewhere_is_left_alone_and_told(case: str) -> None:
+    text, named = ELSEWHERE[case]
+    found = pinned(f"a: {{image: acme/job:{NEW}}}\n---\n{text}")
+    assert (found.references, found.changes) == (1, ())
+    assert [it.text for it in found.elsewhere] == [named]
+    assert all(it.line > 2 for it in found.elsewhere)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host: acme/web\n",
+        "url: https://acme/web:80\n",
+        "- see acme/web:v1.0\n",
+        "acme/web:v1.0: the key\n",
+        "x: '${R}/acme/web:v1.0'\n",
+        f"a: {{image: &i acme/job:{NEW}}}\n",
+    ],
+)
+def test_what_only_looks_like_a_reference_is_not_told(text: str) -> None:
+    assert pinned(text).elsewhere == ()
+
+
+def test_hosts_with_a_port_are_no_images() -> None:
+    layouts = parse_registry("oci:images", base="/srv")
+    found = pinned("upstream: web:8080\nother: web:v1.0\n", registry=layouts)
+    assert [(it.line, it.text) for it in found.elsewhere] == [(2, "web:v1.0")]
+
+
 class Counted(str):
     """A text that adds up how many of its characters are searched."""
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from tagflow.domain.reference import Digest, short
 from tagflow.errors import Conflict
-from tagflow.pin.places import Part, Place, Scan, Slot
+from tagflow.pin.places import Elsewhere, Part, Place, Scan, Slot
 from tagflow.pin.source import Problem, Scalar, Source, events, unsupported
 from tagflow.pin.written import Names, Written
 
@@ -49,13 +49,14 @@ class Change:
 
 class Pinned(Struct, frozen=True):
     """A file as it should be. ``references``: how many it has to images of the policy; ``templates``: how many are
-    placeholders as a whole, and were left alone."""
+    placeholders as a whole, and were left alone; ``elsewhere``: what is named where pin does not look."""
 
     source: Source
     text: str
     changes: tuple[Change, ...]
     references: int
     templates: int
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def content(self) -> bytes:
@@ -111,7 +112,7 @@ def pin(found: Scan, names: Names, runs: Mapping[str, Runs], form: Form = "tag@d
         raise unsupported(problems)
     text = _applied(source.text, edits.values())
     _read_back(source, text, edits.values())
-    return Pinned(source, text, tuple(changes), len(found.places), found.templates)
+    return Pinned(source, text, tuple(changes), len(found.places), found.templates, found.elsewhere)
 
 
 def _values(place: Place, name: str, wanted: Runs, form: Form) -> dict[Slot, str]:

@@ -27,6 +27,7 @@ from tagflow.pin.source import (
     key_text,
     mappings,
     parse,
+    scalars,
     unsupported,
 )
 from tagflow.pin.written import GAP, Names, Written, has_gaps, is_wholly_open, read
@@ -51,6 +52,8 @@ _DIGITS_ALONE = frozenset({"sha", "sha256"})
 """Keys of a digest without its algorithm: charts write `{{ .repository }}:{{ .tag }}@sha256:{{ .sha }}`."""
 _ALGORITHM = "sha256:"
 _COMMIT = re.compile("(?:.*-g)?[0-9a-f]{7,40}|main|master|develop|trunk|HEAD", re.IGNORECASE)
+_TAGGED = re.compile(r"[^\s:@]+(?::[^\s]+|@[^\s]+)")
+"""What has a tag or a digest behind its name."""
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _WRITE_OUT = "Write it out, or make the whole of it a placeholder."
@@ -104,12 +107,21 @@ class Place(Struct, frozen=True):
     prefix: str = ""
 
 
+class Elsewhere(Struct, frozen=True):
+    """An image of the policy that is named where nobody looks: the line, and the reference."""
+
+    line: int
+    text: str
+
+
 class Scan(Struct, frozen=True):
-    """What a file names: its places in the order of the text, and how many references are templates as a whole."""
+    """What a file names: its places in the order of the text, how many references are templates as a whole, and what
+    is named ``elsewhere``."""
 
     source: Source
     places: tuple[Place, ...]
     templates: int = 0
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 def scan(source: Source, names: Names) -> Scan:
@@ -143,16 +155,38 @@ class _Finder:
         """What ``global.imageRegistry`` says, by the ids of the mappings for which it does."""
         self._wholes: set[int] = set()
         """The ids of scalars that hold a whole reference."""
+        self._elsewhere: dict[int, str] = {}
+        """References that are left alone, by the offset at which they stand."""
 
     def result(self) -> Scan:
-        for root in self._tree.documents:
-            for mapping in mappings(root):
-                self._look(mapping)
+        found = [mapping for root in self._tree.documents for mapping in mappings(root)]
+        for mapping in found:  # first of all: what an alias stands for is written before the alias
+            self._surround(mapping)
+        for mapping in found:
+            self._look(mapping)
         self._problems |= {it for mapping, it in self._lonely if id(mapping) not in self._values.merged}
         if self._problems:
             raise unsupported(sorted(self._problems, key=lambda it: (it.line, it.column)))
         places = sorted(self._places.values(), key=lambda it: it.offset)
-        return Scan(self._source, tuple(places), len(self._templates))
+        self._look_elsewhere()
+        elsewhere = [Elsewhere(self._source.line(at), text) for at, text in sorted(self._elsewhere.items())]
+        return Scan(self._source, tuple(places), len(self._templates), tuple(elsewhere))
+
+    def _surround(self, mapping: Pairs) -> None:
+        """Note which mappings are the value of a key that says what they are."""
+        for key, value in mapping.pairs:
+            held = _held(value)
+            if key_text(key) == "image" and isinstance(held, Pairs):
+                self._under_image.add(id(held))
+            if key_text(key) == "kustomize" and isinstance(held, Pairs):
+                self._under_kustomize.add(id(held))
+        for entry in map(_held, self._images(mapping)):
+            if isinstance(entry, Pairs) and {"newName", "newTag", "digest"} & self._values(entry).keys():
+                self._entries.add(id(entry))
+
+    def _images(self, mapping: Pairs) -> tuple[Node, ...]:
+        images = _held(self._values(mapping).get("images"))
+        return images.items if isinstance(images, Items) else ()
 
     def _look(self, mapping: Pairs) -> None:
         values = self._values(mapping)
@@ -160,21 +194,14 @@ class _Finder:
             return
         self._keys |= {id(value): key for key, value in mapping.pairs}
         self._look_for_registry(mapping, values)
-        images = values.get("images")
-        for entry in images.items if isinstance(images, Items) else ():
-            if isinstance(entry, Pairs) and {"newName", "newTag", "digest"} & self._values(entry).keys():
-                self._entries.add(id(entry))
-            elif id(mapping) in self._under_kustomize:
+        for entry in self._images(mapping) if id(mapping) in self._under_kustomize else ():
+            if id(_held(entry)) not in self._entries:
                 self._look_at_override(entry)
         if id(mapping) in self._entries:
             self._look_at_entry(mapping, values)
             return
         taken = self._look_beside(mapping, values)
         for key, value in mapping.pairs:  # as written, not as merged: each is looked at where it stands
-            if key_text(key) == "image" and isinstance(value, Pairs):
-                self._under_image.add(id(value))
-            if key_text(key) == "kustomize" and isinstance(value, Pairs):
-                self._under_kustomize.add(id(value))
             if (key_text(key) == "image" and value is not taken) or (
                 key_text(key) == "reference" and id(mapping) in self._under_image
             ):
@@ -242,7 +269,31 @@ class _Finder:
                 # `image: acme/web` beside `tag: v1`: the chart joins them.
                 found["name"] = taken = values["image"]
         self._look_at_parts(mapping, found, 'Add `tag: ""` beside it.')
+        self._look_at_pieces(found, values)
         return taken
+
+    def _look_at_pieces(self, nodes: Mapping[Slot, Node], values: Mapping[str, Node]) -> None:
+        """A repository that a name beside it makes whole: no key that is known joins the two."""
+        scalars = {slot: scalar for slot, node in nodes.items() if (scalar := self._scalar(node)) is not None}
+        last = self._scalar(values.get("name", values.get("image")))
+        if last is None or not {"name", "tag"} <= scalars.keys() or scalars["name"] is last:
+            return
+        before = (scalars[slot].value.strip().rstrip("/") for slot in ("registry", "name") if slot in scalars)
+        name = "/".join([*filter(None, before), last.value.strip()])
+        if self._names.image(name) is not None:
+            self._elsewhere[last.start] = f"{name}:{scalars['tag'].value.strip()}"
+
+    def _look_elsewhere(self) -> None:
+        """References at any other place: the value of a key that is not known, an entry of a list."""
+        placed = {id(part.scalar) for place in self._places.values() for part in place.parts.values()}
+        for scalar in scalars(self._tree.documents):
+            text = scalar.value.strip()
+            if id(scalar) in placed or len(text) > _LONGEST or not _TAGGED.fullmatch(text):
+                continue
+            written = read(text)
+            is_port = written.tag.isdigit() and "/" not in written.name
+            if not is_port and not written.fault and self._names.image(written.name) is not None:
+                self._elsewhere[scalar.start] = text
 
     def _is_commit(self, key: str, node: Node) -> bool:
         """Whether it is the commit that something was built from, or its branch, and no place for a digest."""
@@ -342,7 +393,7 @@ class _Finder:
 
     def _scalar(self, node: Node | None) -> Scalar | None:
         """The scalar that a node is or stands for, if it may be part of a reference."""
-        found = node.target if isinstance(node, Alias) else node
+        found = _held(node)
         if isinstance(found, Pairs) and self._source.text.startswith("{{", found.start):
             # To YAML, a placeholder of a Go template without quotes is a mapping with a mapping for a key.
             found = Scalar(found.start, found.end, self._source.text[found.start : found.end], "plain", None, None)
@@ -351,3 +402,8 @@ class _Finder:
     def _problem(self, node: Node, message: str, hint: str) -> Literal[False]:
         self._problems.add(self._source.problem(node.start, message, hint))
         return False
+
+
+def _held(node: Node | None) -> Node | None:
+    """What a node is, or stands for."""
+    return node.target if isinstance(node, Alias) else node

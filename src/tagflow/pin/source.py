@@ -285,6 +285,19 @@ def mappings(root: Node) -> Iterator[Pairs]:
             waiting += reversed(node.items)
 
 
+def scalars(roots: Iterable[Node]) -> Iterator[Scalar]:
+    """Every scalar below some nodes that is no key."""
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Scalar):
+            yield node
+        elif isinstance(node, Pairs):
+            waiting += (value for _, value in node.pairs)
+        elif isinstance(node, Items):
+            waiting += node.items
+
+
 def key_text(node: Node) -> str | None:
     """The text of a key; None where it is no plain or quoted scalar."""
     return node.value if isinstance(node, Scalar) else None

@@ -16,7 +16,7 @@ from msgspec import Struct
 from tagflow.context import Context
 from tagflow.errors import Conflict, StoreError, TagflowError, UsageError, combine
 from tagflow.pin.edit import Change, Form, Pinned, Runs, commit_message, pin, unified_diff
-from tagflow.pin.places import Scan, scan
+from tagflow.pin.places import Elsewhere, Scan, scan
 from tagflow.pin.source import decode
 from tagflow.pin.written import Names, names
 from tagflow.verbs.worktree import labels, named_here
@@ -168,13 +168,15 @@ _FEW = 5
 @dataclass(frozen=True)
 class PinnedFile:
     """One file: its ``changes``, how many ``references`` it has to images of the policy, how many references are
-    ``templates`` as a whole and were left alone, and a unified ``diff``."""
+    ``templates`` as a whole and were left alone, a unified ``diff``, and what is named ``elsewhere``, where pin does
+    not look."""
 
     file: str
     changes: tuple[Change, ...]
     references: int
     templates: int
     diff: str
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ def _scan(contents: Mapping[Path, bytes], known: Names) -> dict[Path, Scan]:
 
 
 def _file(path: Path, it: Pinned, name: str) -> PinnedFile:
-    return PinnedFile(str(path), it.changes, it.references, it.templates, unified_diff(name, it))
+    return PinnedFile(str(path), it.changes, it.references, it.templates, unified_diff(name, it), it.elsewhere)
 
 
 def _differs(result: Pinning, form: Form) -> Conflict:

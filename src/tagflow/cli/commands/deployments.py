@@ -37,7 +37,7 @@ def pin(
 ) -> None:
     """Write what an environment runs into deployment files."""
     from tagflow.cli import documents, wiring
-    from tagflow.cli.render.deployments import pinned
+    from tagflow.cli.render.deployments import nothing_to_pin, pinned
     from tagflow.pin.edit import FORMS
     from tagflow.verbs.pin import Mode, Pinning, pin_files
 
@@ -51,19 +51,26 @@ def pin(
         if isinstance(error.result, Pinning):
             found = error.result
             error.result = documents.pin(found, diff=diff)
-            _tell_templates(session, found)
+            _tell_left_alone(session, found)
             if not session.is_json:
                 session.emit(None, lambda: pinned(found, diff=diff))
         raise
-    _tell_templates(session, found)
+    _tell_left_alone(session, found)
+    if (diff or session.is_json) and (nothing := nothing_to_pin(found)):
+        session.note(nothing)
     session.emit(documents.pin(found, diff=diff), lambda: pinned(found, diff=diff))
 
 
-def _tell_templates(session: Session, found: Pinning) -> None:
+def _tell_left_alone(session: Session, found: Pinning) -> None:
+    from tagflow.cli.text import listed
+
     count = sum(file.templates for file in found.files)
     if count:
         told = "1 reference is a placeholder" if count == 1 else f"{count} references are placeholders"
         session.note(f"note: {told} as a whole, and left alone")
+    named = [f"{file.file}:{it.line} ({it.text})" for file in found.files for it in file.elsewhere]
+    if named:
+        session.note(f"note: named where pin does not look, and left alone: {listed(named)}")
 
 
 @command("diff")

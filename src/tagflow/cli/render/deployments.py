@@ -41,11 +41,18 @@ def pinned(it: Pinning, *, diff: bool) -> str:
     return "\n".join([*lines, *_summary(it, fancy)])
 
 
+def nothing_to_pin(it: Pinning) -> str:
+    """What to say where no file names an image; empty where one does."""
+    if any(file.references for file in it.files):
+        return ""
+    looked = f"{_count(len(it.files), 'file')}; docs/pin.md says where"
+    return f"Nothing to pin: where pin looks, no file names an image of the policy ({looked})."
+
+
 def _summary(it: Pinning, fancy: bool) -> list[str]:
+    if nothing := nothing_to_pin(it):
+        return [nothing]
     references = sum(file.references for file in it.files)
-    if not references:
-        looked = f"{_count(len(it.files), 'file')}; docs/pin.md says where"
-        return [f"Nothing to pin: where pin looks, no file names an image of the policy ({looked})."]
     changes = sum(len(file.changes) for file in it.files)
     if not changes:
         count = "1 reference says" if references == 1 else f"{references} references say"
