@@ -153,6 +153,24 @@ RULES = [
     ("{gates: [{name: a, run: x}, {name: a, run: y}]}", 44, "two gates of 'prod' are called 'a'"),
     ("{floating: [patch]}", 21, "environments.prod.floating is 'patch', expected one of latest, major, minor"),
     ("{overrides: [gates]}", 22, "environments.prod.overrides is 'gates', expected one of"),
+    ("{overrides: none}", 21, "environments.prod.overrides is 'none', expected a list. Write [] for none."),
+    (
+        "{floating: Latest}",
+        20,
+        "environments.prod.floating is 'Latest', expected a list. For example floating: [latest",
+    ),
+    ("{freeze: fri}", 18, "environments.prod.freeze is 'fri', expected a list. For example freeze: [{days: [sat"),
+    (
+        "{freeze: {days: [fri]}}",
+        18,
+        "environments.prod.freeze is a mapping, expected a list. For example freeze: [{days",
+    ),
+    ("{gates: trivy}", 17, "environments.prod.gates is 'trivy', expected a list"),
+    (
+        "{approvals: alice}",
+        21,
+        "environments.prod.approvals is 'alice', expected a list. For example approvals: [{need",
+    ),
     ("{overrides: hold}", 21, "environments.prod.overrides is 'hold', expected a list. Write [hold]."),
 ]
 
@@ -194,7 +212,7 @@ REST = [
     ("notify: [{webhook: 'https://a:99999/'}]", "this is not a URL"),
     ("notify: [{webhook: 'https://a:0/'}]", "this is not an http or https URL"),
     ('notify: [{run: "\'"}]', "this command cannot be split into words"),
-    ("notify:", "notify has no value. Give it one, or remove the key."),
+    ("notify:", "notify has no value. For example notify: [{webhook: https:"),
     ("include: [nowhere.yaml]", "the included file 'nowhere.yaml' cannot be read: No such file or directory"),
     ("include: [/]", "the included file '/' cannot be read: Is a directory"),
     ("include: a.yaml", "include is 'a.yaml', expected a list. Write [a.yaml]."),

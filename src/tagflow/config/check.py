@@ -239,7 +239,7 @@ class _Checker:
         if isinstance(node, Scalar) and node.kind == "null":
             return self._wrong(node.mark, f"{where(path)} has no value", hint or "Give it one, or remove the key.")
         if isinstance(shape, shapes.ListType) and isinstance(node, Scalar):
-            hint = f"Write [{bare(node.text)}]." if harmless(node.text) == node.text else hint
+            hint = _as_list(node, shape) or hint
         elif isinstance(shape, shapes.BoolType):
             hint = "Write true or false, without quotes."
         elif isinstance(shape, shapes.IntType):
@@ -264,6 +264,15 @@ def _unwrap(shape: shapes.Type) -> tuple[Mapping[str, Any], shapes.Type]:
     if isinstance(shape, shapes.Metadata):
         return shape.extra_json_schema or {}, shape.type
     return {}, shape
+
+
+def _as_list(node: Scalar, shape: shapes.ListType) -> str:
+    """How one value is written as a list; empty where no list may hold it."""
+    if node.text == "none" and not shape.min_length:
+        return "Write [] for none."
+    _, item = _unwrap(shape.item_type)
+    allowed = node.text in item.values if isinstance(item, shapes.LiteralType) else _fits(node, item)
+    return f"Write [{bare(node.text)}]." if allowed and harmless(node.text) == node.text else ""
 
 
 def _fits(node: Node, shape: shapes.Type) -> bool:

@@ -103,6 +103,9 @@ def example(name: str, notes: Mapping[str, Any], shape: shapes.Type) -> str:
     examples: Sequence[Any] = notes.get("examples") or ()
     if not examples and isinstance(shape, shapes.LiteralType):
         examples = shape.values
+    if not examples and isinstance(shape, shapes.ListType) and isinstance(shape.item_type, shapes.Metadata):
+        entries = (shape.item_type.extra_json_schema or {}).get("examples")
+        examples = [entries[:1]] if entries else ()
     if not examples:
         return ""
     return f"For example {name + ': ' if name else ''}{_flow(examples[0])}."
