@@ -6,11 +6,12 @@ from contextlib import suppress
 
 import pytest
 
+from tagflow.cli.render.chronicle import history as shown
 from tagflow.domain.reference import Repository
 from tagflow.errors import NotFound, StoreError, TagflowError
 from tagflow.verbs.history import History, history
 from tagflow.verbs.repair import repair
-from tests.flows.world import World, fails
+from tests.flows.world import POLICY, World, fails
 
 
 def read(world: World, *names: str, limit: int | None = None) -> History:
@@ -90,6 +91,18 @@ def test_an_interrupted_release_and_a_fork_are_visible() -> None:
     chronicle = read(world, "frontend")
     assert [it.open for it in chronicle.entries] == [True, False]
     assert chronicle.present[0].condition == "interrupted"
+
+
+def test_an_image_that_was_announced_twice_is_one() -> None:
+    """A release that is finished where a soak begins is announced once more."""
+    world = World(POLICY.replace("prod: {downgrades: allow,", "prod: {soak: 1h,"))
+    world.through("v1.0.0", "dev", "test")
+    world.through("v1.1.0", "dev")
+    assert world.crash(lambda: world.promote("v1.1.0", to="test"), 7)
+    world.promote("v1.1.0", to="test")
+    found = history(world.context(), "test", (), None)
+    assert len([it for it in found.entries if it.entry.record.version == "v1.1.0"]) == 6
+    assert "v1.0.0 → v1.1.0  all 3 images" in shown(found, 3)
 
 
 def test_what_is_noted_on_an_interrupted_release_is_not_what_is_interrupted() -> None:

@@ -72,7 +72,7 @@ def _block(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator
     release = f"release {first.release.number} ({one_line(first.release.id)[:8]})"
     proofs = dict.fromkeys(told.entry.proof.told for told in several if told.entry.proof)
     by = ", ".join([by, *proofs])
-    unfinished = [told.image for told in several if told.open]
+    unfinished = list(dict.fromkeys(told.image for told in several if told.open))
     state = "  " + styled(f"interrupted: {counted(unfinished)}", "red", fancy) if unfinished else ""
     yield fitted(f"{minute(last.at)}  {action}  {one_line(by)}  {styled(release, 'dim', fancy)}{state}", 2)
     if last.reason:
@@ -108,8 +108,8 @@ def _ways(several: Sequence[HistoryEntry], count: int, fancy: bool) -> Iterator[
         found.setdefault(_way(told), []).append(told)
     wide = max(map(len, found))
     for way, members in found.items():
-        images = [told.image for told in members]
-        if len(images) > FEW:
+        images = list(dict.fromkeys(told.image for told in members))  # each once: it may have been announced again
+        if len(members) > FEW:
             everything = len(images) == count
             many = f"all {count} images" if everything else f"{len(images)} images"
             yield f"  {one_line(way).ljust(wide)}  {styled(many, 'bold', fancy)}"
