@@ -239,6 +239,14 @@ class TestALineThatFloatsNow:
         world.rollback("prod")
         assert world.tag("web", "v1.1") == release
 
+    def test_leaves_its_releases_to_be_held_and_let_in_again(self) -> None:
+        world = self.world()
+        release = world.tag("web", "v1.1")
+        world.hold("prod", "v1.1.0")
+        assert {hold.digest for hold in world.seen("web", "prod").standing.state.holds} == {release}
+        world.hold("prod", "v1.1.0", lift=True)
+        assert world.cell("web", "prod").holds == ()
+
     def test_leaves_nothing_to_verify_or_repair(self) -> None:
         world = self.world()
         world.through("v1.1.3", "dev", "prod")

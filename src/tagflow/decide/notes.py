@@ -344,10 +344,13 @@ def _digest(snapshot: Snapshot, note: Note, wanted: Wanted, version: Version) ->
     here = policy.repository(wanted.image, note.environment)
     repositories = [here, *(policy.repository(wanted.image, environment) for environment in policy.environments)]
     for repository in dict.fromkeys(repositories):
+        tags = snapshot.tags.get(repository, frozenset())
+        if version not in scheme.spellings(version, tags):
+            continue
         for tag in (scheme.combined_tag(version, note.environment.name), scheme.version_tag(version)):
-            if tag in snapshot.tags.get(repository, ()) and (digest := snapshot.digest(repository, tag)):
+            if tag in tags and (digest := snapshot.digest(repository, tag)):
                 return digest
-    # Written otherwise when it came: its tags are none of this policy's.
+    # Its tags are gone, or none of this policy's any more.
     known = snapshot.of(wanted.image, note.environment).standing.state.stack
     return next((entry.digest for entry in reversed(known) if scheme.recall(entry.version) == version), None)
 
