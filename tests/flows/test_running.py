@@ -9,7 +9,7 @@ import pytest
 from tagflow.domain.reference import Digest
 from tagflow.domain.running import read_running
 from tagflow.verbs.running import Running, check_running
-from tests.flows.world import World
+from tests.flows.world import POLICY, World, fails
 
 
 @pytest.fixture
@@ -81,6 +81,16 @@ def test_the_digest_before_is_told_as_such(world: World, form: int) -> None:
         "pod shop/pod-0, container main; pod shop/pod-1, container main; pod shop/pod-2, container main; 2 more;"
         " what prod ran before, v1.0.0: a rollout may be under way"
     )
+
+
+def test_a_tag_that_is_written_otherwise_today_is_what_the_history_says(world: World) -> None:
+    """docker tells the tag alone; under a template that reads it no more, it was taken for one that moves."""
+    world.become(POLICY.replace("environments:", 'tags: {version: "{version}"}\nenvironments:'))
+    line = '{{"ID": "{0}", "Names": "{0}", "Image": "{1}:{2}"}}\n'
+    same = checked(world, line.format("a", reference(world), "v1.1.0").encode())
+    assert (same.findings, same.agreeing, same.notes) == ((), 1, ())
+    [finding] = checked(world, line.format("b", reference(world), "v1.0.0").encode()).findings
+    assert (finding.problem, finding.actual) == ("running.differs", f"{reference(world)}:v1.0.0")
 
 
 def test_after_a_rollback_what_was_taken_back_is_what_ran_before(world: World) -> None:

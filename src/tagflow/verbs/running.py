@@ -56,12 +56,16 @@ class _Check:
     def __init__(self, observer: Observer, scheme: TagScheme, known: Names, seen: Sequence[Seen]) -> None:
         self._observer, self._scheme, self._known, self._seen = observer, scheme, known, seen
         self.wanted: dict[str, Wanted] = {}
+        self._labels: frozenset[str | None] = frozenset()
+        """Version tags of what ran, as they were written then."""
 
     def compare(self, targets: Sequence[Target]) -> Comparison:
         """Compare. Most nodes name the digest that the environment names; which platforms and configurations it has is
         read only where one does not."""
         observations = self._observer.observe(targets).observations
         self.wanted = {it.image: _wanted(self._scheme, it) for it in observations.values()}
+        states = [it.standing.state for it in observations.values()]
+        self._labels = frozenset(entry.version for state in states for entry in (*state.stack, *state.admitted))
         repositories = {target.image.name: target.repository for target in targets}
         found = self._compared()
         for deep in (False, True):
@@ -79,7 +83,9 @@ class _Check:
     def _fixed_version(self, tag: str) -> Version | None:
         """The version of a tag that never moves."""
         meaning = self._scheme.read(tag) if tag else None
-        return meaning.version if meaning is not None and meaning.kind in ("version", "combined") else None
+        if meaning is not None and meaning.kind in ("version", "combined"):
+            return meaning.version
+        return self._scheme.recall(tag) if tag in self._labels else None
 
     def _opened(self, repositories: Mapping[str, Repository], deep: bool, image: str) -> Wanted:
         """The same builds with the digests of their platforms, and ``deep``: of their configurations too."""
@@ -120,8 +126,8 @@ def _wanted(scheme: TagScheme, seen: Observation) -> Wanted:
     for entry in reversed(standing.state.stack[-2:]):
         ran.setdefault(entry.digest, entry.version)
     ran.pop(standing.digest, None)
-    before = tuple(Build(digest, scheme.parse_label(version)) for digest, version in ran.items())
-    return Wanted(image, Build(standing.digest, scheme.parse_label(standing.version)), before)
+    before = tuple(Build(digest, scheme.recall(version)) for digest, version in ran.items())
+    return Wanted(image, Build(standing.digest, scheme.recall(standing.version)), before)
 
 
 def _finding(scheme: TagScheme, environment: str, wanted: Wanted, it: Difference) -> Finding:
