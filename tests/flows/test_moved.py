@@ -269,6 +269,40 @@ def test_what_ran_under_another_combined_tag_did_run() -> None:
     assert set(world.runs("prod").values()) == {"v1.1.0"}
 
 
+@pytest.mark.parametrize(("images", "names"), [("{front: web, api: api}", ("api", "front")), ("{api: api}", ("api",))])
+class TestAnImageThatIsNamedOtherwiseMeanwhile:
+    """v1.1.0 is under way to prod when the policy renames, or drops, one of its images."""
+
+    @staticmethod
+    def world(images: str) -> World:
+        world = World(POLICY % "")
+        world.through("v1.0.0", "dev", "prod")
+        world.through("v1.1.0", "dev")
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 5)
+        world.become((POLICY % "").replace("{web: web, api: api}", images))
+        world.later(hours=1)
+        return world
+
+    def test_the_command_that_finishes_names_what_there_is(self, images: str, names: tuple[str, ...]) -> None:
+        world = self.world(images)
+        world.build("v1.2.0")
+        world.promote("v1.2.0", to="dev")
+        with world.unchanged(), fails("release.interrupted", 5) as caught:
+            world.promote("v1.2.0", to="prod")
+        targets = " ".join(f"{name}=v1.1.0" for name in names)
+        assert f"`tagflow promote {targets} --to prod` finishes it" in (caught[0].hint or "")
+
+    def test_it_is_finished(self, images: str, names: tuple[str, ...]) -> None:
+        world = self.world(images)
+        world.promote("v1.1.0", to="prod")
+        assert world.runs("prod") == dict.fromkeys(names, "v1.1.0")
+
+    def test_repair_finishes_it(self, images: str, names: tuple[str, ...]) -> None:
+        world = self.world(images)
+        repair(world.context(), [])
+        assert world.runs("prod") == dict.fromkeys(names, "v1.1.0")
+
+
 def left_behind(outcome: Outcome) -> list[str]:
     return [note for note in outcome.notes if "what was held or frozen there is not here" in note]
 

@@ -89,7 +89,9 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
             for seen in observations
             if seen.image in members and isinstance(seen.standing.position, Interrupted)
         )
-        wanted = next(iter(members.values())).record.intent.of(names)
+        intent = next(iter(members.values())).record.intent.of(names)
+        # What the policy has no more, or calls otherwise, no command can name.
+        wanted = {name: wish for name, wish in intent.items() if name in names}
         wanted |= {name: entry.record.version or entry.record.digest or "" for name, entry in members.items()}
         beside = {
             seen.image: head
