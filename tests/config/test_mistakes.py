@@ -485,6 +485,14 @@ class TestIncludes:
         for line, start in zip(found, expected, strict=True):
             assert line.startswith(start)
 
+    def test_an_included_file_that_is_empty(self, tmp_path: Path) -> None:
+        """`tagflow init` writes no such file."""
+        (tmp_path / "a.yaml").write_text("# nothing yet\n")
+        (tmp_path / "promotion.yaml").write_text(MINIMAL + "include: [a.yaml]\n")
+        with pytest.raises(UsageError) as caught:
+            load_policy(tmp_path / "promotion.yaml")
+        assert caught.value.message.endswith("a.yaml:1:1: the file is empty. It lists `images`, or take it out.")
+
     def test_a_policy_that_includes_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its keys and images are right, and not there a second time."""
         (tmp_path / "same.yaml").symlink_to("promotion.yaml")

@@ -193,7 +193,9 @@ class _Builder:
         return node
 
     def _empty(self) -> None:
-        self._mistakes.add(self._start, "the file is empty", "`tagflow init` writes one to begin with.")
+        is_included = self._start.order > 0
+        hint = "It lists `images`, or take it out." if is_included else "`tagflow init` writes one to begin with."
+        self._mistakes.add(self._start, "the file is empty", hint)
 
     def _node(self, depth: int) -> Node:
         event = self._loader.get_event()
