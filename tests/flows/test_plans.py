@@ -14,7 +14,7 @@ from tagflow.stores.port import OCI_MANIFEST, Manifest
 from tagflow.verbs.apply import apply
 from tagflow.verbs.verify import verify
 from tests import images
-from tests.flows.world import World, fails
+from tests.flows.world import POLICY, World, fails
 from tests.marks import mostly_long
 
 IMAGES = ("frontend", "backend", "worker")
@@ -54,6 +54,14 @@ class TestSavedPlans:
         head = world.seen("frontend", "prod").standing.head
         assert head is not None
         assert head.record.actor == "bob"
+
+    def test_the_order_of_images_does_not_make_it_stale(self, world: World, plan: Path) -> None:
+        """It does not count in the policy, so that nothing would say why."""
+        before = "{frontend: frontend, backend: back_end, worker: worker}"
+        assert before in POLICY
+        world.become(POLICY.replace(before, "{worker: worker, frontend: frontend, backend: back_end}"))
+        world.apply(plan)
+        assert set(world.runs("prod").values()) == {"v1.1.0"}
 
     def test_twice_is_stale(self, world: World, plan: Path) -> None:
         world.apply(plan)

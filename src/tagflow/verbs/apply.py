@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tagflow.context import Context
 from tagflow.domain.history import Entry
 from tagflow.domain.plan import Outcome
@@ -46,7 +48,7 @@ def propose_apply(context: Context, path: Path) -> Proposal:
         raise _stale("the policy is not the one that the plan was made for")
     propose = propose_promote if saved.request.command == "promote" else propose_rollback
     try:
-        proposal = propose(context, saved.request)
+        proposal = propose(_ordered(context, saved), saved.request)
     except TagflowError as error:
         if isinstance(error, StoreError | UsageError):
             raise
@@ -61,6 +63,14 @@ def propose_apply(context: Context, path: Path) -> Proposal:
     if plan.id != saved.id and not finishes:
         raise _stale(_done(context, saved) or _moved(saved, proposal))
     return Proposal(proposal.decision, proposal.observer, proposal.opened, proposal.recheck, saved.id)
+
+
+def _ordered(context: Context, saved: SavedPlan) -> Context:
+    """The same, with the images in the order that they had: it does not count in a policy, and it does in a plan."""
+    moves = (move["image"] for move in saved.document.get("moves", ()))
+    turn = {image: number for number, image in enumerate(dict.fromkeys(moves))}
+    images = sorted(context.policy.images, key=lambda image: turn.get(image.name, len(turn)))
+    return replace(context, policy=replace(context.policy, images=tuple(images)))
 
 
 def _began(proposal: Proposal, saved: SavedPlan) -> bool:
