@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tagflow.domain.plan import identity
 from tagflow.domain.reference import Repository
 from tagflow.errors import StoreError, TagflowError, UsageError
 from tagflow.stores.port import OCI_MANIFEST, Manifest
@@ -261,6 +262,27 @@ class TestSavedPlans:
         with world.unchanged(), fails("plan.invalid", 2) as caught:
             world.apply(path)
         assert caught[0].message == f"{path} is no plan as tagflow saved it: {told}"
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"steps": [1]},
+            {"steps": {"frontend": 1}},
+            {"steps": None},
+            {"moves": [{}]},
+            {"moves": [{"image": {}}]},
+            {"request": {"command": "hold"}},
+        ],
+    )
+    def test_what_no_tagflow_has_saved_is_no_plan_though_its_id_is_right(
+        self, world: World, plan: Path, change: dict[str, object]
+    ) -> None:
+        document = json.loads(plan.read_text())
+        document["plan"].update(change)
+        plan.write_text(json.dumps({**document, "id": identity(document["plan"])}))
+        with world.unchanged(), fails("plan.invalid", 2) as caught:
+            world.apply(plan)
+        assert "its id" not in caught[0].message
 
     def test_a_move_that_was_changed_in_the_file(self, world: World, plan: Path) -> None:
         document = json.loads(plan.read_text())

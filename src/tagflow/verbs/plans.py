@@ -118,15 +118,19 @@ def read_plan(path: Path) -> SavedPlan:
     if found != FORMAT:
         raise _invalid(path, f"it is of format {found}, and this tagflow reads format {FORMAT}")
     try:
-        plan, claimed = document["plan"], document["id"]
-        whole = identity(plan) == claimed
-        request = msgspec.convert(plan["request"], Request)
-        policy = msgspec.convert(plan["policy"], str)
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError) as exc:
+        plan = document["plan"]
+        whole = identity(plan) == document["id"]
+    except (KeyError, TypeError, ValueError, RecursionError) as exc:
         raise _invalid(path, _CHANGED) from exc
-    if not whole or request.command not in ("promote", "rollback"):
+    if not whole:
         raise _invalid(path, _CHANGED)
-    return SavedPlan(claimed, request, policy, plan)
+    try:
+        request = msgspec.convert(plan, Plan).request
+    except msgspec.MsgspecError as exc:
+        raise _invalid(path, "it says what no plan of this tagflow says") from exc
+    if request.command not in ("promote", "rollback"):
+        raise _invalid(path, "it is of no promotion or rollback")
+    return SavedPlan(document["id"], request, plan["policy"], plan)
 
 
 def _invalid(path: Path, why: str) -> UsageError:
