@@ -239,6 +239,13 @@ class TestALineThatFloatsNow:
         world.rollback("prod")
         assert world.tag("web", "v1.1") == release
 
+    def test_takes_no_release_along_by_the_name_of_its_image(self) -> None:
+        """Not "write v1.1.0": nobody wrote a version, and there is none of that name."""
+        world = self.world()
+        with world.unchanged(), fails("environment.unrecorded", 5) as caught:
+            world.promote("web", to="prod")
+        assert caught[0].message == "web in dev runs v1.1, and this policy does not read that as a version"
+
     def test_leaves_its_releases_to_be_held_and_let_in_again(self) -> None:
         world = self.world()
         release = world.tag("web", "v1.1")

@@ -259,7 +259,7 @@ class Route(Struct, frozen=True):
         by_hand = isinstance(standing.position, Unrecorded)
         label = identify(self.snapshot, seen) if by_hand else standing.version
         version = seen.scheme.recall(label)
-        if version is None:
+        if version is None or version.parts < seen.scheme.fewest_parts:
             message = f"{seen.target.name} runs {label}, and this policy does not read that as a version"
             if label is None:
                 message = (
