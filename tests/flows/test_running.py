@@ -9,7 +9,7 @@ import pytest
 from tagflow.domain.reference import Digest
 from tagflow.domain.running import read_running
 from tagflow.verbs.running import Running, check_running
-from tests.flows.world import POLICY, World, fails
+from tests.flows.world import POLICY, World
 
 
 @pytest.fixture
