@@ -158,7 +158,7 @@ class Transport:
             if response.status not in request.follow:
                 return response, asked
             self._drop(asked.url, response)
-            target = _redirect(asked.url, response.headers.get("Location"))
+            target = _redirect(asked.url, response)
             same = addresses.origin(target) == addresses.origin(asked.url)
             asked = replace(asked, url=target, authorization=asked.authorization if same else None)
         raise invalid(request.url, f"redirects more than {REDIRECTS} times")
@@ -303,9 +303,9 @@ class Transport:
         self._settings.trace(f"{request.method} {address} {outcome} {milliseconds:.0f} ms")
 
 
-def _redirect(url: str, location: str | None) -> str:
-    target = addresses.resolve(url, location)
+def _redirect(url: str, response: urllib3.BaseHTTPResponse) -> str:
+    target = addresses.resolve(url, response.headers.get("Location"))
     if target is None:
-        raise invalid(url, "redirects to no valid address")
+        raise invalid(url, f"redirects to no valid address (HTTP {response.status})")
     check_destination(url, target)
     return target
