@@ -357,6 +357,25 @@ def test_cryptography_is_not_installed(office: Office, monkeypatch: pytest.Monke
         assert document["error"]["hint"] == hint
 
 
+def test_json_and_a_short_history_leave_out_no_doubt(office: Office) -> None:
+    """Something is pushed over the newest record: a program reads one command, another one asks for little."""
+    from tagflow.domain.reference import Repository
+    from tagflow.stores.layout.store import LayoutStore
+
+    store = LayoutStore(Repository(f"oci:{office.folder}/registry", "frontend"))
+    office.well("ci", "freeze", "dev", "--reason", "incident 42")
+    newest = max(tag for tag in store.tags() if tag.startswith("_tagflow.dev."))
+    other = store.get("v1.0")
+    store.move(newest, other, store.resolve(newest))
+    for words in (["status"], ["status", "dev"], ["history", "dev"]):
+        done = office.well("ci", *words, "-o", "json", key="")
+        assert "does not count" in done.err or "do not count" in done.err
+        assert "note:" not in done.out
+    later = office.clock.now().isoformat()
+    for words in (["history", "dev", "--since", later], ["history", "dev", "frontend", "--since", later]):
+        assert "1 record does not count (forged)" in office.well("ci", *words, key="").out
+
+
 # --- receipts -------------------------------------------------------------------------------------------------------
 
 

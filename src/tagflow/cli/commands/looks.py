@@ -70,6 +70,10 @@ def status(
         if str(html) == "-":
             return
     _note_where_none(session, context, names or [], rows, "runs")
+    if session.is_json:
+        from tagflow.verbs.status import doubted, tell_doubts
+
+        tell_doubts(context, doubted(rows))
     session.emit(
         documents.status(rows), lambda: text(rows, context.policy, context.now(), policy_file=session.policy_file)
     )
@@ -134,6 +138,8 @@ def history(
         return text(chronicle, len(context.image_names))
 
     chronicle = session.seen(lambda: read(context, environment, names or [], limit, moment), documents.history, told)
+    for line in (*chronicle.doubts, *chronicle.unread) if session.is_json else ():
+        session.note(f"note: {line}")
     session.emit(documents.history(chronicle), lambda: told(chronicle))
 
 

@@ -25,9 +25,10 @@ def history(it: History, count: int = 0) -> str:
     ``count`` is how many images the policy has: a release of all of them names none.
     """
     fancy = is_fancy(sys.stdout)
-    if not it.entries and all(now.condition == "empty" for now in it.present):
+    is_quiet = not (it.entries or it.doubts or it.unread)
+    if is_quiet and all(now.condition == "empty" for now in it.present):
         return f"Nothing ran in {it.environment} yet."
-    if not it.entries and all(now.condition in ("empty", "recorded") for now in it.present):
+    if is_quiet and all(now.condition in ("empty", "recorded") for now in it.present):
         return f"Nothing was recorded in {it.environment} since then."
     return "\n\n".join(
         [*_present(it, fancy), *("\n".join(_block(told, count, fancy)) for told in _releases(it.entries))]
