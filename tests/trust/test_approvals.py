@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import Key, SSlibKey  # type: ignore[attr-defined]
 
-from tagflow.domain.keys import Signer, parse_ssh
+from tagflow.domain.keys import PublicKey, Signer, parse_ssh
 from tagflow.domain.policy import ApprovalRule
 from tagflow.trust.approvals import AHEAD, Evaluation, approval_statement, approve, evaluate, fault
 from tagflow.trust.envelope import MOST, Envelope, Signature, decode_envelope
@@ -181,6 +181,23 @@ def test_what_is_wrong_with_a_document() -> None:
     assert wrong(approval("mallory")) == "not asked"
     assert wrong(Envelope(good.payload, ()).text) == "not asked"
     assert wrong(Envelope(good.payload, (Signature("another", b"x"),)).text) == "not asked"
+
+
+def test_who_pushes_signatures_has_few_of_them_checked() -> None:
+    """Each takes a good part of a millisecond, and anybody who may push can push any number of them."""
+    asked: list[bytes] = []
+
+    def check(_key: PublicKey, _message: bytes, signature: bytes) -> bool:
+        asked.append(signature)
+        return False
+
+    good = decode_envelope(approval("bob"))
+    junk = tuple(Signature("", bytes([number])) for number in range(MOST - 1))
+    crowded = Envelope(good.payload, (*junk, *good.signatures))
+    assert evaluate(PLAN, [TWO_OF_THREE], SIGNERS, [crowded.text], now=NOW, check=check).counted == ()
+    assert good.signatures[0].content in asked  # it says whose it is
+    assert len(asked) <= 16 * len(PEOPLE)
+    assert held(crowded.text).tallies[0].have == ("bob",)
 
 
 def test_an_envelope_of_any_number_of_signatures_is_none() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 from tagflow.domain.own_tags import approval_tag, approves
 from tagflow.stores.artifact import artifact
 from tagflow.stores.port import Manifest
+from tagflow.trust.approvals import Evaluation, approve, evaluate
 from tagflow.trust.envelope import Envelope, Signature, decode_envelope
 from tagflow.verbs.apply import apply
 from tagflow.verbs.approvals import ARTIFACT_TYPE, ENVELOPES, Document, read_documents
@@ -628,6 +631,34 @@ def test_false_approvals_hide_no_good_ones(world: SignedWorld, plan: Path) -> No
     flood(world, plan, 500)
     assert world.approve(plan, "bob").missing == ()
     world.applying(plan)
+    assert world.runs("prod") == {"app": "v1.1", "api": "v1.1"}
+
+
+def test_an_approval_that_holds_thousands_is_read_in_part(
+    world: SignedWorld, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One brings along those before it, and nobody's counts twice: there are no more of them than people."""
+    plan_id, key, began = read_plan(plan).id, pair("ci"), datetime(2026, 1, 1, tzinfo=UTC)
+    junk = [approve(plan_id, began + timedelta(seconds=it), key.key, key.sign).text for it in range(40)]
+    manifest = artifact(ARTIFACT_TYPE, {ENVELOPES: "\n".join(junk)})
+    world.approve(plan, "alice")
+    store = world.memory.open(world.repository("app", "prod"))
+    with world.memory.lock:
+        content = world.memory.content(store.repository)
+        content.manifests[manifest.digest] = manifest
+        content.tags[f"_tagflow.approval.{plan_id[:12]}.ffffffffffff"] = manifest.digest
+    given: list[int] = []
+
+    def counted(*arguments: Any, **more: Any) -> Evaluation:
+        arguments = (*arguments[:3], list(arguments[3]))
+        given.append(len(arguments[3]))
+        return evaluate(*arguments, **more)
+
+    monkeypatch.setattr("tagflow.verbs.approvals.evaluate", counted)
+    monkeypatch.setattr("tagflow.verbs.approve.evaluate", counted)
+    world.approve(plan, "bob")
+    world.applying(plan)
+    assert max(given) <= 8
     assert world.runs("prod") == {"app": "v1.1", "api": "v1.1"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ from tagflow.observe.observer import Observer
 from tagflow.stores.artifact import artifact, as_image
 from tagflow.stores.port import Manifest, TypeRefused
 from tagflow.trust.approvals import Approval, Evaluation, Tally, evaluate, fault
+from tagflow.trust.crypto import signed_by
 from tagflow.trust.envelope import LARGEST
 from tagflow.workers import each
 
@@ -100,6 +102,7 @@ def weigh(
     environment = context.environment(plan.request.environment)
     check_documents(context, environment, plan_id, documents)
     given = [document.text for document in documents]
+    check = cache(signed_by)  # what is read later is held against the rules together with what was
 
     def judge(documents: Iterable[str]) -> Evaluation:
         return evaluate(
@@ -109,28 +112,35 @@ def weigh(
             documents,
             now=context.now(),
             expire=None if ever else environment.approvals_expire,
+            check=check,
         )
 
     found = judge(given)
     if not found.missing:
         return found
-    kept = read_kept(
-        context, observer, kept_in(context, environment, plan), plan_id, lambda them: not judge([*given, *them]).missing
-    )
+    kept = read_kept(context, observer, environment, plan, plan_id, lambda them: not judge([*given, *them]).missing)
     return judge([*given, *kept])
 
 
 def read_kept(
-    context: Context, observer: Observer, repository: Repository, plan_id: str, enough: Callable[[list[str]], bool]
+    context: Context,
+    observer: Observer,
+    environment: Environment,
+    plan: Plan,
+    plan_id: str,
+    enough: Callable[[list[str]], bool],
 ) -> list[str]:
-    """The documents in a repository, until they are enough. Each approval brings those before it along and sorts after
-    them, so that mostly one request is. Where so many stand there that not all are read, that is told."""
+    """The documents of a plan in its repository, until they are enough. Each approval brings those before it along and
+    sorts after them, so that mostly one request is: one of each who is asked, and no more is read. Where so many stand
+    there that not all are read, that is told."""
+    repository = kept_in(context, environment, plan)
+    most = len({name for rule in environment.approvals for name in rule.of})
     tags = sorted((tag for tag in observer.tags(repository) if approves(tag, plan_id)), reverse=True)
     store = context.stores(repository)
 
     def read(tag: str) -> list[str]:
         try:
-            return store.get(tag).annotations.get(ENVELOPES, "").splitlines()
+            return store.get(tag).annotations.get(ENVELOPES, "").splitlines()[:most]
         except (NotFound, StoreError) as error:
             if isinstance(error, StoreError) and not error.code.startswith("manifest."):
                 raise

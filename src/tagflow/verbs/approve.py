@@ -61,7 +61,7 @@ def approve_plan(
     now = context.now()
     document = approve(plan_id, now, key.public, key.sign).text
     repository = kept_in(context, environment, plan)
-    known = read_kept(context, proposal.observer, repository, plan_id, lambda _: False)
+    known = read_kept(context, proposal.observer, environment, plan, plan_id, lambda _: False)
     evaluation = evaluate(
         plan_id,
         environment.approvals,
