@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ def test_full_speed_until_a_refusal(limiter: RateLimiter) -> None:
 
 
 def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: RateLimiter, clock: Clock) -> None:
-    limiter.refused(A, 5.0)
+    limiter.refused(A, 5.0, 100.0)
     assert [limiter.turn(A) for _ in range(3)] == pytest.approx([5.0, 5.0 + POLICY.gap, 5.0 + 2 * POLICY.gap])
     assert limiter.turn(B) == 0.0
     clock.now += 6
@@ -49,7 +50,8 @@ def test_a_refusal_holds_everybody_there_and_nobody_elsewhere(limiter: RateLimit
 
 def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(20):
-        limiter.refused(A, None)
+        clock.now += 1
+        limiter.refused(A, None, clock.now)
     clock.now += 100
     assert limiter.turn(A) == 0.0
     assert limiter.turn(A) == pytest.approx(POLICY.largest_gap)
@@ -59,9 +61,36 @@ def test_turns_are_spaced_more_with_each_refusal_and_less_with_each_answer(limit
     assert [limiter.turn(A) for _ in range(3)] == [0.0] * 3
 
 
+def test_requests_that_were_under_way_together_are_refused_once(limiter: RateLimiter, clock: Clock) -> None:
+    """A limit is passed by all that were sent before the first refusal came: that tells once that they were too many.
+    Each counted, and those that waited stood a second apart, for minutes, at a registry that takes sixty a second."""
+    turned = clock.now
+    for _ in range(20):
+        clock.now += 0.01
+        limiter.refused(A, None, turned)
+    clock.now += 100
+    assert [limiter.turn(A) for _ in range(3)] == pytest.approx([0.0, POLICY.gap, 2 * POLICY.gap])
+    limiter.refused(A, None, clock.now)
+    clock.now += 100
+    assert [limiter.turn(A) for _ in range(2)] == pytest.approx([0.0, 2 * POLICY.gap])
+
+
+def test_who_waits_is_let_go_as_fast_as_answers_would_allow(limiter: RateLimiter, clock: Clock) -> None:
+    """Turns are given out ahead: fifty that stood a second apart would all wait out a gap that ten answers close."""
+    for _ in range(20):
+        clock.now += 1
+        limiter.refused(A, None, clock.now)
+    clock.now += 100
+    turns = [limiter.turn(A) for _ in range(50)]
+    apart = [later - earlier for earlier, later in itertools.pairwise(turns)]
+    assert apart == sorted(apart, reverse=True)
+    assert (apart[0], apart[-1]) == pytest.approx((POLICY.largest_gap, POLICY.gap))
+    assert turns[-1] < 50 * POLICY.largest_gap / 5
+
+
 def test_a_limit_of_hours_does_not_hold_others(limiter: RateLimiter) -> None:
     """Docker Hub counts pulls: tags may still be moved, and put back."""
-    limiter.refused(A, 7200.0)
+    limiter.refused(A, 7200.0, 100.0)
     assert limiter.turn(A) == pytest.approx(POLICY.gap)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import defaultdict
@@ -144,6 +145,10 @@ class _Spacing(Struct):
 
     due: float = 0.0
     gap: float = 0.0
+    step: float = 0.0
+    """How long after that the next one is let go: the gap, less what answers are going to take from it."""
+    slowed: float = -math.inf
+    """When the gap grew last."""
     since: float | None = None
     last: float = 0.0
     given_up: bool = False
@@ -168,7 +173,8 @@ class RateLimiter:
             if spacing.given_up:
                 return 0.0
             start = max(now, spacing.due)
-            spacing.due = start + spacing.gap
+            spacing.due = start + spacing.step
+            spacing.step = min(spacing.gap, max(self._policy.gap, spacing.step * _RELIEF))
             return start - now
 
     def pause(self, server: str, seconds: float) -> bool:
@@ -177,9 +183,10 @@ class RateLimiter:
             spacing = self._spacings[server]
             return not self._changed.wait_for(lambda: spacing.given_up, seconds)
 
-    def refused(self, server: str, after: float | None) -> bool:
+    def refused(self, server: str, after: float | None, turned: float) -> bool:
         """It had too many requests, and wants none for ``after`` seconds where it says so; whether another try is worth
-        it."""
+        it. One that had its turn before the gap grew last tells nothing new: all that were under way then may be
+        refused."""
         with self._changed:
             spacing, now = self._spacings[server], self._clock()
             if spacing.since is None or now - spacing.last > self._policy.budget:  # nobody has asked for that long
@@ -189,7 +196,9 @@ class RateLimiter:
                 spacing.due = now
                 self._changed.notify_all()
                 return False
-            spacing.gap = min(max(spacing.gap * 2, self._policy.gap), self._policy.largest_gap)
+            if turned >= spacing.slowed:
+                spacing.gap = min(max(spacing.gap * 2, self._policy.gap), self._policy.largest_gap)
+                spacing.step, spacing.slowed = spacing.gap, now
             pause = after if after is not None and after <= self._policy.budget else spacing.gap
             spacing.due = max(spacing.due, now + pause)
             return True
@@ -200,6 +209,7 @@ class RateLimiter:
             spacing = self._spacings[server]
             spacing.since, spacing.given_up = None, False
             spacing.gap = spacing.gap * _RELIEF if spacing.gap > _NO_GAP else 0.0
+            spacing.step = min(spacing.step, spacing.gap)
 
 
 FIRST = 16

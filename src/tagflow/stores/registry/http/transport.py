@@ -167,6 +167,7 @@ class Transport:
         """One request to one server, and its status and headers; a status that may pass is :class:`Transient`."""
         server = addresses.origin(request.url)
         self._take_turn(request.url)
+        turned = time.monotonic()
         if self._ahead and self._first.acquire(blocking=False):
             self._ahead = False
             self._pools.open_ahead(request.url)
@@ -185,7 +186,7 @@ class Transport:
         if response.status in _PASSING or (response.status == 500 and request.method in ("GET", "HEAD")):
             after = retry_after(response.headers.get("Retry-After"))
             busy = response.status == 429 or after is not None
-            tries = 1 if busy and not self._limiter.refused(server, after) else None
+            tries = 1 if busy and not self._limiter.refused(server, after, turned) else None
             self._drop(request.url, response)
             raise Transient(unavailable(request.url, response.status), after, tries)
         self._limiter.served(server)
