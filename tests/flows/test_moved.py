@@ -194,6 +194,21 @@ class TestVersionsWrittenOtherwise:
         (row, _) = status(rewritten().context(), ["v1.1.0"])
         assert [cell.version for cell in row.environments if cell.environment == "prod"] == ["v1.1.0"]
 
+    def test_what_is_under_way_is_finished_by_a_command_that_works(self) -> None:
+        world = World(POLICY % "")
+        world.through("v1.0.0", "dev", "prod")
+        world.through("v1.1.0", "dev")
+        assert world.crash(lambda: world.promote("v1.1.0", to="prod"), 5)
+        world.become(POLICY % "" + PLAIN)
+        world.later(hours=1)
+        world.build("1.2.0")
+        world.promote("1.2.0", to="dev")
+        with world.unchanged(), fails("release.interrupted", 5) as caught:
+            world.promote("1.2.0", to="prod")
+        assert "`tagflow verify prod --repair` finishes it" in (caught[0].hint or "")
+        repair(world.context(), [])
+        assert set(world.runs("prod").values()) == {"v1.1.0"}
+
     def test_what_is_no_version_today_was_not_moved_by_hand(self) -> None:
         world = World(POLICY % "" + NATURAL)
         world.through("v2026.02.0", "dev")

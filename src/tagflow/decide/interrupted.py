@@ -31,10 +31,10 @@ class Unfinished(Struct, frozen=True):
     it wants each member (version tag, digest, or empty), of those whose records were never written, too. ``beside``
     are its records of versions that enter beside what runs: no tag shows whether these have arrived. ``is_tangled``:
     another release is not finished either that has members in common with it, so that neither can be finished before
-    the other is out of the way. ``is_nameless``: it was pushed, and died before its version tag was there: no command
-    can name its version yet. ``is_held``: what it brings in was put on hold since. ``is_doubted``: it
-    brings something in, and with a record of it stands what cannot be read or does not count, and may hide that it was
-    taken back.
+    the other is out of the way. ``is_nameless``: no command can name its version; it was pushed, and died before its
+    version tag was there, or the policy does not read that any more. ``is_held``: what it brings in was put on hold
+    since. ``is_doubted``: it brings something in, and with a record of it stands what cannot be read or does not
+    count, and may hide that it was taken back.
     """
 
     environment: Environment
@@ -110,7 +110,10 @@ def unfinished(snapshot: Snapshot, environment: Environment) -> list[Unfinished]
             for seen in observations
         )
         one = Unfinished(environment, members, waiting, wanted, beside, is_nameless=nameless, is_held=held)
-        releases.append(replace(one, is_doubted=doubted))
+        labels = {entry.record.version for entry in members.values() if entry.record.version}
+        unread = any(snapshot.scheme.parse_label(label) is None for label in labels)
+        nameless = nameless or (unread and one.is_whole)
+        releases.append(replace(one, is_nameless=nameless, is_doubted=doubted))
     return [replace(it, is_tangled=len(concerning(releases, it.wanted)) > 1) for it in releases]
 
 
