@@ -124,29 +124,16 @@ def _prerelease(environment: Environment, candidate: Candidate) -> Iterable[Verd
 
 
 def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdict]:
-    running, version = candidate.running, candidate.version
-    if environment.downgrades or candidate.beside or not (running or candidate.running_label):
+    if environment.downgrades or candidate.beside or not (candidate.running or candidate.running_label):
         return
-    runs = candidate.running_label or running
-    if running is None:
-        yield Verdict(
-            "version.order",
-            candidate.image,
-            f"{candidate.image}, where {environment.name} runs {runs}: this policy does not read that as a version; "
-            f"nothing tells whether {candidate.label} is lower",
-            rule="downgrades",
-            hint=f"If it is not: `{_overriding(environment, candidate, 'downgrades')}`."
-            if "downgrades" in environment.overrides
-            else f"Let `tags` read it, or set `downgrades: allow` for {environment.name}, in the policy.",
-        )
-        return
+    runs = candidate.running_label or candidate.running
     try:
-        refuse_unclear_order(version, running)
+        running = _comparable(environment, candidate)
     except UsageError as error:
         message = f"{candidate.image}, where {environment.name} runs {runs}: {error.message}"
         yield Verdict(error.code, candidate.image, message, rule="downgrades", hint=error.hint)
         return
-    if version < running:
+    if candidate.version < running:
         yield Verdict(
             "promotion.downgrade",
             candidate.image,
@@ -154,6 +141,24 @@ def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdi
             rule="downgrades",
             hint=_downgrade_hint(environment, candidate),
         )
+
+
+def _comparable(environment: Environment, candidate: Candidate) -> Version:
+    """What runs, where anybody can say whether a candidate is lower.
+
+    :raises UsageError: ``version.order``.
+    """
+    if candidate.running is None:
+        way = f"Let `tags` read it, or set `downgrades: allow` for {environment.name}, in the policy."
+        if "downgrades" in environment.overrides:
+            way = f"If it is not: `{_overriding(environment, candidate, 'downgrades')}`."
+        raise UsageError(
+            "version.order",
+            f"this policy does not read that as a version; nothing tells whether {candidate.label} is lower",
+            hint=way,
+        )
+    refuse_unclear_order(candidate.version, candidate.running)
+    return candidate.running
 
 
 def _downgrade_hint(environment: Environment, candidate: Candidate) -> str:
