@@ -225,7 +225,10 @@ class TestVersionsWrittenOtherwise:
         world.through("v2.0.0", "dev")
         with world.unchanged(), fails("version.order", 2) as caught:
             world.promote("v2.0.0", to="prod")
-        assert "where prod runs v2026.02.0: this policy does not read that as a version" in caught[0].message
+        told = (
+            "v2.0.0 cannot be compared with v2026.02.0, which runs in prod: this policy does not read that as a version"
+        )
+        assert caught[0].message.splitlines() == [f"{image} {told}" for image in ("web", "api")]
         assert "--override downgrades" in (caught[0].hint or "")
         world.promote("v2.0.0", to="prod", override=("downgrades",), reason="other numbers")
         assert set(world.runs("prod").values()) == {"v2.0.0"}

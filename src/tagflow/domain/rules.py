@@ -130,7 +130,8 @@ def _downgrade(environment: Environment, candidate: Candidate) -> Iterable[Verdi
     try:
         running = _comparable(environment, candidate)
     except UsageError as error:
-        message = f"{candidate.image}, where {environment.name} runs {runs}: {error.message}"
+        told = f"{candidate.label} cannot be compared with {runs}, which runs in {environment.name}"
+        message = f"{candidate.image} {told}: {error.message}"
         yield Verdict(error.code, candidate.image, message, rule="downgrades", hint=error.hint)
         return
     if candidate.version < running:
@@ -154,7 +155,7 @@ def _comparable(environment: Environment, candidate: Candidate) -> Version:
             way = f"If it is not: `{_overriding(environment, candidate, 'downgrades')}`."
         raise UsageError(
             "version.order",
-            f"this policy does not read that as a version; nothing tells whether {candidate.label} is lower",
+            "this policy does not read that as a version",
             hint=way,
         )
     refuse_unclear_order(candidate.version, candidate.running)
