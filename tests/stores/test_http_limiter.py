@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tagflow.errors import StoreError
-from tagflow.stores.registry.http.pace import RateLimiter, RetryPolicy, Settings, Transient
-from tagflow.stores.registry.http.transport import Request, Transport
+from tagflow.stores.registry.http.pace import READ_SECONDS, RateLimiter, RetryPolicy, Settings, Transient
+from tagflow.stores.registry.http.transport import LITTLE_SECONDS, Request, Transport
 from tests.standin import Asked, Say, standin
 
 A, B = "https://a.example:443", "https://b.example:443"
@@ -109,6 +109,20 @@ def test_a_server_that_answers_nothing_else_is_waited_for_as_long_as_one_request
     assert limiter.turn(A) == pytest.approx(2.0)
 
 
+def test_a_silent_server_is_waited_for_as_long_as_one_request_would(limiter: RateLimiter, clock: Clock) -> None:
+    limiter.served(A)
+    clock.now += 60
+    assert not limiter.failed(A, 60.0)
+    assert limiter.has_given_up(A)
+    assert not limiter.failed(A, 5.0)
+    limiter.served(A)
+    assert not limiter.has_given_up(A)
+    clock.now += 30
+    assert limiter.failed(A, 60.0)  # it answered another one meanwhile
+    clock.now += 300
+    assert limiter.failed(A, 1.0)  # nobody has asked
+
+
 def test_while_nobody_asks_nothing_is_refused(limiter: RateLimiter, clock: Clock) -> None:
     """As while a question is open, or a gate runs."""
     for _ in range(2):
@@ -129,6 +143,25 @@ def test_where_it_was_given_up_each_request_is_sent_once(clock: Clock) -> None:
                 http.send(Request("GET", f"http://{server.host}/v2/"))
             assert caught.value.code == "registry.throttled"
         assert len(server.asked) == 3 + 9
+        http.close()
+
+
+def test_a_silent_server_is_asked_once_more_by_each_and_not_for_long() -> None:
+    """What sends content may fail by that: it says nothing of the server."""
+    with standin(lambda _: Say(200, cut="whole")) as server:
+        http = Transport(Settings(environ={}, retry=RetryPolicy(first=0.001, budget=30.0)))
+        http._limiter = RateLimiter(RetryPolicy(budget=0.0))
+        url = f"http://{server.host}/v2/"
+        with pytest.raises(StoreError, match="cannot reach"):
+            http.send(Request("PUT", url, body=lambda: iter([b"x"]), headers={"Content-Length": "1"}))
+        assert len(server.asked) == 6
+        assert http._timeout(Request("GET", url)).read_timeout == READ_SECONDS
+        for _ in range(4):
+            with pytest.raises(StoreError, match="cannot reach"):
+                http.send(Request("GET", url))
+        assert len(server.asked) == 6 + 4
+        assert http._timeout(Request("GET", url)).read_timeout == LITTLE_SECONDS
+        assert http._timeout(Request("PUT", url)).read_timeout == READ_SECONDS
         http.close()
 
 

@@ -140,8 +140,8 @@ _NO_GAP = 0.005
 
 
 class _Spacing(Struct):
-    """When the next request to one server is due, and how long after it the one after that. Since when it has answered
-    nothing but that it has too many, when it did so last, and whether that is too long."""
+    """When the next request to one server is due, and how long after it the one after that. When it was of use last;
+    since when it is of none, when that was seen last, and whether it is too long."""
 
     due: float = 0.0
     gap: float = 0.0
@@ -149,6 +149,7 @@ class _Spacing(Struct):
     """How long after that the next one is let go: the gap, less what answers are going to take from it."""
     slowed: float = -math.inf
     """When the gap grew last."""
+    served: float = 0.0
     since: float | None = None
     last: float = 0.0
     given_up: bool = False
@@ -157,8 +158,9 @@ class _Spacing(Struct):
 class RateLimiter:
     """Spaces requests, of any method, by server: at full speed until it refuses one, and back there with the answers
     that follow. Nobody is held longer than the policy's budget because of another's refusal: a limit of hours may be
-    for pulls alone. Nor are all together: what a hundred requests wait for is one answer. From then on each is sent
-    once, for something may have to be put back. Safe for use by several threads.
+    for pulls alone. Nor are all together, where it refuses everything, or is silent: what a hundred requests wait for
+    is one answer. From then on each is sent once, for something may have to be put back. Safe for use by several
+    threads.
     """
 
     def __init__(self, policy: RetryPolicy, clock: Callable[[], float] = time.monotonic) -> None:
@@ -189,12 +191,7 @@ class RateLimiter:
         refused."""
         with self._changed:
             spacing, now = self._spacings[server], self._clock()
-            if spacing.since is None or now - spacing.last > self._policy.budget:  # nobody has asked for that long
-                spacing.since = now
-            spacing.last, spacing.given_up = now, now - spacing.since >= self._policy.budget
-            if spacing.given_up:
-                spacing.due = now
-                self._changed.notify_all()
+            if self._gives_up(spacing, now, now):
                 return False
             if turned >= spacing.slowed:
                 spacing.gap = min(max(spacing.gap * 2, self._policy.gap), self._policy.largest_gap)
@@ -203,11 +200,32 @@ class RateLimiter:
             spacing.due = max(spacing.due, now + pause)
             return True
 
+    def failed(self, server: str, seconds: float) -> bool:
+        """A request that began so many seconds ago has no answer; whether another try is worth it."""
+        with self._changed:
+            now = self._clock()
+            return not self._gives_up(self._spacings[server], now, now - seconds)
+
+    def has_given_up(self, server: str) -> bool:
+        """Whether it was of no use for as long as anybody waits."""
+        with self._changed:
+            return self._spacings[server].given_up
+
+    def _gives_up(self, spacing: _Spacing, now: float, begun: float) -> bool:
+        begun = max(begun, spacing.served)
+        if spacing.since is None or begun - spacing.last > self._policy.budget:  # nobody has asked for that long
+            spacing.since = begun
+        spacing.last, spacing.given_up = now, now - spacing.since >= self._policy.budget
+        if spacing.given_up:
+            spacing.due = now
+            self._changed.notify_all()
+        return spacing.given_up
+
     def served(self, server: str) -> None:
         """It answered."""
         with self._changed:
             spacing = self._spacings[server]
-            spacing.since, spacing.given_up = None, False
+            spacing.served, spacing.since, spacing.given_up = self._clock(), None, False
             spacing.gap = spacing.gap * _RELIEF if spacing.gap > _NO_GAP else 0.0
             spacing.step = min(spacing.step, spacing.gap)
 

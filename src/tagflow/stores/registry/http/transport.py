@@ -26,6 +26,8 @@ from tagflow.stores.registry.http.pace import RateLimiter, Settings, Transient, 
 
 BODY_SECONDS = 120.0
 """The longest time for one small answer as a whole, so that a server that drips bytes does not hold us."""
+LITTLE_SECONDS = 5.0
+"""The longest silence before an answer of a server that has been silent for a minute already."""
 ANSWER_LIMIT = 1024 * 1024
 ERROR_LIMIT = 64 * 1024
 CHUNK = 128 * 1024
@@ -177,7 +179,7 @@ class Transport:
             started, connecting = time.monotonic(), seconds_connecting()
             outcome = "failed"
             try:
-                response = self._urlopen(request)
+                response = self._asked(request, server)
                 turn.seconds = time.monotonic() - started - (seconds_connecting() - connecting)
                 turn.refused = response.status in (429, 503)
                 outcome = str(response.status)
@@ -225,6 +227,16 @@ class Transport:
             if not self._limiter.pause(server, seconds):
                 raise Transient(unavailable(url, 429), tries=1)
 
+    def _asked(self, request: Request, server: str) -> urllib3.BaseHTTPResponse:
+        """The answer; that there is none is noted, unless it may be for the content that was sent."""
+        started = time.monotonic()
+        try:
+            return self._urlopen(request)
+        except Transient as failure:
+            if not callable(request.body) and not self._limiter.failed(server, time.monotonic() - started):
+                failure.tries = 1
+            raise
+
     def _urlopen(self, request: Request) -> urllib3.BaseHTTPResponse:
         headers = {"User-Agent": f"tagflow/{__version__}", "Accept-Encoding": "identity", **request.headers}
         if request.authorization:
@@ -239,7 +251,7 @@ class Transport:
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=self._timeout(request.url, request.silence),
+                timeout=self._timeout(request),
             )
 
     def _slices(self, request: Request) -> Iterator[memoryview] | bytes | None:
@@ -283,8 +295,10 @@ class Transport:
                 raise timed_out(stream.answer.url)
         return bytes(body)
 
-    def _timeout(self, url: str, silence: float | None = None) -> urllib3.Timeout:
-        left = self._left(url, silence)
+    def _timeout(self, request: Request) -> urllib3.Timeout:
+        left = self._left(request.url, request.silence)
+        if request.method in ("GET", "HEAD") and self._limiter.has_given_up(addresses.origin(request.url)):
+            left = min(left, LITTLE_SECONDS)
         return urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left)
 
     def _left(self, url: str, silence: float | None = None) -> float:
