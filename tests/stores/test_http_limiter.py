@@ -98,14 +98,14 @@ def test_a_server_that_answers_nothing_else_is_waited_for_as_long_as_one_request
     limiter: RateLimiter, clock: Clock
 ) -> None:
     for _ in range(12):
-        assert limiter.refused(A, 2.0)
+        assert limiter.refused(A, 2.0, clock.now)
         clock.now += 5
-    assert limiter.refused(B, None)
-    assert not limiter.refused(A, 2.0)
+    assert limiter.refused(B, None, clock.now)
+    assert not limiter.refused(A, 2.0, clock.now)
     assert not limiter.pause(A, 3600)  # who waited for a turn is told at once
     assert [limiter.turn(A) for _ in range(3)] == [0.0] * 3  # and who comes later may ask
     limiter.served(A)
-    assert limiter.refused(A, 2.0)
+    assert limiter.refused(A, 2.0, clock.now)
     assert limiter.turn(A) == pytest.approx(2.0)
 
 
@@ -126,7 +126,7 @@ def test_a_silent_server_is_waited_for_as_long_as_one_request_would(limiter: Rat
 def test_while_nobody_asks_nothing_is_refused(limiter: RateLimiter, clock: Clock) -> None:
     """As while a question is open, or a gate runs."""
     for _ in range(2):
-        assert limiter.refused(A, None)
+        assert limiter.refused(A, None, clock.now)
         clock.now += 300
 
 
