@@ -165,6 +165,13 @@ class TestVersionsWrittenOtherwise:
         world.rollback("prod", version)
         assert set(world.runs("prod").values()) == {"v1.0.0"}
 
+    def test_what_was_taken_back_is_not_said_to_have_never_run(self) -> None:
+        world = rewritten()
+        with world.unchanged(), fails("version.not_found", 4) as caught:
+            world.rollback("prod", "web=1.2.0")
+        assert caught[0].message == "web in prod: v1.2.0 was held there, and this policy does not read its tags"
+        assert caught[0].hint == "`tagflow push 1.2.0 web=docker://registry.test/acme/web:v1.2.0` takes it over."
+
     def test_a_hold_is_lifted(self) -> None:
         world = rewritten()
         assert world.cell("web", "prod").holds == ("v1.2.0",)

@@ -15,6 +15,7 @@ from tagflow.decide.finish import (
     versions,
 )
 from tagflow.decide.selection import identify
+from tagflow.decide.targets import source_of
 from tagflow.domain.history import Record
 from tagflow.domain.plan import Step
 from tagflow.domain.policy import Environment
@@ -111,11 +112,7 @@ class Way(Struct, frozen=True):
         out = tag is None or excluded in ("void", "announced", "contradicted")
         digest = None if out or tag is None else self.snapshot.digest(target.repository, tag)
         if digest is None or not self.seen.vouches(version, digest):
-            raise NotFound(
-                "version.not_found",
-                f"{target.name}: {scheme.version_tag(version)} never ran there",
-                hint=f"`tagflow history {target.environment.name} {target.image.name}` shows what did.",
-            )
+            raise self._never(version)
         found = next(spelling for spelling in self.seen.combined if spelling == version)
         entry = StackEntry(scheme.version_tag(found), digest, UNNUMBERED)
         after = state.entered(entry, self.seen.listed_as(version))
@@ -154,6 +151,23 @@ class Way(Struct, frozen=True):
     def _hold(self, entry: StackEntry) -> Hold:
         assert entry.version is not None
         return Hold(entry.version, entry.digest, self.actor, self.now, self.reason or "rolled back")
+
+    def _never(self, version: Version) -> NotFound:
+        target, tag = self.seen.target, self.seen.scheme.version_tag(version)
+        # Held under a tag that another template wrote: it may well have run.
+        former = next((it for it in self.seen.listed_as(version) if it != tag and it in self.seen.tags), None)
+        if former is not None and self.seen.scheme.read(former) is None:
+            source = source_of(target.repository, former)
+            return NotFound(
+                "version.not_found",
+                f"{target.name}: {former} was held there, and this policy does not read its tags",
+                hint=f"`tagflow push {tag} {target.image.name}={source}` takes it over.",
+            )
+        return NotFound(
+            "version.not_found",
+            f"{target.name}: {tag} never ran there",
+            hint=f"`tagflow history {target.environment.name} {target.image.name}` shows what did.",
+        )
 
     def _nothing(self) -> NotFound:
         target = self.seen.target
