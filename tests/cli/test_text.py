@@ -120,7 +120,7 @@ def test_plans_fit(desk: Desk, room: str) -> None:
     assert "Plan: 4 to create, 0 to move, 2 to keep." in out
 
 
-@pytest.mark.parametrize("command", ["history dev", "stats dev", "status"])
+@pytest.mark.parametrize("command", ["history dev", "stats dev", "status", "diff v1.0 dev"])
 def test_what_is_shown_fits_a_narrow_terminal(desk: Desk, command: str) -> None:
     desk.through("v1.0", "dev")
     desk.build("v1.1")

@@ -9,7 +9,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tagflow.cli.render.releases import short
-from tagflow.cli.text import FEW, age, cell, counted, fitted, hung, is_fancy, listed, minute, pad, styled, table, width
+from tagflow.cli.text import (
+    FEW,
+    age,
+    cell,
+    columns,
+    counted,
+    fitted,
+    hung,
+    is_fancy,
+    listed,
+    minute,
+    pad,
+    styled,
+    table,
+    width,
+)
 from tagflow.domain.stats import DEFINITIONS
 from tagflow.domain.times import format_duration
 
@@ -114,10 +129,17 @@ def changes(found: Sequence[Difference], fancy: bool) -> Iterator[str]:
             yield from (_line(line) for line in (listed(images), *_source(several[0])))
             continue
         wide = max(width(cell(image)) for image in images)
+        if max(width(_change(one, wide, fancy)) for one in several) > columns():
+            wide = 0  # each name is told where it ends: there is no room for a column
         for one in several:
-            digests = styled(f"{short(one.before.digest)} → {short(one.after.digest)}", "dim", fancy)
-            yield f"  {pad(styled(cell(one.image), 'bold', fancy), wide)}  {cell(_way(one))}  {digests}"
+            yield fitted(_change(one, wide, fancy), 4)
             yield from (_line(line) for line in (*_source(one), *_build(one)))
+
+
+def _change(one: Difference, wide: int, fancy: bool) -> str:
+    """One image on one line, its name as wide as that of others."""
+    digests = styled(f"{short(one.before.digest)} → {short(one.after.digest)}", "dim", fancy)
+    return f"  {pad(styled(cell(one.image), 'bold', fancy), wide)}  {cell(_way(one))}  {digests}"
 
 
 def _line(text: str) -> str:
