@@ -119,6 +119,15 @@ class TestOneOfSeveralPlatforms:
         with fails("tag.immutable", 3):
             world.push("v1.0.0", "web=docker-daemon:web:2")
 
+    def test_another_image_is_refused_where_the_tags_of_the_first_are_gone(self, world: Workshop) -> None:
+        world.push("v1.0.0", "web=docker-daemon:web:1")
+        for tag in ("v1.0.0", "v1.0.0-dev"):
+            world.hand_remove("web", tag)
+        with fails("tag.immutable", 3):
+            world.push("v1.0.0", "web=docker-daemon:web:2")
+        assert "v1.0.0" not in world.tags("web")
+        assert world.push("v1.0.0", "web=docker-daemon:web:1").applied
+
     def test_where_the_daemon_does_not_tell_it_is_refused(self, world: Workshop) -> None:
         world.push("v1.0.0", "web=docker-daemon:web:1")
         world.daemon.tells = False

@@ -186,8 +186,11 @@ class TestVersionsWrittenOtherwise:
 
     def test_a_name_that_was_held_is_held_still(self) -> None:
         world = rewritten()
-        world.build("1.2.0", seed="another build")
-        world.promote("1.2.0", to="dev")
+        other = world.build("1.2.0", seed="another build")
+        with world.unchanged(), fails("tag.immutable", 3):
+            world.promote("1.2.0", to="dev")
+        for image, digest in other.items():
+            world.hand_move(image, "1.2.0-dev", digest)
         with world.unchanged(), fails("promotion.held", 3):
             world.promote("1.2.0", to="prod")
 

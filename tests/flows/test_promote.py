@@ -290,6 +290,24 @@ class TestImmutable:
             world.promote("v1.0.0", to="prod")
         assert "v1.0.0-prod" in caught[0].message
 
+    def test_a_name_that_was_given_is_not_given_again_though_its_tags_are_gone(self, world: World) -> None:
+        """As after a cleanup that removes what is old by the tag, or archives it: the history knows what v1.0.0 was."""
+        first = world.build("v1.0.0")
+        for version in ("v1.0.0", "v1.1.0"):
+            world.through(version, "dev", "test")
+        for image in first:
+            for tag in ("v1.0.0", "v1.0.0-dev", "v1.0.0-test"):
+                world.hand_remove(image, tag)
+        others = world.build("v1.0.0", seed="another build")
+        with world.unchanged(), fails("tag.immutable", 3) as caught:
+            world.promote("v1.0.0", to="dev")
+        assert f"v1.0.0 is {first['frontend']} in the history of dev" in caught[0].message
+        assert str(others["frontend"]) in caught[0].message
+        for image, digest in first.items():
+            world.hand_move(image, "v1.0.0", digest)
+        world.promote("v1.0.0", to="dev")
+        assert world.runs("dev")["frontend"] == "v1.0.0"
+
     def test_no_override_moves_it(self, world: World) -> None:
         world.through("v1.0.0", "dev", "test")
         world.hand_move("frontend", "v1.0.0-prod", world.build("v1.1.0")["frontend"])

@@ -11,6 +11,7 @@ from tagflow.domain.own_tags import pin_tag
 from tagflow.domain.plan import Move
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import Lookup, Observation, Snapshot, TagLookup, Target
+from tagflow.domain.state import StackEntry
 from tagflow.domain.tagging import Kind, TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import Refused
@@ -51,8 +52,15 @@ class TagMoves(Struct, frozen=True):
         return move
 
     def anchors(self, version: Version, digest: Digest) -> list[Move]:
-        """Version and combined tag of a release that enters."""
+        """Version and combined tag of a release that enters.
+
+        :raises Refused: ``tag.immutable`` where one stands elsewhere, or is gone and the history says of what it was:
+            somebody's cleanup removes tags, and leaves a name that has been given.
+        """
         environment = self.seen.target.environment.name
+        was = self.seen.recalled(version)
+        if was and digest and all(entry.digest != digest for entry in was):
+            raise taken(str(self.repository), environment, was[0], digest)
         return [
             self.anchor(self.scheme.version_tag(version), "version", digest),
             self.anchor(self.scheme.combined_tag(version, environment), "combined", digest),
@@ -138,6 +146,15 @@ def early_lookups(snapshot: Snapshot, target: Target, version: Version | None) -
         *([] if highest is None else [combined[highest]]),
     ]
     yield from (TagLookup(target.repository, tag) for tag in tags)
+
+
+def taken(repository: str, environment: str, was: StackEntry, wanted: Digest) -> Refused:
+    """The refusal to give a name again that was given to something else, although no tag says so any more."""
+    return Refused(
+        "tag.immutable",
+        f"{repository}: {was.version} is {was.digest} in the history of {environment}; {wanted} was to get this name",
+        hint="Give the new build a new version (`tagflow next`), or bring in what it was. No option moves a release.",
+    )
 
 
 def immutable(repository: str, tag: str, actual: Digest | None, wanted: Digest, of_daemon: str = "") -> Refused:

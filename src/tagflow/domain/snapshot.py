@@ -14,7 +14,8 @@ from tagflow.domain.history import Entry
 from tagflow.domain.own_tags import RecordTag
 from tagflow.domain.policy import Environment, Image, Policy, find_environment
 from tagflow.domain.reference import Digest, Repository
-from tagflow.domain.standing import Broken, Standing
+from tagflow.domain.standing import Broken, Recorded, Standing, Unrecorded
+from tagflow.domain.state import StackEntry
 from tagflow.domain.tagging import TagScheme
 from tagflow.domain.versions import Version
 from tagflow.errors import TagflowError, combine
@@ -124,6 +125,14 @@ class Observation(Struct, frozen=True, eq=False, dict=True):
         if self.named is None:
             return True
         return any(self.scheme.parse_label(label) == version and digest in (None, named) for label, named in self.named)
+
+    def recalled(self, version: Version) -> tuple[StackEntry, ...]:
+        """What arrived here as a version, newest first, as far as the newest record tells."""
+        if not isinstance(self.standing.position, Recorded | Unrecorded) or self.standing.vain:
+            return ()  # what was announced may not have come
+        state = self.standing.state
+        entries = (*reversed(state.stack), *state.admitted)
+        return tuple(entry for entry in entries if self.scheme.recall(entry.version) == version)
 
     def listed_as(self, version: Version) -> tuple[str, ...]:
         """The spellings in which a version is listed as held or void here."""
