@@ -84,11 +84,15 @@ class Recorder:
 
         def urlopen(pool: Any, method: str, url: str, *arguments: Any, **more: Any) -> Any:
             number = self._depth.value + 1
-            self.asked.append(Asked(method, _target(url), number))
+            this = Asked(method, _target(url), number)
+            self.asked.append(this)
             try:
-                return original(pool, method, url, *arguments, **more)
-            finally:
-                self._depth.value = number
+                answer = original(pool, method, url, *arguments, **more)
+            except Exception:  # a connection that broke off under load: it is asked again, and that counts
+                self.asked.remove(this)
+                raise
+            self._depth.value = number
+            return answer
 
         return urlopen
 
