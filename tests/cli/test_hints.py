@@ -264,6 +264,30 @@ SCENES = {
         "promotion.downgrade",
         ("promote v1.0 --to prod --override downgrades --reason WHY",),
     ),
+    "what the policy reads no more, and a soak that was set aside": Scene(
+        then(
+            released("v2026.02.0"),
+            released("v2026.3.0", to="test"),
+            rewritten("natural", "semver"),
+            rewritten("prod: {", "prod: {soak: 24h, "),
+        ),
+        "promote v2026.3.0 --to prod --override soak --reason big",
+        "version.order",
+        ("promote v2026.3.0 --to prod --override soak --reason big --override downgrades",),
+        POLICY + "tags: {versions: natural}\n",
+    ),
+    "what the policy reads no more, and a soak": Scene(
+        then(
+            released("v2026.02.0"),
+            released("v2026.3.0", to="test"),
+            rewritten("natural", "semver"),
+            rewritten("prod: {", "prod: {soak: 24h, "),
+        ),
+        "promote v2026.3.0 --to prod",
+        "version.order",
+        ("promote v2026.3.0 --to prod --override soak --override downgrades --reason WHY",),
+        POLICY + "tags: {versions: natural}\n",
+    ),
     "a lower pre-release, where there are to be none": Scene(
         then(released("v1.1-rc.1", to="test"), released("v1.2")),
         "promote v1.1-rc.1 --to prod",

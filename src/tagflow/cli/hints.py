@@ -20,6 +20,7 @@ RULES: Mapping[str, str] = {
     "promotion.soak": "soak",
     "promotion.frozen": "freeze",
     "promotion.downgrade": "downgrades",
+    "version.order": "downgrades",
 }
 """By error code, the rule that an override sets aside."""
 _COMMAND = re.compile(r"`(tagflow [^`]*)`")
@@ -66,9 +67,10 @@ def _own(causes: Sequence[TagflowError], line: Line, policy: Policy) -> str:
             return ""
         before = line.saying("promote", line.words, [Option("--to", first.pop()), *line.without("--to", *_ASIDE)])
         return f"First `{before}`."
-    if not codes or not codes <= RULES.keys():
+    spelt = any(cause.code == "version.order" and "--override" not in cause.hint for cause in causes)
+    if not codes or not codes <= RULES.keys() or spelt:  # another way of writing versions is the better way out
         return ""
-    rules = [rule for code, rule in RULES.items() if code in codes]
+    rules = list(dict.fromkeys(rule for code, rule in RULES.items() if code in codes))
     denied = [rule for rule in rules if rule not in environment.overrides]
     if denied:
         ways = [
@@ -116,7 +118,9 @@ def _wait(causes: Iterable[TagflowError], environment: str) -> list[str]:
 def _aim(codes: Iterable[str]) -> str:
     if "promotion.held" in codes:
         return "To let it in again"
-    return "To go down all the same" if "promotion.downgrade" in codes else "To go now"
+    if "promotion.downgrade" in codes:
+        return "To go down all the same"
+    return "If it is no downgrade" if "version.order" in codes else "To go now"
 
 
 def merged(hints: Sequence[str], names: Sequence[str]) -> str:

@@ -152,7 +152,7 @@ def _comparable(environment: Environment, candidate: Candidate) -> Version:
     if candidate.running is None:
         way = f"Let `tags` read it, or set `downgrades: allow` for {environment.name}, in the policy."
         if "downgrades" in environment.overrides:
-            way = f"If it is not: `{_overriding(environment, candidate, 'downgrades')}`."
+            way = f"If it is no downgrade: `{_overriding(environment, candidate, 'downgrades')}`."
         raise UsageError(
             "version.order",
             "this policy does not read that as a version",
