@@ -489,6 +489,20 @@ def test_the_newest_records_hidden_behind_something_else(world: SignedWorld, mal
     assert hidden not in told[junk]
 
 
+@pytest.mark.parametrize("name", ["unsigned", "own key"])
+def test_a_repair_finishes_below_what_stands_in_the_place_of_no_record(
+    world: SignedWorld, mallory: Mallory, name: str
+) -> None:
+    """A record of hers under the name that is its own hides nothing, and stops nobody."""
+    world.through("v1.2", "dev", "test")
+    assert world.crash(lambda: world.promote("v1.2", to="prod"), 6)
+    assert "interrupted" in world.states("prod").values()
+    tag = forgeries(mallory)[name]()
+    assert tag > str(world.head("app", "prod").tag)
+    world.repair("prod")
+    is_as_it_was(world, "v1.2")
+
+
 def test_no_repair_finishes_what_a_hidden_record_took_back(world: SignedWorld, mallory: Mallory) -> None:
     """Without the rollback on top, the release before looks as if it had not ended. That needs somebody's judgement."""
     world.rollback("prod")

@@ -11,7 +11,6 @@ from tagflow.decide.finding import Finding, Problem
 from tagflow.decide.interrupted import announcement
 from tagflow.decide.selection import identify, identify_lookups
 from tagflow.domain.lines import winner
-from tagflow.domain.own_tags import record_tag
 from tagflow.domain.reference import Digest, Repository
 from tagflow.domain.snapshot import ImageLookup, Lookup, RecordLookup, Snapshot, Target
 from tagflow.domain.standing import Broken, Empty, Interrupted, Late, Recorded, Unrecorded
@@ -115,7 +114,7 @@ class _Audit(Audited, frozen=True, dict=True):
                 repair = "a person must find out who pushed it: it does not count, and stops nobody"
             problem = _FAULTS[it.proof.fault or "forged"]
             detail = it.proof.why
-            if it.digest is not None and record_tag(it.tag.environment, it.tag.sequence, it.digest) != it.tag:
+            if it.digest is not None and it.may_hide:
                 detail += f"; {_HIDDEN}"
             yield self.finding(problem, None, it.digest, repair, tag=str(it.tag), detail=detail)
         if self.seen.unsigned:

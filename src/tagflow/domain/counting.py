@@ -13,7 +13,7 @@ from itertools import groupby
 from msgspec import Struct
 
 from tagflow.domain.history import Entry, Parent, Proof, find_heads, fingerprint
-from tagflow.domain.own_tags import RecordTag
+from tagflow.domain.own_tags import RecordTag, record_tag
 from tagflow.domain.reference import Digest
 
 
@@ -23,6 +23,13 @@ class Doubtful(Struct, frozen=True):
     tag: RecordTag
     digest: Digest | None
     proof: Proof
+
+    @property
+    def may_hide(self) -> bool:
+        """Whether it may stand in the place of a record: the tag of a record bears digits of its digest, and these are
+        others. Under a name of its own it hides nothing, and stops nobody."""
+        tag = self.tag
+        return self.digest is None or record_tag(tag.environment, tag.sequence, self.digest) != tag
 
 
 Read = Entry | Doubtful

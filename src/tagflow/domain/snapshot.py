@@ -99,11 +99,11 @@ class Observation(Struct, frozen=True, eq=False, dict=True):
 
     @property
     def doubted(self) -> bool:
-        """Whether something cannot be read, or above the head does not count: it may hide a record that took back what
-        the head tells of, for who may push can push over the tag of one."""
+        """Whether something cannot be read, or stands in the place of a record above the head: it may hide one that
+        took back what the head tells of, for who may push can push over its tag."""
         head = self.standing.head
         return isinstance(self.standing.position, Broken) or any(
-            head is None or it.tag.sequence > head.tag.sequence for it in self.doubtful
+            it.may_hide and (head is None or it.tag.sequence > head.tag.sequence) for it in self.doubtful
         )
 
     @cached_property
