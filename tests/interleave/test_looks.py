@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tagflow.context import Context
 from tagflow.decide.ballot import Ballot
 from tagflow.domain.reference import Digest, Repository
+from tagflow.domain.snapshot import Observation
 from tagflow.execute import abandon, anchors, arrival, back, commit, floating, rivals
 from tagflow.execute.commit import Commit
 from tagflow.execute.underway import Underway
@@ -67,6 +68,8 @@ def _no_tag_at_the_election(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_look_before_a_version_tag(patch: pytest.MonkeyPatch) -> None:
+    """Nor does the history tell of the tag: it would of what another tagflow has put there, and of nobody else's."""
+    patch.setattr(Observation, "recalled", lambda self, version: ())
     patch.setattr(registry.OneStore, "create", lambda self, tag, manifest: self.put(manifest, tag))
 
 
