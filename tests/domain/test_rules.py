@@ -18,20 +18,20 @@ from tagflow.domain.rules import Candidate, is_frozen, judge, next_opening
 from tagflow.domain.standing import Stay
 from tagflow.domain.state import Freeze as Stop
 from tagflow.domain.state import Hold
-from tagflow.domain.versions import Version
+from tagflow.domain.versions.semver import SEMVER
 from tests import images
 from tests.marks import examples
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 DIGEST = images.absent()
 LAX = Environment("prod", Registry("r.test"), sources=("staging",), downgrades=True)
-FINE = Candidate("app", "v1.1", Version.parse("1.1"), DIGEST)
+FINE = Candidate("app", "v1.1", SEMVER.read("1.1"), DIGEST)
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 
 RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "promotion.held": ({}, {"hold": Hold("v1.0")}),
-    "promotion.prerelease": ({"prereleases": False}, {"version": Version.parse("1.1-rc.1")}),
-    "promotion.downgrade": ({"downgrades": False}, {"running": Version.parse("2.0")}),
+    "promotion.prerelease": ({"prereleases": False}, {"version": SEMVER.read("1.1-rc.1")}),
+    "promotion.downgrade": ({"downgrades": False}, {"running": SEMVER.read("2.0")}),
     "promotion.soak": ({"soak": timedelta(hours=24)}, {"stays": (Stay(DIGEST, NOW - timedelta(hours=3), NOW),)}),
     "promotion.frozen": ({"freeze": (Freeze(UTC_ZONE, days=frozenset({2})),)}, {}),
     "promotion.platforms": ({"platforms": ("linux/amd64", "linux/s390x")}, {"platforms": frozenset({"linux/amd64"})}),
@@ -82,7 +82,7 @@ def test_an_override_is_offered_where_the_policy_allows_it(code: str) -> None:
 def test_a_rule_that_is_kept_says_nothing(code: str) -> None:
     asked, _ = RULES[code]
     fine = replace(
-        FINE, running=Version.parse("1.1"), stays=(Stay(DIGEST, NOW - timedelta(hours=24), NOW - timedelta(hours=0)),),
+        FINE, running=SEMVER.read("1.1"), stays=(Stay(DIGEST, NOW - timedelta(hours=24), NOW - timedelta(hours=0)),),
         platforms=frozenset({"linux/amd64", "linux/s390x", "linux/arm64"}),
     )  # fmt: skip
     moment = NOW + timedelta(days=1) if code == "promotion.frozen" else NOW

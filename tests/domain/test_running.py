@@ -8,7 +8,7 @@ import pytest
 
 from tagflow.domain.reference import Digest
 from tagflow.domain.running import Build, Comparison, Difference, Seen, Unclear, Wanted, compare, name_of, tag_of
-from tagflow.domain.versions import Version
+from tagflow.domain.versions.semver import SEMVER
 
 
 def digest(letter: str) -> Digest:
@@ -16,11 +16,11 @@ def digest(letter: str) -> Digest:
 
 
 INDEX, PLATFORM, CONFIG, BEFORE, BEFORE_PLATFORM, OTHER = map(digest, "abcdef")
-NOW = Build(INDEX, Version.parse("1.1"), frozenset({PLATFORM, CONFIG}))
-THEN = Build(BEFORE, Version.parse("1.0"), frozenset({BEFORE_PLATFORM}))
+NOW = Build(INDEX, SEMVER.read("1.1"), frozenset({PLATFORM, CONFIG}))
+THEN = Build(BEFORE, SEMVER.read("1.0"), frozenset({BEFORE_PLATFORM}))
 WANTED = {"web": Wanted("web", NOW, (THEN,)), "job": Wanted("job", None)}
 IMAGES: Mapping[str, str] = {"acme/web": "web", "docker.io/acme/web": "web", "acme/job": "job"}
-VERSIONS = {"v1.1": Version.parse("1.1"), "v1.0": Version.parse("1.0"), "v1.1-prod": Version.parse("1.1")}
+VERSIONS = {"v1.1": SEMVER.read("1.1"), "v1.0": SEMVER.read("1.0"), "v1.1-prod": SEMVER.read("1.1")}
 
 
 def compared(*seen: Seen) -> Comparison:

@@ -17,6 +17,7 @@ from tagflow.domain.policy import LINES
 from tagflow.domain.reference import is_tag
 from tagflow.domain.tagging import Meaning, TagScheme, same_version
 from tagflow.domain.versions import Version
+from tagflow.domain.versions.semver import SEMVER
 from tagflow.errors import UsageError
 from tests import images
 from tests.domain.test_natural import versions as natural_versions
@@ -82,8 +83,8 @@ any_pairs = st.tuples(schemes, versions) | st.tuples(natural_schemes, natural_ve
 
 
 @given(any_pairs)
-@example((needed(scheme(("prod", "eu-prod"))), Version.parse("1.0.0-eu")))
-@example((needed(scheme(("prod", "eu-prod"))), Version.parse("1.0.0-x")))
+@example((needed(scheme(("prod", "eu-prod"))), SEMVER.read("1.0.0-eu")))
+@example((needed(scheme(("prod", "eu-prod"))), SEMVER.read("1.0.0-x")))
 def test_every_tag_reads_back_as_what_it_is_or_is_refused(pair: tuple[TagScheme | None, Version]) -> None:
     found, version = pair
     assume(found is not None)
@@ -108,7 +109,7 @@ def test_every_tag_reads_back_as_what_it_is_or_is_refused(pair: tuple[TagScheme 
             assert meaning.line in here.policy.environments[-1].floating
 
 
-@given(schemes, st.lists(texts().map(Version.parse), min_size=2, max_size=4))
+@given(schemes, st.lists(texts().map(SEMVER.read), min_size=2, max_size=4))
 def test_no_two_versions_share_a_tag(found: TagScheme | None, several: list[Version]) -> None:
     assume(found is not None)
     here = needed(found)
@@ -135,11 +136,11 @@ def test_a_combined_tag_is_never_a_version(found: TagScheme | None, version: Ver
 
 def test_in_prod_is_no_prerelease() -> None:
     here = needed(scheme())
-    assert here.read("v1.0-prod") == Meaning("combined", Version.parse("1.0"), "prod")
-    assert here.read("v1.0-rc.1") == Meaning("version", Version.parse("1.0-rc.1"))
+    assert here.read("v1.0-prod") == Meaning("combined", SEMVER.read("1.0"), "prod")
+    assert here.read("v1.0-rc.1") == Meaning("version", SEMVER.read("1.0-rc.1"))
     assert here.versions(["v1.0-prod", "v1.0", "v1.0-rc.1"]) == [
-        (Version.parse("1.0"), "v1.0"),
-        (Version.parse("1.0-rc.1"), "v1.0-rc.1"),
+        (SEMVER.read("1.0"), "v1.0"),
+        (SEMVER.read("1.0-rc.1"), "v1.0-rc.1"),
     ]
 
 
@@ -147,8 +148,8 @@ def test_in_prod_is_no_prerelease() -> None:
 def test_the_longest_suffix_wins(names: tuple[str, ...]) -> None:
     here = needed(scheme(names))
     for name in names:
-        assert here.read(f"v1.2-{name}") == Meaning("combined", Version.parse("1.2"), name)
-    assert here.combined(["v1.2-eu-prod", "v1.3-prod"], "prod") == {Version.parse("1.3"): "v1.3-prod"}
+        assert here.read(f"v1.2-{name}") == Meaning("combined", SEMVER.read("1.2"), name)
+    assert here.combined(["v1.2-eu-prod", "v1.3-prod"], "prod") == {SEMVER.read("1.3"): "v1.3-prod"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_the_longest_suffix_wins(names: tuple[str, ...]) -> None:
 )
 def test_refused_versions(names: tuple[str, ...], text: str, code: str) -> None:
     with pytest.raises(UsageError) as caught:
-        needed(scheme(names)).check(Version.parse(text))
+        needed(scheme(names)).check(SEMVER.read(text))
     assert (caught.value.code, caught.value.exit_status) == (code, 2)
 
 
@@ -176,10 +177,10 @@ def test_refused_versions(names: tuple[str, ...], text: str, code: str) -> None:
 def test_precision(floating: tuple[str, ...], text: str, fine: bool) -> None:
     here = needed(scheme(floating=floating))
     if fine:
-        here.check(Version.parse(text))
+        here.check(SEMVER.read(text))
         return
     with pytest.raises(UsageError) as caught:
-        here.check(Version.parse(text))
+        here.check(SEMVER.read(text))
     assert caught.value.code == "version.precision"
 
 
@@ -208,7 +209,7 @@ def test_reading_any_tag(tag: str) -> None:
     meaning = needed(scheme(("prod", "eu-prod"), floating=("latest", "major"))).read(tag)
     if meaning is not None and meaning.kind == "version":
         assert meaning.version is not None
-        assert Version.parse(str(meaning.version)) == meaning.version
+        assert SEMVER.read(str(meaning.version)) == meaning.version
 
 
 class TestSpellings:
@@ -216,11 +217,11 @@ class TestSpellings:
 
     def test_the_typed_one_first(self) -> None:
         tags = ["v1.0", "v1.0.0", "v1", "v1.1", "v1.0-prod"]
-        found = self.here.spellings(Version.parse("1.0.0"), tags)
+        found = self.here.spellings(SEMVER.read("1.0.0"), tags)
         assert [str(it) for it in found] == ["1.0.0", "1", "1.0"]
 
     def test_one_that_exists_only_as_a_combined_tag(self) -> None:
-        assert [str(it) for it in self.here.spellings(Version.parse("1.0.0"), ["v1.0-prod"])] == ["1.0"]
+        assert [str(it) for it in self.here.spellings(SEMVER.read("1.0.0"), ["v1.0-prod"])] == ["1.0"]
 
     @pytest.mark.parametrize("typed", ["1.0", "v1.0"])
     def test_the_typed_v_is_optional(self, typed: str) -> None:
@@ -298,7 +299,7 @@ class TestOwnTags:
 class TestFloating:
     here = needed(scheme(floating=("latest", "major", "minor")))
 
-    @given(st.lists(texts().map(Version.parse), max_size=8), st.randoms())
+    @given(st.lists(texts().map(SEMVER.read), max_size=8), st.randoms())
     def test_the_winner_depends_on_what_is_admitted_alone(self, admitted: list[Version], random: object) -> None:
         shuffled = list(admitted)
         random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -312,7 +313,7 @@ class TestFloating:
             assert not best.is_prerelease
 
     def test_a_backport(self) -> None:
-        admitted = [Version.parse(text) for text in ("1.1.8", "2.0.0", "1.1.9", "3.0.0-rc.1")]
+        admitted = [SEMVER.read(text) for text in ("1.1.8", "2.0.0", "1.1.9", "3.0.0-rc.1")]
         tags = lines_of(self.here, self.here.policy.environments[-1], admitted)
         won = {tag: str(winner(self.here, tag, line, admitted)) for tag, line in tags.items()}
         assert won == {"latest": "2.0.0", "v1": "1.1.9", "v1.1": "1.1.9", "v2": "2.0.0", "v2.0": "2.0.0"}
@@ -339,24 +340,24 @@ class TestFloating:
     def test_a_release_may_move_a_channel_too(self) -> None:
         here = needed(scheme(floating=("latest", "beta")))
         prod = here.policy.environments[-1]
-        assert lines_of(here, prod, [Version.parse("1.0.0")]) == {"latest": "latest", "beta": "beta"}
-        assert lines_of(here, prod, [Version.parse("1.0.0-beta.1")]) == {"beta": "beta"}
-        assert lines_of(here, prod, [Version.parse("1.0.0-rc.1")]) == {}
-        assert [it.tag for it in here.tags(Version.parse("1.0.0"), [prod])] == [
+        assert lines_of(here, prod, [SEMVER.read("1.0.0")]) == {"latest": "latest", "beta": "beta"}
+        assert lines_of(here, prod, [SEMVER.read("1.0.0-beta.1")]) == {"beta": "beta"}
+        assert lines_of(here, prod, [SEMVER.read("1.0.0-rc.1")]) == {}
+        assert [it.tag for it in here.tags(SEMVER.read("1.0.0"), [prod])] == [
             "v1.0.0",
             "v1.0.0-prod",
             "prod",
             "latest",
         ]
-        assert [it.tag for it in here.tags(Version.parse("1.0.0-beta.1"), [prod])][3:] == ["beta"]
+        assert [it.tag for it in here.tags(SEMVER.read("1.0.0-beta.1"), [prod])][3:] == ["beta"]
 
     def test_a_channel_is_not_decided_on_an_unclear_order(self) -> None:
         here = needed(scheme(floating=("beta",)))
-        admitted = [Version.parse("1.0.0-beta9"), Version.parse("1.0.0-beta10")]
+        admitted = [SEMVER.read("1.0.0-beta9"), SEMVER.read("1.0.0-beta10")]
         with pytest.raises(UsageError) as caught:
             winner(here, "beta", "beta", admitted)
         assert caught.value.code == "version.order"
-        released = Version.parse("1.0.0")
+        released = SEMVER.read("1.0.0")
         assert winner(here, "beta", "beta", [*admitted, released]) == released, "nothing depends on it any more"
 
     def test_how_they_are_written(self) -> None:
@@ -368,24 +369,22 @@ class TestFloating:
             ("v{version}", "rolling-{floating}", ["rolling-latest", "rolling-v1", "rolling-v1.2"]),
         ]:
             here = needed(scheme(version=template, floating=("latest", "major", "minor"), rolling=rolling))
-            tags = [
-                it.tag for it in here.tags(Version.parse("1.2.3"), here.policy.environments) if it.kind == "floating"
-            ]
+            tags = [it.tag for it in here.tags(SEMVER.read("1.2.3"), here.policy.environments) if it.kind == "floating"]
             assert tags == expected
             assert [getattr(here.read(tag), "line", None) for tag in tags] == ["latest", "major", "minor"]
 
     def test_two_policies_over_one_repository_keep_their_own(self) -> None:
         plain = needed(scheme(version="{version}", floating=("latest", "major")))
         alpine = needed(scheme(("dev-alpine", "prod-alpine"), version="{version}-alpine", floating=("latest", "major")))
-        mine = {it.tag for it in plain.tags(Version.parse("6.2.6"), plain.policy.environments)}
-        its = {it.tag for it in alpine.tags(Version.parse("6.2.6"), alpine.policy.environments)}
+        mine = {it.tag for it in plain.tags(SEMVER.read("6.2.6"), plain.policy.environments)}
+        its = {it.tag for it in alpine.tags(SEMVER.read("6.2.6"), alpine.policy.environments)}
         assert not mine & its
         assert {getattr(alpine.read(tag), "kind", None) for tag in mine} == {None}
         admitted = plain.combined(its, "prod")
         assert admitted == {}
 
     def test_none_left(self) -> None:
-        assert winner(self.here, "v2", "major", [Version.parse("1.0.0"), Version.parse("2.0.0-rc.1")]) is None
+        assert winner(self.here, "v2", "major", [SEMVER.read("1.0.0"), SEMVER.read("2.0.0-rc.1")]) is None
 
     def test_an_environment_that_owns_none(self) -> None:
-        assert lines_of(self.here, self.here.policy.environments[0], [Version.parse("1.0.0")]) == {}
+        assert lines_of(self.here, self.here.policy.environments[0], [SEMVER.read("1.0.0")]) == {}

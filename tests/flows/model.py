@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from tagflow.domain.versions import Version
+from tagflow.domain.versions.semver import SEMVER
 
 IMAGES = ("frontend", "backend")
 VERSIONS = ("v1.0.0", "v1.0.1", "v1.1.0", "v1.2.0-rc.1", "v2.0.0")
@@ -157,7 +157,7 @@ class Model:
         """Where each floating tag belongs whose line has a version; prod owns them all."""
         found: dict[str, str] = {}
         stable = [version for version in self.spots[image, "prod"].admitted if "-" not in version]
-        for version in sorted(stable, key=Version.parse):
+        for version in sorted(stable, key=SEMVER.read):
             major, minor = version.split(".")[:2]
             found |= {"latest": version, major: version, f"{major}.{minor}": version}
         return found

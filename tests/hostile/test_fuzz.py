@@ -15,7 +15,7 @@ from tagflow.config.load import load_policy_text
 from tagflow.domain import records
 from tagflow.domain.own_tags import parse_record_tag
 from tagflow.domain.reference import parse_reference, parse_registry
-from tagflow.domain.versions import Version
+from tagflow.domain.versions.semver import SEMVER
 from tagflow.errors import TagflowError
 from tagflow.stores.layout.index import parse_index
 from tagflow.stores.port import MANIFEST_TYPES, OCI_MANIFEST, Manifest
@@ -84,7 +84,7 @@ def survives(parse: Callable[[], object]) -> None:
 def test_references_versions_and_tags(text: str) -> None:
     survives(lambda: parse_reference(text))
     survives(lambda: parse_registry(text, base="/base"))
-    survives(lambda: Version.parse(text))
+    survives(lambda: SEMVER.read(text))
     survives(lambda: parse_record_tag(text))
 
 

@@ -43,16 +43,6 @@ class Version:
     """The word of a pre-release in lower case (``beta`` of ``1.2.0-beta.1``); empty where it has none."""
     scheme: VersionScheme = field(repr=False)
 
-    @classmethod
-    def parse(cls, text: str) -> Version:
-        """Read a SemVer version.
-
-        :raises UsageError: ``version.invalid``.
-        """
-        from tagflow.domain.versions.semver import SEMVER
-
-        return SEMVER.read(text)
-
     @property
     def tag(self) -> str:
         """Its spelling in a tag, where ``+`` is not allowed."""
