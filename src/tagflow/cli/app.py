@@ -242,7 +242,6 @@ def unknown(word: str) -> UsageError:
     return UsageError("usage.invalid", f"{word!r} is no command", hint=hint)
 
 
-@functools.cache
 def build(name: str) -> Any:
     """The command of that name."""
     import_module(f"tagflow.cli.commands.{COMMANDS[name]}")
