@@ -143,6 +143,16 @@ def test_a_diff_is_applied_whatever_the_name_is(pinned: Desk, tool: str, mark: s
     assert (pinned.path / NAMES[0]).read_text(encoding="utf-8").startswith(f"{mark}image: frontend:v1.0@")
 
 
+def test_a_diff_is_applied_in_a_job_of_a_ci_system(pinned: Desk) -> None:
+    """What its log would take for a command stands in the file as well: the diff has each character of it."""
+    git(pinned, "init", "--quiet")
+    path = pinned.path / "deploy.yaml"
+    path.write_text("note: |\n ::group::web\n ##[section]\nimage: frontend:v0.9\n")
+    done = pinned.quickly("pin", "prod", "--diff", "deploy.yaml", GITHUB_ACTIONS="true")
+    subprocess.run(["git", "apply", "-"], input=done.out.encode(), cwd=pinned.path, check=True)
+    assert "image: frontend:v1.0@" in path.read_text()
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_diff_of_absolute_names_below(pinned: Desk, tool: str) -> None:
     git(pinned, "init", "--quiet")

@@ -230,13 +230,15 @@ class Session(Struct, frozen=True):
         """Whether standard output carries one JSON document."""
         return self.output == "json"
 
-    def emit(self, result: object, text: Callable[[], str]) -> None:
-        """Show a result: as one JSON document, or as text.
+    def emit(self, result: object, text: Callable[[], str], *, exact: bool = False) -> None:
+        """Show a result: as one JSON document, or as text; ``exact`` where a program reads it to the last character.
 
         :raises StoreError: ``output.unwritable``.
         :raises ReaderGone: where nobody reads it.
         """
-        shown = self._document(result, None, 0) if self.is_json else _inert(text())
+        shown = self._document(result, None, 0) if self.is_json else text()
+        if not (exact or self.is_json):
+            shown = _inert(shown)
         if not shown:
             return
         with output():

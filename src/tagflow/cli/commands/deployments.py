@@ -53,12 +53,12 @@ def pin(
             error.result = documents.pin(found, diff=diff)
             _tell_left_alone(session, found)
             if not session.is_json:
-                session.emit(None, lambda: pinned(found, diff=diff))
+                session.emit(None, lambda: pinned(found, diff=diff), exact=diff)
         raise
     _tell_left_alone(session, found)
     if (diff or session.is_json) and (nothing := nothing_to_pin(found)):
         session.note(nothing)
-    session.emit(documents.pin(found, diff=diff), lambda: pinned(found, diff=diff))
+    session.emit(documents.pin(found, diff=diff), lambda: pinned(found, diff=diff), exact=diff)
 
 
 def _tell_left_alone(session: Session, found: Pinning) -> None:
