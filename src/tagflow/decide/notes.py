@@ -305,9 +305,13 @@ def _freezes(snapshot: Snapshot, note: Note, now: datetime) -> list[tuple[Step, 
 def _pair(
     seen: Observation, action: Action, version: str | None, state: State, subject: Digest | None
 ) -> tuple[Step, Prospect]:
-    standing = seen.standing
-    head = standing.head
-    step = Step(
+    return note_step(seen, action, version, subject), Prospect(seen, state)
+
+
+def note_step(seen: Observation, action: Action, version: str | None = None, subject: Digest | None = None) -> Step:
+    """A record that moves nothing: what runs, or is under way, stays as the head tells."""
+    head = seen.standing.head
+    return Step(
         image=seen.image,
         repository=str(seen.target.repository),
         action=action,
@@ -315,10 +319,9 @@ def _pair(
         digest=head.record.digest if head else None,
         previous_version=head.record.previous_version if head else None,
         previous_digest=head.record.previous_digest if head else None,
-        heads=names(standing.heads),
+        heads=names(seen.standing.heads),
         subject=subject,
     )
-    return step, Prospect(seen, state)
 
 
 def _spelling(snapshot: Snapshot, note: Note, wanted: Wanted) -> Version | None:

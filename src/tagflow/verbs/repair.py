@@ -13,8 +13,8 @@ from tagflow.decide.decision import Prospect
 from tagflow.decide.finding import Finding
 from tagflow.decide.finish import Change, before_lookups, change_lookups, finishing, names, putting_back
 from tagflow.decide.interrupted import announcement_lookups, unfinished, way_on
+from tagflow.decide.notes import note_step
 from tagflow.decide.rollback import decision_of
-from tagflow.domain.history import Action
 from tagflow.domain.intent import Intent
 from tagflow.domain.plan import Plan, Request, Step
 from tagflow.domain.policy import Environment
@@ -337,7 +337,8 @@ def _set_aside(context: Context, environment: Environment) -> list[Mended]:
     if not aside:
         return []
     for seen, state, is_clear in aside:
-        step = _settling(seen) if is_clear else _noting(seen)
+        note = note_step(seen, "freeze" if state.freeze else "thaw")  # a freeze stays, too
+        step = _settling(seen) if is_clear else note
         _adopt(context, environment, observations, {step: seen}, "sets aside what is no record", state=state)
     return [Mended(f"{environment.name}: set aside what is no record of {seen.image}") for seen, *_ in aside]
 
@@ -361,22 +362,6 @@ def _adopt(
         settled = state or seen.standing.state
         prospect = Prospect(seen, settled, since=settled.since, by=settled.by)
         writer.write_all(step, prospect, writer.compose(step, prospect))
-
-
-def _noting(seen: Observation) -> Step:
-    """A note that leaves everything as it is, a freeze too."""
-    action: Action = "freeze" if seen.standing.state.freeze else "thaw"
-    head = seen.standing.head
-    return Step(
-        image=seen.image,
-        repository=str(seen.target.repository),
-        action=action,
-        version=None,
-        digest=head.record.digest if head else None,
-        previous_version=head.record.previous_version if head else None,
-        previous_digest=head.record.previous_digest if head else None,
-        heads=names(seen.standing.heads),
-    )
 
 
 def _settling(seen: Observation) -> Step:
